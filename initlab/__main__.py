@@ -1,0 +1,139 @@
+"""The command line: `python -m initlab [COMMAND] [overrides]`, the same as `initlab`.
+
+Heavy libraries are imported by the command that needs them: `--help` must answer before torch would have loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initlab.errors import InitlabError, UnknownNameError, one_of
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_DEBUG = "INITLAB_DEBUG"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0 fine, 1 a run failed or diverged, 2 bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except InitlabError as error:
+        return _complain(error, error.exit_code)
+    except KeyboardInterrupt:
+        print("initlab: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output (head, less) has gone; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from initlab.config.mistakes import translate
+
+        ours = translate(error, arguments)
+        if ours is not None:
+            return _complain(ours, ours.exit_code, cause=error)
+        return _complain(error, 1)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = "train"
+    if arguments and arguments[0][:1] not in ("-", "+", "~") and "=" not in arguments[0]:
+        command = arguments.pop(0)
+    if command not in COMMANDS:
+        known = [c for c in COMMANDS if c != "train"]
+        raise UnknownNameError(
+            f"{command}: no such command; {one_of(known, command)}, or begin with KEY=VALUE to train"
+        )
+    return COMMANDS[command](arguments)
+
+
+def _complain(error: BaseException, code: int, *, cause: BaseException | None = None) -> int:
+    if os.environ.get(_DEBUG) == "1":
+        raise cause or error
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, InitlabError):
+        text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
+    print(f"initlab: {text}", file=sys.stderr)
+    return code
+
+
+def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) -> int:
+    """Let Hydra compose (or answer --help, --cfg, ...) and hand the configuration to `act`; its highest exit code."""
+    # Hydra would swallow the exception and exit with 1; our own handler prints one line and picks the code
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+
+    from initlab.config import conf_dir
+
+    codes: list[int] = []
+
+    def task(config: DictConfig) -> None:
+        codes.append(act(config) or 0)
+
+    sys.argv = ["initlab", *arguments]
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    return max(codes, default=0)
+
+
+# ------------------------------------------------------------------ commands
+def _train(arguments: list[str]) -> int:
+    from initlab.command_train import train_command
+
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, _frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print(f"initlab: {signal.Signals(number).name}: ending the run after this update", file=sys.stderr, flush=True)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    return _with_config(arguments, lambda config: train_command(config, stop=stop.is_set))
+
+
+def _data(arguments: list[str]) -> int:
+    from initlab.command_data import data_command
+
+    names = [a for a in arguments if a[:1] not in ("-", "+", "~") and "=" not in a]
+    if len(names) > 1:
+        raise UnknownNameError(f"{' '.join(names)}: one data set at a time")
+    rest = [a for a in arguments if a not in names]
+    return _with_config([*rest, *(f"data={n}" for n in names)], lambda config: data_command(config, verify=bool(names)))
+
+
+def _sync(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab import tracking
+        from initlab.config import tracking_settings
+
+        report = tracking.sync(Path.cwd(), tracking_settings(config))
+        print("\n".join(report.lines()))
+        return 1 if report.waiting else 0
+
+    return _with_config(arguments, act)
+
+
+def _ui(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab import tracking
+        from initlab.config import tracking_settings
+
+        return tracking.ui(Path.cwd(), tracking_settings(config))
+
+    return _with_config(arguments, act)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "data": _data, "sync": _sync, "ui": _ui}
+
+if __name__ == "__main__":
+    sys.exit(main())

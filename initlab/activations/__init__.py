@@ -1,0 +1,31 @@
+"""The catalogue of activations. Each entry is a factory that returns a `spec.Activation`."""
+
+from initlab.activations.catalog import (
+    elu,
+    gelu,
+    identity,
+    leaky_relu,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from initlab.activations.slope import SlopeBand, is_activation, slope_band
+
+__all__ = [
+    "SlopeBand",
+    "elu",
+    "gelu",
+    "identity",
+    "is_activation",
+    "leaky_relu",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "slope_band",
+    "softplus",
+    "tanh",
+]

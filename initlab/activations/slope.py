@@ -1,0 +1,114 @@
+"""When is a unit saturated? Where its slope has all but gone.
+
+The definition used everywhere: a pre-activation h is *saturated* where |φ'(h)| < 5 % of max|φ'|. It applies to every
+activation, also to a learnable or unknown one. For ReLU it marks the whole negative side; that is why saturation is a
+symptom only for activations that are flat on *both* sides (tanh, sigmoid, ...): for the others, dead units tell more.
+
+Testing "is h inside an interval" costs one comparison a number, computing φ' by autograd costs a backward pass. So the
+set where the slope is alive is found once on a grid and kept as a few intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from initlab.spec import ElementwiseFn
+
+SATURATED_BELOW = 0.05
+_REACH = 60.0
+_GRID = 240_001
+
+#: modules that torch.nn itself counts as activations, pointwise ones only
+_POINTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Softplus, nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink,
+    nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.Threshold,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SlopeBand:
+    """Where |φ'| is at least some share of its maximum: a few intervals of h, and whether φ is flat at both ends."""
+
+    alive: tuple[tuple[float, float], ...]
+    two_sided: bool
+
+    def saturated(self, h: Tensor) -> Tensor:
+        """Boolean tensor of h's shape: True where the slope has all but gone. NaN counts as not saturated."""
+        return ~self.live(h) & ~torch.isnan(h)
+
+    def live(self, h: Tensor) -> Tensor:
+        """Boolean tensor of h's shape: True where the slope is not negligible."""
+        if not self.alive:
+            return torch.zeros_like(h, dtype=torch.bool)
+        inside = _between(h, *self.alive[0])
+        for low, high in self.alive[1:]:
+            inside |= _between(h, low, high)
+        return inside
+
+
+def _between(h: Tensor, low: float, high: float) -> Tensor:
+    # a comparison with infinity is one pass over memory for nothing
+    if low == float("-inf"):
+        return h <= high
+    return h >= low if high == float("inf") else (h >= low) & (h <= high)
+
+
+def derivative(fn: ElementwiseFn, h: Tensor) -> Tensor:
+    """φ'(h) by autograd, elementwise, in h's dtype."""
+    with torch.enable_grad():
+        leaf = h.detach().clone().requires_grad_(True)
+        out = fn(leaf)
+        # an activation that is constant or not connected has no slope
+        if not out.requires_grad:
+            return torch.zeros_like(h)
+        return torch.autograd.grad(out.sum(), leaf)[0]
+
+
+@lru_cache(maxsize=256)
+def _band(fn: ElementwiseFn, share: float) -> SlopeBand:
+    h = torch.linspace(-_REACH, _REACH, _GRID, dtype=torch.float64)
+    slope = derivative(fn, h).abs()
+    threshold = share * slope.max()
+    if not bool(threshold > 0):
+        return SlopeBand((), two_sided=True)
+    alive = slope >= threshold
+
+    def edge(low: Tensor, high: Tensor) -> float:
+        """The border between the neighbouring grid points `low` and `high`, of which one is alive, by bisection."""
+        left_alive = bool(derivative(fn, low).abs() >= threshold)
+        for _ in range(40):
+            middle = (low + high) / 2
+            if bool(derivative(fn, middle).abs() >= threshold) == left_alive:
+                low = middle
+            else:
+                high = middle
+        return float(high if not left_alive else low)
+
+    changes = torch.nonzero(torch.diff(alive.to(torch.int8))).flatten().tolist()
+    borders = [edge(h[i : i + 1], h[i + 1 : i + 2]) for i in changes]
+    if bool(alive[0]):
+        borders.insert(0, float("-inf"))
+    if bool(alive[-1]):
+        borders.append(float("inf"))
+    intervals = tuple(zip(borders[::2], borders[1::2], strict=True))
+    return SlopeBand(intervals, two_sided=not bool(alive[0]) and not bool(alive[-1]))
+
+
+def slope_band(fn: ElementwiseFn, share: float = SATURATED_BELOW) -> SlopeBand:
+    """Where the slope of `fn` is at least `share` of its maximum, found once per function.
+
+    Args:
+        fn: elementwise function of a tensor, differentiable by autograd almost everywhere.
+        share: 0.05 tells saturated from not, 0.001 dead from not.
+    """
+    return _band(fn, share)
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is a pointwise activation: one of torch.nn's, or one that says so (`initlab_activation`)."""
+    return isinstance(module, _POINTWISE) or bool(getattr(module, "initlab_activation", False))

@@ -1,0 +1,56 @@
+"""The default command: train one run, or go on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import config as configuration
+from initlab.console import Console
+from initlab.run import run
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from initlab.spec import RunResult
+
+
+def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
+    """Train what `config` says, or, with `resume=ID`, what that run's own configuration says.
+
+    Returns the exit code: 0 where the run reached its end, 1 where it diverged, was stopped, or could not be recorded.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
+    overrides = [str(o) for o in hydra.overrides.task]
+    console = Console()
+    try:
+        if config.resume is None:
+            experiment = configuration.experiment(config, choices=choices, overrides=overrides)
+            return _code(run(experiment, narrator=console, stop=stop))
+        return _code(_resumed(config, overrides, console=console, stop=stop))
+    finally:
+        console.close()
+
+
+def _resumed(config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool]) -> RunResult:
+    from initlab import tracking
+
+    settings = configuration.tracking_settings(config)
+    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd())
+    try:
+        saved = (reopened.folder / "config.yaml").read_text(encoding="utf-8")
+        merged = configuration.resumed(saved, config, overrides)
+        experiment = configuration.experiment(merged, overrides=overrides)
+    except BaseException:
+        # nothing was done to the run: it keeps the end it had
+        reopened.sink.close(reopened.status)
+        raise
+    return run(experiment, narrator=console, stop=stop, reopened=reopened)
+
+
+def _code(result: RunResult) -> int:
+    return 0 if result.status in ("finished", "stopped") and not result.tracking_fault else 1

@@ -1,0 +1,27 @@
+"""From YAML and overrides to a frozen, typed `Experiment`. The only room, with `__main__`, that imports Hydra."""
+
+from initlab.config.compose import (
+    arm_hash,
+    compose,
+    conf_dir,
+    data_object,
+    experiment,
+    flatten,
+    groups,
+    resumed,
+    task_object,
+    tracking_settings,
+)
+
+__all__ = [
+    "arm_hash",
+    "compose",
+    "conf_dir",
+    "data_object",
+    "experiment",
+    "flatten",
+    "groups",
+    "resumed",
+    "task_object",
+    "tracking_settings",
+]

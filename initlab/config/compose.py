@@ -1,0 +1,239 @@
+"""From YAML and overrides to a frozen, typed `Experiment`. Hydra and OmegaConf stop here.
+
+The registry is the directory listing: a file `conf/init/he.yaml` names a factory in `_target_`, and its other keys are
+the factory's keyword arguments. The factory's type annotations are the schema: `model.depth=0` is refused because
+`depth` is annotated `PositiveInt`. Nothing else in initlab instantiates from text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter, ValidationError
+
+from initlab.config.instantiate import build, section
+from initlab.errors import ConfigError, one_of
+from initlab.spec import Experiment, ProbeSettings, Scalar, TrackingSettings, TrainerSettings
+
+#: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
+_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes")
+_GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
+
+
+def conf_dir() -> Path:
+    """The directory of configuration files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """Compose a configuration as the command line does, for use from Python and tests. One process, one thread.
+
+    Raises:
+        ConfigError: for an unknown group, file, or key; names the valid ones.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="initlab"):
+        return hydra_compose("config", overrides=overrides)
+
+
+def experiment(
+    config: DictConfig,
+    *,
+    name: str | None = None,
+    choices: Mapping[str, str] | None = None,
+    overrides: Iterable[str] = (),
+) -> Experiment:
+    """Check a composed configuration and build the typed experiment from it.
+
+    Args:
+        config: as composed by Hydra; interpolations are resolved here.
+        name: of the run; by default made from what was chosen.
+        choices: file chosen in each group.
+        overrides: what was typed.
+
+    Raises:
+        ConfigError: naming the dotted key, the value and what is accepted.
+    """
+    tree = _resolve(config)
+    chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
+    seed = _typed(tree, "seed", typing.Annotated[int, "seed"], lambda v: v >= 0, "must be an integer, 0 or greater")
+    device = _device(str(tree.get("device", "auto")))
+    threads = tree.get("threads")
+    if threads is not None:
+        threads = _typed(tree, "threads", int, lambda v: v > 0, "must be null or an integer greater than 0")
+    data = _build(tree, "data")
+    extras = {"data": data}
+    resume = tree.get("resume")
+    built = {group: _build(tree, group) for group in _GROUPS if group not in ("task", "data")}
+    trainer = section(TrainerSettings, tree, "trainer")
+    experiment_ = Experiment(
+        name=name or _name(tree, chosen),
+        seed=seed,
+        device=device,
+        threads=threads,
+        task=_build(tree, "task", extras=extras),
+        model=built["model"],
+        init=built["init"],
+        activation=built["activation"],
+        optimizer=built["optimizer"],
+        lr_schedule=built["lr_schedule"],
+        trainer=trainer,
+        probes=section(ProbeSettings, tree, "probes"),
+        tracking=section(TrackingSettings, tree, "tracking"),
+        arm=arm_hash(tree),
+        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume")}),
+        config_yaml=OmegaConf.to_yaml(OmegaConf.create(tree)),
+        choices=chosen,
+        overrides=tuple(overrides),
+        resume=None if resume is None else str(resume),
+    )
+    _check_combinations(experiment_, tree)
+    return experiment_
+
+
+def tracking_settings(config: DictConfig) -> TrackingSettings:
+    """Only the `tracking` section of a composed configuration, for commands that train nothing."""
+    return section(TrackingSettings, _resolve(config), "tracking")
+
+
+def data_object(config: DictConfig) -> Any:
+    """Only the data set of a composed configuration, for the `data` command."""
+    return _build(_resolve(config), "data")
+
+
+def task_object(config: DictConfig) -> Any:
+    """Only the task, with its data set, of a composed configuration."""
+    tree = _resolve(config)
+    return _build(tree, "task", extras={"data": _build(tree, "data")})
+
+
+def arm_hash(tree: Mapping[str, Any]) -> str:
+    """Twelve hex digits that identify a configuration without its seed (and without where it runs and is watched)."""
+    arm = {k: v for k, v in tree.items() if k not in _NOT_OF_THE_ARM and k != "hydra"}
+    if isinstance(arm.get("data"), dict):
+        arm["data"] = {k: v for k, v in arm["data"].items() if k != "root"}
+    return hashlib.blake2b(json.dumps(arm, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    """Nested mappings to dotted keys; lists become their JSON text; a group itself is its factory's name."""
+    flat: dict[str, Scalar] = {}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(cast("Mapping[str, Any]", value), f"{dotted}."))
+        elif key == "_target_":
+            # the group itself: init = he, model = cnn
+            flat[prefix.rstrip(".")] = str(value).rsplit(".", 1)[-1]
+        else:
+            flat[dotted] = value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
+    return flat
+
+
+def groups() -> dict[str, list[str]]:
+    """The catalogue: each group of `conf/` with the names of its files."""
+    return {
+        folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
+        for folder in sorted(conf_dir().iterdir())
+        if folder.is_dir()
+    }
+
+
+# ------------------------------------------------------------------ pieces
+def _build(tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None) -> Any:
+    return build(tree, group, extras=extras, choices=groups().get(group, []))
+
+
+def _resolve(config: DictConfig) -> dict[str, Any]:
+    tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    assert isinstance(tree, dict)
+    plain = {str(k): v for k, v in tree.items() if k not in ("hydra", "experiment")}
+    for dotted, value in flatten(plain).items():
+        if value == "???":
+            raise ConfigError(dotted, None, f"must be given: add {dotted}=...")
+    return plain
+
+
+def _typed(tree: Mapping[str, Any], key: str, kind: Any, accepts: Callable[[Any], bool], expected: str) -> Any:
+    value = tree.get(key)
+    with suppress(ValidationError):
+        checked = TypeAdapter(kind).validate_python(value)
+        if not isinstance(value, bool) and accepts(checked):
+            return checked
+    raise ConfigError(key, value, expected)
+
+
+def _device(name: str) -> str:
+    if name in ("auto", "cpu"):
+        return name
+    import torch
+
+    kind = name.partition(":")[0]
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind not in available:
+        raise ConfigError("device", name, one_of(["auto", "cpu", "cuda", "cuda:N", "mps"], name))
+    try:
+        index = torch.device(name).index
+    except RuntimeError as error:
+        raise ConfigError("device", name, "choose from auto, cpu, cuda, cuda:N, mps") from error
+    if not available[kind]():
+        raise ConfigError("device", name, f"this PyTorch sees no {kind} device; use device=cpu or device=auto")
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise ConfigError("device", name, f"there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    return name
+
+
+def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    """A readable run name: model-init-activation-seed, by the names of the factories."""
+    flat = flatten({g: tree[g] for g in ("data", "model", "init", "activation") if g in tree})
+    parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("data", "model", "init", "activation")]
+    return "-".join([*parts, f"s{tree.get('seed', 0)}"])
+
+
+def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> None:
+    trainer = experiment_.trainer
+    if trainer.precision == "fp16" and experiment_.device == "cpu":
+        raise ConfigError("trainer.precision", "fp16", "needs a GPU; on a CPU use fp32 or bf16")
+    if experiment_.resume is not None and not experiment_.tracking.enabled:
+        raise ConfigError("resume", experiment_.resume, "needs tracking: tracking=none keeps nothing to resume from")
+    if not trainer.checkpoint and trainer.checkpoint_every is not None:
+        raise ConfigError("trainer.checkpoint_every", trainer.checkpoint_every, "needs trainer.checkpoint=true")
+    del tree
+
+
+def resumed(saved: str, config: DictConfig, overrides: Iterable[str]) -> DictConfig:
+    """The configuration of a run that goes on: its own, with the values typed beside `resume=` put over it.
+
+    Another file of a group would be another run, so only single values (``trainer.epochs=20``) and the group
+    ``tracking`` can be changed.
+
+    Raises:
+        ConfigError: for a group override.
+    """
+    merged = OmegaConf.create(saved)
+    assert isinstance(merged, DictConfig)
+    merged["resume"] = config.resume
+    merged["tracking"] = config.tracking
+    for override in overrides:
+        key, _, _ = override.lstrip("+").partition("=")
+        if key in ("resume", "tracking") or key.startswith(("tracking.", "hydra")):
+            continue
+        if key in groups() or override.startswith("~"):
+            raise ConfigError(
+                key, None, "cannot be changed when a run is resumed; start a new run, or change single values"
+            )
+        OmegaConf.update(merged, key, OmegaConf.select(config, key))
+    return merged

@@ -1,0 +1,74 @@
+"""Hydra's and OmegaConf's errors, said as initlab says its own: key, value, what is valid, one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from initlab.config.compose import compose, groups
+from initlab.errors import ConfigError, InitlabError, one_of
+
+
+def translate(error: Exception, overrides: Sequence[str]) -> InitlabError | None:
+    """An `InitlabError` for an error of composing, or None where the error is none of theirs."""
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            str(error.override), None, f"cannot be read as an override ({_first(error)}); write KEY=VALUE"
+        )
+    if isinstance(error, MissingConfigException):
+        return _missing_file(error)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _unknown_key(error, overrides)
+    return None
+
+
+def _missing_file(error: MissingConfigException) -> InitlabError:
+    missing = str(error.missing_cfg_file or "")
+    group, _, name = missing.rpartition("/")
+    options = [str(o) for o in (error.options or groups().get(group, []))]
+    if group and options:
+        return ConfigError(group, name, one_of(options, name))
+    return ConfigError(missing or "config", None, _first(error))
+
+
+def _unknown_key(error: Exception, overrides: Sequence[str]) -> InitlabError:
+    text = f"{error} {error.__cause__ or ''}"
+    found = re.search(r"Could not override '([^']+)'", text)
+    if found is not None:
+        key = found.group(1)
+        given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), None)
+        value = given.split("=", 1)[1] if given and "=" in given else None
+        if "@" not in key and "." not in key and key not in groups():
+            known = [*groups(), *_top_level()]
+            return ConfigError(key, value, f"unknown key; {one_of(known, key)}")
+        return ConfigError(key, value, f"unknown key; {_siblings(key, overrides)}")
+    found = re.search(r"key '([^']+)'.*?not in struct", text, re.IGNORECASE)
+    if found is not None:
+        return ConfigError(found.group(1), None, "unknown key")
+    return ConfigError("config", None, _first(error))
+
+
+def _siblings(key: str, overrides: Sequence[str]) -> str:
+    """The keys that exist beside `key`, under the choices of the other overrides."""
+    parent, _, last = key.rpartition(".")
+    rest = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
+    try:
+        node = OmegaConf.select(compose(rest), parent)
+    except (HydraException, OmegaConfBaseException, InitlabError):
+        return "see python -m initlab --cfg job"
+    if not isinstance(node, DictConfig):
+        return f"{parent} has no keys below it"
+    return one_of([str(k) for k in node if k != "_target_"], last)
+
+
+def _top_level() -> list[str]:
+    return [str(k) for k in compose([]) if k != "hydra"]
+
+
+def _first(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,48 @@
+"""Orthogonal matrices, one for each group of a convolution and each gate of a recurrent layer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from initlab.inits.laws import Bias, bias_rule, unit_normal
+from initlab.inits.scaled import Gain, resolve_gain
+from initlab.spec import InitContext, Initializer, Site
+
+
+def orthogonal_matrix(rows: int, cols: int, generator: torch.Generator) -> Tensor:
+    """A (rows, cols) matrix with orthonormal rows or columns, whichever are fewer, uniform under the Haar measure.
+
+    QR of a Gaussian, columns multiplied by sign(diag R): without the sign the law is not uniform (Mezzadri, 2007).
+    Computed in float64, returned in float32.
+    """
+    tall = torch.empty(max(rows, cols), min(rows, cols), dtype=torch.float64).normal_(generator=generator)
+    q, r = torch.linalg.qr(tall)
+    q = q * torch.sign(torch.diagonal(r))
+    return (q if rows >= cols else q.T).to(torch.float32)
+
+
+def orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
+    """W = g·Q with Q orthogonal. Saxe, McClelland & Ganguli, ICLR 2014.
+
+    A convolution is flattened to (out, in·taps), one matrix for each group; that is not an isometry of the convolution
+    itself. Where out > in the mean square of the output is in/out of the Gaussian's.
+    """
+
+    def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        g = resolve_gain(gain, site, context)
+        if len(site.shape) < 2:
+            return g * torch.sign(torch.empty(site.shape).normal_(generator=generator))
+        taps = math.prod(site.shape[2:])
+        if site.transposed:  # stored (in, out / groups, taps...)
+            ins, outs = site.shape[0] // site.groups, site.shape[1]
+            blocks = [orthogonal_matrix(outs, ins * taps, generator) for _ in range(site.groups)]
+            stacked = torch.stack(blocks).view(site.groups, outs, ins, taps).transpose(1, 2)
+            return g * stacked.reshape(site.shape)
+        rows, cols = site.shape[0] // site.groups, site.shape[1] * taps
+        blocks = [orthogonal_matrix(rows, cols, generator) for _ in range(site.groups)]
+        return g * torch.cat(blocks).reshape(site.shape)
+
+    return Initializer(name="orthogonal", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)

@@ -1,0 +1,122 @@
+"""Initialisers that scale the variance with the fan: LeCun, Xavier/Glorot, He/Kaiming, and torch.nn's default.
+
+At large width only the variance matters, not the shape of the law: uniform and normal draws of equal variance give the
+same signal to O(1/width).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from initlab.errors import ConfigError
+from initlab.inits.laws import Bias, Distribution, bias_rule, draw, torch_bound, unit_normal
+from initlab.spec import InitContext, Initializer, PositiveFloat, Site
+from initlab.theory import gain as activation_gain
+
+Mode = Literal["fan_in", "fan_out", "fan_avg"]
+Gain = PositiveFloat | Literal["auto", "torch"]
+
+
+def resolve_gain(gain: Gain, site: Site, context: InitContext) -> float:
+    """The gain for a site: a number as it is; ``auto`` is 1/√E[φ²] of the network's activation φ by quadrature.
+
+    A weight that neither follows nor feeds an activation (a linear classifier) has gain 1. The first layer gets the
+    network's gain too, as He et al. 2015 do for simplicity: the factor stands once, not once a layer.
+    """
+    if not isinstance(gain, str):
+        return gain
+    if site.activation is None and site.activation_before is None:
+        return 1.0
+    return activation_gain(context.activation, "torch" if gain == "torch" else "forward")
+
+
+def fan(site: Site, mode: Mode) -> float:
+    """The fan of `site` under `mode`; ``fan_avg`` is the mean of the two."""
+    return {"fan_in": site.fan_in, "fan_out": site.fan_out, "fan_avg": (site.fan_in + site.fan_out) / 2}[mode]
+
+
+def _check(gain: Gain) -> None:
+    if not isinstance(gain, str) and not gain > 0:
+        raise ConfigError("gain", gain, "must be auto, torch or a number greater than 0")
+
+
+def _scaled(name: str, *, gain: Gain, mode: Mode, law: Distribution, bias: Bias, keep: tuple[str, ...]) -> Initializer:
+    _check(gain)
+
+    def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        std = resolve_gain(gain, site, context) / math.sqrt(fan(site, mode))
+        return draw(site.shape, std, law, generator)
+
+    return Initializer(name=name, weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)
+
+
+def he(
+    *,
+    gain: Gain = "auto",
+    mode: Mode = "fan_in",
+    distribution: Distribution = "normal",
+    bias: Bias = 0.0,
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """Var(W) = g²/fan. He, Zhang, Ren & Sun, ICCV 2015, with the gain of any activation instead of ReLU's √2 only.
+
+    fan_in keeps the mean square of the forward signal, fan_out that of the gradient.
+
+    Args:
+        gain: ``auto`` = 1/√E[φ²] (√2 for ReLU), ``torch`` = torch.nn.init.calculate_gain, or a number.
+        mode: which fan.
+        distribution: law with that variance.
+        bias: constant for biases, or ``torch``.
+        keep: name patterns of parameters that keep their module's own value.
+    """
+    return _scaled("he", gain=gain, mode=mode, law=distribution, bias=bias, keep=keep)
+
+
+def xavier(
+    *,
+    gain: Gain = 1.0,
+    distribution: Distribution = "uniform",
+    bias: Bias = 0.0,
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """Var(W) = 2g²/(fan_in + fan_out). Glorot & Bengio, AISTATS 2010; derived for φ(0) = 0, φ'(0) = 1 (tanh)."""
+    return _scaled("xavier", gain=gain, mode="fan_avg", law=distribution, bias=bias, keep=keep)
+
+
+def lecun(
+    *,
+    gain: Gain = 1.0,
+    distribution: Distribution = "normal",
+    bias: Bias = 0.0,
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """Var(W) = g²/fan_in with g = 1. LeCun, Bottou, Orr & Müller, 1998. What SELU needs (Klambauer et al., 2017)."""
+    return _scaled("lecun", gain=gain, mode="fan_in", law=distribution, bias=bias, keep=keep)
+
+
+def torch_default(*, bias: Bias = "torch", keep: tuple[str, ...] = ()) -> Initializer:
+    """What torch.nn's layers do when constructed: W, b ~ U(±1/√fan_in), Var(W) = 1/(3 fan_in); embeddings N(0, 1).
+
+    It is `kaiming_uniform_(a=√5)`, and not He's initialisation: a deep ReLU network loses 5/6 of its signal's mean
+    square in every layer. Fans are counted from the tensor's shape, as torch counts them. Attention's stacked
+    projection is Xavier-uniform over its whole (3d, d) shape, with zero biases.
+    """
+
+    def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        del context
+        bound = torch_bound(site)
+        if site.kind == "attention":
+            # torch scales by the stacked shape (3d, d); a gate's block is (d, d)
+            bound = math.sqrt(6.0 / (4 * site.shape[1]))
+        return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
+
+    def biases(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        if site.kind == "attention" or site.layer.endswith("out_proj"):
+            return torch.zeros(site.shape)
+        return bias_rule(bias)(site, generator, context)
+
+    return Initializer(name="torch_default", weight=weight, bias=biases, embedding=unit_normal, keep=keep)

@@ -1,0 +1,9 @@
+"""What is measured in a run, and when. Probes observe and change no number of training."""
+
+from initlab.probes.dead import DeadUnits
+from initlab.probes.histograms import take_histograms
+from initlab.probes.observer import Observer
+from initlab.probes.profile import ProfileLog
+from initlab.probes.symmetry import unit_spread
+
+__all__ = ["DeadUnits", "Observer", "ProfileLog", "take_histograms", "unit_spread"]

@@ -1,0 +1,59 @@
+"""Dead units: off for every input of a whole pass, and so beyond the reach of any gradient.
+
+A unit is dead when |φ'(h)| is below 0.1 % of max|φ'| for *all* inputs (and positions) seen. "Off on one batch" is not
+enough: near the top of a deep network half of the units are off on a single batch without being dead (Lu et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from initlab.activations.slope import slope_band
+from initlab.probes.aggregate import aggregates
+from initlab.probes.taps import tapped
+from initlab.sites import weights
+from initlab.spec import Activation, ProfileRow, Site
+
+DEAD_BELOW = 1e-3
+
+
+class DeadUnits:
+    """Collects, over the batches evaluated inside `pass_()`, which units were ever live."""
+
+    def __init__(self, model: nn.Module, sites: tuple[Site, ...], activation: Activation) -> None:
+        self._model = model
+        self._sites = tuple(s for s in weights(sites) if s.activation is not None)
+        self._band = slope_band(activation.fn, DEAD_BELOW)
+        self._live: dict[str, Tensor] = {}
+
+    @contextmanager
+    def pass_(self) -> Generator[None]:
+        """Everything the model computes inside belongs to the pass."""
+        self._live = {}
+
+        def read(site: Site, h: Tensor, _sent: Tensor) -> None:
+            # units of a convolution are its channels (dimension 1); of every other layer the last dimension
+            unit = 1 if site.kind.startswith("conv") else h.dim() - 1
+            others = [d for d in range(h.dim()) if d != unit]
+            live = self._band.live(h.detach()).any(dim=others) if others else self._band.live(h.detach())
+            known = self._live.get(site.name)
+            self._live[site.name] = live if known is None else known | live
+
+        with tapped(self._model, self._sites, read):
+            yield
+
+    def rows(self, step: int) -> tuple[ProfileRow, ...]:
+        """Share of dead units a site, in one transfer."""
+        seen = [s for s in self._sites if s.name in self._live]
+        if not seen:
+            return ()
+        shares: list[float] = torch.stack([1.0 - self._live[s.name].float().mean() for s in seen]).tolist()
+        rows = [
+            ProfileRow(step=step, site=s.name, order=s.order, statistic="dead", value=v)
+            for s, v in zip(seen, shares, strict=True)
+        ]
+        return (*rows, *aggregates(rows, step))

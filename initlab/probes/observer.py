@@ -1,0 +1,134 @@
+"""Looking at one training step: activations, gradients and updates of every layer, without a further pass.
+
+The readings are those of the step itself, taken before its update; the first look, at step 0, is therefore the network
+as it was initialised. Everything is reduced on the device and fetched in one transfer a look. Nothing is written to a
+tensor of the training, so losses are bit for bit those of a run without probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from initlab.activations.slope import SlopeBand, slope_band
+from initlab.probes.aggregate import aggregates
+from initlab.probes.taps import tapped
+from initlab.sites import weights
+from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
+
+
+class Observer:
+    """Reads a training step where its schedule says so.
+
+    One look is `with observer.look(step):` around forward and backward, then `gradients()` after unscaling and before
+    clipping, `before_update()`, and `rows()` after the optimiser's step.
+
+    Statistics (of the rows' `statistic`), one a weight site:
+        act_mean, act_std: of φ(h) over batch, units and positions; of the output itself where no activation follows.
+        saturated: share of h with |φ'(h)| < 5 % of max|φ'|.
+        act_grad_norm: Frobenius norm of ∂loss/∂h over the batch.
+        grad_norm: Frobenius norm of ∂loss/∂W, before clipping.
+        weight_norm: ‖W‖ before the update; update_ratio: ‖ΔW‖ / ‖W‖.
+    And with site "" for the whole network: grad_norm (all parameters, before clipping) and grad_ratio, the norm of
+    ∂loss/∂h at the first hidden layer over that at the last; and the aggregates of `aggregate.py`.
+    """
+
+    def __init__(
+        self, model: nn.Module, sites: tuple[Site, ...], *, settings: ProbeSettings, activation: Activation
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._sites = weights(sites)
+        self._parameters = dict(model.named_parameters())
+        self._band: SlopeBand = slope_band(activation.fn)
+        self._names: list[tuple[Site | None, str]] = []
+        self._values: list[Tensor] = []
+        self._before: list[Tensor] = []
+        self._scale = 1.0
+
+    def wants(self, step: int) -> bool:
+        """Whether the schedule has a look at this step: all below `dense_until`, then every `every`."""
+        s = self._settings
+        return s.enabled and (step < s.dense_until or step % s.every == 0)
+
+    @contextmanager
+    def look(self) -> Generator[None]:
+        """Reads activations, and the gradients that reach them, of the forward and backward pass made inside."""
+        self._names, self._values, self._before, self._scale = [], [], [], 1.0
+
+        def read(site: Site, h: Tensor, sent: Tensor) -> None:
+            if self._settings.activations:
+                with torch.no_grad():
+                    variance, mean = torch.var_mean(sent.detach().float(), correction=0)
+                    self._keep(site, "act_mean", mean)
+                    self._keep(site, "act_std", variance.sqrt())
+                    if site.activation is not None:
+                        self._keep(site, "saturated", self._band.saturated(h.detach()).float().mean())
+            if self._settings.gradients and h.requires_grad:
+                h.register_hook(lambda g, site=site: self._keep(site, "act_grad_norm", g.detach().float().norm()))
+
+        if not (self._settings.activations or self._settings.gradients):
+            yield
+            return
+        with tapped(self._model, self._sites, read):
+            yield
+
+    def gradients(self, *, scale: float = 1.0) -> None:
+        """Norms of the weights' gradients; `scale` is the loss scale that is still in the activations' gradients."""
+        self._scale = scale
+        if not self._settings.gradients:
+            return
+        grads = {n: p.grad for n, p in self._parameters.items() if p.grad is not None}
+        if not grads:
+            return
+        norms = dict(zip(grads, torch._foreach_norm(list(grads.values())), strict=True))  # pyright: ignore[reportPrivateUsage]
+        for site in self._sites:
+            if site.name in norms:
+                self._keep(site, "grad_norm", norms[site.name].float())
+        self._keep(None, "grad_norm", torch.stack([n.float() for n in norms.values()]).norm())
+
+    def before_update(self) -> None:
+        if self._settings.updates:
+            self._before = [self._parameters[s.name].detach().clone() for s in self._sites]
+
+    def rows(self, step: int) -> tuple[ProfileRow, ...]:
+        """Everything read since `look`, fetched from the device in one transfer."""
+        if self._settings.updates and self._sites:
+            after = [self._parameters[s.name].detach() for s in self._sites]
+            norms = torch._foreach_norm(self._before)  # pyright: ignore[reportPrivateUsage]
+            changes = torch._foreach_norm(torch._foreach_sub(after, self._before))  # pyright: ignore[reportPrivateUsage]
+            for site, norm, change in zip(self._sites, norms, changes, strict=True):
+                self._keep(site, "weight_norm", norm)
+                # a weight that is zero has no ratio; its finding is another one (symmetric units)
+                self._keep(site, "update_ratio", torch.where(norm > 0, change / norm.clamp_min(1e-38), 0.0))
+        if not self._values:
+            return ()
+        numbers: list[float] = torch.stack([v.to(torch.float32) for v in self._values]).tolist()
+        rows = [
+            ProfileRow(
+                step=step,
+                site=site.name if site else "",
+                order=site.order if site else -1,
+                statistic=statistic,
+                value=value / self._scale if statistic == "act_grad_norm" else value,
+            )
+            for (site, statistic), value in zip(self._names, numbers, strict=True)
+        ]
+        rows.extend([*self._ratio(step, rows), *aggregates(rows, step)])
+        self._names, self._values, self._before = [], [], []
+        return tuple(rows)
+
+    def _keep(self, site: Site | None, statistic: str, value: Tensor) -> None:
+        self._names.append((site, statistic))
+        self._values.append(value)
+
+    def _ratio(self, step: int, rows: list[ProfileRow]) -> list[ProfileRow]:
+        hidden = {s.name for s in self._sites if s.activation is not None}
+        norms = sorted((r.order, r.value) for r in rows if r.statistic == "act_grad_norm" and r.site in hidden)
+        if len(norms) < 2 or not norms[-1][1] > 0:
+            return []
+        ratio = norms[0][1] / norms[-1][1]
+        return [ProfileRow(step=step, site="", order=-1, statistic="grad_ratio", value=ratio)]

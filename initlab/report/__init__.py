@@ -1,0 +1,6 @@
+"""What a person reads after a run: figures, a page, a note, and the profile as a table."""
+
+from initlab.report.note import note
+from initlab.report.write import write
+
+__all__ = ["note", "write"]

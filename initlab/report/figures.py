@@ -1,0 +1,158 @@
+"""Figures of one run. Perceptually even, colour-blind-safe palettes; every axis says what it is and in which unit.
+
+Matplotlib is used through its object interface, without pyplot: no global state, no window, safe in any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from initlab.spec import Histogram, Profile, Site
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Okabe & Ito, 2008: eight colours that readers with any colour vision can tell apart
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+_GREY = "#767676"
+
+
+def figures(profile: Profile, sites: Sequence[Site], *, name: str, chance_loss: float | None) -> dict[str, Figure]:
+    """File stem → figure, for what the profile holds; a figure without data is left out."""
+    made: dict[str, Callable[[], Figure | None]] = {
+        "loss_curves": lambda: loss_curves(profile, name=name, chance_loss=chance_loss),
+        "gradient_norm": lambda: over_time(profile, sites, "grad_norm", "‖∂loss/∂W‖ (Frobenius norm)", name=name),
+        "activation_std": lambda: over_time(profile, sites, "act_std", "standard deviation of φ(h)", name=name),
+        "weight_histograms": lambda: histograms(profile, "weight", "weight W", name=name),
+        "activation_histograms": lambda: histograms(profile, "activation", "activation φ(h)", name=name),
+    }
+    return {stem: figure for stem, make in made.items() if (figure := make()) is not None}
+
+
+def loss_curves(profile: Profile, *, name: str, chance_loss: float | None) -> Figure | None:
+    """Loss and accuracy over updates, training and validation; ln C marks a classifier that knows nothing."""
+    curves = profile.curves
+    if not curves:
+        return None
+    figure, (left, right) = _grid(1, 2, width=9.0, height=3.4)
+    for axis, what, label in ((left, "loss", "loss (nats)"), (right, "accuracy", "accuracy")):
+        for part, colour in (("train", COLOURS[0]), ("val", COLOURS[1])):
+            points = curves.get(f"{part}/{what}", ())
+            if points:
+                mark = "o" if part == "val" else ""
+                axis.plot(
+                    *zip(*points, strict=True), color=colour, label=part, linewidth=1.4, marker=mark, markersize=3.5
+                )
+        axis.set_xlabel("update")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.25)
+    values = [v for key in ("train/loss", "val/loss") for _, v in curves.get(key, ())]
+    if chance_loss is not None:
+        left.axhline(chance_loss, color=_GREY, linestyle=":", linewidth=1.2, label=f"ln C = {chance_loss:.2f}")
+    if values and min(values) > 0 and max(values) / min(values) > 50:
+        left.set_yscale("log")
+    if values:
+        left.legend(frameon=False, fontsize=8)
+    figure.suptitle(name, fontsize=10)
+    return figure
+
+
+def over_time(profile: Profile, sites: Sequence[Site], statistic: str, label: str, *, name: str) -> Figure | None:
+    """Layer × step heat map of log10 of a statistic, and its profile over the layers at the first and last look."""
+    import numpy as np
+
+    rows = [r for r in profile.rows if r.statistic == statistic and r.site]
+    if not rows:
+        return None
+    steps = sorted({r.step for r in rows})
+    order = {s.name: s.order for s in sites}
+    layers = sorted({r.site for r in rows}, key=lambda s: order.get(s, 0))
+    grid = np.full((len(layers), len(steps)), np.nan)
+    row_of, column_of = {s: i for i, s in enumerate(layers)}, {s: i for i, s in enumerate(steps)}
+    for r in rows:
+        if math.isfinite(r.value) and r.value > 0:
+            grid[row_of[r.site], column_of[r.step]] = math.log10(r.value)
+    height = min(9.0, max(3.2, 1.6 + 0.2 * len(layers)))
+    figure, (left, right) = _grid(1, 2, width=9.5, height=height, ratios=(3, 1.3))
+    mesh = left.pcolormesh(
+        np.arange(len(steps) + 1), np.arange(len(layers) + 1), np.ma.masked_invalid(grid), cmap="viridis"
+    )
+    left.set_facecolor("#d9d9d9")  # what was zero or not finite
+    ticks = np.unique(np.linspace(0, len(steps) - 1, min(6, len(steps))).astype(int))
+    left.set_xticks(ticks + 0.5, [str(steps[i]) for i in ticks])
+    shown = np.unique(np.linspace(0, len(layers) - 1, min(20, len(layers))).astype(int))
+    left.set_yticks(shown + 0.5, [layers[i] for i in shown], fontsize=7)
+    left.invert_yaxis()
+    left.set_xlabel("update (of each look)")
+    figure.colorbar(mesh, ax=left, label=f"log10 {label}", pad=0.02)
+    for column, text, colour in (
+        (0, f"update {steps[0]}", COLOURS[0]),
+        (len(steps) - 1, f"update {steps[-1]}", COLOURS[1]),
+    ):
+        right.plot(grid[:, column], np.arange(len(layers)) + 0.5, color=colour, marker="o", markersize=3, label=text)
+    right.set_ylim(len(layers), 0)
+    right.set_yticks([])
+    right.set_xlabel(f"log10 {label}", fontsize=8)
+    right.grid(alpha=0.25)
+    right.legend(frameon=False, fontsize=7)
+    figure.suptitle(f"{name}: {label} by layer", fontsize=10)
+    return figure
+
+
+def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Figure | None:
+    """One panel a layer: the distribution at initialisation and at the end."""
+    chosen = [h for h in profile.histograms if h.quantity == quantity]
+    if not chosen:
+        return None
+    layers = sorted({(h.order, h.site) for h in chosen})
+    columns = min(4, len(layers))
+    lines = -(-len(layers) // columns)
+    figure, axes = _grid(lines, columns, width=2.4 * columns + 0.6, height=1.7 * lines + 0.8)
+    for axis, (_, site) in zip(axes, layers, strict=False):
+        for moment, colour in (("init", COLOURS[0]), ("end", COLOURS[1])):
+            for h in chosen:
+                if h.site == site and h.moment == moment:
+                    _stairs(axis, h, colour, moment)
+        axis.set_title(site, fontsize=7)
+        axis.tick_params(labelsize=6)
+        axis.set_yticks([])
+    for axis in axes[len(layers) :]:
+        axis.set_visible(False)
+    axes[0].legend(frameon=False, fontsize=7)
+    figure.supxlabel(label, fontsize=8)
+    figure.suptitle(f"{name}: distribution by layer", fontsize=10)
+    return figure
+
+
+def png(figure: Figure, *, dpi: int = 110) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _stairs(axis: Any, h: Histogram, colour: str, label: str) -> None:
+    import numpy as np
+
+    total = sum(h.counts)
+    if len(h.counts) == 1:
+        axis.axvline(h.low, color=colour, linewidth=1.4, label=f"{label} (all equal)")
+        return
+    edges = np.linspace(h.low, h.high, len(h.counts) + 1)
+    density = np.array(h.counts) / (total * (edges[1] - edges[0]))
+    axis.stairs(density, edges, color=colour, fill=True, alpha=0.25)
+    axis.stairs(density, edges, color=colour, linewidth=1.2, label=label)
+
+
+def _grid(
+    lines: int, columns: int, *, width: float, height: float, ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw={"width_ratios": ratios} if ratios else None)
+    return figure, list(axes.flat)

@@ -1,0 +1,48 @@
+"""The readable summary of a run, in Markdown, for the tracker's note."""
+
+from __future__ import annotations
+
+from initlab.spec import Experiment, RunResult
+
+
+def command(experiment: Experiment, *overrides: str) -> str:
+    """The command line that gives this run, with `overrides` in place of what they replace."""
+    groups = {o.split("=")[0] for o in overrides if "." not in o.split("=")[0]}
+    keys = {o.split("=")[0] for o in overrides}
+    kept = [o for o in experiment.overrides if o.split("=")[0].lstrip("+~") not in groups | keys]
+    # values inside a group that is replaced belong to the old choice
+    kept = [o for o in kept if o.split("=")[0].split(".")[0] not in groups]
+    return " ".join(["python -m initlab", *map(_quoted, (*kept, *overrides))])
+
+
+def sentence(result: RunResult) -> str:
+    """How the run ended, in one sentence."""
+    words = {
+        "finished": "finished",
+        "stopped": "stopped early, as asked",
+        "killed": "was stopped from outside",
+        "diverged": f"diverged at step {result.diverged_step}",
+        "failed": "failed",
+    }
+    scores = [
+        f"{part} accuracy {result.metrics[key]:.4f}"
+        for part, key in (("test", "test/accuracy"), ("validation", "val/accuracy"))
+        if key in result.metrics
+    ]
+    return f"{words[result.status]} after {result.steps} updates in {result.seconds:.1f} s" + "".join(
+        f", {s}" for s in scores
+    )
+
+
+def note(experiment: Experiment, result: RunResult) -> str:
+    """Outcome, findings with evidence and source, and remedies as commands."""
+    lines = [f"**{experiment.name}** {sentence(result)}.", ""]
+    for finding in result.findings:
+        lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
+        lines.extend(f"    - try `{' '.join(r.overrides)}`: {r.why}" for r in finding.remedies)
+    lines += ["", f"Again: `{command(experiment)}`"]
+    return "\n".join(lines)
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if any(c in override for c in ' []{}()*$&|;<>"') else override

@@ -1,0 +1,36 @@
+"""One run as one self-contained HTML page: verdict first, no script, no network, readable in light and dark."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from initlab.report.note import command, sentence
+from initlab.spec import Experiment, RunResult
+
+_TITLES = {
+    "loss_curves": "Loss and accuracy",
+    "gradient_norm": "Gradient norm by layer over time",
+    "activation_std": "Activation standard deviation by layer over time",
+    "weight_histograms": "Weights at initialisation and at the end",
+    "activation_histograms": "Activations at initialisation and at the end",
+}
+
+
+def page(experiment: Experiment, result: RunResult, images: Mapping[str, bytes]) -> str:
+    """The page as text. Everything that came from a configuration or a file name is escaped."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
+    template = environment.get_template("page.html.j2")
+    remedies = {r.overrides for f in result.findings for r in f.remedies}
+    return template.render(
+        name=experiment.name,
+        sentence=sentence(result),
+        findings=result.findings,
+        commands={o: command(experiment, *o) for o in remedies},
+        metrics=sorted(result.metrics.items()),
+        images=[(s, _TITLES.get(s, s), base64.b64encode(data).decode()) for s, data in images.items()],
+        params=sorted((k, v) for k, v in experiment.params.items()),
+        again=command(experiment),
+    )

@@ -1,0 +1,31 @@
+"""The profile as a Parquet file: one row a reading, for anybody's own analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from initlab.spec import Profile
+
+
+def write_parquet(profile: Profile, path: Path) -> None:
+    """Columns: step (int64), site (string, "" for the network), order (int32), statistic (string), value (float64).
+
+    The curves of the metrics are in the same table, with the metric's key as statistic and order -1.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [(r.step, r.site, r.order, r.statistic, r.value) for r in profile.rows]
+    rows += [(s, "", -1, key, v) for key, curve in profile.curves.items() for s, v in curve]
+    columns = list(zip(*rows, strict=True)) if rows else [[], [], [], [], []]
+    schema = pa.schema(
+        [
+            ("step", pa.int64()),
+            ("site", pa.string()),
+            ("order", pa.int32()),
+            ("statistic", pa.string()),
+            ("value", pa.float64()),
+        ]
+    )
+    table = pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
+    pq.write_table(table, path, compression="zstd")

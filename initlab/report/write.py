@@ -1,0 +1,37 @@
+"""The files of a run's report, ready to be kept as artifacts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from initlab.report.figures import figures, png
+from initlab.report.page import page
+from initlab.report.table import write_parquet
+from initlab.spec import Experiment, RunResult, Site
+
+
+def write(
+    experiment: Experiment, sites: Sequence[Site], result: RunResult, folder: Path, *, classes: int, full: bool = True
+) -> list[tuple[Path, str]]:
+    """Write `profile.parquet` and, where `full`, figures and `report.html` below `folder`.
+
+    Returns:
+        (file, artifact folder) pairs.
+    """
+    parquet = folder / "profile.parquet"
+    write_parquet(result.profile, parquet)
+    written: list[tuple[Path, str]] = [(parquet, "")]
+    if not full:
+        return written
+    made = figures(result.profile, sites, name=experiment.name, chance_loss=math.log(classes))
+    images = {stem: png(figure) for stem, figure in made.items()}
+    for stem, data in images.items():
+        path = folder / f"{stem}.png"
+        path.write_bytes(data)
+        written.append((path, "figures"))
+    report = folder / "report.html"
+    report.write_text(page(experiment, result, images), encoding="utf-8")
+    written.append((report, ""))
+    return written

@@ -1,0 +1,380 @@
+"""The composition root: one run from a decided `Experiment` to a `RunResult`, in one straight line."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+import initlab
+from initlab import inits, report, sites, tracking, verdict
+from initlab.activations import slope_band
+from initlab.errors import ConfigError, StoreError
+from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
+from initlab.probes.histograms import spread
+from initlab.spec import (
+    IO,
+    Experiment,
+    InitContext,
+    Profile,
+    Record,
+    RunHeader,
+    RunResult,
+    RunStatus,
+    Site,
+    Splits,
+)
+from initlab.train import Checkpoints, Outcome, evaluate, train
+from initlab.train.loop import Run
+
+#: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
+_RANGE_KEYS = ("optimizer.lr", "init.gain", "init.std", "init.a", "model.depth", "model.width", "trainer.batch_size")
+
+
+class Narrator(Protocol):
+    """Who tells a person what happens. The default says nothing."""
+
+    def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None: ...
+    def record(self, record: Record, total: int) -> None: ...
+    def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None: ...
+
+
+class Silent:
+    """A narrator that says nothing."""
+
+    def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
+        del experiment, prepared, run_id, folder
+
+    def record(self, record: Record, total: int) -> None:
+        del record, total
+
+    def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
+        del experiment, result, uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A network ready to train: data on its device, every parameter described and initialised."""
+
+    device: torch.device
+    splits: Splits
+    model: nn.Module
+    sites: tuple[Site, ...]
+    initialised: dict[str, str]
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Open the data, build the model, describe its parameters and initialise them. Writes nothing anywhere.
+
+    Raises:
+        InitlabError: bad data, a model that does not fit it, a parameter without an initialiser.
+    """
+    device = _device(experiment)
+    splits = experiment.task.open(seed=experiment.seed, device=device)
+    model = _build(experiment, splits.io).to(device)
+    example = splits.prepare(splits.train.x[:2])
+    if experiment.trainer.channels_last and example.dim() == 4:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    try:
+        described = sites.describe(model, example)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {_line(error)}"
+        ) from error
+    context = InitContext(activation=experiment.activation)
+    try:
+        done = inits.apply(model, described, experiment.init, context=context, seed=experiment.seed)
+    except ConfigError as error:
+        raise error.under("init") from error
+    return Prepared(device=device, splits=splits, model=model, sites=described, initialised=done)
+
+
+def run(
+    experiment: Experiment,
+    *,
+    workdir: Path | None = None,
+    narrator: Narrator | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    reopened: tracking.Reopened | None = None,
+) -> RunResult:
+    """Train one run and record it.
+
+    Args:
+        experiment: everything decided.
+        workdir: where the store and the spool live; the current directory by default.
+        narrator: is told of the start, of every record and of the end.
+        stop: asked before every update; True ends the run as killed, with a checkpoint to resume from.
+        reopened: the run to go on with, of `tracking.reopen`; a new run without it.
+
+    Returns:
+        The result. Divergence is a result with status ``diverged``, not an exception.
+
+    Raises:
+        InitlabError: for bad input, before anything is written.
+    """
+    workdir = workdir or Path.cwd()
+    narrator = narrator or Silent()
+    if experiment.tracking.enabled:
+        tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
+    try:
+        prepared = prepare(experiment)
+    except BaseException:
+        if reopened is not None:
+            reopened.sink.close(reopened.status)  # nothing was done to that run: it keeps the end it had
+        raise
+    sink = _open(experiment, prepared, workdir) if reopened is None else reopened.sink
+    status: RunStatus = "failed"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            result, status = _train_and_judge(
+                experiment,
+                prepared,
+                sink,
+                skip=0 if reopened is None else reopened.skip,
+                scratch=Path(scratch),
+                narrator=narrator,
+                stop=stop,
+            )
+    except KeyboardInterrupt:
+        status = "killed"
+        raise
+    except Exception as error:
+        with suppress(StoreError):
+            sink.tag({"initlab.error": f"{type(error).__name__}: {_line(error)}"[:500]})
+        raise
+    finally:
+        note = sink.close(status)
+    result = replace(result, run_id=sink.run_id, tracking_note=note)
+    narrator.finished(experiment, result, sink.uri)
+    return result
+
+
+# ------------------------------------------------------------------ the pieces of the line
+def _open(experiment: Experiment, prepared: Prepared, workdir: Path) -> tracking.RunSink | tracking.NullSink:
+    settings = experiment.tracking
+    splits = prepared.splits
+    tags = {
+        "initlab.arm": experiment.arm,
+        "seed": str(experiment.seed),
+        "initlab.version": initlab.__version__,
+        **{f"initlab.choice.{group}": name for group, name in experiment.choices.items()},
+        **dict(settings.tags),
+    }
+    header = RunHeader(
+        name=settings.run_name or experiment.name,
+        experiment=settings.experiment,
+        params=experiment.params,
+        tags=tags,
+        dataset=splits.provenance,
+        start_ms=time.time_ns() // 1_000_000,
+        inputs={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
+    )
+    files = {
+        "config.yaml": experiment.config_yaml,
+        "environment.json": json.dumps(_environment(prepared.device), indent=2),
+        "sites.json": json.dumps(
+            [vars(s) | {"init": prepared.initialised[s.name]} for s in prepared.sites], default=vars
+        ),
+    }
+    return tracking.start(header, settings, workdir=workdir, files=files)
+
+
+def _train_and_judge(
+    experiment: Experiment,
+    prepared: Prepared,
+    sink: tracking.RunSink | tracking.NullSink,
+    *,
+    skip: int,
+    scratch: Path,
+    narrator: Narrator,
+    stop: Callable[[], bool],
+) -> tuple[RunResult, RunStatus]:
+    model, splits, settings = prepared.model, prepared.splits, experiment.trainer
+    begun = time.perf_counter()
+    checkpoints = Checkpoints(sink.checkpoint_dir if settings.checkpoint else None)
+    state = checkpoints.peek()
+    profile = ProfileLog(checkpoints.profile_path, offset=state.profile_offset if state else 0)
+    fresh = state is None
+    probes = experiment.probes
+    batch = splits.prepare(splits.val.x[:256])
+    if probes.enabled and fresh:
+        if probes.histograms:
+            profile.histograms(take_histograms(model, prepared.sites, batch, moment="init"))
+        profile.rows(unit_spread(model, prepared.sites, 0))
+    watched = spread(sites.weights(prepared.sites), probes.max_metric_sites)
+    loop = Run(
+        model=model,
+        task=experiment.task,
+        splits=splits,
+        sites=prepared.sites,
+        optimizer=experiment.optimizer,
+        lr_schedule=experiment.lr_schedule,
+        settings=settings,
+        seed=experiment.seed,
+        observer=Observer(model, prepared.sites, settings=probes, activation=experiment.activation)
+        if probes.enabled
+        else None,
+        dead=DeadUnits(model, prepared.sites, experiment.activation) if probes.enabled and probes.dead_share else None,
+        profile=profile,
+        checkpoints=checkpoints,
+        metric_sites=frozenset(s.name for s in watched),
+        stop=stop,
+    )
+    narrator.started(experiment, prepared, sink.run_id, sink.folder)
+    metrics: dict[str, float] = {}
+    total = settings.epochs * -(-len(splits.train) // settings.batch_size)
+    steps = train(loop)
+    serial = 0
+    while True:
+        try:
+            record = next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            break
+        metrics.update({k: v for k, v in record.metrics.items() if k.startswith(("train/", "val/", "diag/"))})
+        serial = record.serial + 1
+        if record.serial >= skip:
+            sink.write(record)
+        narrator.record(record, settings.max_steps or total)
+    status: RunStatus = outcome.ending
+    final = {}
+    if status in ("finished", "stopped"):
+        if probes.enabled and probes.histograms:
+            profile.histograms(take_histograms(model, prepared.sites, batch, moment="end"))
+        final = _test(experiment, prepared, checkpoints)
+    if probes.enabled and outcome.steps > 0:
+        profile.rows(unit_spread(model, prepared.sites, outcome.steps))
+    metrics.update(final)
+    final.update({f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None})
+    sink.write(Record(serial=serial, step=outcome.steps, epoch=0.0, time_ms=time.time_ns() // 1_000_000, metrics=final))
+    seen = profile.profile()
+    findings = verdict.judge(_evidence(experiment, prepared, seen, outcome))
+    result = RunResult(
+        run_id=sink.run_id,
+        status=status,
+        metrics=metrics,
+        findings=findings,
+        profile=seen,
+        steps=outcome.steps,
+        seconds=time.perf_counter() - begun,
+        diverged_step=outcome.diverged_step,
+    )
+    profile.close()
+    _hand_over(experiment, prepared, sink, result, scratch)
+    return result, status
+
+
+def _test(experiment: Experiment, prepared: Prepared, checkpoints: Checkpoints) -> dict[str, float]:
+    """Score of the test part with the best weights (or the last, as the trainer says); the model gets its last back."""
+    settings = experiment.trainer
+    last = {k: v.detach().clone() for k, v in prepared.model.state_dict().items()}
+    if settings.test_with == "best":
+        checkpoints.load_best(prepared.model)
+    score = evaluate(
+        prepared.model, experiment.task, prepared.splits, prepared.splits.test,
+        batch_size=settings.eval_batch_size, precision=settings.precision,
+        limit=settings.batch_size if settings.fast_dev_run else None,
+    )  # fmt: skip
+    prepared.model.load_state_dict(last)
+    return {"test/accuracy": score.accuracy} | ({"test/loss": score.loss} if score.finite else {})
+
+
+def _evidence(experiment: Experiment, prepared: Prepared, profile: Profile, outcome: Outcome) -> verdict.Evidence:
+    val = prepared.splits.val
+    counts = torch.bincount(val.y, minlength=prepared.splits.io.classes)
+    return verdict.Evidence(
+        profile=profile,
+        hidden=tuple(s.name for s in sites.weights(prepared.sites) if s.activation is not None),
+        classes=prepared.splits.io.classes,
+        majority=float(counts.max()) / max(1, len(val)),
+        val_size=len(val),
+        steps=outcome.steps,
+        diverged_step=outcome.diverged_step,
+        flat_both_sides=slope_band(experiment.activation.fn).two_sided,
+        params=experiment.params,
+    )
+
+
+def _hand_over(
+    experiment: Experiment,
+    prepared: Prepared,
+    sink: tracking.RunSink | tracking.NullSink,
+    result: RunResult,
+    scratch: Path,
+) -> None:
+    """Tags, the note, the profile, figures and report into the tracker."""
+    tags = {
+        "initlab.verdict": verdict.headline(result.findings),
+        "mlflow.note.content": report.note(experiment, result),
+    }
+    if result.diverged_step is not None:
+        tags["diverged_step"] = str(result.diverged_step)
+    sink.tag(tags)
+    if not experiment.tracking.enabled:
+        return
+    written = report.write(
+        experiment, prepared.sites, result, scratch,
+        classes=prepared.splits.io.classes, full=experiment.tracking.report,
+    )  # fmt: skip
+    for path, folder in written:
+        sink.artifact(path, folder)
+    if experiment.tracking.log_model and result.status != "killed":
+        tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:1]))
+
+
+def _build(experiment: Experiment, io: IO) -> nn.Module:
+    try:
+        return experiment.model(io, experiment.activation)
+    except ConfigError as error:
+        raise (error if error.key.startswith("model") else error.under("model")) from error
+
+
+def _device(experiment: Experiment) -> torch.device:
+    """Settle device, threads and determinism for this process."""
+    if experiment.threads is not None:
+        torch.set_num_threads(experiment.threads)
+    torch.set_flush_denormal(experiment.trainer.flush_denormal)
+    torch.use_deterministic_algorithms(experiment.trainer.deterministic)
+    if experiment.trainer.deterministic:
+        torch.backends.cudnn.benchmark = False
+    if experiment.device != "auto":
+        return torch.device(experiment.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def _environment(device: torch.device) -> dict[str, object]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "initlab": initlab.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+    }
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,435 @@
+"""The nouns that cross a room's border: frozen dataclasses and protocols, and nothing that computes.
+
+Shapes are written with B (batch), C (channels or classes), H and W (height, width), N (units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Le, Lt
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# ---------------------------------------------------------------- numbers with a range, checked by config.py
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+UnitFloat = Annotated[float, Ge(0), Le(1)]
+Probability = Annotated[float, Ge(0), Lt(1)]
+
+Scalar = str | int | float | bool | None
+
+# ---------------------------------------------------------------- data
+PartName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IO:
+    """What a model is given and must return: `input_shape` without the batch dimension, `classes` logits."""
+
+    input_shape: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a data set, whole, on its device.
+
+    `x` keeps the dtype of its storage (uint8 for images) until a batch is taken; `y` holds int64 class indices (B,).
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return int(self.y.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a data set came from, for the tracker's dataset record."""
+
+    name: str
+    source: str
+    digest: str
+    licence: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """A data set made ready: three disjoint parts and the two maps from storage to network input.
+
+    `prepare(x)` turns a stored batch into the float batch the network sees (scaling and standardisation with statistics
+    of the training part only). `augment(x, generator)` acts on prepared training batches and draws from the CPU
+    generator it is handed; None where augmentation is off.
+    """
+
+    train: Part
+    val: Part
+    test: Part
+    io: IO
+    prepare: Callable[[Tensor], Tensor]
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None
+    class_names: tuple[str, ...]
+    provenance: Provenance
+
+    def part(self, name: PartName) -> Part:
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A problem with data and a metric: opens the splits, gives the loss and the metric of a batch."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, *, seed: int, device: torch.device) -> Splits:
+        """The data set as tensors on `device`. Raises DataError, which says which file to put where."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean training loss of a batch, a scalar tensor."""
+        ...
+
+    def correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """How many of the batch are right, a scalar tensor (accuracy is their share)."""
+        ...
+
+
+# ---------------------------------------------------------------- activations
+TorchNonlinearity = Literal["linear", "relu", "leaky_relu", "selu", "sigmoid", "tanh"]
+ElementwiseFn = Callable[["Tensor"], "Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """An elementwise activation: its name, a factory of modules, and the plain function.
+
+    `make()` returns a new module at every call (modules are never shared, so that probes can tell them apart).
+    `fn` is the same function on tensors; quadrature and the saturation threshold are computed from it.
+    `torch_name` is its name in `torch.nn.init.calculate_gain`, None where torch has none.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    fn: ElementwiseFn
+    kinks: tuple[float, ...] = ()
+    torch_name: TorchNonlinearity | None = None
+    torch_param: float | None = None
+
+
+# ---------------------------------------------------------------- models, sites, inits
+class ModelBuilder(Protocol):
+    """Builds a network for the given input and output, with the given activation after each hidden layer."""
+
+    def __call__(self, io: IO, activation: Activation) -> nn.Module: ...
+
+
+Role = Literal["weight", "recurrent", "embedding", "head", "bias", "norm", "scale"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A block of rows ``[start, stop)`` of a stacked parameter: a gate of an LSTM/GRU, or one of q, k, v."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One parameter and what it is.
+
+    Attributes:
+        name: dotted parameter name.
+        layer: dotted name of the module that owns it.
+        kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``rnn``, ``lstm``, ``gru``, ``attention``,
+            ``norm``, ``activation`` or ``free``.
+        role: what it does there.
+        shape: shape of the parameter.
+        fan_in: how many inputs one output unit sums over, of one gate, computed from the module.
+        fan_out: how many output units one input unit feeds.
+        groups: number of groups of a convolution (1 elsewhere). Each group is a linear map of its own.
+        gates: blocks along dimension 0, in order; empty where the parameter is one block.
+        order: position in the forward pass (or of registration, where no example was traced).
+        activation: name of the activation module its output reaches next (dotted module name), None for a head.
+        activation_before: the activation module that its input comes from, None for the first layer.
+        transposed: weight is stored (in, out / groups, ...), as transposed convolutions do.
+    """
+
+    name: str
+    layer: str
+    kind: str
+    role: Role
+    shape: tuple[int, ...]
+    fan_in: float = 0.0
+    fan_out: float = 0.0
+    groups: int = 1
+    gates: tuple[Gate, ...] = ()
+    order: int = 0
+    activation: str | None = None
+    activation_before: str | None = None
+    transposed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitContext:
+    """What an initialiser may look at besides the site: the activation whose gain is meant."""
+
+    activation: Activation
+
+
+class Draw(Protocol):
+    """Draws the values of one parameter: float32 on the CPU, of `site.shape`, from `generator` alone."""
+
+    def __call__(self, site: Site, generator: torch.Generator, context: InitContext) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initializer:
+    """How every parameter gets its first value.
+
+    Attributes:
+        name: as in the configuration.
+        weight: for the roles weight, recurrent and head.
+        bias: for biases of linear maps; biases of norms are always zero, scales of norms one.
+        embedding: for embeddings, whose units sum over a single active input.
+        keep: glob patterns of parameter names that keep the value their own module gave them.
+    """
+
+    name: str
+    weight: Draw
+    bias: Draw
+    embedding: Draw
+    keep: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- training
+OptimizerFactory = Callable[[Sequence[Mapping[str, object]]], "torch.optim.Optimizer"]
+
+
+class LrSchedule(Protocol):
+    """Learning-rate multiplier for update `step` (0-based) of `total`; pure, so that resuming needs no state."""
+
+    def __call__(self, step: int, total: int, /) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How long and how to train; see conf/trainer/default.yaml for each key in words."""
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 64
+    eval_batch_size: PositiveInt = 1024
+    max_steps: PositiveInt | None = None
+    clip_grad_norm: PositiveFloat | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    early_stopping: PositiveInt | None = None
+    monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
+    test_with: Literal["best", "last"] = "best"
+    checkpoint: bool = True
+    checkpoint_every: PositiveInt | None = None
+    deterministic: bool = False
+    channels_last: bool = False
+    flush_denormal: bool = True
+    fast_dev_run: bool = False
+    log_every: PositiveInt = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """When to look: every step below `dense_until`, then every `every` steps; never where `enabled` is false."""
+
+    enabled: bool = True
+    dense_until: NonNegativeInt = 10
+    every: PositiveInt = 50
+    activations: bool = True
+    gradients: bool = True
+    updates: bool = True
+    histograms: bool = True
+    dead_share: bool = True
+    max_metric_sites: PositiveInt = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """Where runs are recorded. `uri` None means MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."""
+
+    uri: str | None = None
+    experiment: str = "initlab"
+    run_name: str | None = None
+    enabled: bool = True
+    report: bool = True
+    log_model: bool = False
+    flush_seconds: PositiveFloat = 2.0
+    drain_seconds: PositiveFloat = 30.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run, fully decided: everything `run()` needs, with no configuration library left in it.
+
+    Attributes:
+        arm: hash of the resolved configuration without its seed; two seeds of one arm share it.
+        params: the resolved configuration, flattened to dotted keys.
+        config_yaml: the resolved configuration as YAML text.
+        choices: which file was chosen in each group, such as ``{"init": "he"}``.
+        overrides: what was typed, to write the command again.
+    """
+
+    name: str
+    seed: int
+    device: str
+    threads: int | None
+    task: Task
+    model: ModelBuilder
+    init: Initializer
+    activation: Activation
+    optimizer: OptimizerFactory
+    lr_schedule: LrSchedule
+    trainer: TrainerSettings
+    probes: ProbeSettings
+    tracking: TrackingSettings
+    arm: str
+    params: Mapping[str, Scalar]
+    config_yaml: str
+    choices: Mapping[str, str]
+    overrides: tuple[str, ...] = ()
+    resume: str | None = None
+
+
+# ---------------------------------------------------------------- what comes out
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What happened at one step: metrics by key. Values are finite; what was not is listed in `nonfinite`.
+
+    `serial` counts the records of a run from 0, so that a resumed run does not write a record twice.
+    """
+
+    serial: int
+    step: int
+    epoch: float
+    time_ms: int
+    metrics: Mapping[str, float]
+    nonfinite: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileRow:
+    """One statistic of one site at one step. Together the rows of a run are its profile."""
+
+    step: int
+    site: str
+    order: int
+    statistic: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Counts of values in equal bins between `low` and `high`, of `quantity` at `site` and `moment`."""
+
+    moment: Literal["init", "end"]
+    quantity: Literal["weight", "activation"]
+    site: str
+    order: int
+    low: float
+    high: float
+    counts: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """All that was seen in a run: `rows` and `histograms` of the probes, `curves` of metrics (key → (step, value)s)."""
+
+    rows: tuple[ProfileRow, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+
+
+Severity = Literal["ok", "note", "warning", "failure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What to try next: `overrides` to append to the same command, and `why` in words."""
+
+    overrides: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a rule of verdict.py concluded, on which evidence, citing which source, and what to try."""
+
+    name: str
+    severity: Severity
+    evidence: str
+    source: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings."""
+
+    run_id: str
+    status: RunStatus
+    metrics: Mapping[str, float]
+    findings: tuple[Finding, ...]
+    profile: Profile
+    steps: int
+    seconds: float
+    diverged_step: int | None = None
+    tracking_note: str = ""
+    tracking_fault: bool = False
+
+
+# ---------------------------------------------------------------- tracking
+@dataclass(frozen=True, kw_only=True)
+class RunHeader:
+    """What is known of a run before its first record."""
+
+    name: str
+    experiment: str
+    params: Mapping[str, Scalar]
+    tags: Mapping[str, str]
+    dataset: Provenance | None
+    start_ms: int
+    inputs: Mapping[str, int] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Where records go. Every call returns at once; nothing that a server does stops or slows training."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    def write(self, record: Record) -> None: ...
+
+    def tag(self, tags: Mapping[str, str]) -> None: ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep the file `path` under `folder` of the run's artifacts. The file is copied or moved into the spool."""
+        ...
+
+    def close(self, status: RunStatus) -> str:
+        """End the run in the tracker; returns a sentence for the user where something stayed in the spool."""
+        ...
+
+
+RecordStream = Iterator[Record]

@@ -1,0 +1,7 @@
+"""The training loop: a generator of records, with its optimisers, learning-rate schedules and checkpoints."""
+
+from initlab.train.checkpoint import Checkpoints, State
+from initlab.train.evaluate import Score, evaluate
+from initlab.train.loop import Outcome, train
+
+__all__ = ["Checkpoints", "Outcome", "Score", "State", "evaluate", "train"]

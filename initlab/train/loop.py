@@ -1,0 +1,289 @@
+"""`train`: one run as a generator of records.
+
+Data order comes from (seed, epoch), the learning rate from the update's number, dropout from torch's generator, whose
+state is in the checkpoint: a run stopped at any update continues with the very numbers it would have seen.
+
+The host waits for the device only when a record is due: losses are collected on the device and fetched together, which
+is also when divergence is noticed and its exact step found.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from initlab import seeds
+from initlab.probes import DeadUnits, Observer, ProfileLog
+from initlab.spec import LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
+from initlab.train.checkpoint import Checkpoints, State
+from initlab.train.evaluate import Score, autocast, evaluate
+from initlab.train.optimizers import parameter_groups
+
+Ending = Literal["finished", "diverged", "stopped", "killed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How training ended: `stopped` is early stopping, `killed` a stop asked for from outside."""
+
+    ending: Ending
+    steps: int
+    seconds: float
+    diverged_step: int | None = None
+    best_step: int | None = None
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What a training loop works with. `stop()` is asked before every update."""
+
+    model: nn.Module
+    task: Task
+    splits: Splits
+    sites: tuple[Site, ...]
+    optimizer: OptimizerFactory
+    lr_schedule: LrSchedule
+    settings: TrainerSettings
+    seed: int
+    observer: Observer | None
+    dead: DeadUnits | None
+    profile: ProfileLog
+    checkpoints: Checkpoints
+    metric_sites: frozenset[str] = frozenset()
+    stop: Callable[[], bool] = field(default=lambda: False)
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+
+
+class _DivergenceError(Exception):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+
+def train(run: Run) -> Generator[Record, None, Outcome]:
+    """Train to the end, yielding a record every `log_every` updates, at every look of the probes, and each epoch.
+
+    Continues from the last checkpoint where `run.checkpoints` holds one. Afterwards the model has its *last* weights.
+    """
+    loop = _Loop(run)
+    begun = time.perf_counter()
+    ending: Ending = "finished"
+    diverged: int | None = None
+    try:
+        ending = yield from loop.epochs()
+    except _DivergenceError as divergence:
+        ending, diverged = "diverged", divergence.step
+        yield from loop.pending()
+    return Outcome(
+        ending=ending,
+        steps=loop.state.step,
+        seconds=time.perf_counter() - begun,
+        diverged_step=diverged,
+        best_step=loop.state.best_step if loop.state.best is not None else None,
+    )
+
+
+class _Loop:
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        s = run.settings
+        self.device = run.splits.train.y.device
+        self.size = len(run.splits.train)
+        # a last batch of one example cannot be normalised; it waits for another epoch's shuffle
+        self.batches = math.ceil(self.size / s.batch_size) - (
+            1 if self.size % s.batch_size == 1 and self.size > 1 else 0
+        )
+        limit = 2 if s.fast_dev_run else s.max_steps
+        self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
+        self.optimizer = run.optimizer(parameter_groups(run.model, run.sites))
+        self.base_rates = [float(g["lr"]) for g in self.optimizer.param_groups]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
+        self.parameters = [p for p in run.model.parameters() if p.requires_grad]
+        self.losses: list[Tensor] = []
+        self.correct: list[Tensor] = []
+        self.queue: list[Record] = []
+        torch.manual_seed(seeds.derive(run.seed, "train"))
+        self.state = run.checkpoints.load_last(run.model, self.optimizer) or State()
+        if self.state.scaler:
+            self.scaler.load_state_dict(self.state.scaler)
+        self.clock = (time.perf_counter(), 0)
+
+    # -------------------------------------------------------------- the straight line
+    def epochs(self) -> Generator[Record, None, Ending]:
+        state, settings = self.state, self.run.settings
+        if state.step == 0 and state.serial == 0:
+            self._evaluate_epoch(first=True)
+            yield from self.pending()
+        while state.step < self.total:
+            order = self._order(state.epoch)
+            self.run.model.train()
+            while state.batch < self.batches and state.step < self.total:
+                if self.run.stop():
+                    self._save()
+                    yield from self.pending()
+                    return "killed"
+                self._update(order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size])
+                yield from self.pending()
+                every = settings.checkpoint_every
+                if every is not None and state.step % every == 0 and state.batch < self.batches:
+                    self._save()
+            if self.losses or state.window_loss:
+                self._flush()
+            state.epoch, state.batch = state.epoch + 1, 0
+            self._evaluate_epoch()
+            yield from self.pending()
+            self._save()
+            if settings.early_stopping is not None and state.stale >= settings.early_stopping:
+                return "stopped"
+        return "finished"
+
+    def pending(self) -> Iterator[Record]:
+        ready, self.queue = self.queue, []
+        yield from ready
+
+    # -------------------------------------------------------------- one update
+    def _order(self, epoch: int) -> Tensor:
+        permutation = torch.randperm(self.size, generator=seeds.generator(self.run.seed, "data", f"epoch{epoch}"))
+        return permutation.to(self.device)
+
+    def _update(self, index: Tensor) -> None:
+        run, state, s = self.run, self.state, self.run.settings
+        x, y = self._batch(index)
+        rate = run.lr_schedule(state.step, self.total)
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * rate
+        observer = run.observer if run.observer is not None and run.observer.wants(state.step) else None
+        if observer is not None:
+            with observer.look():
+                loss, output = self._forward_backward(x, y)
+            # one transfer, and only on looks: gradients of activations still carry the loss scale
+            observer.gradients(scale=self.scaler.get_scale() if self.scaler.is_enabled() else 1.0)
+        else:
+            loss, output = self._forward_backward(x, y)
+        if s.clip_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, s.clip_grad_norm, foreach=True)
+        if observer is not None:
+            observer.before_update()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.losses.append(loss.detach())
+        self.correct.append(run.task.correct(output.detach(), y))
+        state.window_seen += int(y.shape[0])
+        if observer is not None:
+            self._record(state.step, *self._split(observer.rows(state.step)))
+        state.step += 1
+        state.batch += 1
+        if state.step % s.log_every == 0 or state.step == self.total:
+            self._flush()
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        splits = self.run.splits
+        x, y = splits.prepare(splits.train.x[index]), splits.train.y[index]
+        if splits.augment is not None:
+            x = splits.augment(x, seeds.generator(self.run.seed, "data", f"augment{self.state.step}"))
+        if self.run.settings.channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, y
+
+    def _forward_backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(self.device, self.run.settings.precision):
+            output: Tensor = self.run.model(x)
+            loss = self.run.task.loss(output, y)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        return loss, output
+
+    # -------------------------------------------------------------- records
+    def _flush(self) -> None:
+        """The mean loss since the last training record; notices divergence and finds its step."""
+        state = self.state
+        self._settle()
+        losses, seen = state.window_loss, state.window_seen
+        first = state.step - len(losses)
+        bad = next((first + i for i, v in enumerate(losses) if not math.isfinite(v)), None)
+        finite = [v for v in losses if math.isfinite(v)]
+        now, (then, at) = time.perf_counter(), self.clock
+        metrics = {"train/lr": float(self.optimizer.param_groups[0]["lr"])}
+        if finite:
+            metrics["train/loss"] = sum(finite) / len(finite)
+            metrics["train/accuracy"] = state.window_correct / max(1, seen)
+        if state.step > at and now > then:
+            metrics["throughput/samples_per_s"] = seen / (now - then)
+        self.clock = (now, state.step)
+        state.window_loss, state.window_correct, state.window_seen = [], 0.0, 0
+        self._record(state.step, metrics, () if bad is None else ("train/loss",))
+        if bad is not None:
+            raise _DivergenceError(bad)
+
+    def _settle(self) -> None:
+        """Fetch the losses and right answers that wait on the device."""
+        if not self.losses:
+            return
+        numbers: list[float] = torch.stack([v.float() for v in (*self.losses, *self.correct)]).tolist()
+        self.state.window_loss.extend(numbers[: len(self.losses)])
+        self.state.window_correct += sum(numbers[len(self.losses) :])
+        self.losses, self.correct = [], []
+
+    def _evaluate_epoch(self, *, first: bool = False) -> None:
+        run, state, s = self.run, self.state, self.run.settings
+        score = evaluate(
+            run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
+            limit=s.batch_size if s.fast_dev_run else None,
+            around=run.dead.pass_() if run.dead is not None else None,
+        )  # fmt: skip
+        metrics, bad = self._split(run.dead.rows(state.step) if run.dead is not None else ())
+        metrics["val/accuracy"] = score.accuracy
+        if score.finite:
+            metrics["val/loss"] = score.loss
+        else:
+            bad = (*bad, "val/loss")
+        self._record(state.step, metrics, bad)
+        if not first:
+            self._remember(score)
+        self.clock = (time.perf_counter(), state.step)
+
+    def _remember(self, score: Score) -> None:
+        state = self.state
+        value = score.accuracy if self.run.settings.monitor == "val/accuracy" else -score.loss
+        if score.finite and (state.best is None or value > state.best):
+            state.best, state.best_step, state.stale = value, state.step, 0
+            self.run.checkpoints.save_best(self.run.model, state.step)
+        else:
+            state.stale += 1
+
+    def _split(self, rows: tuple[ProfileRow, ...]) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Rows of the profile to metrics by key, and the keys whose value is not finite."""
+        self.run.profile.rows(rows)
+        wanted = [r for r in rows if r.site == "" or r.site in self.run.metric_sites]
+        keys = {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
+        return (
+            {k: v for k, v in keys.items() if math.isfinite(v)},
+            tuple(k for k, v in keys.items() if not math.isfinite(v)),
+        )
+
+    def _record(self, step: int, metrics: dict[str, float], nonfinite: tuple[str, ...] = ()) -> None:
+        state = self.state
+        plain = {k: v for k, v in metrics.items() if k.split("/")[0] in ("train", "val")}
+        if plain:
+            self.run.profile.curve(step, plain)
+        self.queue.append(
+            Record(
+                serial=state.serial, step=step, epoch=state.epoch + state.batch / max(1, self.batches),
+                time_ms=self.run.now_ms(), metrics=metrics, nonfinite=nonfinite,
+            )
+        )  # fmt: skip
+        state.serial += 1
+
+    def _save(self) -> None:
+        if not self.run.settings.checkpoint:
+            return
+        self._settle()
+        self.state.scaler = self.scaler.state_dict()
+        self.state.profile_offset = self.run.profile.offset
+        self.run.checkpoints.save_last(self.run.model, self.optimizer, self.state)

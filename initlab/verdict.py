@@ -1,0 +1,318 @@
+"""Rules from evidence to finding to remedy: why a run went as it went, and what to try next.
+
+Each rule is a function of `Evidence` that returns a finding or None. Its numbers stand at the top with their source, so
+that a reader can disagree with a number and not with a black box. A remedy is an override for the same command.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from initlab.spec import Finding, Profile, ProfileRow, Remedy, Scalar, Severity
+
+# Mean-field theory finds networks trainable up to a depth of about 6 ξ (Schoenholz et al., ICLR 2017); there the
+# squared gradient has changed by e^±6 between first and last layer, and its norm by e^±3.
+GRADIENT_RATIO_WARN = math.exp(-3)
+GRADIENT_RATIO_FAIL = 1e-3
+# a signal whose standard deviation fell by three orders of magnitude is rounding noise in bf16 and hard to read in fp32
+SIGNAL_RATIO_FAIL = 1e-3
+# more than half of the units on the flat parts: Glorot & Bengio, AISTATS 2010, section 3, saw training stall there
+SATURATED_WARN = 0.5
+# Lu, Shin, Su & Karniadakis, 2019: a layer that is all dead makes the network constant; a tenth is worth a word
+DEAD_WARN, DEAD_FAIL = 0.1, 0.5
+# ‖ΔW‖/‖W‖ near 1e-3 is the customary heuristic (Karpathy, 2015); two decades below or above tell of a wrong rate
+UPDATE_SMALL, UPDATE_LARGE = 1e-5, 1e-1
+# a classifier that knows nothing has loss ln C; far above it the head's scale is too large
+INITIAL_LOSS_FACTOR = 3.0
+# accuracy within three standard errors of always guessing the commonest class
+CHANCE_SIGMAS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the rules may look at.
+
+    Attributes:
+        profile: rows and curves of the run.
+        hidden: names of the sites that an activation follows, first layer first.
+        classes, majority, val_size: number of classes, share of the commonest, size of the validation part.
+        flat_both_sides: whether the activation saturates towards both ends (tanh, sigmoid).
+        params: the flattened configuration, to phrase remedies as overrides.
+    """
+
+    profile: Profile
+    hidden: tuple[str, ...]
+    classes: int
+    majority: float
+    val_size: int
+    steps: int
+    diverged_step: int | None
+    flat_both_sides: bool
+    params: Mapping[str, Scalar]
+
+    def of(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
+        return [r for r in self.profile.rows if r.statistic == statistic and (site is None or r.site == site)]
+
+    def at_start(self, statistic: str) -> dict[str, float]:
+        """Site → value at the first look."""
+        rows = self.of(statistic)
+        first = min((r.step for r in rows), default=0)
+        return {r.site: r.value for r in rows if r.step == first}
+
+    def at_end(self, statistic: str) -> dict[str, float]:
+        """Site → value at the last look."""
+        rows = self.of(statistic)
+        last = max((r.step for r in rows), default=0)
+        return {r.site: r.value for r in rows if r.step == last}
+
+    def last(self, key: str) -> float | None:
+        curve = self.profile.curves.get(key)
+        return curve[-1][1] if curve else None
+
+
+Rule = Callable[[Evidence], Finding | None]
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """All findings, gravest first; one finding ``healthy`` where no rule has a failure or warning to tell."""
+    found = [f for rule in RULES if (f := rule(evidence)) is not None]
+    if not any(f.severity in ("failure", "warning") for f in found):
+        found.insert(0, _healthy(evidence))
+    gravity = {"failure": 0, "warning": 1, "ok": 2, "note": 3}
+    return tuple(sorted(found, key=lambda f: gravity[f.severity]))
+
+
+def headline(findings: tuple[Finding, ...]) -> str:
+    """The names of the gravest findings, for a tag: ``symmetric_units,at_chance`` or ``healthy``."""
+    worst = [f.name for f in findings if f.severity in ("failure", "warning")]
+    return ",".join(worst) or "healthy"
+
+
+# ------------------------------------------------------------------ the rules
+def diverged(e: Evidence) -> Finding | None:
+    if e.diverged_step is None:
+        return None
+    remedies = [_smaller_lr(e), Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update")]
+    return Finding(
+        name="diverged",
+        severity="failure",
+        evidence=f"the loss was not finite at step {e.diverged_step}",
+        source="a learning rate above 2/λ_max of the Hessian diverges (LeCun et al., 1998)",
+        remedies=(*remedies, *_better_init(e)),
+    )
+
+
+def symmetric_units(e: Evidence) -> Finding | None:
+    if e.steps == 0:
+        return None
+    same = [s for s, v in e.at_end("unit_spread").items() if v == 0.0 and s in e.hidden]
+    if not same:
+        return None
+    return Finding(
+        name="symmetric_units",
+        severity="failure",
+        evidence=f"after {e.steps} updates all units are identical in {_some(same)}: a wide layer that is one unit",
+        source="identical units get identical gradients (Rumelhart, Hinton & Williams, 1986)",
+        remedies=_better_init(e),
+    )
+
+
+def vanishing(e: Evidence) -> Finding | None:
+    ratio = e.at_start("grad_ratio").get("")
+    signal = _signal_ratio(e)
+    if ratio is not None and ratio < GRADIENT_RATIO_WARN:
+        severity: Severity = "failure" if ratio < GRADIENT_RATIO_FAIL else "warning"
+        text = f"at initialisation the gradient at the first hidden layer is {ratio:.1e} of that at the last"
+    elif signal is not None and signal < SIGNAL_RATIO_FAIL:
+        severity = "failure"
+        text = f"at initialisation the signal's standard deviation falls to {signal:.1e} of the first layer's"
+    else:
+        return None
+    return Finding(
+        name="vanishing",
+        severity=severity,
+        evidence=text,
+        source=f"beyond e^-3 = {GRADIENT_RATIO_WARN:.2f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
+        remedies=(*_better_init(e), *_structure(e)),
+    )
+
+
+def exploding(e: Evidence) -> Finding | None:
+    ratio = e.at_start("grad_ratio").get("")
+    loss = e.profile.curves.get("val/loss")
+    start = loss[0][1] if loss and loss[0][0] == 0 else None
+    expected = math.log(e.classes)
+    if ratio is not None and not ratio <= 1 / GRADIENT_RATIO_WARN:
+        severity: Severity = "failure" if not ratio <= 1 / GRADIENT_RATIO_FAIL else "warning"
+        text = f"at initialisation the gradient grows {ratio:.1e}-fold from the last hidden layer to the first"
+    elif start is not None and start > INITIAL_LOSS_FACTOR * expected:
+        severity = "failure" if start > 100 * expected else "warning"
+        text = f"the loss before training is {start:.3g}; knowing nothing gives ln {e.classes} = {expected:.2f}"
+    else:
+        return None
+    return Finding(
+        name="exploding",
+        severity=severity,
+        evidence=text,
+        source=f"beyond e^3 = {1 / GRADIENT_RATIO_WARN:.0f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
+        remedies=(
+            *_better_init(e),
+            *_structure(e),
+            Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds updates"),
+        ),
+    )
+
+
+def saturated(e: Evidence) -> Finding | None:
+    if not e.flat_both_sides:
+        return None
+    for moment, shares in (("at initialisation", e.at_start("saturated")), ("at the end", e.at_end("saturated"))):
+        over = {s: v for s, v in shares.items() if v > SATURATED_WARN}
+        if over:
+            worst = max(over, key=lambda s: over[s])
+            return Finding(
+                name="saturated",
+                severity="failure" if len(over) * 2 >= max(1, len(e.hidden)) else "warning",
+                evidence=f"{moment} {over[worst]:.0%} of {worst} lies where the slope is below 5 % of its maximum"
+                f" ({len(over)} of {len(e.hidden)} layers above {SATURATED_WARN:.0%})",
+                source="saturation is the vanishing itself (Glorot & Bengio, AISTATS 2010)",
+                remedies=_better_init(e),
+            )
+    return None
+
+
+def dead(e: Evidence) -> Finding | None:
+    shares = {s: v for s, v in e.at_end("dead").items() if v > DEAD_WARN}
+    if not shares:
+        return None
+    worst = max(shares, key=lambda s: shares[s])
+    return Finding(
+        name="dead_units",
+        severity="failure" if shares[worst] > DEAD_FAIL else "warning",
+        evidence=f"{shares[worst]:.0%} of the units of {worst} are off for the whole validation part"
+        f" ({len(shares)} layers above {DEAD_WARN:.0%})",
+        source="a dead unit gets no gradient (Lu, Shin, Su & Karniadakis, 2019)",
+        remedies=(
+            Remedy(overrides=("activation=leaky_relu",), why="a leak lets gradient through where a unit is off"),
+            _smaller_lr(e),
+        ),
+    )
+
+
+def update_size(e: Evidence) -> Finding | None:
+    ratios = [r.value for r in e.of("update_ratio") if r.step >= 5 and math.isfinite(r.value)]
+    if len(ratios) < 2:
+        return None
+    middle = median(ratios)
+    if UPDATE_SMALL <= middle <= UPDATE_LARGE:
+        return None
+    small = middle < UPDATE_SMALL
+    lr = _number(e, "optimizer.lr")
+    change = 10.0 if small else 0.1
+    override = f"optimizer.lr={lr * change:g}" if lr is not None else f"optimizer.lr={'larger' if small else 'smaller'}"
+    return Finding(
+        name="updates_too_small" if small else "updates_too_large",
+        severity="warning",
+        evidence=f"the median update is {middle:.1e} of its weight (customary: about 1e-3)",
+        source="‖ΔW‖/‖W‖ ≈ 1e-3 (Karpathy, 2015)",
+        remedies=(Remedy(overrides=(override,), why=f"{change:g} times the learning rate"),),
+    )
+
+
+def at_chance(e: Evidence) -> Finding | None:
+    accuracy = e.last("val/accuracy")
+    if accuracy is None or e.steps < 10:
+        return None
+    p = max(e.majority, 1 / e.classes)
+    limit = p + CHANCE_SIGMAS * math.sqrt(p * (1 - p) / max(1, e.val_size))
+    if accuracy > limit:
+        return None
+    return Finding(
+        name="at_chance",
+        severity="failure",
+        evidence=f"validation accuracy {accuracy:.3f} after {e.steps} updates; guessing gives {p:.3f}",
+        source=f"within {CHANCE_SIGMAS:g} binomial standard errors of guessing",
+        remedies=(*_better_init(e), *_structure(e)),
+    )
+
+
+RULES: tuple[Rule, ...] = (diverged, symmetric_units, vanishing, exploding, saturated, dead, update_size, at_chance)
+
+
+def _healthy(e: Evidence) -> Finding:
+    parts: list[str] = []
+    ratio = e.at_start("grad_ratio").get("")
+    if ratio is not None:
+        parts.append(f"gradient ratio first/last layer {ratio:.2f} at initialisation")
+    accuracy = e.last("val/accuracy")
+    if accuracy is not None:
+        parts.append(f"validation accuracy {accuracy:.3f}")
+    return Finding(
+        name="healthy",
+        severity="ok",
+        evidence="; ".join(parts) or "no rule found anything",
+        source="no rule of initlab.verdict fired",
+    )
+
+
+# ------------------------------------------------------------------ remedies
+#: which initialisation goes with which activation: (overrides, why)
+_PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "relu": (("init=he",), "keeps the mean square of a ReLU network's signal (He et al., 2015)"),
+    "leaky_relu": (("init=he",), "keeps the mean square of the signal (He et al., 2015)"),
+    "tanh": (("init=xavier",), "tanh is critical at gain 1 (Glorot & Bengio, 2010)"),
+    "identity": (("init=orthogonal",), "a deep linear network keeps every norm (Saxe et al., 2014)"),
+    "selu": (("init=lecun",), "SELU normalises itself at gain 1 only (Klambauer et al., 2017)"),
+    "sigmoid": (("activation=tanh", "init=xavier"), "a deep sigmoid network vanishes at any usual scale"),
+    "softplus": (("activation=relu", "init=he"), "softplus has no critical point"),
+}
+
+
+def _better_init(e: Evidence) -> tuple[Remedy, ...]:
+    activation, init = str(e.params.get("activation")), str(e.params.get("init"))
+    overrides, why = _PARTNERS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
+    found: list[Remedy] = []
+    if f"init={init}" not in overrides:
+        found.append(Remedy(overrides=overrides, why=why))
+    if init != "orthogonal":
+        found.append(Remedy(overrides=("init=orthogonal",), why="equal singular values (Saxe et al., 2014)"))
+    return tuple(found)
+
+
+def _structure(e: Evidence) -> tuple[Remedy, ...]:
+    """Remedies in the architecture, where the model has the key."""
+    found: list[Remedy] = []
+    if e.params.get("model.norm") == "none":
+        found.append(
+            Remedy(overrides=("model.norm=batch",), why="rescales the signal in every layer (Ioffe & Szegedy, 2015)")
+        )
+    if e.params.get("model.residual") is False:
+        found.append(
+            Remedy(overrides=("model.residual=true",), why="gives gradient a path of its own (He et al., 2016)")
+        )
+    return tuple(found)
+
+
+def _smaller_lr(e: Evidence) -> Remedy:
+    lr = _number(e, "optimizer.lr")
+    return Remedy(
+        overrides=(f"optimizer.lr={lr / 10:g}" if lr is not None else "optimizer.lr=1e-4",), why="a tenth of the rate"
+    )
+
+
+def _number(e: Evidence, key: str) -> float | None:
+    value = e.params.get(key)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _signal_ratio(e: Evidence) -> float | None:
+    stds = e.at_start("act_std")
+    values = [stds[s] for s in e.hidden if s in stds]
+    return values[-1] / values[0] if len(values) > 1 and values[0] > 0 else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,43 @@
+"""The saturated share by intervals against the definition by autograd."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from initlab import activations
+from initlab.activations.slope import derivative
+from initlab.spec import Activation
+
+NAMES = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "identity")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("share", [0.05, 1e-3])
+def test_intervals_agree_with_autograd(name: str, share: float) -> None:
+    activation = getattr(activations, name)()
+    assert isinstance(activation, Activation)
+    h = torch.empty(200_000, dtype=torch.float64).normal_(0, 4, generator=torch.Generator().manual_seed(1))
+    grid = torch.linspace(-60, 60, 600_001, dtype=torch.float64)
+    limit = share * derivative(activation.fn, grid).abs().max()
+    expected = derivative(activation.fn, h).abs() < limit
+    found = activations.slope_band(activation.fn, share).saturated(h)
+    assert (found != expected).sum() == 0
+
+
+def test_known_share_and_sides() -> None:
+    # tanh' = 0.05 at h = artanh √0.95; the share of N(0, 1) beyond it
+    at = math.atanh(math.sqrt(0.95))
+    h = torch.empty(1_000_000).normal_(generator=torch.Generator().manual_seed(0))
+    share = activations.slope_band(activations.tanh().fn).saturated(h).float().mean()
+    assert float(share) == pytest.approx(math.erfc(at / math.sqrt(2)), abs=5e-4)
+    assert activations.slope_band(activations.tanh().fn).two_sided
+    assert activations.slope_band(activations.sigmoid().fn).two_sided
+    assert not activations.slope_band(activations.relu().fn).two_sided
+
+
+def test_nan_is_neither_saturated_nor_alive() -> None:
+    h = torch.tensor([float("nan"), 100.0, 0.0])
+    assert activations.slope_band(activations.tanh().fn).saturated(h).tolist() == [False, True, False]
