@@ -75,12 +75,21 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     from initlab.config import conf_dir
 
     codes: list[int] = []
+    errors: list[Exception] = []
 
     def task(config: DictConfig) -> None:
-        codes.append(act(config) or 0)
+        try:
+            codes.append(act(config) or 0)
+        except Exception as error:
+            # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
+            errors.append(error)
 
     sys.argv = ["initlab", *arguments]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    for error in errors[:-1]:
+        codes.append(_complain(error, error.exit_code if isinstance(error, InitlabError) else 1))
+    if errors:
+        raise errors[-1]
     return max(codes, default=0)
 
 

@@ -27,13 +27,14 @@ class Console:
         self._epoch: dict[str, float] = {}
 
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
+        del run_id
         splits = prepared.splits
         self._say(
             f"{experiment.name}: {splits.provenance.name} {len(splits.train)}/{len(splits.val)}/{len(splits.test)}"
             f" (train/val/test), {prepared.parameters:,} parameters, {prepared.device}, arm {experiment.arm}"
         )
         if folder is not None:
-            self._say(f"run {run_id}: records go to {_short(folder)} and from there to the store")
+            self._say(f"records go to {_short(folder)} first, and from there to the store")
         if self._err.isatty():
             self._bar = _progress_bar(self._err)
             self._bar.start()

@@ -171,7 +171,6 @@ def _open(experiment: Experiment, prepared: Prepared, workdir: Path) -> tracking
         "initlab.arm": experiment.arm,
         "seed": str(experiment.seed),
         "initlab.version": initlab.__version__,
-        **{f"initlab.choice.{group}": name for group, name in experiment.choices.items()},
         **dict(settings.tags),
     }
     header = RunHeader(

@@ -21,8 +21,9 @@ GRADIENT_RATIO_FAIL = 1e-3
 SIGNAL_RATIO_FAIL = 1e-3
 # more than half of the units on the flat parts: Glorot & Bengio, AISTATS 2010, section 3, saw training stall there
 SATURATED_WARN = 0.5
-# Lu, Shin, Su & Karniadakis, 2019: a layer that is all dead makes the network constant; a tenth is worth a word
-DEAD_WARN, DEAD_FAIL = 0.1, 0.5
+# Karpathy's notes for Stanford's CS231n name 40 % dead as what too high a rate does; a layer that is all dead makes the
+# network constant (Lu, Shin, Su & Karniadakis, 2019); a tenth is ordinary after He's initialisation and worth a note
+DEAD_NOTE, DEAD_WARN, DEAD_FAIL = 0.1, 0.4, 0.9
 # ‖ΔW‖/‖W‖ near 1e-3 is the customary heuristic (Karpathy, 2015); two decades below or above tell of a wrong rate
 UPDATE_SMALL, UPDATE_LARGE = 1e-5, 1e-1
 # a classifier that knows nothing has loss ln C; far above it the head's scale is too large
@@ -185,20 +186,23 @@ def saturated(e: Evidence) -> Finding | None:
 
 
 def dead(e: Evidence) -> Finding | None:
-    shares = {s: v for s, v in e.at_end("dead").items() if v > DEAD_WARN}
+    shares = {s: v for s, v in e.at_end("dead").items() if v > DEAD_NOTE and s}
     if not shares:
         return None
     worst = max(shares, key=lambda s: shares[s])
+    share = shares[worst]
     return Finding(
         name="dead_units",
-        severity="failure" if shares[worst] > DEAD_FAIL else "warning",
-        evidence=f"{shares[worst]:.0%} of the units of {worst} are off for the whole validation part"
-        f" ({len(shares)} layers above {DEAD_WARN:.0%})",
+        severity="failure" if share > DEAD_FAIL else "warning" if share > DEAD_WARN else "note",
+        evidence=f"{share:.0%} of the units of {worst} are off for every example of a whole pass"
+        f" ({len(shares)} of {len(e.hidden)} layers above {DEAD_NOTE:.0%})",
         source="a dead unit gets no gradient (Lu, Shin, Su & Karniadakis, 2019)",
         remedies=(
             Remedy(overrides=("activation=leaky_relu",), why="a leak lets gradient through where a unit is off"),
             _smaller_lr(e),
-        ),
+        )
+        if share > DEAD_WARN
+        else (),
     )
 
 

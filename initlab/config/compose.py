@@ -75,7 +75,7 @@ def experiment(
     if threads is not None:
         threads = _typed(tree, "threads", int, lambda v: v > 0, "must be null or an integer greater than 0")
     data = _build(tree, "data")
-    extras = {"data": data}
+    task = _build(tree, "task", extras={"data": data})
     resume = tree.get("resume")
     built = {group: _build(tree, group) for group in _GROUPS if group not in ("task", "data")}
     trainer = section(TrainerSettings, tree, "trainer")
@@ -84,7 +84,7 @@ def experiment(
         seed=seed,
         device=device,
         threads=threads,
-        task=_build(tree, "task", extras=extras),
+        task=task,
         model=built["model"],
         init=built["init"],
         activation=built["activation"],
@@ -94,7 +94,7 @@ def experiment(
         probes=section(ProbeSettings, tree, "probes"),
         tracking=section(TrackingSettings, tree, "tracking"),
         arm=arm_hash(tree),
-        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume")}),
+        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume")}) | {"task": task.name},
         config_yaml=OmegaConf.to_yaml(OmegaConf.create(tree)),
         choices=chosen,
         overrides=tuple(overrides),

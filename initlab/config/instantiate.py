@@ -137,15 +137,16 @@ def _leaves(hint: Any) -> set[Any]:
 
 
 def _words(hint: Any) -> str:
-    names = sorted({getattr(leaf, "__name__", str(leaf)) for leaf in _leaves(hint)})
-    return " or ".join(names)
+    kinds = {float: "a number", int: "an integer", str: "text"}
+    names = [kinds[leaf] for leaf in kinds if leaf in _leaves(hint)]
+    return " or ".join(names) or "another kind of value"
 
 
 def _sentence(error: ValidationError, value: object) -> str:
     """One sentence of what is accepted, from all the branches of a union that pydantic tried."""
     parts: list[str] = []
     for item in error.errors():
-        text = str(item["msg"]).removeprefix("Value error, ")
+        text = str(item["msg"]).removeprefix("Value error, ").replace("Field required", "is missing")
         text = text.replace("Input should be ", "").replace(", unable to parse string as a number", "")
         where = ".".join(str(p) for p in item["loc"] if isinstance(p, int))
         text = f"item {where}: {text}" if where else text

@@ -43,7 +43,7 @@ def _unknown_key(error: Exception, overrides: Sequence[str]) -> InitlabError:
         given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), None)
         value = given.split("=", 1)[1] if given and "=" in given else None
         if "@" not in key and "." not in key and key not in groups():
-            known = [*groups(), *_top_level()]
+            known = {*groups(), *_top_level()}
             return ConfigError(key, value, f"unknown key; {one_of(known, key)}")
         return ConfigError(key, value, f"unknown key; {_siblings(key, overrides)}")
     found = re.search(r"key '([^']+)'.*?not in struct", text, re.IGNORECASE)

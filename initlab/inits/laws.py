@@ -40,6 +40,9 @@ def torch_bound(site: Site) -> float:
     if site.kind in ("rnn", "lstm", "gru"):
         # torch.nn.RNNBase.reset_parameters draws weights and biases within 1/√hidden_size
         return 1.0 / math.sqrt(site.fan_in if site.role != "weight" else site.fan_out)
+    if site.transposed:
+        # dimension 1 of a transposed convolution's weight is its outputs, which torch takes for its inputs
+        return 1.0 / math.sqrt(site.fan_out)
     if len(site.shape) < 2:
         return 1.0 / math.sqrt(max(site.fan_in, 1.0))
     return 1.0 / math.sqrt(site.shape[1] * math.prod(site.shape[2:]))

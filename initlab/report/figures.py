@@ -118,7 +118,11 @@ def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Fig
                     _stairs(axis, h, colour, moment)
         axis.set_title(site, fontsize=7)
         axis.tick_params(labelsize=6)
-        axis.set_yticks([])
+        # half of a ReLU layer is exactly zero: on a linear scale nothing else would be seen
+        if quantity == "activation":
+            axis.set_yscale("log")
+        axis.set_yticks([], minor=False)
+        axis.set_yticks([], minor=True)
     for axis in axes[len(layers) :]:
         axis.set_visible(False)
     axes[0].legend(frameon=False, fontsize=7)

@@ -42,8 +42,13 @@ def evaluate(
     precision: str = "fp32",
     limit: int | None = None,
     around: AbstractContextManager[object] | None = None,
+    more: Tensor | None = None,
 ) -> Score:
-    """Score `part`; the model's mode is restored. `limit` caps the examples; `around` is open during the pass."""
+    """Score `part`; the model's mode is restored.
+
+    `limit` caps the examples; `around` is open during the pass; `more` are further inputs, as stored, that belong to
+    the pass and not to the score.
+    """
     was_training = model.training
     model.eval()
     n = len(part) if limit is None else min(limit, len(part))
@@ -59,6 +64,9 @@ def evaluate(
                     output = model(splits.prepare(part.x[start:stop]))
                     losses.append(task.loss(output, y).float() * (stop - start))
                 right.append(task.correct(output, y).float())
+            for batch in () if more is None else more.split(batch_size):
+                with autocast(batch.device, precision):
+                    model(splits.prepare(batch))
     finally:
         model.train(was_training)
     loss, correct = torch.stack([torch.stack(losses).sum(), torch.stack(right).sum()]).tolist()

@@ -25,6 +25,7 @@ from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.optimizers import parameter_groups
 
+PROBE_EXAMPLES = 1000
 Ending = Literal["finished", "diverged", "stopped", "killed"]
 
 
@@ -112,6 +113,10 @@ class _Loop:
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
         self.clock = (time.perf_counter(), 0)
+        # "dead" means off for at least so many examples: a small validation part is filled up from the training part
+        short = PROBE_EXAMPLES - len(run.splits.val)
+        wanted = run.dead is not None and short > 0 and not s.fast_dev_run
+        self._probe_set = run.splits.train.x[:short] if wanted else None
 
     # -------------------------------------------------------------- the straight line
     def epochs(self) -> Generator[Record, None, Ending]:
@@ -236,6 +241,7 @@ class _Loop:
             run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
             limit=s.batch_size if s.fast_dev_run else None,
             around=run.dead.pass_() if run.dead is not None else None,
+            more=self._probe_set,
         )  # fmt: skip
         metrics, bad = self._split(run.dead.rows(state.step) if run.dead is not None else ())
         metrics["val/accuracy"] = score.accuracy

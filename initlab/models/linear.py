@@ -1,0 +1,31 @@
+"""A linear classifier: softmax regression, the network without a hidden layer."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from initlab.spec import IO, Activation, ModelBuilder
+
+
+def linear(*, bias: bool = True) -> ModelBuilder:
+    """Builder of a linear classifier; its loss is convex, so that even zero weights train (no symmetry to break)."""
+
+    def build(io: IO, activation: Activation) -> nn.Module:
+        del activation  # there is no hidden layer to put it after
+        return Linear(io, bias=bias)
+
+    return build
+
+
+class Linear(nn.Module):
+    """Inputs are flattened; parameters ``head.weight`` (classes, inputs) and ``head.bias``."""
+
+    def __init__(self, io: IO, *, bias: bool = True) -> None:
+        super().__init__()
+        self.head = nn.Linear(math.prod(io.input_shape), io.classes, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to logits (B, classes)."""
+        return self.head(x.flatten(1))
