@@ -54,9 +54,12 @@ class Console:
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
         self.close()
         self._say(f"{experiment.name} {sentence(result)}")
+        told: set[tuple[str, ...]] = set()
         for finding in result.findings:
             self._say(f"{self._mark(finding.severity)} {finding.name}: {finding.evidence}")
-            for remedy in finding.remedies:
+            fresh = [r for r in finding.remedies if r.overrides not in told]
+            told.update(r.overrides for r in fresh)
+            for remedy in fresh:
                 self._say(f"    try {' '.join(remedy.overrides)}  ({remedy.why})")
         if result.tracking_note:
             self._say(result.tracking_note)

@@ -80,6 +80,8 @@ Rule = Callable[[Evidence], Finding | None]
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
     """All findings, gravest first; one finding ``healthy`` where no rule has a failure or warning to tell."""
     found = [f for rule in RULES if (f := rule(evidence)) is not None]
+    explained = {name for f in found for name in _CONSEQUENCES.get(f.name, ())}
+    found = [f for f in found if f.name not in explained]
     if not any(f.severity in ("failure", "warning") for f in found):
         found.insert(0, _healthy(evidence))
     gravity = {"failure": 0, "warning": 1, "ok": 2, "note": 3}
@@ -244,6 +246,14 @@ def at_chance(e: Evidence) -> Finding | None:
 
 
 RULES: tuple[Rule, ...] = (diverged, symmetric_units, vanishing, exploding, saturated, dead, update_size, at_chance)
+
+
+#: what follows from a finding and would only repeat it: identical zero units are off, have no gradient and never move;
+#: where no signal arrives units are off, and where no gradient does weights do not move
+_CONSEQUENCES: dict[str, tuple[str, ...]] = {
+    "symmetric_units": ("dead_units", "updates_too_small", "vanishing"),
+    "vanishing": ("dead_units", "updates_too_small"),
+}
 
 
 def _healthy(e: Evidence) -> Finding:
