@@ -1,7 +1,8 @@
-"""Checkpoints that continue bit for bit: safetensors for tensors, JSON for the rest, no pickle.
+"""Checkpoints that continue bit for bit: safetensors, with the rest as JSON in their header, no pickle.
 
-`last-<step>.safetensors` holds weights, buffers, optimiser state and the random number generators' states, and
-`last.json` names it. The JSON is replaced after its tensors are whole, so a crash in between leaves the older pair.
+`last.safetensors` holds weights, buffers, optimiser state and the states of the random number generators. Where the run
+stands is in the same file's metadata, so that a crash cannot leave tensors of one step beside numbers of another.
+`last.json` and `best.json` say the same for a reader.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from initlab.errors import InitlabError
+
+LAST = "last.safetensors"
 
 
 @dataclass
@@ -69,12 +73,9 @@ class Checkpoints:
         if device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(device)
         state.optimizer = plain
-        name = f"last-{state.step}.safetensors"
-        _write_tensors(self.folder / name, tensors)
-        _write_text(self.folder / "last.json", json.dumps({"tensors": name, "state": asdict(state)}))
-        for old in self.folder.glob("last-*.safetensors"):
-            if old.name != name:
-                old.unlink()
+        text = json.dumps(asdict(state))
+        _write_tensors(self.folder / LAST, tensors, metadata={"state": text})
+        _write_text(self.folder / "last.json", text)
 
     def save_best(self, model: nn.Module, step: int) -> None:
         """Keep these weights as the best so far."""
@@ -95,21 +96,24 @@ class Checkpoints:
 
     def peek(self) -> State | None:
         """Where the last checkpoint stands, without its tensors; None where there is none."""
-        if self.folder is None or not (self.folder / "last.json").exists():
+        if self.folder is None or not (self.folder / LAST).exists():
             return None
-        return State(**json.loads((self.folder / "last.json").read_text())["state"])
+        try:
+            with safe_open(self.folder / LAST, framework="pt") as file:
+                return State(**json.loads(file.metadata()["state"]))
+        except (SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise InitlabError(f"{self.folder / LAST} is not a checkpoint of initlab: {error}") from error
 
     def load_last(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
         """Restore weights, optimiser and random number generators; None where there is no checkpoint."""
-        if self.folder is None or not (self.folder / "last.json").exists():
+        state = self.peek()
+        if self.folder is None or state is None:
             return None
-        head = json.loads((self.folder / "last.json").read_text())
-        state = State(**head["state"])
         try:
-            tensors = load_file(self.folder / str(head["tensors"]))
+            tensors = load_file(self.folder / LAST)
             model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
             _unpack_optimizer(optimizer, tensors, state.optimizer)
-        except (OSError, RuntimeError, KeyError) as error:
+        except (RuntimeError, KeyError, ValueError) as error:
             raise InitlabError(f"the checkpoint in {self.folder} does not fit this model: {error}") from error
         torch.set_rng_state(tensors["rng.cpu"])
         device = next(model.parameters()).device
@@ -147,7 +151,7 @@ def _unpack_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
     # shared storage (tied weights) is not for safetensors: each name gets its own copy
     seen: set[int] = set()
     own: dict[str, Tensor] = {}
@@ -156,7 +160,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         own[name] = plain.clone() if plain.data_ptr() in seen else plain
         seen.add(plain.data_ptr())
     temporary = path.with_name(path.name + ".tmp")
-    save_file(own, temporary)
+    save_file(own, temporary, metadata=metadata)
     temporary.replace(path)
 
 

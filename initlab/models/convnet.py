@@ -1,0 +1,120 @@
+"""A plain deep convolutional network, for what depth does to signal and gradient."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from initlab.models.pieces import NormName, image_norm, image_shape, require
+from initlab.spec import IO, Activation, ModelBuilder, NonNegativeInt, PositiveInt
+
+Downsampler = Literal["stride", "max", "average"]
+Readout = Literal["average", "flatten"]
+PaddingMode = Literal["zeros", "circular"]
+
+
+def convnet(
+    *,
+    depth: PositiveInt = 8,
+    width: PositiveInt = 32,
+    kernel: PositiveInt = 3,
+    norm: NormName = "none",
+    residual: bool = False,
+    downsample: NonNegativeInt = 2,
+    downsample_by: Downsampler = "stride",
+    widen: bool = False,
+    readout: Readout = "average",
+    padding_mode: PaddingMode = "zeros",
+) -> ModelBuilder:
+    """Builder of a plain network of `depth` convolutions and a linear head; see `ConvNet`.
+
+    Args:
+        depth: number of convolutions, 1 or more; the head is not counted.
+        width: channels of each (of the first stage, where `widen`).
+        kernel: side of the kernels, odd; the side of the image is kept.
+        norm: before each activation, ``batch`` or ``layer`` (over C, H, W).
+        residual: add each layer's input to its output where both have the same shape.
+        downsample: how often the side is halved; the layers are divided evenly between the sides.
+        downsample_by: ``stride`` 2 of the first convolution of a stage, or pooling before it.
+        widen: double the channels at each halving.
+        readout: what the head sees, the ``average`` over all positions or every position (``flatten``).
+        padding_mode: ``circular`` is the setting of mean-field theory (Xiao et al., ICML 2018).
+
+    Raises:
+        ConfigError: an even kernel, or fewer layers than stages.
+    """
+    require("depth", depth, "must be 1 or more (depth counts the convolutions)", holds=depth >= 1)
+    require("width", width, "must be 1 or more", holds=width >= 1)
+    require("kernel", kernel, "must be odd, so that the side of the image is kept", holds=kernel % 2 == 1)
+    most = f"must be less than depth={depth}: each halving needs a layer of its own after the first"
+    require("downsample", downsample, most, holds=0 <= downsample < depth)
+    return partial(
+        ConvNet, depth=depth, width=width, kernel=kernel, norm=norm, residual=residual, downsample=downsample,
+        downsample_by=downsample_by, widen=widen, readout=readout, padding_mode=padding_mode,
+    )  # fmt: skip
+
+
+class ConvNet(nn.Module):
+    """Each layer is (pool →) convolution → norm → activation; the head is linear.
+
+    Parameters are named ``layers.0.weight`` ..., ``norms.<i>.weight``, ``head.weight``.
+    """
+
+    def __init__(
+        self,
+        io: IO,
+        activation: Activation,
+        *,
+        depth: int = 8,
+        width: int = 32,
+        kernel: int = 3,
+        norm: NormName = "none",
+        residual: bool = False,
+        downsample: int = 2,
+        downsample_by: Downsampler = "stride",
+        widen: bool = False,
+        readout: Readout = "average",
+        padding_mode: PaddingMode = "zeros",
+    ) -> None:
+        super().__init__()
+        channels, height, width_in = image_shape(io.input_shape, "convnet")
+        least = 2**downsample
+        sides = f"halves the images {downsample} times, which needs {least} x {least}; these are {height} x {width_in}"
+        require("downsample", downsample, sides, holds=min(height, width_in) >= least)
+        self.residual, self.readout = residual, readout
+        self.pools = nn.ModuleList()
+        self.layers = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        self.activations = nn.ModuleList()
+        stage = 0
+        for i in range(depth):
+            halve = i * (downsample + 1) // depth > stage
+            stage += halve
+            out = width * 2**stage if widen else width
+            pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+            self.pools.append(pools[downsample_by](2) if halve and downsample_by != "stride" else nn.Identity())
+            stride = 2 if halve and downsample_by == "stride" else 1
+            self.layers.append(
+                nn.Conv2d(
+                    channels, out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding_mode,
+                    bias=norm == "none",
+                )
+            )  # fmt: skip
+            self.norms.append(image_norm(norm, out))
+            self.activations.append(activation.make())
+            channels = out
+            if halve:
+                up = 1 if downsample_by == "stride" else 0  # a convolution rounds the side up, pooling down
+                height, width_in = (height + up) // 2, (width_in + up) // 2
+        positions = height * width_in if readout == "flatten" else 1
+        self.head = nn.Linear(channels * positions, io.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to logits (B, classes)."""
+        for pool, layer, norm, activation in zip(self.pools, self.layers, self.norms, self.activations, strict=True):
+            x = pool(x)
+            y = activation(norm(layer(x)))
+            x = x + y if self.residual and x.shape == y.shape else y
+        return self.head(x.flatten(1) if self.readout == "flatten" else x.mean((2, 3)))

@@ -1,0 +1,23 @@
+"""Problems with data and a metric: files in, tensors out. Each factory here can be named in the configuration."""
+
+from initlab.tasks.catalog import Entry, listing
+from initlab.tasks.image import ImageData, ImageTask
+from initlab.tasks.sources.cifar10 import cifar10
+from initlab.tasks.sources.idx import fashion_mnist, mnist
+from initlab.tasks.sources.image_folder import image_folder
+from initlab.tasks.sources.npz import npz
+from initlab.tasks.sources.packaged import digits, mnist_mini
+
+__all__ = [
+    "Entry",
+    "ImageData",
+    "ImageTask",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "image_folder",
+    "listing",
+    "mnist",
+    "mnist_mini",
+    "npz",
+]

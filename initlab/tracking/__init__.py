@@ -1,0 +1,31 @@
+"""Recording runs: every record goes to a local spool first, and from there to MLflow in the background.
+
+The only room that imports mlflow, and only once a run starts: importing this package does not.
+"""
+
+from initlab.tracking.location import describe_location, resolve_uri, ui_url
+from initlab.tracking.model import log_model
+from initlab.tracking.null import NullSink
+from initlab.tracking.reopen import Reopened, reopen
+from initlab.tracking.sink import RunSink
+from initlab.tracking.start import start
+from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, spools, sync
+from initlab.tracking.ui import ui
+
+__all__ = [
+    "NullSink",
+    "Reopened",
+    "RunSink",
+    "SpoolInfo",
+    "SyncReport",
+    "Synced",
+    "describe_location",
+    "log_model",
+    "reopen",
+    "resolve_uri",
+    "spools",
+    "start",
+    "sync",
+    "ui",
+    "ui_url",
+]

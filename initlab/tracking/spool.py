@@ -1,0 +1,263 @@
+"""A run's spool: the folder that holds everything of a run until the tracking store has it.
+
+    .initlab/spool/<uid>/
+        header.json      what was known before the first record, and the store it is meant for
+        records.jsonl    one record a line, append-only
+        events.jsonl     tags, artifacts, the end, a reopening; one a line, append-only
+        progress.json    how far the two files were delivered; replaced atomically
+        rejected.jsonl   what the store will never accept, with its reason
+        lock             held by the process that writes; the operating system frees it with the process
+        artifacts/N/     copies of the artifacts; checkpoints/ is written by the trainer directly
+
+A line that ends without a newline was cut by a crash and counts as never written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from initlab.errors import StoreError
+from initlab.spec import Provenance, RunHeader, Scalar
+
+HEADER, RECORDS, EVENTS, PROGRESS = "header.json", "records.jsonl", "events.jsonl", "progress.json"
+REJECTED, LOCK, ARTIFACTS, CHECKPOINTS = "rejected.jsonl", "lock", "artifacts", "checkpoints"
+RESERVED = frozenset({HEADER, RECORDS, EVENTS, PROGRESS, REJECTED, LOCK, ARTIFACTS, CHECKPOINTS})
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolHeader:
+    """A RunHeader and where it belongs. `local_db` is the SQLite file relative to the working directory, if inside.
+
+    `adopted` is the MLflow run that a spool without the run's beginning goes on with (after `records` records, of which
+    `nonfinite` values were not finite); such a spool cannot create the run anew elsewhere.
+    """
+
+    uid: str
+    uri: str
+    run: RunHeader
+    local_db: str = ""
+    adopted: str = ""
+    records: int = 0
+    nonfinite: int = 0
+    keep_checkpoints: bool = True
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a spool was delivered to the store at `uri`."""
+
+    uri: str
+    run_id: str = ""
+    experiment_id: str = ""
+    creating: bool = False
+    described: bool = False
+    offset: int = 0
+    records: int = 0
+    nonfinite: int = 0
+    rejected: int = 0
+    events: int = 0
+    artifacts: list[int] = field(default_factory=list[int])
+    checkpoints: list[str] = field(default_factory=list[str])
+    ended: int = -1
+
+
+def spool_root(workdir: Path) -> Path:
+    return workdir / ".initlab" / "spool"
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace `path` by `text` so that a reader sees the old or the new file, never a part of one."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def take_lock(folder: Path) -> FileLock | None:
+    """The lock of a spool, or None where a live process holds it or the spool is gone."""
+    if not folder.is_dir():
+        return None
+    # thread_local=False: taken by the main thread, released by the writer's thread
+    lock = FileLock(folder / LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, FileNotFoundError):
+        return None
+    return lock
+
+
+def save_header(folder: Path, header: SpoolHeader) -> None:
+    # a URI may carry a password
+    write_atomic(folder / HEADER, json.dumps(dataclasses.asdict(header), indent=1), mode=0o600)
+
+
+def load_header(folder: Path) -> SpoolHeader:
+    """Raises StoreError where the header is absent or damaged."""
+    try:
+        data: Json = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        run: Json = data.pop("run")
+        dataset: Json | None = run.pop("dataset")
+        params: Mapping[str, Scalar] = run.pop("params")
+        return SpoolHeader(
+            run=RunHeader(params=params, dataset=None if dataset is None else Provenance(**dataset), **run), **data
+        )
+    except FileNotFoundError:
+        raise StoreError(f"{folder}: no {HEADER} there") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"{folder / HEADER} is damaged ({error})") from error
+
+
+def intended_uri(header: SpoolHeader, workdir: Path) -> str:
+    """The store a spool is meant for; one inside the working directory moves with that directory."""
+    return f"sqlite:///{(workdir.absolute() / header.local_db).as_posix()}" if header.local_db else header.uri
+
+
+def load_progress(folder: Path, uri: str) -> Progress:
+    """What was delivered to `uri`; nothing where the file is absent, damaged or of another store.
+
+    Starting from nothing is safe: the run is found again by its uid, and a store ignores what it already has.
+    """
+    try:
+        data: Json = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        progress = Progress(**data)
+    except (OSError, ValueError, TypeError):
+        # a former attempt may have created the run
+        return Progress(uri=uri, creating=True)
+    return progress if progress.uri == uri else Progress(uri=uri, creating=True)
+
+
+def save_progress(folder: Path, progress: Progress) -> None:
+    write_atomic(folder / PROGRESS, json.dumps(dataclasses.asdict(progress)))
+
+
+def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Json]]:
+    """The whole lines of `path` from `offset`, each with the offset of its end.
+
+    A line that is no JSON object (a crash in mid-line, then a reopening) is passed over.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield offset, value
+
+
+def read_events(folder: Path) -> list[Json]:
+    return [event for _, event in read_lines(folder / EVENTS)]
+
+
+def end_event(events: list[Json]) -> int:
+    """Index of the event that ended the run, -1 while it is open (never closed, or reopened since)."""
+    for index in range(len(events) - 1, -1, -1):
+        if events[index]["kind"] == "reopen":
+            return -1
+        if events[index]["kind"] == "status":
+            return index
+    return -1
+
+
+def next_serial(folder: Path, floor: int = 0) -> int:
+    """How many records were recorded: one more than the highest serial in the spool, at least `floor`."""
+    return max((int(line["serial"]) + 1 for _, line in read_lines(folder / RECORDS)), default=floor)
+
+
+def last_time_ms(folder: Path) -> int:
+    """When a spool was written to last, for the end of a run whose process died."""
+    stamps = [(folder / name).stat().st_mtime for name in (RECORDS, EVENTS, HEADER) if (folder / name).exists()]
+    return int(max(stamps, default=time.time()) * 1000)
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Finished checkpoints; what a crash left half-written (`.tmp`, `.part`) is none."""
+    root = folder / CHECKPOINTS
+    return sorted(file for file in root.rglob("*") if file.is_file() and file.suffix not in {".tmp", ".part"})
+
+
+def checkpoint_mark(folder: Path, file: Path) -> str:
+    """Name and state of a checkpoint: a checkpoint that changed after its upload is sent again."""
+    stat = file.stat()
+    return f"{file.relative_to(folder).as_posix()}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def waiting(folder: Path, progress: Progress) -> tuple[int, int]:
+    """How many records and artifacts are not delivered yet."""
+    records = sum(1 for _ in read_lines(folder / RECORDS, progress.offset))
+    done = set(progress.artifacts)
+    events = read_events(folder)
+    artifacts = sum(1 for index, event in enumerate(events) if event["kind"] == "artifact" and index not in done)
+    end = end_event(events)
+    if end >= 0 and events[end].get("checkpoints"):
+        sent = set(progress.checkpoints)
+        artifacts += sum(1 for file in checkpoint_files(folder) if checkpoint_mark(folder, file) not in sent)
+    return records, artifacts
+
+
+class Appender:
+    """An append-only file of JSON lines. A line is in the operating system's hands when `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b", buffering=0)
+        self._size = self._file.seek(0, os.SEEK_END)
+        if self._size:
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                # close the line that a crash tore, so that the next one stands alone
+                self.append(b"\n")
+
+    def append(self, line: bytes) -> None:
+        """Raises OSError (a full disk); the file then ends where it ended before."""
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size += written
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def rejected_file(folder: Path) -> Path:
+    """Where the rejects of a run stay when its spool goes."""
+    return folder.parent.parent / "rejected" / f"{folder.name}.jsonl"
+
+
+def remove(folder: Path, lock: FileLock) -> None:
+    """Delete a delivered spool and free its lock; what the store refused for good is kept outside."""
+    if (folder / REJECTED).exists():
+        kept = rejected_file(folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with kept.open("ab") as file:
+            file.write((folder / REJECTED).read_bytes())
+    # the header goes first: without it a folder that could not be deleted whole is no spool any more
+    (folder / HEADER).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()

@@ -1,0 +1,129 @@
+"""Every file composes and builds; every mistake is told by key, value and what is valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from initlab import config
+from initlab.config.mistakes import translate
+from initlab.errors import ConfigError, InitlabError
+from initlab.spec import IO
+from tests.cases import experiment
+
+#: what a file needs besides its own name to build something
+NEEDS = {
+    ("data", "image_folder"): ["data.path=."],
+    ("data", "npz"): ["data.path=nowhere.npz"],
+    ("model", "torchvision"): ["model.name=resnet18"],
+}
+FILES = [(group, name) for group, names in config.groups().items() for name in names]
+
+
+@pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{g}={n}" for g, n in FILES])
+def test_every_file_composes_and_builds(group: str, name: str) -> None:
+    e = experiment(f"{group}={name}", *NEEDS.get((group, name), []))
+    e.optimizer([{"params": [torch.nn.Parameter(torch.zeros(2))]}])
+    assert 0 <= e.lr_schedule(0, 10) <= 1
+    assert e.activation.make()(torch.ones(2)).shape == (2,)
+    if group == "model":
+        model = e.model(IO(input_shape=(3, 32, 32), classes=7), e.activation)
+        model.eval()
+        with torch.no_grad():
+            assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_every_file_says_what_it_is() -> None:
+    for path in config.conf_dir().rglob("*.yaml"):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# "), path
+
+
+def test_a_task_brings_its_data_and_model_and_both_can_be_overridden() -> None:
+    plain = experiment("task=image")
+    assert (plain.params["data"], plain.params["model"]) == ("mnist_mini", "cnn")
+    other = experiment("task=image", "data=digits", "model=mlp")
+    assert (other.params["data"], other.params["model"]) == ("digits", "mlp")
+
+
+def message(*overrides: str) -> str:
+    try:
+        experiment(*overrides)
+    except InitlabError as error:
+        assert error.exit_code == 2
+        return str(error)
+    except Exception as error:
+        ours = translate(error, list(overrides))
+        assert ours is not None and ours.exit_code == 2, error
+        return str(ours)
+    pytest.fail(f"{overrides} was accepted")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["init=hee"], ["init=hee", "xavier", "did you mean he?"]),
+        (["init.gain=-1"], ["init.gain=-1", "greater than 0", "auto"]),
+        (["init.mode=fanin"], ["init.mode=fanin", "'fan_in', 'fan_out' or 'fan_avg'", "did you mean fan_in?"]),
+        (["model=mlp", "model.depth=0"], ["model.depth=0", "greater than 0"]),
+        (["model=mlp", "model.depth=two"], ["model.depth=two", "valid integer"]),
+        (["model=mlp", "model.depht=2"], ["model.depht=2", "unknown key", "did you mean depth?"]),
+        (["model=resnet", "model.depth=21"], ["model.depth=21", "20"]),
+        (["optimizer.lr=0"], ["optimizer.lr=0", "greater than 0"]),
+        (["optimizer.lr=abc"], ["optimizer.lr=abc", "number"]),
+        (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"], ["optimizer.nesterov", "momentum"]),
+        (["lr_schedule=step", "lr_schedule.milestones=[0.7,0.2]"], ["lr_schedule.milestones", "ascend"]),
+        (["trainer.epochs=true"], ["trainer.epochs=True", "integer"]),
+        (["trainer.precision=fp16", "device=cpu"], ["trainer.precision=fp16", "GPU"]),
+        (["seed=-1"], ["seed=-1", "0 or greater"]),
+        (["device=tpu"], ["device=tpu", "cuda"]),
+        (["threads=0"], ["threads=0"]),
+        (["data.val_fraction=1.5"], ["data.val_fraction=1.5"]),
+        (["foo=1"], ["foo=1", "unknown key", "model"]),
+        (["init=[he"], ["init=[he", "override"]),
+        (["model._target_=os.system"], ["model._target_=os.system", "initlab."]),
+        (["model._target_=initlab.models.nothing"], ["model._target_", "cannot be imported"]),
+        (["resume=abc", "tracking=none"], ["resume=abc", "tracking"]),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) and "=" in v[0] else None,
+)
+def test_a_mistake_is_told_by_key_value_and_what_is_valid(overrides: list[str], parts: list[str]) -> None:
+    told = message(*overrides)
+    assert "\n" not in told
+    for part in parts:
+        assert part in told, told
+
+
+def test_the_arm_is_the_configuration_without_its_seed() -> None:
+    base = experiment("init=he")
+    assert base.arm == experiment("init=he", "seed=7").arm
+    assert base.arm == experiment("init=kaiming", "probes=none", "tracking.experiment=other", "threads=1").arm
+    assert len({base.arm, experiment("init=xavier").arm, experiment("optimizer.lr=0.002").arm}) == 3
+
+
+def test_a_third_partys_factory_on_the_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own package, its own YAML, checked by its own annotations; nothing of initlab is touched."""
+    package = tmp_path / "mylab"
+    (package / "conf" / "init").mkdir(parents=True)
+    for folder in (package, package / "conf"):
+        (folder / "__init__.py").write_text("")
+    (package / "conf" / "init" / "mine.yaml").write_text("# mine\n_target_: mylab.mine.mine\nscale: 2.0\n")
+    (package / "mine.py").write_text(
+        "from initlab.spec import PositiveFloat\nfrom initlab.inits import he\n"
+        "def mine(*, scale: PositiveFloat):\n    return he(gain=scale)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="hydra.searchpath"):
+        experiment("init._target_=mylab.mine.mine")
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "initlab", "hydra.searchpath=[pkg://mylab.conf]", "init=mine", "data=digits",
+               "model=mlp", "trainer.epochs=1", "tracking=none"]  # fmt: skip
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    bad = subprocess.run([*command, "init.scale=-1"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    assert bad.returncode == 2 and "init.scale=-1: must be greater than 0" in bad.stderr

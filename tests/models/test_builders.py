@@ -1,0 +1,186 @@
+"""initlab's own networks: shapes, what depth counts, one module per use of an activation."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from initlab.errors import ConfigError
+from initlab.models import cnn, convnet, mlp, resnet
+from initlab.spec import IO, Activation, ModelBuilder
+
+MNIST = IO(input_shape=(1, 28, 28), classes=10)
+CIFAR = IO(input_shape=(3, 32, 32), classes=10)
+DIGITS = IO(input_shape=(1, 8, 8), classes=5)
+FLAT = IO(input_shape=(20,), classes=3)
+
+
+class Bent(nn.Module):
+    """An activation that no network would use by itself, and that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.tanh(x)
+
+
+BENT = Activation(name="bent", make=Bent, fn=torch.tanh)
+
+BUILDERS: list[tuple[str, ModelBuilder, IO, int]] = [
+    ("mlp", mlp(), MNIST, 2),
+    ("mlp-flat", mlp(depth=5, width=7), FLAT, 5),
+    ("mlp-residual", mlp(depth=4, width=16, residual=True), MNIST, 4),
+    ("mlp-batch", mlp(depth=3, width=16, norm="batch"), MNIST, 3),
+    ("mlp-layer-residual", mlp(depth=3, width=16, norm="layer", residual=True, bias=False), DIGITS, 3),
+    ("cnn", cnn(), MNIST, 4),
+    ("cnn-colour", cnn(), CIFAR, 4),
+    ("cnn-small", cnn(), DIGITS, 4),
+    ("cnn-same", cnn(padding="same"), MNIST, 4),
+    ("convnet", convnet(), MNIST, 8),
+    ("convnet-one", convnet(depth=1, downsample=0, width=4, readout="flatten"), DIGITS, 1),
+    ("convnet-pools", convnet(depth=5, width=4, downsample_by="max", norm="layer", widen=True), CIFAR, 5),
+    ("convnet-flat", convnet(depth=4, width=4, downsample_by="average", readout="flatten", kernel=5), MNIST, 4),
+    ("convnet-odd", convnet(depth=4, width=4, readout="flatten"), IO(input_shape=(2, 9, 13), classes=4), 4),
+    ("convnet-residual", convnet(depth=6, width=4, residual=True, norm="batch", padding_mode="circular"), MNIST, 6),
+    ("resnet", resnet(), CIFAR, 19),
+    ("resnet-b", resnet(depth=8, width=4, shortcut="B", norm="layer"), DIGITS, 7),
+    ("resnet-odd", resnet(depth=8, width=4, norm="none"), IO(input_shape=(2, 9, 13), classes=4), 7),
+]
+
+
+@pytest.mark.parametrize(("builder", "io", "activations"), [b[1:] for b in BUILDERS], ids=[b[0] for b in BUILDERS])
+class TestEveryBuilder:
+    def test_forward_and_backward(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        model = builder(io, BENT)
+        output = model(torch.randn(4, *io.input_shape))
+        assert output.shape == (4, io.classes)
+        output.square().sum().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+
+    def test_each_use_of_an_activation_is_a_module(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        model = builder(io, BENT)
+        model(torch.randn(2, *io.input_shape))
+        assert [m.calls for m in model.modules() if isinstance(m, Bent)] == [1] * activations
+
+    def test_no_module_or_parameter_is_shared(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        model = builder(io, BENT)
+        modules = [m for _, m in model.named_modules(remove_duplicate=False)]
+        parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
+        assert len({id(m) for m in modules}) == len(modules)
+        assert len({id(p) for p in parameters}) == len(parameters)
+        assert not any(getattr(m, "inplace", False) for m in modules)
+
+    def test_builds_without_memory(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        with torch.device("meta"):
+            model = builder(io, BENT)
+            assert model(torch.zeros(2, *io.input_shape)).shape == (2, io.classes)
+        assert all(p.is_meta for p in model.parameters())
+
+    def test_the_builder_can_be_sent_to_another_process(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        again = pickle.loads(pickle.dumps(builder))(io, BENT)
+        assert [n for n, _ in again.named_parameters()] == [n for n, _ in builder(io, BENT).named_parameters()]
+
+    def test_the_loss_follows_from_weights_alone(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+        """Nothing hides in the module that a state dict does not carry."""
+        first, second = builder(io, BENT).eval(), builder(io, BENT).eval()
+        second.load_state_dict(first.state_dict())
+        x = torch.randn(2, *io.input_shape)
+        assert torch.equal(first(x), second(x))
+
+
+def test_the_reference_cnn_is_the_reference() -> None:
+    model = cnn()(MNIST, BENT)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if name.endswith("weight")}
+    assert shapes == {
+        "conv1.weight": (32, 1, 3, 3),
+        "conv2.weight": (64, 32, 3, 3),
+        "conv3.weight": (64, 64, 3, 3),
+        "dense.weight": (64, 576),
+        "head.weight": (10, 64),
+    }
+    assert sum(p.numel() for p in model.parameters()) == 93_322
+
+
+@pytest.mark.parametrize(("side", "features"), [(17, 64 * 4 * 4), (18, 64)])
+def test_auto_padding_turns_where_valid_no_longer_fits(side: int, features: int) -> None:
+    model = cnn()(IO(input_shape=(1, side, side), classes=10), BENT)
+    assert model.get_submodule("dense").in_features == features
+
+
+def test_images_too_small_for_the_cnn() -> None:
+    with pytest.raises(ConfigError, match=r"padding=valid: needs images of at least 18 x 18, these are \[8, 8\]"):
+        cnn(padding="valid")(DIGITS, BENT)
+    with pytest.raises(ConfigError, match="at least 4 x 4"):
+        cnn()(IO(input_shape=(1, 3, 3), classes=2), BENT)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 17])
+def test_depth_of_an_mlp_counts_hidden_layers(depth: int) -> None:
+    model = mlp(depth=depth, width=8)(FLAT, BENT)
+    weights = [n for n, _ in model.named_parameters() if n.endswith("weight")]
+    assert weights == [*(f"layers.{i}.weight" for i in range(depth)), "head.weight"]
+
+
+def test_depth_of_a_resnet_counts_as_the_paper() -> None:
+    model = resnet(depth=20)(CIFAR, BENT)
+    assert sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules()) == 20
+    assert sum(p.numel() for p in model.parameters()) == 269_722
+    assert "blocks.3.conv1.weight" in dict(model.named_parameters())
+
+
+@pytest.mark.parametrize("builder", [mlp(norm="batch"), convnet(norm="batch"), resnet(norm="layer", shortcut="B")])
+def test_no_bias_before_a_norm(builder: ModelBuilder) -> None:
+    model = builder(MNIST, BENT)
+    mapped = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    assert [n for n, m in mapped.items() if m.bias is not None] == ["head"]
+
+
+def test_residual_mlp_adds_its_input() -> None:
+    model = mlp(depth=2, width=4, residual=True)(FLAT, BENT)
+    layers = model.get_submodule("layers")
+    x = torch.randn(3, 20)
+    first = torch.tanh(layers.get_submodule("0")(x))
+    expected = model.get_submodule("head")(first + torch.tanh(layers.get_submodule("1")(first)))
+    assert torch.equal(model(x), expected)
+
+
+def test_zero_weights_leave_option_a_as_the_identity() -> None:
+    """With the residual branch silent, what enters a stage leaves it: every other pixel, new channels zero."""
+    from initlab.models.resnet import Block
+
+    block = Block(BENT, channels=2, out=4, stride=2, norm="none", shortcut="A")
+    for parameter in block.parameters():
+        nn.init.zeros_(parameter)
+    x = torch.randn(1, 2, 5, 5)
+    expected = torch.cat([x[:, :, ::2, ::2], torch.zeros(1, 2, 3, 3)], 1)
+    assert torch.equal(block(x), torch.tanh(expected))
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        (lambda: mlp(depth=0), "depth=0: must be 1 or more"),
+        (lambda: mlp(width=0), "width=0"),
+        (lambda: convnet(depth=0), "depth=0"),
+        (lambda: convnet(depth=2, downsample=2), "downsample=2: must be less than depth=2"),
+        (lambda: convnet(kernel=4), "kernel=4: must be odd"),
+        (lambda: resnet(depth=18), r"depth=18: must be 6n \+ 2.*nearest are 14 and 20"),
+        (lambda: resnet(depth=2), "depth=2: .*nearest are 8"),
+        (lambda: resnet(depth=7), "depth=7: .*nearest are 8"),
+        (lambda: resnet(depth=0), "depth=0: .*nearest are 8"),
+        (lambda: cnn()(FLAT, BENT), "model=cnn: needs images"),
+        (lambda: convnet()(FLAT, BENT), "model=convnet: needs images"),
+        (lambda: resnet()(FLAT, BENT), "model=resnet: needs images"),
+        (lambda: convnet(depth=8, downsample=4)(DIGITS, BENT), "downsample=4: halves the images 4 times"),
+    ],
+)
+def test_what_cannot_be_built(builder: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        builder()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,151 @@
+"""Each rule fires on its evidence and is silent one step inside its bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from initlab import verdict
+from initlab.spec import Profile, ProfileRow
+from initlab.verdict import Evidence
+from tests.cases import untracked
+
+PARAMS = {"init": "he", "activation": "relu", "optimizer.lr": 0.01, "model.norm": "none", "model.residual": False}
+GOOD = Evidence(
+    profile=Profile(
+        rows=tuple(
+            ProfileRow(step=s, site=site, order=i, statistic=k, value=v)
+            for s in (0, 10, 20)
+            for k, v in (("act_std", 1.0), ("saturated", 0.1), ("dead", 0.0), ("update_ratio", 1e-3), ("unit_spread", 1.0))
+            for i, site in enumerate(("a", "b", "c"))
+        )
+        + (ProfileRow(step=0, site="", order=-1, statistic="grad_ratio", value=1.0),),
+        curves={"val/accuracy": ((0, 0.1), (20, 0.9)), "val/loss": ((0, 2.3), (20, 0.2))},
+    ),
+    hidden=("a", "b", "c"),
+    classes=10,
+    majority=0.1,
+    val_size=400,
+    steps=20,
+    diverged_step=None,
+    flat_both_sides=True,
+    params=PARAMS,
+)
+
+
+def with_rows(evidence: Evidence, statistic: str, value: float, *, site: str | None = None) -> Evidence:
+    rows = tuple(
+        replace(r, value=value) if r.statistic == statistic and site in (None, r.site) else r for r in evidence.profile.rows
+    )
+    return replace(evidence, profile=replace(evidence.profile, rows=rows))
+
+
+def with_curve(evidence: Evidence, key: str, *points: tuple[int, float]) -> Evidence:
+    return replace(evidence, profile=replace(evidence.profile, curves={**evidence.profile.curves, key: points}))
+
+
+def names(evidence: Evidence) -> list[tuple[str, str]]:
+    return [(f.name, f.severity) for f in verdict.judge(evidence)]
+
+
+def test_healthy() -> None:
+    assert names(GOOD) == [("healthy", "ok")]
+    assert verdict.headline(verdict.judge(GOOD)) == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "finding"),
+    [
+        (replace(GOOD, diverged_step=3), ("diverged", "failure")),
+        (with_rows(GOOD, "unit_spread", 0.0, site="b"), ("symmetric_units", "failure")),
+        (with_rows(GOOD, "grad_ratio", 0.04), ("vanishing", "warning")),
+        (with_rows(GOOD, "grad_ratio", 0.0009), ("vanishing", "failure")),
+        (with_rows(GOOD, "act_std", 1e-4, site="c"), ("vanishing", "failure")),
+        (with_rows(GOOD, "grad_ratio", 21.0), ("exploding", "warning")),
+        (with_rows(GOOD, "grad_ratio", 1001.0), ("exploding", "failure")),
+        (with_rows(GOOD, "grad_ratio", float("inf")), ("exploding", "failure")),
+        (with_rows(GOOD, "grad_ratio", float("nan")), ("exploding", "failure")),
+        (with_curve(GOOD, "val/loss", (0, 7.0), (20, 0.2)), ("exploding", "warning")),
+        (with_rows(GOOD, "saturated", 0.6, site="a"), ("saturated", "warning")),
+        (with_rows(GOOD, "saturated", 0.6), ("saturated", "failure")),
+        (with_rows(GOOD, "dead", 0.2, site="a"), ("dead_units", "note")),
+        (with_rows(GOOD, "dead", 0.5, site="a"), ("dead_units", "warning")),
+        (with_rows(GOOD, "dead", 0.95, site="a"), ("dead_units", "failure")),
+        (with_rows(GOOD, "update_ratio", 0.2), ("updates_too_large", "warning")),
+        (with_rows(GOOD, "update_ratio", 1e-6), ("updates_too_small", "warning")),
+        (with_curve(GOOD, "val/accuracy", (0, 0.1), (20, 0.14)), ("at_chance", "failure")),
+    ],
+)
+def test_a_rule_fires(evidence: Evidence, finding: tuple[str, str]) -> None:
+    found = verdict.judge(evidence)
+    assert finding in [(f.name, f.severity) for f in found]
+    told = next(f for f in found if f.name == finding[0])
+    assert told.evidence and told.source
+    assert told.remedies or told.severity == "note"
+    assert all("=" in o for r in told.remedies for o in r.overrides)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        with_rows(GOOD, "grad_ratio", 0.06),
+        with_rows(GOOD, "grad_ratio", 19.0),
+        with_rows(GOOD, "saturated", 0.49),
+        replace(with_rows(GOOD, "saturated", 0.9), flat_both_sides=False),
+        with_rows(GOOD, "dead", 0.09),
+        with_rows(GOOD, "update_ratio", 0.09),
+        with_curve(GOOD, "val/accuracy", (0, 0.1), (20, 0.15)),
+        with_curve(GOOD, "val/loss", (0, 6.8), (20, 0.2)),
+        replace(with_rows(GOOD, "unit_spread", 0.0), steps=0),
+    ],
+)
+def test_and_is_silent_inside_its_bound(evidence: Evidence) -> None:
+    assert names(evidence) == [("healthy", "ok")]
+
+
+def test_a_remedy_does_not_repeat_what_is_there() -> None:
+    stuck = with_curve(replace(GOOD, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}), "val/accuracy", (20, 0.1))
+    overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
+    assert "init=orthogonal" not in overrides and "model.norm=batch" not in overrides
+    assert {"init=he", "model.residual=true"} <= overrides
+
+
+# ------------------------------------------------------------------ the same, on networks that have the illness
+def findings(*overrides: str) -> set[str]:
+    result, _ = untracked("data=digits", *overrides)
+    return {f.name for f in result.findings if f.severity in ("failure", "warning")}
+
+
+def test_zero_weights_stay_symmetric_and_at_chance() -> None:
+    result, recorder = untracked("data=digits", "model=mlp", "init=zeros", "trainer.epochs=3")
+    assert {"symmetric_units", "at_chance"} <= {f.name for f in result.findings}
+    # bitwise: nothing but the output bias has moved
+    moved = {n for n, p in recorder.prepared.model.named_parameters() if p.detach().any()}
+    assert moved == {"head.bias"}
+
+
+def test_constant_weights_stay_symmetric_though_they_move() -> None:
+    assert "symmetric_units" in findings("model=mlp", "init=constant", "activation=tanh", "trainer.epochs=2")
+
+
+def test_a_linear_classifier_may_start_at_zero() -> None:
+    result, _ = untracked("data=digits", "model=linear", "init=zeros", "trainer.epochs=20", "optimizer.lr=0.01")
+    assert result.metrics["val/accuracy"] > 0.9
+    assert not {f.name for f in result.findings} & {"symmetric_units", "at_chance"}
+
+
+def test_small_normal_weights_vanish_and_he_does_not() -> None:
+    deep = ("model=mlp", "model.depth=30", "model.width=100", "trainer.epochs=8")
+    assert {"vanishing", "at_chance"} <= findings(*deep, "init=normal", "init.std=0.01")
+    assert not {"vanishing", "exploding", "at_chance"} & findings(*deep, "init=he")
+
+
+def test_large_normal_weights_explode_with_relu_and_saturate_sigmoids() -> None:
+    assert "exploding" in findings("model=mlp", "model.depth=10", "init=normal", "init.std=1", "trainer.epochs=1")
+    wide = ("model=mlp", "model.depth=10", "activation=sigmoid", "init=normal", "init.std=1", "trainer.epochs=1")
+    assert "saturated" in findings(*wide)
+
+
+def test_a_network_pushed_off_is_dead() -> None:
+    assert "dead_units" in findings("model=mlp", "init.bias=-30", "trainer.epochs=1")
