@@ -237,7 +237,6 @@ def _train_and_judge(
     metrics: dict[str, float] = {}
     total = settings.epochs * -(-len(splits.train) // settings.batch_size)
     steps = train(loop)
-    serial = 0
     while True:
         try:
             record = next(steps)
@@ -245,7 +244,6 @@ def _train_and_judge(
             outcome: Outcome = end.value
             break
         metrics.update({k: v for k, v in record.metrics.items() if k.startswith(("train/", "val/", "diag/"))})
-        serial = record.serial + 1
         if record.serial >= skip:
             sink.write(record)
         narrator.record(record, settings.max_steps or total)
@@ -258,8 +256,10 @@ def _train_and_judge(
     if probes.enabled and outcome.steps > 0:
         profile.rows(unit_spread(model, prepared.sites, outcome.steps))
     metrics.update(final)
-    final.update({f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None})
-    sink.write(Record(serial=serial, step=outcome.steps, epoch=0.0, time_ms=time.time_ns() // 1_000_000, metrics=final))
+    if status != "killed":  # a killed run goes on where it stopped; its closing record is still to come
+        final.update({f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None})
+        now = time.time_ns() // 1_000_000
+        sink.write(Record(serial=outcome.serial, step=outcome.steps, epoch=0.0, time_ms=now, metrics=final))
     seen = profile.profile()
     findings = verdict.judge(_evidence(experiment, prepared, seen, outcome))
     result = RunResult(

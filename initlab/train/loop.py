@@ -31,11 +31,15 @@ Ending = Literal["finished", "diverged", "stopped", "killed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How training ended: `stopped` is early stopping, `killed` a stop asked for from outside."""
+    """How training ended: `stopped` is early stopping, `killed` a stop asked for from outside.
+
+    `serial` is free for a closing record; a run that goes on later counts on from behind it.
+    """
 
     ending: Ending
     steps: int
     seconds: float
+    serial: int
     diverged_step: int | None = None
     best_step: int | None = None
 
@@ -83,6 +87,7 @@ def train(run: Run) -> Generator[Record, None, Outcome]:
     return Outcome(
         ending=ending,
         steps=loop.state.step,
+        serial=loop.state.serial - (1 if ending in ("finished", "stopped") else 0),
         seconds=time.perf_counter() - begun,
         diverged_step=diverged,
         best_step=loop.state.best_step if loop.state.best is not None else None,
@@ -142,8 +147,11 @@ class _Loop:
             state.epoch, state.batch = state.epoch + 1, 0
             self._evaluate_epoch()
             yield from self.pending()
+            stopped = settings.early_stopping is not None and state.stale >= settings.early_stopping
+            if stopped or state.step >= self.total:
+                state.serial += 1  # kept for the closing record
             self._save()
-            if settings.early_stopping is not None and state.stale >= settings.early_stopping:
+            if stopped:
                 return "stopped"
         return "finished"
 
