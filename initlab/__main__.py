@@ -86,16 +86,19 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
 
     sys.argv = ["initlab", *arguments]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
-    for error in errors[:-1]:
-        codes.append(_complain(error, error.exit_code if isinstance(error, InitlabError) else 1))
     if errors:
+        for error in errors[:-1]:
+            _complain(error, 1)
         raise errors[-1]
     return max(codes, default=0)
 
 
 # ------------------------------------------------------------------ commands
 def _train(arguments: list[str]) -> int:
-    from initlab.command_train import train_command
+    def act(config: DictConfig) -> int:
+        from initlab.command_train import train_command  # brings torch
+
+        return train_command(config, stop=stop.is_set)
 
     stop = threading.Event()
 
@@ -107,17 +110,21 @@ def _train(arguments: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    return _with_config(arguments, lambda config: train_command(config, stop=stop.is_set))
+    return _with_config(arguments, act)
 
 
 def _data(arguments: list[str]) -> int:
-    from initlab.command_data import data_command
-
     names = [a for a in arguments if a[:1] not in ("-", "+", "~") and "=" not in a]
     if len(names) > 1:
         raise UnknownNameError(f"{' '.join(names)}: one data set at a time")
     rest = [a for a in arguments if a not in names]
-    return _with_config([*rest, *(f"data={n}" for n in names)], lambda config: data_command(config, verify=bool(names)))
+
+    def act(config: DictConfig) -> int:
+        from initlab.command_data import data_command
+
+        return data_command(config, verify=bool(names))
+
+    return _with_config([*rest, *(f"data={n}" for n in names)], act)
 
 
 def _sync(arguments: list[str]) -> int:

@@ -44,7 +44,8 @@ def _resumed(config: DictConfig, overrides: list[str], *, console: Console, stop
     try:
         saved = (reopened.folder / "config.yaml").read_text(encoding="utf-8")
         merged = configuration.resumed(saved, config, overrides)
-        experiment = configuration.experiment(merged, overrides=overrides)
+        fresh = [o for o in overrides if not o.startswith("resume=")]
+        experiment = configuration.experiment(merged, overrides=[*configuration.typed_in(saved), *fresh])
     except BaseException:
         # nothing was done to the run: it keeps the end it had
         reopened.sink.close(reopened.status)

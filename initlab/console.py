@@ -63,7 +63,7 @@ class Console:
                 self._say(f"    try {' '.join(remedy.overrides)}  ({remedy.why})")
         if result.tracking_note:
             self._say(result.tracking_note)
-        if experiment.tracking.enabled:
+        elif experiment.tracking.enabled:
             self._say(f"Run {result.run_id} is in {_where(uri)}")
         self._say(f"Next: {_next(experiment, result)}")
 

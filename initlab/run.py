@@ -158,7 +158,9 @@ def run(
         raise
     finally:
         note = sink.close(status)
-    result = replace(result, run_id=sink.run_id, tracking_note=note)
+    # a server that is away gets its records later (sync); a store on this machine that takes none is a fault to mend
+    fault = bool(note) and not sink.uri.startswith("http")
+    result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
     narrator.finished(experiment, result, sink.uri)
     return result
 

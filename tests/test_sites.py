@@ -22,7 +22,7 @@ def brute_force_fans(layer: nn.Module, x: Tensor) -> tuple[float, float]:
     with torch.no_grad():
         for p in layer.parameters():
             p.fill_(1.0)
-    jacobian = torch.autograd.functional.jacobian(lambda v: layer(v), x)
+    jacobian = torch.autograd.functional.jacobian(layer.forward, x)
     assert isinstance(jacobian, Tensor)
     y = layer(x)
     links = (jacobian.reshape(y.numel(), x.numel()) != 0).double()

@@ -12,15 +12,18 @@ from initlab.verdict import Evidence
 from tests.cases import untracked
 
 PARAMS = {"init": "he", "activation": "relu", "optimizer.lr": 0.01, "model.norm": "none", "model.residual": False}
+HEALTHY = {"act_std": 1.0, "saturated": 0.1, "dead": 0.0, "update_ratio": 1e-3, "unit_spread": 1.0}
 GOOD = Evidence(
     profile=Profile(
-        rows=tuple(
-            ProfileRow(step=s, site=site, order=i, statistic=k, value=v)
-            for s in (0, 10, 20)
-            for k, v in (("act_std", 1.0), ("saturated", 0.1), ("dead", 0.0), ("update_ratio", 1e-3), ("unit_spread", 1.0))
-            for i, site in enumerate(("a", "b", "c"))
-        )
-        + (ProfileRow(step=0, site="", order=-1, statistic="grad_ratio", value=1.0),),
+        rows=(
+            *(
+                ProfileRow(step=s, site=site, order=i, statistic=statistic, value=value)
+                for s in (0, 10, 20)
+                for statistic, value in HEALTHY.items()
+                for i, site in enumerate(("a", "b", "c"))
+            ),
+            ProfileRow(step=0, site="", order=-1, statistic="grad_ratio", value=1.0),
+        ),
         curves={"val/accuracy": ((0, 0.1), (20, 0.9)), "val/loss": ((0, 2.3), (20, 0.2))},
     ),
     hidden=("a", "b", "c"),
@@ -36,7 +39,8 @@ GOOD = Evidence(
 
 def with_rows(evidence: Evidence, statistic: str, value: float, *, site: str | None = None) -> Evidence:
     rows = tuple(
-        replace(r, value=value) if r.statistic == statistic and site in (None, r.site) else r for r in evidence.profile.rows
+        replace(r, value=value) if r.statistic == statistic and site in (None, r.site) else r
+        for r in evidence.profile.rows
     )
     return replace(evidence, profile=replace(evidence.profile, rows=rows))
 
@@ -105,7 +109,9 @@ def test_and_is_silent_inside_its_bound(evidence: Evidence) -> None:
 
 
 def test_a_remedy_does_not_repeat_what_is_there() -> None:
-    stuck = with_curve(replace(GOOD, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}), "val/accuracy", (20, 0.1))
+    stuck = with_curve(
+        replace(GOOD, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}), "val/accuracy", (20, 0.1)
+    )
     overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
     assert "init=orthogonal" not in overrides and "model.norm=batch" not in overrides
     assert {"init=he", "model.residual=true"} <= overrides

@@ -11,6 +11,7 @@ from initlab.config.compose import (
     resumed,
     task_object,
     tracking_settings,
+    typed_in,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "resumed",
     "task_object",
     "tracking_settings",
+    "typed_in",
 ]

@@ -24,6 +24,8 @@ from initlab.spec import Experiment, ProbeSettings, Scalar, TrackingSettings, Tr
 
 #: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
 _NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes")
+#: first line of a saved configuration: what was typed
+_TYPED = "# overrides: "
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
 
@@ -75,6 +77,7 @@ def experiment(
     if threads is not None:
         threads = _typed(tree, "threads", int, lambda v: v > 0, "must be null or an integer greater than 0")
     data = _build(tree, "data")
+    typed = tuple(overrides)
     task = _build(tree, "task", extras={"data": data})
     resume = tree.get("resume")
     built = {group: _build(tree, group) for group in _GROUPS if group not in ("task", "data")}
@@ -95,9 +98,9 @@ def experiment(
         tracking=section(TrackingSettings, tree, "tracking"),
         arm=arm_hash(tree),
         params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume")}) | {"task": task.name},
-        config_yaml=OmegaConf.to_yaml(OmegaConf.create(tree)),
+        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{OmegaConf.to_yaml(OmegaConf.create(tree))}",
         choices=chosen,
-        overrides=tuple(overrides),
+        overrides=typed,
         resume=None if resume is None else str(resume),
     )
     _check_combinations(experiment_, tree)
@@ -212,6 +215,12 @@ def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> Non
     if not trainer.checkpoint and trainer.checkpoint_every is not None:
         raise ConfigError("trainer.checkpoint_every", trainer.checkpoint_every, "needs trainer.checkpoint=true")
     del tree
+
+
+def typed_in(saved: str) -> list[str]:
+    """The overrides that gave a saved configuration."""
+    first = saved.partition("\n")[0]
+    return list(json.loads(first.removeprefix(_TYPED))) if first.startswith(_TYPED) else []
 
 
 def resumed(saved: str, config: DictConfig, overrides: Iterable[str]) -> DictConfig:

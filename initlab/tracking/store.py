@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from initlab.spec import Provenance
-from initlab.tracking.embedded import has_tables, rehome, renew, set_artifact_uri
+from initlab.tracking.embedded import create, forget_connections, has_tables, rehome, set_artifact_uri
 from initlab.tracking.faults import StoreFaultError, translated
 from initlab.tracking.location import is_server, sqlite_file
 from initlab.tracking.quiet import ignore_their_warnings, quietly
@@ -34,10 +34,14 @@ _ENVIRONMENT = {
 }
 
 
-def _load_client(uri: str) -> Any:
+def _prepare() -> None:
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     ignore_their_warnings()
+
+
+def _load_client(uri: str) -> Any:
+    _prepare()
     from mlflow.tracking import MlflowClient
 
     # once more: importing MLflow installed its log handlers
@@ -58,9 +62,13 @@ def connect(uri: str, *, workdir: Path) -> Store:
         (file.parent / ".initlab").mkdir(parents=True, exist_ok=True)
         # MLflow creates its tables one by one: two processes at it at once break each other
         with FileLock(file.parent / ".initlab" / f"{file.name}.lock", timeout=300):
+            fresh = not has_tables(file)
+            if fresh:
+                _prepare()
+                create(file)
             client = _load_client(uri)
-            if not has_tables(file):
-                renew(client, uri)
+            if fresh:
+                forget_connections(client)
             rehome(file)
         return Store(client, uri=uri, artifact_root=file.parent / "mlruns")
 

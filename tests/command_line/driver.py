@@ -21,13 +21,13 @@ LONG = (
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_", "INITLAB_"))}
-    return {**kept, "PYTHONWARNINGS": "ignore", **extra}
+    return {**kept, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **extra}
 
 
 def initlab(*arguments: str, cwd: Path, timeout: float = 120, **extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True, text=True,
-        timeout=timeout, check=False,
+        [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
+        text=True, timeout=timeout, check=False,
     )  # fmt: skip
 
 

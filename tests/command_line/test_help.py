@@ -43,7 +43,9 @@ def test_help_does_not_load_the_heavy_libraries(workdir: Path) -> None:
         "try: main(['--help'])\nexcept SystemExit: print('done')\n"
         "print([m for m in ('torch', 'mlflow', 'torchvision', 'matplotlib', 'pandas', 'sklearn') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=workdir, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workdir, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
@@ -56,11 +58,20 @@ def test_the_wheel_carries_the_configuration_and_works_without_the_checkout(work
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(installed)
-    assert {"initlab/conf/config.yaml", "initlab/conf/init/he.yaml", "initlab/py.typed", "initlab/report/page.html.j2"} <= set(names)
+    assert {
+        "initlab/conf/config.yaml",
+        "initlab/conf/init/he.yaml",
+        "initlab/py.typed",
+        "initlab/report/page.html.j2",
+    } <= set(names)
     assert any(n.endswith("licenses/LICENSE") for n in names)
     elsewhere = workdir / "elsewhere"
     elsewhere.mkdir()
-    for arguments in (["--help"], ["--cfg", "job"], ["data=digits", "model=mlp", "trainer.fast_dev_run=true", "tracking=none"]):
+    for arguments in (
+        ["--help"],
+        ["--cfg", "job"],
+        ["data=digits", "model=mlp", "trainer.fast_dev_run=true", "tracking=none"],
+    ):
         done = initlab(*arguments, cwd=elsewhere, PYTHONPATH=str(installed))
         assert done.returncode == 0, done.stderr
     where = subprocess.run(

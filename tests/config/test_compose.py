@@ -12,6 +12,7 @@ from initlab.config.mistakes import translate
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import IO
 from tests.cases import experiment
+from tests.command_line.driver import initlab
 
 #: what a file needs besides its own name to build something
 NEEDS = {
@@ -115,15 +116,10 @@ def test_a_third_partys_factory_on_the_search_path(tmp_path: Path, monkeypatch: 
         "def mine(*, scale: PositiveFloat):\n    return he(gain=scale)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match="hydra.searchpath"):
+    with pytest.raises(ConfigError, match=r"hydra\.searchpath"):
         experiment("init._target_=mylab.mine.mine")
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "initlab", "hydra.searchpath=[pkg://mylab.conf]", "init=mine", "data=digits",
-               "model=mlp", "trainer.epochs=1", "tracking=none"]  # fmt: skip
-    environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    plugin = ["hydra.searchpath=[pkg://mylab.conf]", "init=mine", "data=digits", "model=mlp", "trainer.epochs=1"]
+    done = initlab(*plugin, "tracking=none", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    bad = subprocess.run([*command, "init.scale=-1"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    bad = initlab(*plugin, "tracking=none", "init.scale=-1", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert bad.returncode == 2 and "init.scale=-1: must be greater than 0" in bad.stderr

@@ -53,7 +53,9 @@ def test_variance_of_a_wide_layer(make: Callable[[], Initializer], variance: flo
     assert float(w.mean().abs()) < 4 * math.sqrt(variance / w.numel())
 
 
-@pytest.mark.parametrize(("law", "kurtosis", "bound"), [("uniform", 1.8, math.sqrt(3)), ("truncated", 2.2, 2 / TRUNCATED_STD)])
+@pytest.mark.parametrize(
+    ("law", "kurtosis", "bound"), [("uniform", 1.8, math.sqrt(3)), ("truncated", 2.2, 2 / TRUNCATED_STD)]
+)
 def test_shape_and_bounds_of_the_laws(law: str, kurtosis: float, bound: float) -> None:
     w = initialised(net(nn.Linear(400, 600)), inits.he(distribution=law, gain=20.0))[0].weight.detach()  # type: ignore
     assert float(w.abs().max()) <= bound + 1e-5
@@ -149,9 +151,9 @@ def test_orthogonal_has_one_matrix_a_group_and_a_gate() -> None:
 
 def test_orthogonal_is_haar() -> None:
     """The first entry of a Haar matrix has mean 0; without the sign of diag R it would be negative always."""
-    entries = [float(inits.orthogonal(gain=1.0).weight(
-        describe(nn.Linear(3, 3))[0], torch.Generator().manual_seed(s), InitContext(activation=activations.relu()))[0, 0])
-        for s in range(400)]  # fmt: skip
+    site, context = describe(nn.Linear(3, 3))[0], InitContext(activation=activations.relu())
+    draw = inits.orthogonal(gain=1.0).weight
+    entries = [float(draw(site, torch.Generator().manual_seed(s), context)[0, 0]) for s in range(400)]
     assert abs(sum(entries) / len(entries)) < 4 * math.sqrt(1 / 3 / 400)
 
 

@@ -61,7 +61,9 @@ def problem(build: object, activation: Activation) -> tuple[nn.Module, Tensor, T
     return model, torch.randn(16, 6), torch.randint(0, 3, (16,))
 
 
-def look(model: nn.Module, activation: Activation, x: Tensor, y: Tensor, lr: float = 0.1) -> dict[tuple[str, str], float]:
+def look(
+    model: nn.Module, activation: Activation, x: Tensor, y: Tensor, lr: float = 0.1
+) -> dict[tuple[str, str], float]:
     """One observed SGD step."""
     observer = Observer(model, describe(model, x), settings=ProbeSettings(), activation=activation)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)

@@ -58,7 +58,7 @@ def test_two_arms_under_one_seed_see_the_same_batches() -> None:
 
 
 def test_against_a_bare_loop() -> None:
-    """The same network, batches, initial weights and optimiser in fifteen lines of plain PyTorch give the same weights."""
+    """The same network, batches, initial weights and optimiser in plain PyTorch give the same weights."""
     e = experiment(*QUICK, "optimizer=sgd")
     _, recorder = untracked(*QUICK, "optimizer=sgd")
     prepared = prepare(e)
@@ -185,9 +185,9 @@ def test_limits() -> None:
     assert result.steps == 2
 
 
-@pytest.mark.parametrize("extra", [("trainer.precision=bf16",), ("trainer.clip_grad_norm=0.5",), ("trainer.channels_last=true",), ("trainer.deterministic=true",)])  # fmt: skip
-def test_options_train(extra: tuple[str, ...]) -> None:
-    result, _ = untracked("data=digits", "model=cnn", "trainer.epochs=3", *extra)
+@pytest.mark.parametrize("option", ["precision=bf16", "clip_grad_norm=0.5", "channels_last=true", "deterministic=true"])
+def test_options_train(option: str) -> None:
+    result, _ = untracked("data=digits", "model=cnn", "trainer.epochs=3", f"trainer.{option}")
     assert result.metrics["val/accuracy"] > 0.7
     torch.use_deterministic_algorithms(False)
 
