@@ -7,8 +7,8 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -127,9 +127,21 @@ def run(
         InitlabError: for bad input, before anything is written.
     """
     workdir = workdir or Path.cwd()
-    narrator = narrator or Silent()
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
+    with _process_settings(experiment):
+        return _recorded(experiment, workdir, narrator=narrator or Silent(), stop=stop, reopened=reopened)
+
+
+def _recorded(
+    experiment: Experiment,
+    workdir: Path,
+    *,
+    narrator: Narrator,
+    stop: Callable[[], bool],
+    reopened: tracking.Reopened | None,
+) -> RunResult:
+    """The run between the opening and the closing of its record, whatever happens in between."""
     try:
         prepared = prepare(experiment)
     except BaseException:
@@ -344,14 +356,23 @@ def _build(experiment: Experiment, io: IO) -> nn.Module:
         raise (error if error.key.startswith("model") else error.under("model")) from error
 
 
+@contextmanager
+def _process_settings(experiment: Experiment) -> Generator[None]:
+    """Threads, denormals and determinism are settings of the whole process: they are given back after the run."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        if experiment.threads is not None:
+            torch.set_num_threads(experiment.threads)
+        torch.set_flush_denormal(experiment.trainer.flush_denormal)
+        torch.use_deterministic_algorithms(experiment.trainer.deterministic)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)  # torch's default; it cannot be asked
+        torch.use_deterministic_algorithms(strict)
+
+
 def _device(experiment: Experiment) -> torch.device:
-    """Settle device, threads and determinism for this process."""
-    if experiment.threads is not None:
-        torch.set_num_threads(experiment.threads)
-    torch.set_flush_denormal(experiment.trainer.flush_denormal)
-    torch.use_deterministic_algorithms(experiment.trainer.deterministic)
-    if experiment.trainer.deterministic:
-        torch.backends.cudnn.benchmark = False
     if experiment.device != "auto":
         return torch.device(experiment.device)
     if torch.cuda.is_available():

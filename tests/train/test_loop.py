@@ -189,7 +189,6 @@ def test_limits() -> None:
 def test_options_train(option: str) -> None:
     result, _ = untracked("data=digits", "model=cnn", "trainer.epochs=3", f"trainer.{option}")
     assert result.metrics["val/accuracy"] > 0.7
-    torch.use_deterministic_algorithms(False)
 
 
 def test_clipping_bounds_the_update_and_the_probe_sees_the_norm_before() -> None:
