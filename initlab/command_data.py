@@ -22,7 +22,8 @@ def _list() -> int:
     width = max(len(e.name) for e in entries)
     for entry in entries:
         state = "here" if entry.present else "not here"
-        print(f"{entry.name:<{width}}  {state:<8}  {entry.title}; {entry.size}; {entry.licence}")
+        about = "; ".join(part for part in (entry.title, entry.size, entry.licence) if part)
+        print(f"{entry.name:<{width}}  {state:<8}  {about}")
         print(f"{'':<{width}}            {entry.where}")
     print("Fetch and verify one: python -m initlab data NAME")
     return 0

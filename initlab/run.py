@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +15,7 @@ import torch
 from torch import nn
 
 import initlab
-from initlab import inits, report, sites, tracking, verdict
+from initlab import inits, process, report, sites, tracking, verdict
 from initlab.activations import slope_band
 from initlab.errors import ConfigError, StoreError
 from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
@@ -83,7 +81,7 @@ def prepare(experiment: Experiment) -> Prepared:
     Raises:
         InitlabError: bad data, a model that does not fit it, a parameter without an initialiser.
     """
-    device = _device(experiment)
+    device = process.device_of(experiment)
     splits = experiment.task.open(seed=experiment.seed, device=device)
     model = _build(experiment, splits.io).to(device)
     example = splits.prepare(splits.train.x[:2])
@@ -129,7 +127,7 @@ def run(
     workdir = workdir or Path.cwd()
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
-    with _process_settings(experiment):
+    with process.settings(experiment):
         return _recorded(experiment, workdir, narrator=narrator or Silent(), stop=stop, reopened=reopened)
 
 
@@ -198,7 +196,7 @@ def _open(experiment: Experiment, prepared: Prepared, workdir: Path) -> tracking
     )
     files = {
         "config.yaml": experiment.config_yaml,
-        "environment.json": json.dumps(_environment(prepared.device), indent=2),
+        "environment.json": json.dumps(process.describe(prepared.device), indent=2),
         "sites.json": json.dumps(
             [vars(s) | {"init": prepared.initialised[s.name]} for s in prepared.sites], default=vars
         ),
@@ -354,44 +352,6 @@ def _build(experiment: Experiment, io: IO) -> nn.Module:
         return experiment.model(io, experiment.activation)
     except ConfigError as error:
         raise (error if error.key.startswith("model") else error.under("model")) from error
-
-
-@contextmanager
-def _process_settings(experiment: Experiment) -> Generator[None]:
-    """Threads, denormals and determinism are settings of the whole process: they are given back after the run."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    try:
-        if experiment.threads is not None:
-            torch.set_num_threads(experiment.threads)
-        torch.set_flush_denormal(experiment.trainer.flush_denormal)
-        torch.use_deterministic_algorithms(experiment.trainer.deterministic)
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)  # torch's default; it cannot be asked
-        torch.use_deterministic_algorithms(strict)
-
-
-def _device(experiment: Experiment) -> torch.device:
-    if experiment.device != "auto":
-        return torch.device(experiment.device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
-
-
-def _environment(device: torch.device) -> dict[str, object]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "initlab": initlab.__version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "device": str(device),
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-    }
 
 
 def _number(value: object) -> float | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from initlab.remedies import better_init, number, smaller_lr, structure
 from initlab.spec import Finding, Profile, ProfileRow, Remedy, Scalar, Severity
 
 # Mean-field theory finds networks trainable up to a depth of about 6 ξ (Schoenholz et al., ICLR 2017); there the
@@ -98,13 +99,13 @@ def headline(findings: tuple[Finding, ...]) -> str:
 def diverged(e: Evidence) -> Finding | None:
     if e.diverged_step is None:
         return None
-    remedies = [_smaller_lr(e), Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update")]
+    remedies = [smaller_lr(e.params), Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update")]
     return Finding(
         name="diverged",
         severity="failure",
         evidence=f"the loss was not finite at step {e.diverged_step}",
         source="a learning rate above 2/λ_max of the Hessian diverges (LeCun et al., 1998)",
-        remedies=(*remedies, *_better_init(e)),
+        remedies=(*remedies, *better_init(e.params)),
     )
 
 
@@ -119,7 +120,7 @@ def symmetric_units(e: Evidence) -> Finding | None:
         severity="failure",
         evidence=f"after {e.steps} updates all units are identical in {_some(same)}: a wide layer that is one unit",
         source="identical units get identical gradients (Rumelhart, Hinton & Williams, 1986)",
-        remedies=_better_init(e),
+        remedies=better_init(e.params),
     )
 
 
@@ -139,7 +140,7 @@ def vanishing(e: Evidence) -> Finding | None:
         severity=severity,
         evidence=text,
         source=f"beyond e^-3 = {GRADIENT_RATIO_WARN:.2f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
-        remedies=(*_better_init(e), *_structure(e)),
+        remedies=(*better_init(e.params), *structure(e.params)),
     )
 
 
@@ -162,8 +163,8 @@ def exploding(e: Evidence) -> Finding | None:
         evidence=text,
         source=f"beyond e^3 = {1 / GRADIENT_RATIO_WARN:.0f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
         remedies=(
-            *_better_init(e),
-            *_structure(e),
+            *better_init(e.params),
+            *structure(e.params),
             Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds updates"),
         ),
     )
@@ -182,7 +183,7 @@ def saturated(e: Evidence) -> Finding | None:
                 evidence=f"{moment} {over[worst]:.0%} of {worst} lies where the slope is below 5 % of its maximum"
                 f" ({len(over)} of {len(e.hidden)} layers above {SATURATED_WARN:.0%})",
                 source="saturation is the vanishing itself (Glorot & Bengio, AISTATS 2010)",
-                remedies=_better_init(e),
+                remedies=better_init(e.params),
             )
     return None
 
@@ -201,7 +202,7 @@ def dead(e: Evidence) -> Finding | None:
         source="a dead unit gets no gradient (Lu, Shin, Su & Karniadakis, 2019)",
         remedies=(
             Remedy(overrides=("activation=leaky_relu",), why="a leak lets gradient through where a unit is off"),
-            _smaller_lr(e),
+            smaller_lr(e.params),
         )
         if share > DEAD_WARN
         else (),
@@ -216,7 +217,7 @@ def update_size(e: Evidence) -> Finding | None:
     if UPDATE_SMALL <= middle <= UPDATE_LARGE:
         return None
     small = middle < UPDATE_SMALL
-    lr = _number(e, "optimizer.lr")
+    lr = number(e.params, "optimizer.lr")
     change = 10.0 if small else 0.1
     override = f"optimizer.lr={lr * change:g}" if lr is not None else f"optimizer.lr={'larger' if small else 'smaller'}"
     return Finding(
@@ -241,7 +242,7 @@ def at_chance(e: Evidence) -> Finding | None:
         severity="failure",
         evidence=f"validation accuracy {accuracy:.3f} after {e.steps} updates; guessing gives {p:.3f}",
         source=f"within {CHANCE_SIGMAS:g} binomial standard errors of guessing",
-        remedies=(*_better_init(e), *_structure(e)),
+        remedies=(*better_init(e.params), *structure(e.params)),
     )
 
 
@@ -270,56 +271,6 @@ def _healthy(e: Evidence) -> Finding:
         evidence="; ".join(parts) or "no rule found anything",
         source="no rule of initlab.verdict fired",
     )
-
-
-# ------------------------------------------------------------------ remedies
-#: which initialisation goes with which activation: (overrides, why)
-_PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "relu": (("init=he",), "keeps the mean square of a ReLU network's signal (He et al., 2015)"),
-    "leaky_relu": (("init=he",), "keeps the mean square of the signal (He et al., 2015)"),
-    "tanh": (("init=xavier",), "tanh is critical at gain 1 (Glorot & Bengio, 2010)"),
-    "identity": (("init=orthogonal",), "a deep linear network keeps every norm (Saxe et al., 2014)"),
-    "selu": (("init=lecun",), "SELU normalises itself at gain 1 only (Klambauer et al., 2017)"),
-    "sigmoid": (("activation=tanh", "init=xavier"), "a deep sigmoid network vanishes at any usual scale"),
-    "softplus": (("activation=relu", "init=he"), "softplus has no critical point"),
-}
-
-
-def _better_init(e: Evidence) -> tuple[Remedy, ...]:
-    activation, init = str(e.params.get("activation")), str(e.params.get("init"))
-    overrides, why = _PARTNERS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
-    found: list[Remedy] = []
-    if f"init={init}" not in overrides:
-        found.append(Remedy(overrides=overrides, why=why))
-    if init != "orthogonal":
-        found.append(Remedy(overrides=("init=orthogonal",), why="equal singular values (Saxe et al., 2014)"))
-    return tuple(found)
-
-
-def _structure(e: Evidence) -> tuple[Remedy, ...]:
-    """Remedies in the architecture, where the model has the key."""
-    found: list[Remedy] = []
-    if e.params.get("model.norm") == "none":
-        found.append(
-            Remedy(overrides=("model.norm=batch",), why="rescales the signal in every layer (Ioffe & Szegedy, 2015)")
-        )
-    if e.params.get("model.residual") is False:
-        found.append(
-            Remedy(overrides=("model.residual=true",), why="gives gradient a path of its own (He et al., 2016)")
-        )
-    return tuple(found)
-
-
-def _smaller_lr(e: Evidence) -> Remedy:
-    lr = _number(e, "optimizer.lr")
-    return Remedy(
-        overrides=(f"optimizer.lr={lr / 10:g}" if lr is not None else "optimizer.lr=1e-4",), why="a tenth of the rate"
-    )
-
-
-def _number(e: Evidence, key: str) -> float | None:
-    value = e.params.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _signal_ratio(e: Evidence) -> float | None:

@@ -161,3 +161,14 @@ def test_the_listing_knows_what_is_here(tmp_path: Path) -> None:
     assert entries["cifar10"].where == str(tmp_path / "cifar-10-python.tar.gz")
     assert entries["mnist_mini"].size == "5,000 examples of 1 x 28 x 28, 10 classes"
     assert not list(tmp_path.iterdir())
+
+
+def test_sigmoid_outputs_are_normalised_to_sum_to_one() -> None:
+    """-ln(σ(z_y) / Σ σ(z)), written out; and it is not the softmax cross entropy."""
+    z = torch.empty(16, 10).normal_(generator=torch.Generator().manual_seed(0))
+    y = torch.arange(16) % 10
+    data = digits()
+    p = torch.sigmoid(z) / torch.sigmoid(z).sum(1, keepdim=True)
+    expected = -torch.log(p[torch.arange(16), y]).mean()
+    assert float(ImageTask(data=data, output="sigmoid").loss(z, y)) == pytest.approx(float(expected), rel=1e-5)
+    assert abs(float(ImageTask(data=data).loss(z, y)) - float(expected)) > 0.01
