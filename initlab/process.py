@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Generator
@@ -21,6 +22,9 @@ def settings(experiment: Experiment) -> Generator[None]:
         if experiment.threads is not None:
             torch.set_num_threads(experiment.threads)
         torch.set_flush_denormal(experiment.trainer.flush_denormal)
+        if experiment.trainer.deterministic:
+            # cuBLAS reads it when it starts; without it torch refuses to be deterministic on a GPU
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(experiment.trainer.deterministic)
         yield
     finally:

@@ -6,10 +6,10 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import nn
@@ -214,79 +214,102 @@ def _train_and_judge(
     narrator: Narrator,
     stop: Callable[[], bool],
 ) -> tuple[RunResult, RunStatus]:
-    model, splits, settings = prepared.model, prepared.splits, experiment.trainer
     begun = time.perf_counter()
-    checkpoints = Checkpoints(sink.checkpoint_dir if settings.checkpoint else None)
+    checkpoints = Checkpoints(sink.checkpoint_dir if experiment.trainer.checkpoint else None)
     state = checkpoints.peek()
-    profile = ProfileLog(checkpoints.profile_path, offset=state.profile_offset if state else 0)
-    fresh = state is None
-    probes = experiment.probes
-    batch = splits.prepare(splits.val.x[:256])
-    if probes.enabled and fresh:
-        if probes.histograms:
-            profile.histograms(take_histograms(model, prepared.sites, batch, moment="init"))
-        profile.rows(unit_spread(model, prepared.sites, 0))
-    watched = spread(sites.weights(prepared.sites), probes.max_metric_sites)
-    loop = Run(
-        model=model,
-        task=experiment.task,
-        splits=splits,
-        sites=prepared.sites,
-        optimizer=experiment.optimizer,
-        lr_schedule=experiment.lr_schedule,
-        settings=settings,
-        seed=experiment.seed,
-        observer=Observer(model, prepared.sites, settings=probes, activation=experiment.activation)
-        if probes.enabled
-        else None,
-        dead=DeadUnits(model, prepared.sites, experiment.activation) if probes.enabled and probes.dead_share else None,
-        profile=profile,
-        checkpoints=checkpoints,
-        metric_sites=frozenset(s.name for s in watched),
-        stop=stop,
-    )
-    narrator.started(experiment, prepared, sink.run_id, sink.folder)
-    metrics: dict[str, float] = {}
-    total = settings.epochs * -(-len(splits.train) // settings.batch_size)
-    steps = train(loop)
-    while True:
-        try:
-            record = next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            break
-        metrics.update({k: v for k, v in record.metrics.items() if k.startswith(("train/", "val/", "diag/"))})
-        if record.serial >= skip:
-            sink.write(record)
-        narrator.record(record, settings.max_steps or total)
-    status: RunStatus = outcome.ending
-    final = {}
-    if status in ("finished", "stopped"):
-        if probes.enabled and probes.histograms:
-            profile.histograms(take_histograms(model, prepared.sites, batch, moment="end"))
-        final = _test(experiment, prepared, checkpoints)
-    if probes.enabled and outcome.steps > 0:
-        profile.rows(unit_spread(model, prepared.sites, outcome.steps))
+    with closing(ProfileLog(checkpoints.profile_path, offset=state.profile_offset if state else 0)) as profile:
+        if state is None:
+            _look_around(experiment, prepared, profile, moment="init", step=0)
+        narrator.started(experiment, prepared, sink.run_id, sink.folder)
+        loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop)
+        metrics, outcome = _follow(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
+        if outcome.steps > 0:
+            _look_around(experiment, prepared, profile, moment="end", step=outcome.steps)
+        final = _test(experiment, prepared, checkpoints) if outcome.ending in ("finished", "stopped") else {}
+        seen = profile.profile()
     metrics.update(final)
-    if status != "killed":  # a killed run goes on where it stopped; its closing record is still to come
+    if outcome.ending != "killed":  # a killed run goes on where it stopped; its closing record is still to come
         final.update({f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None})
         now = time.time_ns() // 1_000_000
         sink.write(Record(serial=outcome.serial, step=outcome.steps, epoch=0.0, time_ms=now, metrics=final))
-    seen = profile.profile()
-    findings = verdict.judge(_evidence(experiment, prepared, seen, outcome))
     result = RunResult(
         run_id=sink.run_id,
-        status=status,
+        status=outcome.ending,
         metrics=metrics,
-        findings=findings,
+        findings=verdict.judge(_evidence(experiment, prepared, seen, outcome)),
         profile=seen,
         steps=outcome.steps,
         seconds=time.perf_counter() - begun,
         diverged_step=outcome.diverged_step,
     )
-    profile.close()
     _hand_over(experiment, prepared, sink, result, scratch)
-    return result, status
+    return result, outcome.ending
+
+
+def _look_around(
+    experiment: Experiment, prepared: Prepared, profile: ProfileLog, *, moment: Literal["init", "end"], step: int
+) -> None:
+    """What is looked at only at the start and at the end: histograms, and whether units differ."""
+    probes = experiment.probes
+    if not probes.enabled:
+        return
+    if probes.histograms:
+        batch = prepared.splits.prepare(prepared.splits.val.x[:256])
+        profile.histograms(take_histograms(prepared.model, prepared.sites, batch, moment=moment))
+    profile.rows(unit_spread(prepared.model, prepared.sites, step))
+
+
+def _loop(
+    experiment: Experiment,
+    prepared: Prepared,
+    *,
+    profile: ProfileLog,
+    checkpoints: Checkpoints,
+    stop: Callable[[], bool],
+) -> Run:
+    model, described, probes = prepared.model, prepared.sites, experiment.probes
+    observer = Observer(model, described, settings=probes, activation=experiment.activation)
+    return Run(
+        model=model,
+        task=experiment.task,
+        splits=prepared.splits,
+        sites=described,
+        optimizer=experiment.optimizer,
+        lr_schedule=experiment.lr_schedule,
+        settings=experiment.trainer,
+        seed=experiment.seed,
+        observer=observer if probes.enabled else None,
+        dead=DeadUnits(model, described, experiment.activation) if probes.enabled and probes.dead_share else None,
+        profile=profile,
+        checkpoints=checkpoints,
+        metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
+        stop=stop,
+    )
+
+
+def _follow(
+    experiment: Experiment,
+    prepared: Prepared,
+    loop: Run,
+    sink: tracking.RunSink | tracking.NullSink,
+    *,
+    skip: int,
+    narrator: Narrator,
+) -> tuple[dict[str, float], Outcome]:
+    """Pass every record on; the last value of each metric, and how training ended."""
+    settings = experiment.trainer
+    total = settings.max_steps or settings.epochs * -(-len(prepared.splits.train) // settings.batch_size)
+    metrics: dict[str, float] = {}
+    steps = train(loop)
+    while True:
+        try:
+            record = next(steps)
+        except StopIteration as end:
+            return metrics, end.value
+        metrics.update({k: v for k, v in record.metrics.items() if k.startswith(("train/", "val/", "diag/"))})
+        if record.serial >= skip:
+            sink.write(record)
+        narrator.record(record, total)
 
 
 def _test(experiment: Experiment, prepared: Prepared, checkpoints: Checkpoints) -> dict[str, float]:
