@@ -1,6 +1,6 @@
-"""Recording runs: every record goes to a local spool first, and from there to MLflow in the background.
+"""Recording runs: every record goes to a local spool first, and from there to MLflow by a helper process.
 
-The only room that imports mlflow, and only once a run starts: importing this package does not.
+The only room that imports mlflow: not when it is imported, nor in the process that trains, but where it delivers.
 """
 
 from initlab.tracking.location import describe_location, resolve_uri, ui_url

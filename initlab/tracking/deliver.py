@@ -1,4 +1,4 @@
-"""From a spool to MLflow: the one path that the live writer and `sync` both take.
+"""From a spool to MLflow: the one path that the helper of a live run and `sync` both take.
 
 Whatever is sent twice is stored once: MLflow ignores a metric that it has (same key, step, time and value), a run is
 found again by its uid, tags and artifacts replace themselves. So a delivery may be cut anywhere and begun again.
@@ -27,7 +27,7 @@ _log = logging.getLogger("initlab.tracking")
 
 
 class Delivery:
-    """Brings one spool into one store, as far as it has grown. The caller holds the spool's lock.
+    """Brings one spool into one store, as far as it has grown. The caller holds its delivery lock.
 
     `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches.
     """
@@ -60,6 +60,10 @@ class Delivery:
         events = spool.read_events(self.folder)
         end = spool.end_event(events)
         return end >= 0 and self.progress.ended == end and spool.waiting(self.folder, self.progress) == (0, 0)
+
+    def prepare(self) -> None:
+        """Connect, where that is still to do."""
+        self._client()
 
     def round(self) -> None:
         """Send what is there. Raises StoreFaultError at the first thing that the store cannot take now."""

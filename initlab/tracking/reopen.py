@@ -68,6 +68,11 @@ def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Re
     if lock is None:
         raise ConfigError("resume", run_id, "it is still running (or being sent by `python -m initlab sync`)")
     try:
+        # a helper may still be at the last batch of what goes on here
+        delivering = spool.take_delivery(folder)
+        if delivering is None:
+            raise ConfigError("resume", run_id, "another process is still sending it; try again in a minute")
+        delivering.release()
         header = spool.load_header(folder)
         events = spool.read_events(folder)
         end = spool.end_event(events)

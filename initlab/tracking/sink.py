@@ -1,9 +1,8 @@
-"""The sink of a run: what the training loop calls. It appends to the spool; a Writer drains that in the background."""
+"""The sink of a run: what the training loop calls. It appends to the spool; a helper process drains that."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -21,12 +20,8 @@ from initlab.tracking.location import describe_location, ui_url
 from initlab.tracking.spool import Appender, Json, SpoolHeader
 from initlab.tracking.writer import Writer
 
-LONGEST_PAUSE = 60.0
-# a server that refuses so many times in a row while a run closes is down, not busy
-PATIENCE_AT_CLOSE = 4
 # freed when the disk is full, so that the end of the run can still be noted
 RESERVE = 16_384
-_log = logging.getLogger("initlab.tracking")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -68,7 +63,7 @@ class RunSink:
         self._writer = Writer(folder, header, lock=lock, uri=uri, workdir=workdir, flush_seconds=settings.flush_seconds)
 
     def begin(self) -> None:
-        """Start the background thread."""
+        """Have the records delivered from now on."""
         self._writer.start()
 
     def resumed(self) -> None:
@@ -85,7 +80,7 @@ class RunSink:
     @property
     def run_id(self) -> str:
         """The MLflow run id once it is known, else the uid."""
-        return self._writer.delivery.progress.run_id or self.uid
+        return self._writer.run_id or self.uid
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -99,7 +94,7 @@ class RunSink:
 
     def location(self) -> str:
         """What a person opens or types to look at this run."""
-        return ui_url(self.uri, run_id=self._writer.delivery.progress.run_id, experiment_id=self._writer.experiment_id)
+        return ui_url(self.uri, run_id=self._writer.run_id, experiment_id=self._writer.experiment_id)
 
     def write(self, record: Record) -> None:
         """Append `record` to the spool. Raises StoreError where the disk takes no more; what was written stays."""
@@ -162,14 +157,13 @@ class RunSink:
         return self._sentence
 
     def _leftover(self, unnoted: str) -> str:
-        delivery = self._writer.delivery
         if self._writer.done:
-            count = delivery.progress.rejected
+            count = self._writer.rejected
             if not count:
                 return ""
             place = self._shown(spool.rejected_file(self.folder))
             return f"tracking: {describe_location(self.uri)} refused {_count(count, 'value')}; they are in {place}"
-        records, artifacts = spool.waiting(self.folder, delivery.progress)
+        records, artifacts = self._writer.waiting()
         reason = unnoted or self._writer.fault or f"{describe_location(self.uri)} took too long"
         what = f"{_count(records, 'record')} and {_count(artifacts, 'artifact')} wait"
         if not records and not artifacts:

@@ -7,6 +7,7 @@
         progress.json    how far the two files were delivered; replaced atomically
         rejected.jsonl   what the store will never accept, with its reason
         lock             held by the process that writes; the operating system frees it with the process
+        deliver.lock     held by the process that delivers, while it does
         artifacts/N/     copies of the artifacts; checkpoints/ is written by the trainer directly
 
 A line that ends without a newline was cut by a crash and counts as never written.
@@ -20,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ from initlab.spec import Provenance, RunHeader, Scalar
 
 HEADER, RECORDS, EVENTS, PROGRESS = "header.json", "records.jsonl", "events.jsonl", "progress.json"
 REJECTED, LOCK, ARTIFACTS, CHECKPOINTS = "rejected.jsonl", "lock", "artifacts", "checkpoints"
-RESERVED = frozenset({HEADER, RECORDS, EVENTS, PROGRESS, REJECTED, LOCK, ARTIFACTS, CHECKPOINTS})
+DELIVER = "deliver.lock"
+RESERVED = frozenset({HEADER, RECORDS, EVENTS, PROGRESS, REJECTED, LOCK, DELIVER, ARTIFACTS, CHECKPOINTS})
+# longer than a helper whose training process was killed takes to let go
+DELIVER_SECONDS = 10.0
 
 Json = dict[str, Any]
 
@@ -95,13 +99,31 @@ def take_lock(folder: Path) -> FileLock | None:
     """The lock of a spool, or None where a live process holds it or the spool is gone."""
     if not folder.is_dir():
         return None
-    # thread_local=False: taken by the main thread, released by the writer's thread
+    # thread_local=False: taken by the main thread, released by whichever closes the run
     lock = FileLock(folder / LOCK, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except (Timeout, FileNotFoundError):
         return None
     return lock
+
+
+def take_delivery(folder: Path, *, stop: Callable[[], bool] = lambda: False) -> FileLock | None:
+    """The right to deliver a spool, waited for; None where another process goes on delivering it, or on `stop`."""
+    lock = FileLock(folder / DELIVER, thread_local=False)
+    deadline = time.monotonic() + DELIVER_SECONDS
+    while folder.is_dir() and not stop():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.05)
+        except FileNotFoundError:
+            return None
+        else:
+            return lock
+    return None
 
 
 def save_header(folder: Path, header: SpoolHeader) -> None:

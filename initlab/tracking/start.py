@@ -1,4 +1,4 @@
-"""Beginning a run: checks that the working directory can hold it, opens its spool, starts its writer."""
+"""Beginning a run: checks that the working directory can hold it, opens its spool, has it delivered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def start(
     files: Mapping[str, str] | None = None,
     checkpoints: bool = True,
 ) -> RunSink | NullSink:
-    """Open a run and return its sink at once; MLflow is imported and the run created in the background.
+    """Open a run and return its sink at once; a helper process imports MLflow and creates the run.
 
     `files` (name to text: `config.yaml`, `environment.json`) are artifacts known at the start. `checkpoints` says
     whether the checkpoints are uploaded at the end, also by `sync` after a crash. Raises ConfigError for a

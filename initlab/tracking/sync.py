@@ -140,11 +140,17 @@ def _sync_one(folder: Path, *, workdir: Path, override: str | None, stores: dict
         lock.release()
         reason = f"only its later part is here; the run is in {describe_location(meant)}"
         return _synced(header, outcome="waits", reason=reason)
+    # the helper of a process that was killed may still be at its last batch
+    delivering = spool.take_delivery(folder)
     try:
+        if delivering is None:
+            return _synced(header, outcome="waits", reason="another process is sending it")
         return _send(folder, header, lock=lock, uri=override or meant, stores=stores)
     except (StoreError, OSError) as error:
         return _synced(header, outcome="waits", reason=str(error))
     finally:
+        if delivering is not None:
+            delivering.release()
         lock.release()
 
 

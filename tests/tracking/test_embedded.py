@@ -100,7 +100,6 @@ def test_a_replay_stores_nothing_twice(workdir: Path, tmp_path: Path) -> None:
     shutil.copytree(sink.folder, copy)
     run_id = sink.wait_id(60)
     sink.close("finished")
-    sink._writer._thread.join(60)
     sync(workdir, settings())
     # the spool as it was in mid-run, with no memory of what was delivered
     shutil.copytree(copy, sink.folder)

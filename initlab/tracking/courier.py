@@ -1,0 +1,179 @@
+"""A thread of the helper process that drains one spool into the store, as long as its run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from initlab.tracking import spool
+from initlab.tracking.deliver import Delivery
+from initlab.tracking.faults import StoreFaultError
+from initlab.tracking.spool import Json, SpoolHeader
+from initlab.tracking.store import connect
+
+LONGEST_PAUSE = 60.0
+# a server that refuses so many times in a row while a run closes is down, not busy
+PATIENCE_AT_CLOSE = 4
+LOG = "tracking.log"
+_log = logging.getLogger("initlab.tracking")
+
+
+def keep_traceback(workdir: Path) -> None:
+    """Append the exception at hand to `.initlab/tracking.log`: the helper has no terminal to show it on."""
+    with contextlib.suppress(OSError), (workdir / ".initlab" / LOG).open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}\n")
+
+
+class Courier:
+    """Survives every failure of the store. Its last word is `closed`; after that it touches the spool no more."""
+
+    def __init__(
+        self,
+        folder: Path,
+        header: SpoolHeader,
+        *,
+        uri: str,
+        workdir: Path,
+        flush_seconds: float,
+        say: Callable[[Json], None],
+    ) -> None:
+        self._folder = folder
+        self._workdir = workdir
+        self._flush_seconds = flush_seconds
+        self._say = say
+        self._said: tuple[str, str] = ("", "")
+        self._wake = threading.Event()
+        self._closing = False
+        self._deadline = 0.0
+        self._abandoned = False
+        self._busy = False
+        self._done = False
+        self._fault = ""
+        self._delivery = Delivery(
+            folder,
+            header,
+            uri=uri,
+            connect=lambda: connect(uri, workdir=workdir),
+            stop=self._stop,
+            found=self._found,
+        )
+        self._thread = threading.Thread(target=self._run, name=f"courier-{header.uid[:8]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self, seconds: float) -> None:
+        """Drain the rest for at most `seconds`, then say `closed`."""
+        self._deadline = time.monotonic() + seconds
+        self._closing = True
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Stop as soon as the call in flight returns."""
+        self._abandoned = True
+        self._wake.set()
+
+    def settle(self, deadline: float) -> None:
+        """Wait until an abandoned courier has let go of its spool."""
+        while self._busy and self.alive and (left := deadline - time.monotonic()) > 0:
+            self._thread.join(min(left, 0.05))
+
+    def _stop(self) -> bool:
+        return self._abandoned or (self._closing and time.monotonic() > self._deadline)
+
+    def _found(self, run_id: str, experiment_id: str) -> None:
+        if self._said != (run_id, experiment_id):
+            self._said = (run_id, experiment_id)
+            self._say({"say": "known", "run_id": run_id, "experiment_id": experiment_id})
+
+    def _run(self) -> None:
+        try:
+            self._drain()
+        finally:
+            progress = self._delivery.progress
+            answer: Json = {"say": "closed", "done": self._done, "fault": self._fault, "rejected": progress.rejected}
+            if not self._done and not self._abandoned:
+                with contextlib.suppress(OSError):
+                    answer["waiting"] = spool.waiting(self._folder, progress)
+            self._say(answer)
+
+    def _drain(self) -> None:
+        failures = 0
+        while not self._stop():
+            closing = self._closing
+            self._wake.clear()
+            fault = self._attempt()
+            failures = 0 if fault is None else failures + 1
+            self._report(fault)
+            if closing and (self._done or fault is None or failures >= PATIENCE_AT_CLOSE):
+                break
+            if fault is None:
+                pause = self._flush_seconds
+            elif self._closing:
+                pause = min(0.25 * 2**failures, 4.0)
+            else:
+                pause = min(self._flush_seconds * 2**failures, LONGEST_PAUSE)
+            self._pause(pause, failing=fault is not None)
+
+    def _attempt(self) -> str | None:
+        try:
+            # takes seconds the first time (the import of MLflow), and touches no spool
+            self._delivery.prepare()
+            self._round()
+        except StoreFaultError as fault:
+            return fault.reason
+        except Exception as error:  # whatever it is, training goes on and the spool keeps everything
+            reason = f"{type(error).__name__}: {error}"
+            if self._fault != reason:
+                keep_traceback(self._workdir)
+            return reason
+        return None
+
+    def _round(self) -> None:
+        lock = spool.take_delivery(self._folder, stop=self._stop)
+        if lock is None:
+            if not self._stop():
+                raise StoreFaultError("away", "another process is sending it")
+            return
+        # busy first: whoever sees it unset after `abandon` knows that no round will begin
+        self._busy = True
+        try:
+            if not self._abandoned:
+                self._delivery.round()
+                self._done = self._closing and self._delivery.complete
+        finally:
+            lock.release()
+            self._busy = False
+
+    def _pause(self, seconds: float, *, failing: bool) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stop() and (left := deadline - time.monotonic()) > 0:
+            if self._closing:
+                left = min(left, max(0.0, self._deadline - time.monotonic()) + 0.01)
+            if self._wake.wait(left):
+                if self._closing or not failing:
+                    # while closing, a wake-up is `close` itself and shortens the pause once
+                    return
+                # more records are no reason to ask a dead server again
+                self._wake.clear()
+
+    def _report(self, fault: str | None) -> None:
+        if fault is not None and not self._fault:
+            _log.warning("%s; training goes on, records wait in the spool", fault)
+        elif fault is None and self._fault:
+            _log.warning("contact is back; the spool drains")
+        if (fault or "") != self._fault:
+            self._fault = fault or ""
+            self._say({"say": "fault", "fault": self._fault})
