@@ -20,6 +20,8 @@ from initlab.tracking.faults import StoreFaultError, translated
 from initlab.tracking.location import is_server, sqlite_file
 from initlab.tracking.quiet import ignore_their_warnings, quietly
 
+# what the UI takes the experiment for: training of models, not traces of language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 MetricRow = tuple[str, float, int, int]
 RunTable = list[tuple[str, dict[str, str]]]
 
@@ -93,7 +95,7 @@ class Store:
                 # absolute, beside the database: MLflow's default depends on the directory a process happens to be in
                 location = None if is_server(self.uri) else str(self._artifact_root / _folder_name(name))
                 try:
-                    return str(self._client.create_experiment(name, artifact_location=location))
+                    return str(self._client.create_experiment(name, artifact_location=location, tags=_KIND))
                 except Exception:
                     found = self._client.get_experiment_by_name(name)
                     if found is None:

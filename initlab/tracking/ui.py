@@ -21,7 +21,7 @@ def ui(workdir: Path, settings: TrackingSettings, *, port: int = 5000) -> int:
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
     address = ["--host", "127.0.0.1", "--port", str(port)]
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address]
-    print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it); runs are under Model training, top left", flush=True)
     process = subprocess.Popen(command, cwd=workdir)
     try:
         return process.wait()
