@@ -367,7 +367,7 @@ def _hand_over(
     for path, folder in written:
         sink.artifact(path, folder)
     if experiment.tracking.log_model and result.status != "killed":
-        tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:1]))
+        tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 
 
 def _build(experiment: Experiment, io: IO) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,23 @@ def test_the_process_keeps_its_settings(workdir: Path) -> None:
     assert float(torch.tensor(1e-40) * 1.0) > 0, "denormal numbers are back"
 
 
-def test_the_model_is_logged_on_request(workdir: Path) -> None:
-    result = run(experiment("data=digits", "model=mlp", "trainer.fast_dev_run=true", "tracking.log_model=true",
-                            "tracking.report=false"), workdir=workdir)  # fmt: skip
+def test_the_model_is_logged_on_request_and_loads_without_pickle(workdir: Path) -> None:
+    recorder = Recorder()
+    wanted = (
+        "data=digits",
+        "model=cnn",
+        "trainer.fast_dev_run=true",
+        "tracking.log_model=true",
+        "tracking.report=false",
+    )
+    result = run(experiment(*wanted), workdir=workdir, narrator=recorder)
     (place,) = (workdir / "mlruns").rglob(f"{result.run_id}/artifacts/model")
-    assert (place / "MLmodel").exists()
+    assert (place / "MLmodel").exists() and not list(place.rglob("*.pth")) and not list(place.rglob("*.pkl"))
+    model = recorder.prepared.model
+    x = recorder.prepared.splits.prepare(recorder.prepared.splits.test.x[:5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pytorch
+
+        loaded = mlflow.pytorch.load_model(str(place))
+    assert torch.allclose(loaded(x), model.eval()(x), atol=1e-6)
