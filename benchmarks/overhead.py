@@ -25,8 +25,8 @@ from initlab.spec import Experiment
 
 BASE = ("tracking.report=false", "trainer.checkpoint=false", "trainer.test_with=last", "probes.histograms=false")
 NETWORKS = {
-    "MLP 784-256-256-10, batch 64": ("model=mlp", "trainer.epochs=10"),
-    "reference CNN, batch 64": ("model=cnn", "trainer.epochs=1"),
+    "MLP 784-256-256-10, batch 64": ("model=mlp", "trainer.epochs=30"),
+    "reference CNN, batch 64": ("model=cnn", "trainer.epochs=4"),
 }
 VARIANTS = {
     "loop, no probes": ("probes=none", "tracking=none"),

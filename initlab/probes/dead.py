@@ -38,8 +38,7 @@ class DeadUnits:
         def read(site: Site, h: Tensor, _sent: Tensor) -> None:
             # units of a convolution are its channels (dimension 1); of every other layer the last dimension
             unit = 1 if site.kind.startswith("conv") else h.dim() - 1
-            others = [d for d in range(h.dim()) if d != unit]
-            live = self._band.live(h.detach()).any(dim=others) if others else self._band.live(h.detach())
+            live = self._band.ever_live(h.detach(), unit)
             known = self._live.get(site.name)
             self._live[site.name] = live if known is None else known | live
 

@@ -62,11 +62,11 @@ class Observer:
         def read(site: Site, h: Tensor, sent: Tensor) -> None:
             if self._settings.activations:
                 with torch.no_grad():
-                    variance, mean = torch.var_mean(sent.detach().float(), correction=0)
-                    self._keep(site, "act_mean", mean)
-                    self._keep(site, "act_std", variance.sqrt())
+                    values = sent.detach().float()
+                    self._keep(site, "act_mean", values.mean())
+                    self._keep(site, "act_std", values.std(correction=0))
                     if site.activation is not None:
-                        self._keep(site, "saturated", self._band.saturated(h.detach()).float().mean())
+                        self._keep(site, "saturated", self._band.saturated_share(h.detach()))
             if self._settings.gradients and h.requires_grad:
                 h.register_hook(lambda g, site=site: self._keep(site, "act_grad_norm", g.detach().float().norm()))
 

@@ -41,3 +41,20 @@ def test_known_share_and_sides() -> None:
 def test_nan_is_neither_saturated_nor_alive() -> None:
     h = torch.tensor([float("nan"), 100.0, 0.0])
     assert activations.slope_band(activations.tanh().fn).saturated(h).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(7, 5), (4, 5, 3, 2), (6, 3, 5)], ids=str)
+def test_ever_live_by_extremes_is_any_live(name: str, shape: tuple[int, ...]) -> None:
+    band = activations.slope_band(getattr(activations, name)().fn, 1e-3)
+    unit = 1 if len(shape) != 3 else 2
+    h = torch.empty(shape).normal_(-6, 5, generator=torch.Generator().manual_seed(0))
+    others = [d for d in range(len(shape)) if d != unit]
+    assert torch.equal(band.ever_live(h, unit), band.live(h).any(dim=others))
+
+
+def test_share_is_the_mean_of_the_mask() -> None:
+    h = torch.empty(4, 1000).normal_(0, 3, generator=torch.Generator().manual_seed(0))
+    for name in NAMES:
+        band = activations.slope_band(getattr(activations, name)().fn)
+        assert float(band.saturated_share(h)) == pytest.approx(float(band.saturated(h).double().mean()), abs=1e-6)
