@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 import initlab
-from initlab import inits, process, report, sites, tracking, verdict
-from initlab.activations import slope_band
+from initlab import inits, process, report, seeds, sites, tracking, verdict
+from initlab.activations import activations_of, slope_band
 from initlab.errors import ConfigError, StoreError
 from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
 from initlab.probes.histograms import spread
 from initlab.spec import (
     IO,
+    Batch,
     Experiment,
     InitContext,
     Profile,
@@ -37,6 +38,9 @@ from initlab.train.loop import Run
 
 #: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
 _RANGE_KEYS = ("optimizer.lr", "init.gain", "init.std", "init.a", "model.depth", "model.width", "trainer.batch_size")
+
+#: examples in a batch that a data-driven initialiser looks at
+INIT_EXAMPLES = 256
 
 
 class Narrator(Protocol):
@@ -68,7 +72,8 @@ class Prepared:
     splits: Splits
     model: nn.Module
     sites: tuple[Site, ...]
-    initialised: dict[str, str]
+    context: InitContext
+    initialised: inits.Applied
 
     @property
     def parameters(self) -> int:
@@ -93,12 +98,30 @@ def prepare(experiment: Experiment) -> Prepared:
         raise ConfigError(
             "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {_line(error)}"
         ) from error
-    context = InitContext(activation=experiment.activation)
+    context = InitContext(
+        activation=experiment.activation,
+        activations=activations_of(model, experiment.activation),
+        batches=_batches(experiment, splits),
+    )
     try:
         done = inits.apply(model, described, experiment.init, context=context, seed=experiment.seed)
     except ConfigError as error:
-        raise error.under("init") from error
-    return Prepared(device=device, splits=splits, model=model, sites=described, initialised=done)
+        raise (error if error.key.startswith("init") else error.under("init")) from error
+    return Prepared(device=device, splits=splits, model=model, sites=described, context=context, initialised=done)
+
+
+def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
+    """Batches for initialisers that look at data: of the training part, the same for every arm under one seed."""
+
+    def batch(i: int) -> Batch:
+        # train.x may hold fewer; a permutation of its own for each i, so that batches are independent of one another
+        order = torch.randperm(len(splits.train), generator=seeds.generator(experiment.seed, "init", f"batch{i}"))
+        index = order[:INIT_EXAMPLES].to(splits.train.y.device)
+        return Batch(
+            inputs=splits.prepare(splits.train.x[index]), targets=splits.train.y[index], loss=experiment.task.loss
+        )
+
+    return batch
 
 
 def run(
@@ -198,7 +221,7 @@ def _open(experiment: Experiment, prepared: Prepared, workdir: Path) -> tracking
         "config.yaml": experiment.config_yaml,
         "environment.json": json.dumps(process.describe(prepared.device), indent=2),
         "sites.json": json.dumps(
-            [vars(s) | {"init": prepared.initialised[s.name]} for s in prepared.sites], default=vars
+            [vars(s) | {"init": prepared.initialised.rules[s.name]} for s in prepared.sites], default=vars
         ),
     }
     return tracking.start(header, settings, workdir=workdir, files=files)

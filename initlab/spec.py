@@ -1,4 +1,4 @@
-"""The nouns that cross a room's border: frozen dataclasses and protocols, and nothing that computes.
+"""The nouns that cross a room's border: frozen dataclasses and protocols, and next to nothing that computes.
 
 Shapes are written with B (batch), C (channels or classes), H and W (height, width), N (units).
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Le, Lt
+
+from initlab.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -110,21 +112,69 @@ TorchNonlinearity = Literal["linear", "relu", "leaky_relu", "selu", "sigmoid", "
 ElementwiseFn = Callable[["Tensor"], "Tensor"]
 
 
+#: (E[φ], E[φ²], E‖∂φ/∂h‖²) per output unit for independent h ~ N(0, q)
+GaussianMoments = Callable[[float], tuple[float, float, float]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Activation:
-    """An elementwise activation: its name, a factory of modules, and the plain function.
+    """An activation: its name, a factory of modules, and the plain function.
 
-    `make()` returns a new module at every call (modules are never shared, so that probes can tell them apart).
-    `fn` is the same function on tensors; quadrature and the saturation threshold are computed from it.
-    `torch_name` is its name in `torch.nn.init.calculate_gain`, None where torch has none.
+    Attributes:
+        name: as in the catalogue.
+        make: ``make(features)`` returns a new module at every call (modules are never shared, so that probes can tell
+            them apart). `features` is the number of units (channels) it receives; only those that keep parameters for
+            each unit look at it. Units lie along dimension 1 of (B, N) and (B, C, H, W), else along the last.
+        fn: the same function on tensors, elementwise; quadrature and the saturation threshold are computed from it.
+            A learnable activation's is the function it starts as; a width-changing one's is that of one output unit
+            of one input (crelu: relu), or the nearest elementwise function, and `moments` says the rest.
+        kinks: where φ or φ' jumps.
+        torch_name: its name in `torch.nn.init.calculate_gain`, None where torch has none.
+        units: (units received, units sent) in lowest terms: (1, 1), (2, 1) for GLU, (1, 2) for CReLU.
+        moments: its Gaussian moments where `fn` alone does not give them.
+        layers: the activations of the layers in order, of a per-layer mixture; empty elsewhere.
+        repeats: whether `layers` begins again where the network is deeper (an alternation).
     """
 
     name: str
-    make: Callable[[], nn.Module]
+    make: Callable[..., nn.Module]
     fn: ElementwiseFn
     kinks: tuple[float, ...] = ()
     torch_name: TorchNonlinearity | None = None
     torch_param: float | None = None
+    units: tuple[int, int] = (1, 1)
+    moments: GaussianMoments | None = None
+    layers: tuple[Activation, ...] = ()
+    repeats: bool = False
+
+    def sequence(self, count: int) -> tuple[Activation, ...]:
+        """The activations of a network that has `count` of them, first layer first.
+
+        Raises:
+            ConfigError: under ``activation.layers`` where a per-layer list has another length.
+        """
+        if not self.layers:
+            return (self,) * count
+        if self.repeats:
+            return tuple(self.layers[i % len(self.layers)] for i in range(count))
+        if len(self.layers) != count:
+            raise ConfigError(
+                "activation.layers",
+                f"[{','.join(a.name for a in self.layers)}]",
+                f"names {len(self.layers)} activations; this model has {count}",
+            )
+        return self.layers
+
+    def units_before(self, units: int) -> int:
+        """How many units it must receive to send `units` on.
+
+        Raises:
+            ConfigError: under ``model.width`` where no whole number will do.
+        """
+        received, sent = self.units
+        if units * received % sent:
+            raise ConfigError("model.width", units, f"must be a multiple of {sent} for activation={self.name}")
+        return units * received // sent
 
 
 # ---------------------------------------------------------------- models, sites, inits
@@ -147,6 +197,27 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Branch:
+    """Where a parameter stands in a residual branch, one of the two summands that the input reaches through weights.
+
+    Attributes:
+        index: which branch, counted from 0 in the order of the forward pass.
+        position: of its weight layer within the branch, from 0; a norm or scale has that of the weight before it.
+        length: weight layers in the branch (the m of Fixup).
+        count: branches of the whole network (the L of Fixup).
+    """
+
+    index: int
+    position: int
+    length: int
+    count: int
+
+    @property
+    def is_last(self) -> bool:
+        return self.position == self.length - 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """One parameter and what it is.
 
@@ -154,7 +225,7 @@ class Site:
         name: dotted parameter name.
         layer: dotted name of the module that owns it.
         kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``rnn``, ``lstm``, ``gru``, ``attention``,
-            ``norm``, ``activation`` or ``free``.
+            ``norm``, ``scale`` (a residual branch's multiplier), ``activation`` or ``free``.
         role: what it does there.
         shape: shape of the parameter.
         fan_in: how many inputs one output unit sums over, of one gate, computed from the module.
@@ -165,6 +236,8 @@ class Site:
         activation: name of the activation module its output reaches next (dotted module name), None for a head.
         activation_before: the activation module that its input comes from, None for the first layer.
         transposed: weight is stored (in, out / groups, ...), as transposed convolutions do.
+        stride: of a convolution, per dimension; empty elsewhere.
+        branch: where it stands in a residual branch, None outside of one (and where no example was traced).
     """
 
     name: str
@@ -180,19 +253,72 @@ class Site:
     activation: str | None = None
     activation_before: str | None = None
     transposed: bool = False
+    stride: tuple[int, ...] = ()
+    branch: Branch | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Examples that an initialiser may look at: network inputs, targets, and the loss that relates the two."""
+
+    inputs: Tensor
+    targets: Tensor
+    loss: Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitContext:
-    """What an initialiser may look at besides the site: the activation whose gain is meant."""
+    """What an initialiser may look at besides the site.
+
+    Attributes:
+        activation: of the network; the one that is meant where a site reaches none.
+        activations: activation module's dotted name → what it is; differs from `activation` in mixed networks.
+        sites: every site of the network.
+        batches: i → the i-th batch of training data, the same for every initialiser under one seed; None where there
+            are no data.
+        seed: of the run.
+    """
 
     activation: Activation
+    activations: Mapping[str, Activation] = field(default_factory=dict)
+    sites: tuple[Site, ...] = ()
+    batches: Callable[[int], Batch] | None = None
+    seed: int = 0
+
+    def after(self, site: Site) -> Activation | None:
+        """The activation that the site's output reaches, None where there is none."""
+        return self._named(site.activation)
+
+    def before(self, site: Site) -> Activation | None:
+        """The activation that the site's input comes from, None where there is none."""
+        return self._named(site.activation_before)
+
+    def _named(self, name: str | None) -> Activation | None:
+        return None if name is None else self.activations.get(name.partition("#")[0], self.activation)
 
 
 class Draw(Protocol):
     """Draws the values of one parameter: float32 on the CPU, of `site.shape`, from `generator` alone."""
 
     def __call__(self, site: Site, generator: torch.Generator, context: InitContext) -> Tensor: ...
+
+
+class Adapt(Protocol):
+    """A step of an initialiser that looks at the whole network, after every parameter was drawn.
+
+    Changes parameters in place. Mode, buffers, gradients and random number generators are given back by `inits.apply`;
+    randomness comes from ``seeds.generator(context.seed, "init", <own name>)``.
+
+    Returns:
+        Sentences that say what was done, for the record.
+    """
+
+    def __call__(self, model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]: ...
+
+
+#: whether an optimiser's step follows the gradient's size (sgd) or not (adaptive: Adam and its kin)
+StepKind = Literal["sgd", "adaptive"]
+LrScale = Callable[[Site, StepKind], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,16 +328,28 @@ class Initializer:
     Attributes:
         name: as in the configuration.
         weight: for the roles weight, recurrent and head.
-        bias: for biases of linear maps; biases of norms are always zero, scales of norms one.
+        bias: for biases of linear maps; biases of norms are always zero.
         embedding: for embeddings, whose units sum over a single active input.
+        norm: for the scale γ of norms; one where None.
+        scale: for multipliers of residual branches; one where None.
         keep: glob patterns of parameter names that keep the value their own module gave them.
+        check: raises ConfigError where the network is not one that the scheme is for, before anything is drawn.
+        adapt: what is done after all draws, in order.
+        lr_scale: multiplier of the learning rate for a site, of schemes that are one thing with it (μP); None is 1.
+        plan: looks at the network and returns the initialiser to use instead, with its reasons (`auto`).
     """
 
     name: str
     weight: Draw
     bias: Draw
     embedding: Draw
+    norm: Draw | None = None
+    scale: Draw | None = None
     keep: tuple[str, ...] = ()
+    check: Callable[[tuple[Site, ...], InitContext], None] | None = None
+    adapt: tuple[Adapt, ...] = ()
+    lr_scale: LrScale | None = None
+    plan: Callable[[nn.Module, tuple[Site, ...], InitContext], tuple[Initializer, tuple[str, ...]]] | None = None
 
 
 # ---------------------------------------------------------------- training

@@ -12,15 +12,18 @@ from initlab.activations.catalog import (
     softplus,
     tanh,
 )
+from initlab.activations.recognise import activations_of, recognise
 from initlab.activations.slope import SlopeBand, is_activation, slope_band
 
 __all__ = [
     "SlopeBand",
+    "activations_of",
     "elu",
     "gelu",
     "identity",
     "is_activation",
     "leaky_relu",
+    "recognise",
     "relu",
     "selu",
     "sigmoid",

@@ -6,7 +6,7 @@ that nobody claimed stops the run, by name.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -15,30 +15,55 @@ from torch import Tensor, nn
 from initlab import seeds
 from initlab.errors import InitlabError, UnclaimedParameterError
 from initlab.spec import Draw, InitContext, Initializer, Site
+from initlab.taps import undisturbed
 
 
-def apply(
-    model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, context: InitContext, seed: int
-) -> dict[str, str]:
+@dataclass(frozen=True)
+class Applied:
+    """What `apply` did: the initialiser that was used, parameter name → rule, and sentences of what was adapted."""
+
+    initializer: Initializer
+    rules: dict[str, str]
+    notes: tuple[str, ...] = field(default=())
+
+
+def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, context: InitContext, seed: int) -> Applied:
     """Give every parameter of `model` its first value, in place.
 
     Values are drawn on the CPU by a generator of the parameter's own name: adding a layer or moving to a GPU changes no
-    other draw.
+    other draw. Modes, buffers, gradients and torch's generators are left as they were.
 
     Args:
         model: its parameters may be on any device.
         sites: of `describe(model)`.
         init: the rules.
-        context: the network's activation.
+        context: the network's activations, and batches for initialisers that look at data.
         seed: the run's seed; the stream is ``init``.
 
     Returns:
-        Parameter name → what was done (``he``, ``zeros``, ``ones``, ``kept``).
+        The rule of each parameter (``he``, ``bias``, ``ones``, ``kept``) and notes of the steps that look at the
+        whole network.
 
     Raises:
+        ConfigError: where the initialiser is not for this network.
         UnclaimedParameterError: naming each parameter that no rule knows, with the override that would keep it.
         InitlabError: where a rule returned a wrong shape or a value that is not finite.
     """
+    context = replace(context, sites=sites, seed=seed)
+    notes: tuple[str, ...] = ()
+    with undisturbed(model):
+        if init.plan is not None:
+            init, notes = init.plan(model, sites, context)
+        if init.check is not None:
+            init.check(sites, context)
+        rules = _draw_all(model, sites, init, context)
+        for step in init.adapt:
+            notes += step(model, sites, context)
+            _refuse_nonfinite(model, init.name)
+    return Applied(init, rules, notes)
+
+
+def _draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
     parameters = dict(model.named_parameters())
     by_name = {s.name: s for s in sites}
     kept = {
@@ -47,11 +72,10 @@ def apply(
         # a learnable activation starts where its definition says; NaN there would lose it
         if _is_kept(name, init) or (name in by_name and by_name[name].kind == "activation")
     }
+    done: dict[str, str] = {}
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.fill_(float("nan"))
-    done: dict[str, str] = {}
-    with torch.no_grad():
         for name, parameter in parameters.items():
             site = by_name.get(name)
             if name in kept:
@@ -61,7 +85,7 @@ def apply(
                 rule = _rule(site, init)
                 if rule is not None:
                     done[name], draw = rule
-                    parameter.copy_(_draw(site, draw, context, seed))
+                    parameter.copy_(draw_site(site, draw, context))
     _refuse_unclaimed(parameters, done)
     return done
 
@@ -72,8 +96,12 @@ def _is_kept(name: str, init: Initializer) -> bool:
 
 def _rule(site: Site, init: Initializer) -> tuple[str, Draw] | None:
     """What to do with a site, or None where nobody knows."""
+    if site.role == "norm":
+        return ("ones", _full(1.0)) if init.norm is None else (init.name, init.norm)
     if site.kind == "norm":
-        return ("ones", _full(1.0)) if site.role == "norm" else ("zeros", _full(0.0))
+        return "zeros", _full(0.0)
+    if site.kind == "scale":
+        return ("ones", _full(1.0)) if init.scale is None else (init.name, init.scale)
     if site.kind == "free":
         return None
     if site.role == "bias":
@@ -91,15 +119,26 @@ def _full(value: float) -> Draw:
     return draw
 
 
-def _draw(site: Site, draw: Draw, context: InitContext, seed: int) -> Tensor:
-    generator = seeds.generator(seed, "init", site.name)
-    blocks = [replace(site, shape=(gate.stop - gate.start, *site.shape[1:]), gates=()) for gate in site.gates] or [site]
+def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
+    """The values of one parameter, gate by gate, from the generator of its own name.
+
+    Raises:
+        InitlabError: where `draw` returned a wrong shape or a value that is not finite.
+    """
+    generator = seeds.generator(context.seed, "init", site.name)
+    blocks = [replace(site, shape=(g.stop - g.start, *site.shape[1:]), gates=(g,)) for g in site.gates] or [site]
     values = torch.cat([draw(block, generator, context) for block in blocks])
     if tuple(values.shape) != site.shape:
         raise InitlabError(f"the initialiser of {site.name} gave shape {tuple(values.shape)}, expected {site.shape}")
     if not bool(torch.isfinite(values).all()):
         raise InitlabError(f"the initialiser of {site.name} gave values that are not finite")
     return values
+
+
+def _refuse_nonfinite(model: nn.Module, name: str) -> None:
+    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if bad:
+        raise InitlabError(f"init={name} left values that are not finite in {', '.join(bad[:3])}")
 
 
 def _refuse_unclaimed(parameters: dict[str, nn.Parameter], done: dict[str, str]) -> None:

@@ -18,20 +18,25 @@ from initlab.spec import InitContext, Initializer, PositiveFloat, Site
 from initlab.theory import gain as activation_gain
 
 Mode = Literal["fan_in", "fan_out", "fan_avg"]
-Gain = PositiveFloat | Literal["auto", "torch"]
+Gain = PositiveFloat | Literal["auto", "torch", "forward", "backward", "geometric", "centred"]
 
 
 def resolve_gain(gain: Gain, site: Site, context: InitContext) -> float:
-    """The gain for a site: a number as it is; ``auto`` is 1/√E[φ²] of the network's activation φ by quadrature.
+    """The gain for a site: a number as it is, else that of an activation φ, by quadrature.
 
-    A weight that neither follows nor feeds an activation (a linear classifier) has gain 1. The first layer gets the
-    network's gain too, as He et al. 2015 do for simplicity: the factor stands once, not once a layer.
+    ``forward`` (and ``auto``) is 1/√E[φ²] of the φ that the site's *input* comes from, which is what makes the mean
+    square of its output that of φ's input. The first layer has no φ before it and gets that of the φ after it, as
+    He et al. 2015 do for simplicity: the factor stands once, not once a layer. ``backward`` is of the φ that follows,
+    whose slope the gradient meets. Where both are one, as in most networks, the distinction vanishes.
+    A weight that neither follows nor feeds an activation (a linear classifier) has gain 1.
     """
     if not isinstance(gain, str):
         return gain
-    if site.activation is None and site.activation_before is None:
+    before, after = context.before(site), context.after(site)
+    activation = (after or before) if gain == "backward" else (before or after)
+    if activation is None:
         return 1.0
-    return activation_gain(context.activation, "torch" if gain == "torch" else "forward")
+    return activation_gain(activation, "forward" if gain == "auto" else gain)
 
 
 def fan(site: Site, mode: Mode) -> float:
@@ -41,7 +46,7 @@ def fan(site: Site, mode: Mode) -> float:
 
 def _check(gain: Gain) -> None:
     if not isinstance(gain, str) and not gain > 0:
-        raise ConfigError("gain", gain, "must be auto, torch or a number greater than 0")
+        raise ConfigError("gain", gain, "must be auto, torch, forward, backward, geometric, centred or a number greater than 0")
 
 
 def _scaled(name: str, *, gain: Gain, mode: Mode, law: Distribution, bias: Bias, keep: tuple[str, ...]) -> Initializer:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from initlab.activations.slope import slope_band
 from initlab.probes.aggregate import aggregates
-from initlab.probes.taps import tapped
+from initlab.taps import tapped
 from initlab.sites import weights
 from initlab.spec import Activation, ProfileRow, Site
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.probes.taps import tapped, undisturbed
+from initlab.taps import tapped, undisturbed
 from initlab.sites import weights
 from initlab.spec import Histogram, Site
 

@@ -67,7 +67,8 @@ def tapped(model: nn.Module, sites: tuple[Site, ...], read: Reading) -> Generato
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Generator[None]:
-    """Whatever is done inside leaves buffers, modes and the random number generators as they were."""
+    """Whatever is done inside leaves buffers, modes, gradients and the random number generators as they were."""
+    gradients = [(p, p.grad) for p in model.parameters()]
     buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
     modes = [(m, m.training) for m in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
@@ -80,3 +81,5 @@ def undisturbed(model: nn.Module) -> Generator[None]:
                 buffer.copy_(buffers[name])
         for module, training in modes:
             module.training = training
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
