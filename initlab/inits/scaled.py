@@ -46,7 +46,9 @@ def fan(site: Site, mode: Mode) -> float:
 
 def _check(gain: Gain) -> None:
     if not isinstance(gain, str) and not gain > 0:
-        raise ConfigError("gain", gain, "must be auto, torch, forward, backward, geometric, centred or a number greater than 0")
+        raise ConfigError(
+            "gain", gain, "must be auto, torch, forward, backward, geometric, centred or a number greater than 0"
+        )
 
 
 def _scaled(name: str, *, gain: Gain, mode: Mode, law: Distribution, bias: Bias, keep: tuple[str, ...]) -> Initializer:

@@ -1,0 +1,65 @@
+"""How the numbers of a weight lie in its tensor: as one matrix for each group, with the kernel's taps behind it.
+
+Linear layers store (out, in), convolutions (out, in / groups, taps...), transposed ones (in, out / groups, taps...).
+Schemes that speak of units and their inputs are written once, for (groups, outs, ins, taps...), and laid out here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from initlab.spec import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Units and inputs of one group, and the kernel's sizes (none for linear maps)."""
+
+    groups: int
+    outs: int
+    ins: int
+    taps: tuple[int, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Weights that come into one unit."""
+        return self.ins * math.prod(self.taps)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.groups, self.outs, self.ins, *self.taps)
+
+
+def layout(site: Site) -> Layout:
+    """How `site`, of at least two dimensions, is laid out; of one gate where it stands for one."""
+    if site.transposed:
+        ins, outs = site.shape[0] // site.groups, site.shape[1]
+        return Layout(groups=site.groups, outs=outs, ins=ins, taps=site.shape[2:])
+    if not site.kind.startswith("conv"):  # a bilinear map sums over all pairs of its inputs
+        return Layout(groups=1, outs=site.shape[0], ins=math.prod(site.shape[1:]), taps=())
+    return Layout(groups=site.groups, outs=site.shape[0] // site.groups, ins=site.shape[1], taps=site.shape[2:])
+
+
+def to_parameter(site: Site, values: Tensor) -> Tensor:
+    """Values (groups, outs, ins, taps...) as the parameter stores them."""
+    return (values.transpose(1, 2) if site.transposed else values).reshape(site.shape)
+
+
+def from_parameter(site: Site, parameter: Tensor) -> Tensor:
+    """A parameter's values as (groups, outs, ins, taps...); a view where that is possible."""
+    form = layout(site)
+    if site.transposed:
+        return parameter.reshape(form.groups, form.ins, form.outs, *form.taps).transpose(1, 2)
+    return parameter.reshape(form.shape)
+
+
+def at_centre(site: Site, matrices: Tensor) -> Tensor:
+    """A parameter whose kernels are zero but for the tap in the middle, which holds `matrices` (groups, outs, ins)."""
+    form = layout(site)
+    values = torch.zeros(form.shape)
+    values[(..., *(size // 2 for size in form.taps))] = matrices
+    return to_parameter(site, values)
