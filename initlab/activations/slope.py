@@ -16,17 +16,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from initlab.spec import ElementwiseFn
+from initlab.spec import Activation, ElementwiseFn
 
 SATURATED_BELOW = 0.05
 _REACH = 60.0
 _GRID = 240_001
 
-#: modules that torch.nn itself counts as activations, pointwise ones only
+#: modules that torch.nn itself counts as activations: the pointwise ones, and the gated unit
 _POINTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Softplus, nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink,
-    nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.Threshold,
+    nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.Threshold, nn.GLU,
 )  # fmt: skip
 
 
@@ -134,6 +134,13 @@ def slope_band(fn: ElementwiseFn, share: float = SATURATED_BELOW) -> SlopeBand:
     return _band(fn, share)
 
 
+def band_of(activation: Activation, share: float = SATURATED_BELOW) -> SlopeBand | None:
+    """`slope_band` of an activation, or None where a unit's slope is not a function of one pre-activation alone."""
+    if activation.units != (1, 1) or activation.moments is not None:
+        return None
+    return slope_band(activation.fn, share)
+
+
 def is_activation(module: nn.Module) -> bool:
-    """Whether a module is a pointwise activation: one of torch.nn's, or one that says so (`initlab_activation`)."""
+    """Whether a module is an activation: one of torch.nn's, or one that says so (`initlab_activation`)."""
     return isinstance(module, _POINTWISE) or bool(getattr(module, "initlab_activation", False))

@@ -12,7 +12,9 @@ from initlab.models.pieces import image_shape
 from initlab.spec import IO, Activation, ModelBuilder
 
 Padding = Literal["auto", "valid", "same"]
+#: what the activations send on; a gated one receives twice as many
 _CHANNELS = (32, 64, 64)
+_DENSE = 64
 
 
 def cnn(*, padding: Padding = "auto") -> ModelBuilder:
@@ -42,17 +44,19 @@ class CNN(nn.Module):
         if min(height, width) < 1:
             least = 4 if pad else 18
             raise ConfigError("padding", padding, f"needs images of at least {least} x {least}, these are {sides}")
-        self.conv1 = nn.Conv2d(channels, _CHANNELS[0], 3, padding=pad)
-        self.activation1 = activation.make()
+        first, second, third, fourth = activation.sequence(4)
+        wide = [a.units_before(c) for a, c in zip((first, second, third), _CHANNELS, strict=True)]
+        self.conv1 = nn.Conv2d(channels, wide[0], 3, padding=pad)
+        self.activation1 = first.make(wide[0])
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(_CHANNELS[0], _CHANNELS[1], 3, padding=pad)
-        self.activation2 = activation.make()
+        self.conv2 = nn.Conv2d(_CHANNELS[0], wide[1], 3, padding=pad)
+        self.activation2 = second.make(wide[1])
         self.pool2 = nn.MaxPool2d(2)
-        self.conv3 = nn.Conv2d(_CHANNELS[1], _CHANNELS[2], 3, padding=pad)
-        self.activation3 = activation.make()
-        self.dense = nn.Linear(_CHANNELS[2] * height * width, 64)
-        self.activation4 = activation.make()
-        self.head = nn.Linear(64, io.classes)
+        self.conv3 = nn.Conv2d(_CHANNELS[1], wide[2], 3, padding=pad)
+        self.activation3 = third.make(wide[2])
+        self.dense = nn.Linear(_CHANNELS[2] * height * width, fourth.units_before(_DENSE))
+        self.activation4 = fourth.make(fourth.units_before(_DENSE))
+        self.head = nn.Linear(_DENSE, io.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to logits (B, classes)."""

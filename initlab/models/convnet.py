@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from initlab.models.pieces import NormName, image_norm, image_shape, require
+from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require
 from initlab.spec import IO, Activation, ModelBuilder, NonNegativeInt, PositiveInt
 
 Downsampler = Literal["stride", "max", "average"]
@@ -22,6 +22,7 @@ def convnet(
     kernel: PositiveInt = 3,
     norm: NormName = "none",
     residual: bool = False,
+    branch_scale: bool = False,
     downsample: NonNegativeInt = 2,
     downsample_by: Downsampler = "stride",
     widen: bool = False,
@@ -32,10 +33,11 @@ def convnet(
 
     Args:
         depth: number of convolutions, 1 or more; the head is not counted.
-        width: channels of each (of the first stage, where `widen`).
+        width: channels that each sends on (of the first stage, where `widen`).
         kernel: side of the kernels, odd; the side of the image is kept.
         norm: before each activation, ``batch`` or ``layer`` (over C, H, W).
         residual: add each layer's input to its output where both have the same shape.
+        branch_scale: a learnable multiplier of each output that an input is added to.
         downsample: how often the side is halved; the layers are divided evenly between the sides.
         downsample_by: ``stride`` 2 of the first convolution of a stage, or pooling before it.
         widen: double the channels at each halving.
@@ -43,23 +45,24 @@ def convnet(
         padding_mode: ``circular`` is the setting of mean-field theory (Xiao et al., ICML 2018).
 
     Raises:
-        ConfigError: an even kernel, or fewer layers than stages.
+        ConfigError: an even kernel, fewer layers than stages, or branch_scale without residual.
     """
     require("depth", depth, "must be 1 or more (depth counts the convolutions)", holds=depth >= 1)
     require("width", width, "must be 1 or more", holds=width >= 1)
     require("kernel", kernel, "must be odd, so that the side of the image is kept", holds=kernel % 2 == 1)
     most = f"must be less than depth={depth}: each halving needs a layer of its own after the first"
     require("downsample", downsample, most, holds=0 <= downsample < depth)
+    require("branch_scale", branch_scale, "needs model.residual=true", holds=residual or not branch_scale)
     return partial(
-        ConvNet, depth=depth, width=width, kernel=kernel, norm=norm, residual=residual, downsample=downsample,
-        downsample_by=downsample_by, widen=widen, readout=readout, padding_mode=padding_mode,
+        ConvNet, depth=depth, width=width, kernel=kernel, norm=norm, residual=residual, branch_scale=branch_scale,
+        downsample=downsample, downsample_by=downsample_by, widen=widen, readout=readout, padding_mode=padding_mode,
     )  # fmt: skip
 
 
 class ConvNet(nn.Module):
     """Each layer is (pool →) convolution → norm → activation; the head is linear.
 
-    Parameters are named ``layers.0.weight`` ..., ``norms.<i>.weight``, ``head.weight``.
+    Parameters are named ``layers.0.weight`` ..., ``norms.<i>.weight``, ``scales.<i>.weight``, ``head.weight``.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class ConvNet(nn.Module):
         kernel: int = 3,
         norm: NormName = "none",
         residual: bool = False,
+        branch_scale: bool = False,
         downsample: int = 2,
         downsample_by: Downsampler = "stride",
         widen: bool = False,
@@ -83,11 +87,15 @@ class ConvNet(nn.Module):
         least = 2**downsample
         sides = f"halves the images {downsample} times, which needs {least} x {least}; these are {height} x {width_in}"
         require("downsample", downsample, sides, holds=min(height, width_in) >= least)
-        self.residual, self.readout = residual, readout
+        self.readout = readout
+        activations = activation.sequence(depth)
+        #: which layers have their input added to their output
+        self.adds: list[bool] = []
         self.pools = nn.ModuleList()
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.activations = nn.ModuleList()
+        self.scales = nn.ModuleList()
         stage = 0
         for i in range(depth):
             halve = i * (downsample + 1) // depth > stage
@@ -96,14 +104,17 @@ class ConvNet(nn.Module):
             pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
             self.pools.append(pools[downsample_by](2) if halve and downsample_by != "stride" else nn.Identity())
             stride = 2 if halve and downsample_by == "stride" else 1
+            made = activations[i].units_before(out)
             self.layers.append(
                 nn.Conv2d(
-                    channels, out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding_mode,
+                    channels, made, kernel, stride=stride, padding=kernel // 2, padding_mode=padding_mode,
                     bias=norm == "none",
                 )
             )  # fmt: skip
-            self.norms.append(image_norm(norm, out))
-            self.activations.append(activation.make())
+            self.norms.append(image_norm(norm, made))
+            self.activations.append(activations[i].make(made))
+            self.adds.append(residual and channels == out and stride == 1)
+            self.scales.append(branch_end(scaled=branch_scale and self.adds[i]))
             channels = out
             if halve:
                 up = 1 if downsample_by == "stride" else 0  # a convolution rounds the side up, pooling down
@@ -113,8 +124,8 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to logits (B, classes)."""
-        for pool, layer, norm, activation in zip(self.pools, self.layers, self.norms, self.activations, strict=True):
+        for i, (pool, layer) in enumerate(zip(self.pools, self.layers, strict=True)):
             x = pool(x)
-            y = activation(norm(layer(x)))
-            x = x + y if self.residual and x.shape == y.shape else y
+            y = self.activations[i](self.norms[i](layer(x)))
+            x = x + self.scales[i](y) if self.adds[i] else y
         return self.head(x.flatten(1) if self.readout == "flatten" else x.mean((2, 3)))

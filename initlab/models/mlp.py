@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from initlab.models.pieces import NormName, flat_norm, require
+from initlab.models.pieces import NormName, branch_end, flat_norm, require
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 
@@ -16,6 +16,8 @@ def mlp(
     depth: PositiveInt = 2,
     width: PositiveInt = 256,
     residual: bool = False,
+    branch_depth: PositiveInt = 1,
+    branch_scale: bool = False,
     norm: NormName = "none",
     bias: bool = True,
 ) -> ModelBuilder:
@@ -23,23 +25,34 @@ def mlp(
 
     Args:
         depth: number of hidden layers, 1 or more; the output layer is not counted.
-        width: units of each hidden layer.
-        residual: add each hidden layer's input to its output, from the second hidden layer on.
+        width: units that each hidden layer sends on; a gated activation receives twice as many.
+        residual: after the first hidden layer, add the input of every `branch_depth` layers to their output.
+        branch_depth: hidden layers in a residual branch.
+        branch_scale: a learnable multiplier at the end of each branch.
         norm: before each activation, ``batch`` (Ioffe & Szegedy, 2015) or ``layer`` (Ba, Kiros & Hinton, 2016).
         bias: of the hidden layers; a layer followed by a norm has none, the output layer always has one.
 
     Raises:
-        ConfigError: depth or width below 1.
+        ConfigError: depth or width below 1; layers that do not divide into branches; branch options without residual.
     """
     require("depth", depth, "must be 1 or more (depth counts the hidden layers)", holds=depth >= 1)
     require("width", width, "must be 1 or more", holds=width >= 1)
-    return partial(MLP, depth=depth, width=width, residual=residual, norm=norm, bias=bias)
+    require("branch_scale", branch_scale, "needs model.residual=true", holds=residual or not branch_scale)
+    require("branch_depth", branch_depth, "must be 1 or more", holds=branch_depth >= 1)
+    require("branch_depth", branch_depth, "needs model.residual=true", holds=residual or branch_depth == 1)
+    behind = f"must divide depth - 1 = {depth - 1}: the first hidden layer stands before all branches"
+    require("branch_depth", branch_depth, behind, holds=not residual or (depth - 1) % branch_depth == 0)
+    return partial(
+        MLP, depth=depth, width=width, residual=residual, branch_depth=branch_depth, branch_scale=branch_scale,
+        norm=norm, bias=bias,
+    )  # fmt: skip
 
 
 class MLP(nn.Module):
     """Inputs are flattened; each hidden layer is linear → norm → activation; the head is linear.
 
-    Parameters are named ``layers.0.weight`` ... ``layers.<depth-1>.weight``, ``norms.<i>.weight``, ``head.weight``.
+    Parameters are named ``layers.0.weight`` ... ``layers.<depth-1>.weight``, ``norms.<i>.weight``,
+    ``scales.<branch>.weight``, ``head.weight``.
     """
 
     def __init__(
@@ -50,22 +63,37 @@ class MLP(nn.Module):
         depth: int = 2,
         width: int = 256,
         residual: bool = False,
+        branch_depth: int = 1,
+        branch_scale: bool = False,
         norm: NormName = "none",
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.residual = residual
-        sizes = [math.prod(io.input_shape), *[width] * depth]
+        activations = activation.sequence(depth)
+        received = [math.prod(io.input_shape), *[width] * (depth - 1)]
+        made = [a.units_before(width) for a in activations]
         own_bias = bias and norm == "none"
-        self.layers = nn.ModuleList([nn.Linear(sizes[i], sizes[i + 1], bias=own_bias) for i in range(depth)])
-        self.norms = nn.ModuleList([flat_norm(norm, width) for _ in range(depth)])
-        self.activations = nn.ModuleList([activation.make() for _ in range(depth)])
+        self.branch_depth = branch_depth if residual else 0
+        self.layers = nn.ModuleList([nn.Linear(i, o, bias=own_bias) for i, o in zip(received, made, strict=True)])
+        self.norms = nn.ModuleList([flat_norm(norm, o) for o in made])
+        self.activations = nn.ModuleList([a.make(o) for a, o in zip(activations, made, strict=True)])
+        branches = (depth - 1) // branch_depth if residual else 0
+        self.scales = nn.ModuleList([branch_end(scaled=branch_scale) for _ in range(branches)])
         self.head = nn.Linear(width, io.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to logits (B, classes)."""
-        x = x.flatten(1)
-        for i, (layer, norm, activation) in enumerate(zip(self.layers, self.norms, self.activations, strict=True)):
-            y = activation(norm(layer(x)))
-            x = x + y if self.residual and i > 0 else y
+        x = self._hidden(x.flatten(1), 0)
+        if self.branch_depth:
+            for branch, scale in enumerate(self.scales):
+                y = x
+                for i in range(self.branch_depth):
+                    y = self._hidden(y, 1 + branch * self.branch_depth + i)
+                x = x + scale(y)
+        else:
+            for i in range(1, len(self.layers)):
+                x = self._hidden(x, i)
         return self.head(x)
+
+    def _hidden(self, x: Tensor, i: int) -> Tensor:
+        return self.activations[i](self.norms[i](self.layers[i](x)))

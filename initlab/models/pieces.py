@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from initlab.errors import ConfigError
+from initlab.spec import Activation
 
 NormName = Literal["none", "batch", "layer"]
 
@@ -15,6 +17,36 @@ def require(key: str, value: object, expected: str, *, holds: bool) -> None:
     """Raise ConfigError about `key` unless `holds`: builders are called from Python too, past the configuration."""
     if not holds:
         raise ConfigError(key, value, expected)
+
+
+class BranchScale(nn.Module):
+    """Multiplies a residual branch by a learnable number, as SkipInit (De & Smith, 2020) and Fixup do."""
+
+    initlab_role = "scale"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return self.weight * x
+
+
+def branch_end(*, scaled: bool) -> nn.Module:
+    """What stands at the end of a residual branch. An identity without scale, so that names do not depend on it."""
+    return BranchScale() if scaled else nn.Identity()
+
+
+def require_elementwise(activations: tuple[Activation, ...], model: str) -> None:
+    """Raise ConfigError where an activation changes the number of units, in a model whose shortcuts fix the widths."""
+    for activation in activations:
+        if activation.units != (1, 1):
+            raise ConfigError(
+                "activation", activation.name,
+                f"changes the number of units, which model={model} does not take; use model=mlp, cnn or convnet, or an "
+                "elementwise activation",
+            )  # fmt: skip
 
 
 def flat_norm(name: NormName, features: int) -> nn.Module:

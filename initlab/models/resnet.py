@@ -8,14 +8,19 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.models.pieces import NormName, image_norm, image_shape, require
+from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require, require_elementwise
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Shortcut = Literal["A", "B"]
 
 
 def resnet(
-    *, depth: PositiveInt = 20, width: PositiveInt = 16, norm: NormName = "batch", shortcut: Shortcut = "A"
+    *,
+    depth: PositiveInt = 20,
+    width: PositiveInt = 16,
+    norm: NormName = "batch",
+    shortcut: Shortcut = "A",
+    branch_scale: bool = False,
 ) -> ModelBuilder:
     """Builder of a residual network of `depth` = 6n + 2 weight layers (20, 32, 44, 56, 110, ...); see `ResNet`.
 
@@ -25,41 +30,52 @@ def resnet(
         norm: after each convolution, ``batch`` as in the paper, ``layer`` (over C, H, W), or ``none``.
         shortcut: where the shape changes, ``A`` takes every other pixel and adds channels of zeros, ``B`` is a 1x1
             convolution.
+        branch_scale: a learnable multiplier at the end of each branch, before the shortcut is added.
 
     Raises:
-        ConfigError: a depth that is not 6n + 2.
+        ConfigError: a depth that is not 6n + 2; on building, an activation that changes the number of units.
     """
     blocks = (depth - 2) // 6
     near = sorted({max(8, 6 * n + 2) for n in (blocks, blocks + 1)})
     expected = f"must be 6n + 2, n blocks in each of three stages; the nearest are {' and '.join(map(str, near))}"
     require("depth", depth, expected, holds=depth >= 8 and (depth - 2) % 6 == 0)
     require("width", width, "must be 1 or more", holds=width >= 1)
-    return partial(ResNet, depth=depth, width=width, norm=norm, shortcut=shortcut)
+    return partial(ResNet, depth=depth, width=width, norm=norm, shortcut=shortcut, branch_scale=branch_scale)
 
 
 class Block(nn.Module):
-    """conv → norm → activation → conv → norm, the shortcut added, activation."""
+    """conv → norm → activation → conv → norm (→ scale), the shortcut added, activation."""
 
     def __init__(
-        self, activation: Activation, *, channels: int, out: int, stride: int, norm: NormName, shortcut: Shortcut
+        self,
+        first: Activation,
+        last: Activation,
+        *,
+        channels: int,
+        out: int,
+        stride: int,
+        norm: NormName,
+        shortcut: Shortcut,
+        branch_scale: bool = False,
     ) -> None:
         super().__init__()
         bias = norm == "none"
         self.stride, self.more = stride, out - channels
         self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=bias)
         self.norm1 = image_norm(norm, out)
-        self.activation1 = activation.make()
+        self.activation1 = first.make(out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=bias)
         self.norm2 = image_norm(norm, out)
+        self.scale = branch_end(scaled=branch_scale)
         self.projects = shortcut == "B" and (stride != 1 or channels != out)
         if self.projects:
             self.project = nn.Conv2d(channels, out, 1, stride=stride, bias=bias)
             self.project_norm = image_norm(norm, out)
-        self.activation2 = activation.make()
+        self.activation2 = last.make(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out, H / stride, W / stride), rounded up."""
-        y = self.norm2(self.conv2(self.activation1(self.norm1(self.conv1(x)))))
+        y = self.scale(self.norm2(self.conv2(self.activation1(self.norm1(self.conv1(x))))))
         return self.activation2(y + self._shortcut(x))
 
     def _shortcut(self, x: Tensor) -> Tensor:
@@ -73,7 +89,8 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """A 3x3 stem, three stages of n blocks (sides 1, 1/2, 1/4), the average over all positions, a linear head.
 
-    Parameters are named ``stem.weight``, ``blocks.3.conv1.weight``, ``blocks.3.norm1.weight``, ``head.weight``.
+    Parameters are named ``stem.weight``, ``blocks.3.conv1.weight``, ``blocks.3.norm1.weight``,
+    ``blocks.3.scale.weight``, ``head.weight``.
     """
 
     def __init__(
@@ -85,19 +102,28 @@ class ResNet(nn.Module):
         width: int = 16,
         norm: NormName = "batch",
         shortcut: Shortcut = "A",
+        branch_scale: bool = False,
     ) -> None:
         super().__init__()
         channels, *_ = image_shape(io.input_shape, "resnet")
+        each = (depth - 2) // 6
+        stem, *inner = activation.sequence(1 + 6 * each)
+        require_elementwise((stem, *inner), "resnet")
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=norm == "none")
         self.stem_norm = image_norm(norm, width)
-        self.stem_activation = activation.make()
+        self.stem_activation = stem.make(width)
         self.blocks = nn.ModuleList()
         before = width
         for stage in range(3):
-            for i in range((depth - 2) // 6):
+            for i in range(each):
                 out, stride = width * 2**stage, 2 if stage > 0 and i == 0 else 1
-                block = Block(activation, channels=before, out=out, stride=stride, norm=norm, shortcut=shortcut)
-                self.blocks.append(block)
+                first, last = inner[2 * len(self.blocks) : 2 * len(self.blocks) + 2]
+                self.blocks.append(
+                    Block(
+                        first, last, channels=before, out=out, stride=stride, norm=norm, shortcut=shortcut,
+                        branch_scale=branch_scale,
+                    )
+                )  # fmt: skip
                 before = out
         self.head = nn.Linear(before, io.classes)
 

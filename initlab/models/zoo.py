@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.models.pieces import image_shape
+from initlab.models.pieces import image_shape, require_elementwise
 from initlab.spec import IO, Activation, ModelBuilder
 
 #: what stands after a layer in torchvision's networks, apart from gates (sigmoid, hardsigmoid) and softmax
@@ -53,8 +53,10 @@ def build(name: str, io: IO, activation: Activation) -> nn.Module:
     """torchvision's network `name` for images `io.input_shape`, with a new `activation` module at every use.
 
     Raises:
-        ConfigError: the network cannot take images of that size; says which it can.
+        ConfigError: the network cannot take images of that size; says which it can. Or the activation is not one that
+            fits into a finished network.
     """
+    require_elementwise((activation, *activation.layers), "torchvision")
     shape = image_shape(io.input_shape, f"torchvision, model.name={name}")
     # a network without memory behind it shows in milliseconds whether the shapes fit
     with torch.device("meta"):
@@ -143,11 +145,15 @@ def _adapt_first_convolution(model: nn.Module, channels: int) -> None:
 
 
 def _swap_activations(model: nn.Module, activation: Activation) -> None:
-    """A new module in every place, also where torchvision registered one module under two names."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, _ACTIVATIONS):
-                setattr(parent, name, activation.make())
+    """A new module in every place, also where torchvision registered one module under two names.
+
+    Places are counted in the order of registration, which is that of the forward pass but for parallel branches.
+    """
+    everything = model.named_modules(remove_duplicate=False)
+    places = [name for name, module in everything if isinstance(module, _ACTIVATIONS)]
+    for place, chosen in zip(places, activation.sequence(len(places)), strict=True):
+        parent, _, attribute = place.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, chosen.make())
 
 
 # ------------------------------------------------------------------ where activations are not modules of their own

@@ -21,8 +21,9 @@ FLAT = IO(input_shape=(20,), classes=3)
 class Bent(nn.Module):
     """An activation that no network would use by itself, and that counts its calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int | None = None) -> None:
         super().__init__()
+        self.features = features
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ def test_zero_weights_leave_option_a_as_the_identity() -> None:
     """With the residual branch silent, what enters a stage leaves it: every other pixel, new channels zero."""
     from initlab.models.resnet import Block
 
-    block = Block(BENT, channels=2, out=4, stride=2, norm="none", shortcut="A")
+    block = Block(BENT, BENT, channels=2, out=4, stride=2, norm="none", shortcut="A")
     for parameter in block.parameters():
         nn.init.zeros_(parameter)
     x = torch.randn(1, 2, 5, 5)

@@ -17,8 +17,9 @@ _THEIRS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.E
 class Bent(nn.Module):
     """An activation that counts its calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int | None = None) -> None:
         super().__init__()
+        self.features = features
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:

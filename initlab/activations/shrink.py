@@ -1,0 +1,41 @@
+"""Shrinkage: small values are taken to zero, large ones pass. The proximal maps of sparse coding."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from initlab.activations.modules import ready_made
+from initlab.spec import Activation, NonNegativeFloat
+
+
+def hardshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
+    """φ(x) = x for |x| > λ, else 0; φ' = 1 or 0. Donoho & Johnstone, Biometrika 1994 (hard thresholding).
+
+    Keeps large values unbiased, and jumps at ±λ; for unrolled sparse coding (ℓ₀).
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return F.hardshrink(x, lambd)
+
+    return ready_made("hardshrink", nn.Hardshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
+
+
+def softshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
+    """φ(x) = sign(x)·max(|x| - λ, 0), φ' = 1[|x| > λ]. Donoho & Johnstone, 1994; Gregor & LeCun (LISTA), ICML 2010.
+
+    The proximal map of λ|x|: one step of an unrolled lasso. Plain deep networks of it die out (χ_q = 1.47).
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return F.softshrink(x, lambd)
+
+    return ready_made("softshrink", nn.Softshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
+
+
+def tanhshrink() -> Activation:
+    """φ(x) = x - tanh x, φ' = tanh² x. A smooth shrinkage: about x³/3 near zero, x ∓ 1 far out.
+
+    For sparse codes where gradients must exist; as a hidden layer small signals vanish (χ_q = 1.83).
+    """
+    return ready_made("tanhshrink", nn.Tanhshrink, F.tanhshrink)

@@ -1,0 +1,233 @@
+"""Smooth relatives of ReLU: x times a gate that opens with x, or a rounded hinge."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from initlab.activations.modules import pointwise, ready_made
+from initlab.spec import Activation, PositiveFloat
+
+
+def gelu() -> Activation:
+    """φ(x) = xΦ(x), φ'(x) = Φ(x) + xϕ(x), Φ and ϕ of the standard normal. Hendrycks & Gimpel, 2016.
+
+    The default of transformers. At gain 1/√E[φ²] the variance map's fixed point is unstable (χ_q = 1.144): very deep
+    plain networks need care.
+    """
+    return ready_made("gelu", nn.GELU, F.gelu)
+
+
+def gelu_tanh() -> Activation:
+    """φ(x) = x/2·(1 + tanh u), u = √(2/π)(x + 0.044715x³). Hendrycks & Gimpel, 2016, the form of GPT-2 and BERT.
+
+    φ'(x) = (1 + tanh u)/2 + x/2·(1 - tanh² u)·√(2/π)(1 + 0.134145x²). Within 4.8e-4 of GELU; use it to match
+    networks that were trained with it.
+    """
+
+    def make(features: int | None = None) -> nn.Module:
+        del features
+        return nn.GELU(approximate="tanh")
+
+    def fn(x: Tensor) -> Tensor:
+        return F.gelu(x, approximate="tanh")
+
+    return Activation(name="gelu_tanh", make=make, fn=fn)
+
+
+def quick_gelu(*, scale: PositiveFloat = 1.702) -> Activation:
+    """φ(x) = xσ(1.702x), φ'(x) = σ + 1.702xσ(1 - σ), σ at 1.702x. Hendrycks & Gimpel, 2016; CLIP, ICML 2021.
+
+    Within 0.021 of GELU at the cost of a sigmoid.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.sigmoid(scale * x)
+
+    return pointwise("quick_gelu", fn)
+
+
+def silu() -> Activation:
+    """φ(x) = xσ(x), φ'(x) = σ(1 + x(1 - σ)). Elfwing et al., 2017 (also Swish-1, Ramachandran et al., 2017).
+
+    The smooth choice of efficient convnets and of diffusion models; wants more gain than ReLU (1.68).
+    """
+    return ready_made("silu", nn.SiLU, F.silu)
+
+
+def eswish(*, beta: PositiveFloat = 1.5) -> Activation:
+    """φ(x) = βxσ(x), φ'(x) = βσ(1 + x(1 - σ)). Alcaide, 2018, who finds β from 1.25 to 1.75 good.
+
+    SiLU times a constant: with gain=auto, which divides the constant out again, it is SiLU exactly.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return beta * F.silu(x)
+
+    return pointwise("eswish", fn)
+
+
+def hardswish() -> Activation:
+    """φ(x) = x·min(max(x + 3, 0), 6)/6, φ' = 0, x/3 + 1/2, 1 below -3, between, above 3. Howard et al., ICCV 2019.
+
+    SiLU for small devices (MobileNetV3); its derivative jumps by a half at ±3.
+    """
+    return ready_made("hardswish", nn.Hardswish, F.hardswish, kinks=(-3.0, 3.0))
+
+
+def mish() -> Activation:
+    """φ(x) = x·tanh(s), s = ln(1 + eˣ); φ' = tanh s + xσ(x)(1 - tanh² s). Misra, BMVC 2020.
+
+    Between SiLU and ReLU; common in detectors (YOLOv4).
+    """
+    return ready_made("mish", nn.Mish, F.mish)
+
+
+def hard_mish() -> Activation:
+    """φ(x) = x/2·min(max(x + 2, 0), 2), φ' = 0, x + 1, 1 for x below -2, between, above 0. Wightman, timm, 2020.
+
+    Mish without exponentials; its derivative jumps from 0 to -1 at -2.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return 0.5 * x * torch.clamp(x + 2, 0, 2)
+
+    return pointwise("hard_mish", fn, kinks=(-2.0,))
+
+
+def tanhexp() -> Activation:
+    """φ(x) = x·tanh(eˣ), φ' = tanh(eˣ) + xeˣ(1 - tanh²(eˣ)). Liu & Di, 2020.
+
+    Reaches the identity sooner than Mish (φ(1) = 0.99); proposed for small networks of vision.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        # tanh(e¹⁰) is 1 to the last bit; an infinite exponential times a slope of zero would be NaN
+        return x * torch.tanh(torch.exp(torch.clamp(x, max=10.0)))
+
+    return pointwise("tanhexp", fn)
+
+
+def serf() -> Activation:
+    """φ(x) = x·erf(s), s = ln(1 + eˣ); φ' = erf s + 2/√π·xσ(x)·exp(-s²). Nag, Bhattacharyya et al., WACV 2023.
+
+    Mish with erf in place of tanh, a little steeper.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.erf(F.softplus(x))
+
+    return pointwise("serf", fn)
+
+
+def logish() -> Activation:
+    """φ(x) = x·ln(1 + σ(x)), φ' = ln(1 + σ) + xσ(1 - σ)/(1 + σ). Zhu, Zheng, Wu & Liu, Neurocomputing 2021.
+
+    Like SiLU with the slope ln 2 on the right; its gain is accordingly larger.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.log1p(torch.sigmoid(x))
+
+    return pointwise("logish", fn)
+
+
+def smish() -> Activation:
+    """φ(x) = x·tanh(ln(1 + σ(x))), φ' = tanh l + x(1 - tanh² l)σ(1 - σ)/(1 + σ), l = ln(1 + σ). Wang et al., 2022.
+
+    Slope 0.6 on the right; proposed for EfficientNets, where a norm takes care of the scale.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.tanh(torch.log1p(torch.sigmoid(x)))
+
+    return pointwise("smish", fn)
+
+
+def phish() -> Activation:
+    """φ(x) = x·tanh(gelu(x)), φ' = tanh g + x(1 - tanh² g)g', g = xΦ(x). Naveen, 2022.
+
+    Flat near zero (φ ≈ x²/2 there): small signals fade, so it needs a norm or a short path.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.tanh(F.gelu(x))
+
+    return pointwise("phish", fn)
+
+
+def lisht() -> Activation:
+    """φ(x) = x·tanh x, φ' = tanh x + x(1 - tanh² x). Roy, Manna, Dubey & Chaudhuri, 2019.
+
+    A rounded absolute value: even and never negative.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return x * torch.tanh(x)
+
+    return pointwise("lisht", fn)
+
+
+def elish() -> Activation:
+    """φ(x) = xσ(x) for x ≥ 0, (eˣ - 1)σ(x) below; φ' = σ(1 + x(1 - σ)) or σ(eˣ + (eˣ - 1)(1 - σ)).
+
+    Basirat & Roth, 2018. Found by a genetic search over halves of known activations: SiLU on the right, a gated
+    ELU on the left.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return torch.sigmoid(x) * torch.where(x >= 0, x, torch.expm1(torch.clamp(x, max=0.0)))
+
+    return pointwise("elish", fn)
+
+
+def softplus() -> Activation:
+    """φ(x) = ln(1 + eˣ), φ' = σ(x). Dugas et al., 2001. A smooth ReLU; its positive mean grows through the layers.
+
+    For outputs that must be positive (a variance, a rate) rather than for deep stacks: it has no critical point.
+    """
+    return ready_made("softplus", nn.Softplus, F.softplus)
+
+
+def squareplus(*, b: PositiveFloat = 4.0) -> Activation:
+    """φ(x) = (x + √(x² + b))/2, φ' = (1 + x/√(x² + b))/2. Barron, 2021.
+
+    Softplus without exponentials; b = 4 gives it the curvature of softplus at zero, b → 0 a ReLU.
+    """
+    root = math.sqrt(b)
+
+    def fn(x: Tensor) -> Tensor:
+        # x + √(x² + b) cancels for x below zero; its product with √(x² + b) - x is b. Both branches are finite
+        # everywhere, since a NaN of the branch not taken would reach the gradient.
+        far = torch.where(x >= 0, x, -x)
+        sum_ = far + torch.hypot(x, x.new_tensor(root))
+        return torch.where(x >= 0, sum_ / 2, (b / 2) / sum_)
+
+    return pointwise("squareplus", fn)
+
+
+def bent_identity() -> Activation:
+    """φ(x) = (√(x² + 1) - 1)/2 + x, φ' = x/(2√(x² + 1)) + 1. Slopes 1/2 and 3/2 at the two ends.
+
+    Nearly linear, monotone and never flat: for regression and for probing how little nonlinearity a task needs.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return (torch.sqrt(x.square() + 1) - 1) / 2 + x
+
+    return pointwise("bent_identity", fn)
+
+
+def isrlu(*, alpha: PositiveFloat = 1.0) -> Activation:
+    """φ(x) = x for x ≥ 0, x/√(1 + αx²) below; φ' = 1 or (1 + αx²)^(-3/2). Carlile et al., 2017.
+
+    ELU without exponentials, with two continuous derivatives; the left side ends at -1/√α.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return torch.where(x >= 0, x, x * torch.rsqrt(1 + alpha * x.square()))
+
+    return pointwise("isrlu", fn)
