@@ -212,7 +212,7 @@ def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bo
     gamma = 1 / (6 * (grid[1] - grid[0]) ** 2)
     kernel = np.exp(-gamma * (grid[:, None] - grid) ** 2)
     target = np.where(grid > 0, grid, np.expm1(grid))
-    start = np.linalg.solve(kernel + 1e-4 * np.eye(len(grid)), target)
+    start = np.linalg.solve(kernel + 1e-2 * np.eye(len(grid)), target)
 
     def compute(x: Tensor, *, a: Tensor) -> Tensor:
         out = torch.zeros_like(x)

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn, GaussianMoments, TorchNonlinearity
 
+#: a row of more numbers than this is told by its norm
+_LONG = 8
+
 #: starting value of a parameter: one number, or several in a row
 Start = float | tuple[float, ...]
 
@@ -127,11 +130,13 @@ class Learned(nn.Module):
         return self.compute(x, **parameters)
 
     def readings(self) -> dict[str, Tensor]:
-        """Mean of each parameter over the units; of a row of numbers, of each number."""
+        """Mean of each parameter over the units; of a row of numbers, of each number, or the norm of a long row."""
         found: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters(recurse=False):
             p = parameter.detach()
-            if isinstance(self.values[name], tuple):
+            if isinstance(self.values[name], tuple) and len(p) > _LONG:
+                found[f"act_{name}_norm"] = p.norm()
+            elif isinstance(self.values[name], tuple):
                 found |= {f"act_{name}{i}": p[i].mean() for i in range(len(p))}
             else:
                 found["beta" if name == "beta" else f"act_{name}"] = p.mean()

@@ -6,28 +6,42 @@ enough: near the top of a deep network half of the units are off on a single bat
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from initlab.activations.slope import slope_band
 from initlab.probes.aggregate import aggregates
-from initlab.taps import tapped
+from initlab.probes.observer import site_bands
 from initlab.sites import weights
 from initlab.spec import Activation, ProfileRow, Site
+from initlab.taps import tapped
 
 DEAD_BELOW = 1e-3
 
 
 class DeadUnits:
-    """Collects, over the batches evaluated inside `pass_()`, which units were ever live."""
+    """Collects, over the batches evaluated inside `pass_()`, which units were ever live.
 
-    def __init__(self, model: nn.Module, sites: tuple[Site, ...], activation: Activation) -> None:
+    Layers whose units' slopes depend on other units too (gates, maxout) are left out.
+
+    Args:
+        activation: of the network, for activation modules that `activations` does not hold.
+        activations: activation module's dotted name → what it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: tuple[Site, ...],
+        activation: Activation,
+        activations: Mapping[str, Activation] | None = None,
+    ) -> None:
         self._model = model
-        self._sites = tuple(s for s in weights(sites) if s.activation is not None)
-        self._band = slope_band(activation.fn, DEAD_BELOW)
+        bands = site_bands(weights(sites), activation, activations, DEAD_BELOW)
+        self._bands = {name: band for name, band in bands.items() if band is not None}
+        self._sites = tuple(s for s in weights(sites) if s.name in self._bands)
         self._live: dict[str, Tensor] = {}
 
     @contextmanager
@@ -38,7 +52,7 @@ class DeadUnits:
         def read(site: Site, h: Tensor, _sent: Tensor) -> None:
             # units of a convolution are its channels (dimension 1); of every other layer the last dimension
             unit = 1 if site.kind.startswith("conv") else h.dim() - 1
-            live = self._band.ever_live(h.detach(), unit)
+            live = self._bands[site.name].ever_live(h.detach(), unit)
             known = self._live.get(site.name)
             self._live[site.name] = live if known is None else known | live
 

@@ -7,17 +7,18 @@ tensor of the training, so losses are bit for bit those of a run without probes.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from initlab.activations.slope import SlopeBand, slope_band
+from initlab.activations.slope import SATURATED_BELOW, SlopeBand, band_of
 from initlab.probes.aggregate import aggregates
-from initlab.taps import tapped
 from initlab.sites import weights
 from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
+from initlab.taps import tapped
 
 
 class Observer:
@@ -28,22 +29,34 @@ class Observer:
 
     Statistics (of the rows' `statistic`), one a weight site:
         act_mean, act_std: of φ(h) over batch, units and positions; of the output itself where no activation follows.
-        saturated: share of h with |φ'(h)| < 5 % of max|φ'|.
+        saturated: share of h with |φ'(h)| < 5 % of max|φ'|; not where a unit's slope depends on other units too.
         act_grad_norm: Frobenius norm of ∂loss/∂h over the batch.
         grad_norm: Frobenius norm of ∂loss/∂W, before clipping.
         weight_norm: ‖W‖ before the update; update_ratio: ‖ΔW‖ / ‖W‖.
     And with site "" for the whole network: grad_norm (all parameters, before clipping) and grad_ratio, the norm of
     ∂loss/∂h at the first hidden layer over that at the last; and the aggregates of `aggregate.py`.
+    An activation that has ``readings()`` (weights of a blend, learnt slopes) gives them at the first weight it follows.
+
+    Args:
+        activation: of the network, for activation modules that `activations` does not hold.
+        activations: activation module's dotted name → what it is.
     """
 
     def __init__(
-        self, model: nn.Module, sites: tuple[Site, ...], *, settings: ProbeSettings, activation: Activation
+        self,
+        model: nn.Module,
+        sites: tuple[Site, ...],
+        *,
+        settings: ProbeSettings,
+        activation: Activation,
+        activations: Mapping[str, Activation] | None = None,
     ) -> None:
         self._model = model
         self._settings = settings
         self._sites = weights(sites)
         self._parameters = dict(model.named_parameters())
-        self._band: SlopeBand = slope_band(activation.fn)
+        self._bands: dict[str, SlopeBand | None] = site_bands(self._sites, activation, activations)
+        self._speaking = speaking(model, self._sites)
         self._names: list[tuple[Site | None, str]] = []
         self._values: list[Tensor] = []
         self._before: list[Tensor] = []
@@ -65,14 +78,20 @@ class Observer:
                     values = sent.detach().float()
                     self._keep(site, "act_mean", values.mean())
                     self._keep(site, "act_std", values.std(correction=0))
-                    if site.activation is not None:
-                        self._keep(site, "saturated", self._band.saturated_share(h.detach()))
+                    band = self._bands.get(site.name)
+                    if band is not None:
+                        self._keep(site, "saturated", band.saturated_share(h.detach()))
             if self._settings.gradients and h.requires_grad:
                 h.register_hook(lambda g, site=site: self._keep(site, "act_grad_norm", g.detach().float().norm()))
 
         if not (self._settings.activations or self._settings.gradients):
             yield
             return
+        if self._settings.activations:
+            with torch.no_grad():
+                for site, module in self._speaking:
+                    for statistic, value in module.readings().items():
+                        self._keep(site, statistic, value)
         with tapped(self._model, self._sites, read):
             yield
 
@@ -132,3 +151,38 @@ class Observer:
             return []
         ratio = norms[0][1] / norms[-1][1]
         return [ProfileRow(step=step, site="", order=-1, statistic="grad_ratio", value=ratio)]
+
+
+class Speaking(Protocol):
+    """An activation module that says what training made of it."""
+
+    def readings(self) -> dict[str, Tensor]:
+        """Statistic → scalar tensor on the module's device."""
+        ...
+
+
+def speaking(model: nn.Module, sites: tuple[Site, ...]) -> list[tuple[Site, Speaking]]:
+    """Activation modules with `readings`, each with the first weight that feeds it."""
+    modules = dict(model.named_modules())
+    found: dict[str, tuple[Site, Speaking]] = {}
+    for site in sites:
+        name = (site.activation or "").partition("#")[0]
+        module: Any = modules.get(name) if name else None
+        if callable(getattr(module, "readings", None)):
+            found.setdefault(name, (site, module))
+    return list(found.values())
+
+
+def site_bands(
+    sites: tuple[Site, ...],
+    activation: Activation,
+    activations: Mapping[str, Activation] | None,
+    share: float = SATURATED_BELOW,
+) -> dict[str, SlopeBand | None]:
+    """Weight's name → where the slope of the activation behind it is alive; None where that is not a band."""
+    known = activations or {}
+    return {
+        s.name: band_of(known.get(s.activation.partition("#")[0], activation), share)
+        for s in sites
+        if s.activation is not None
+    }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Okabe & Ito, 2008: eight colours that readers with any colour vision can tell apart
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 _GREY = "#767676"
+#: layers that a figure with a panel for each shows
+PANELS = 12
 
 
 def figures(profile: Profile, sites: Sequence[Site], *, name: str, chance_loss: float | None) -> dict[str, Figure]:
@@ -28,6 +30,8 @@ def figures(profile: Profile, sites: Sequence[Site], *, name: str, chance_loss: 
         "activation_std": lambda: over_time(profile, sites, "act_std", "standard deviation of φ(h)", name=name),
         "weight_histograms": lambda: histograms(profile, "weight", "weight W", name=name),
         "activation_histograms": lambda: histograms(profile, "activation", "activation φ(h)", name=name),
+        "activation_mixture": lambda: readings(profile, ("blend_", "homotopy"), "share in the mixture", name=name),
+        "activation_parameters": lambda: readings(profile, ("act_", "beta"), "learnt parameter", name=name),
     }
     return {stem: figure for stem, make in made.items() if (figure := make()) is not None}
 
@@ -129,6 +133,55 @@ def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Fig
     figure.supxlabel(label, fontsize=8)
     figure.suptitle(f"{name}: distribution by layer", fontsize=10)
     return figure
+
+
+def readings(
+    profile: Profile,
+    prefixes: tuple[str, ...],
+    label: str,
+    *,
+    name: str,
+) -> Figure | None:
+    """What learnable and mixed activations became: a line a reading over the updates, a panel a layer (at most 12)."""
+    chosen = [r for r in profile.rows if r.site and _is_reading(r.statistic, prefixes)]
+    if not chosen:
+        return None
+    layers = sorted({(r.order, r.site) for r in chosen})
+    if len(layers) > PANELS:
+        # the first, the last, and an even spread between them
+        layers = [layers[round(i * (len(layers) - 1) / (PANELS - 1))] for i in range(PANELS)]
+    shown = [r for r in chosen if (r.order, r.site) in layers]
+    statistics = list(dict.fromkeys(r.statistic for r in shown))
+    finite = [r.value for r in shown if math.isfinite(r.value)] or [0.0]
+    low, high = min(finite), max(finite)
+    margin = 0.05 * (high - low) or 0.05
+    columns = min(4, len(layers))
+    lines = -(-len(layers) // columns)
+    figure, axes = _grid(lines, columns, width=2.5 * columns + 1.2, height=1.9 * lines + 0.9)
+    for axis, (_, site) in zip(axes, layers, strict=False):
+        for i, statistic in enumerate(statistics):
+            points = [(r.step, r.value) for r in shown if r.site == site and r.statistic == statistic]
+            if points:
+                dash = ("-", "--", ":")[i // len(COLOURS) % 3]
+                text = statistic.removeprefix("blend_").removeprefix("act_")
+                axis.plot(*zip(*points, strict=True), dash, color=COLOURS[i % len(COLOURS)], label=text, linewidth=1.3)
+        axis.set_title(site, fontsize=7)
+        axis.tick_params(labelsize=6)
+        axis.grid(alpha=0.25)
+        axis.set_ylim(low - margin, high + margin)  # one range for all: layers are there to be compared
+    for axis in axes[len(layers) :]:
+        axis.set_visible(False)
+    handles = {text: handle for axis in axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=7)
+    figure.supxlabel("update", fontsize=8)
+    figure.supylabel(label, fontsize=8)
+    figure.suptitle(f"{name}: {label} by layer", fontsize=10)
+    return figure
+
+
+def _is_reading(statistic: str, prefixes: tuple[str, ...]) -> bool:
+    # act_mean, act_std and act_grad_norm are of the signal, not of the activation's parameters
+    return statistic.startswith(prefixes) and statistic not in ("act_mean", "act_std", "act_grad_norm")
 
 
 def png(figure: Figure, *, dpi: int = 110) -> bytes:

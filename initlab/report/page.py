@@ -14,6 +14,8 @@ _TITLES = {
     "activation_std": "Activation standard deviation by layer over time",
     "weight_histograms": "Weights at initialisation and at the end",
     "activation_histograms": "Activations at initialisation and at the end",
+    "activation_mixture": "What the mixed activations became",
+    "activation_parameters": "Parameters of the learnable activations",
 }
 
 

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +118,8 @@ class _Loop:
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
         self.clock = (time.perf_counter(), 0)
+        #: activations that change in the course of training say where they are by the share of updates done
+        self.moving: list[Any] = [m for m in run.model.modules() if callable(getattr(m, "set_progress", None))]
         # "dead" means off for at least so many examples: a small validation part is filled up from the training part
         short = PROBE_EXAMPLES - len(run.splits.val)
         wanted = run.dead is not None and short > 0 and not s.fast_dev_run
@@ -166,6 +168,8 @@ class _Loop:
 
     def _update(self, index: Tensor) -> None:
         run, state, s = self.run, self.state, self.run.settings
+        for module in self.moving:
+            module.set_progress(state.step / self.total)
         x, y = self._batch(index)
         rate = run.lr_schedule(state.step, self.total)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
