@@ -3,7 +3,15 @@
 from initlab.inits.apply import Applied, apply
 from initlab.inits.central import delta_orthogonal, dirac, identity, zero_hadamard
 from initlab.inits.composed import by_role, chain
+from initlab.inits.coordinate_check import coordinate_check
+from initlab.inits.data_dependent import data_dependent
 from initlab.inits.fixed import constant, normal, truncated_normal, uniform, zeros
+from initlab.inits.gradient_quotient import gradient_quotient
+from initlab.inits.gradinit import gradinit
+from initlab.inits.log_prior import log_prior
+from initlab.inits.lsuv import lsuv
+from initlab.inits.metainit import metainit
+from initlab.inits.mimetic import mimetic
 from initlab.inits.naming import catalogue, named
 from initlab.inits.orthogonal import orthogonal
 from initlab.inits.piecewise import looks_linear, rai, random_walk
@@ -12,6 +20,7 @@ from initlab.inits.residual import deepnorm, fixup, gpt2, layer_scale, residual_
 from initlab.inits.scaled import he, lecun, torch_default, xavier
 from initlab.inits.siren import siren
 from initlab.inits.sparse import sparse
+from initlab.inits.width import mup, spectral
 
 __all__ = [
     "Applied",
@@ -21,17 +30,26 @@ __all__ = [
     "chain",
     "chrono",
     "constant",
+    "coordinate_check",
+    "data_dependent",
     "deepnorm",
     "delta_orthogonal",
     "dirac",
     "fixup",
     "gpt2",
+    "gradient_quotient",
+    "gradinit",
     "he",
     "identity",
     "irnn",
     "layer_scale",
     "lecun",
+    "log_prior",
     "looks_linear",
+    "lsuv",
+    "metainit",
+    "mimetic",
+    "mup",
     "named",
     "normal",
     "np_rnn",
@@ -43,6 +61,7 @@ __all__ = [
     "siren",
     "skipinit",
     "sparse",
+    "spectral",
     "torch_default",
     "truncated_normal",
     "uniform",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import bias_rule
 from initlab.inits.naming import named
+from initlab.inits.streaming import sparing
 from initlab.spec import Draw, InitContext, Initializer, LrScale, Role, Site, StepKind
 
 Scheme = str | InstanceOf[Initializer]
@@ -57,15 +58,16 @@ def by_role(
         "recurrent": recurrent, "embedding": embedding, "head": head, "bias": bias, "norm": norm, "scale": scale,
     }  # fmt: skip
     parts = _Parts(
-        default=_resolved(weight, "init.weight"),
-        roles={r: _resolved(s, f"init.{r}") for r, s in given.items() if s is not None},
-        sites={p: _resolved(s, f"init.sites.{p}") for p, s in (sites or {}).items()},
+        default=resolved(weight, "init.weight"),
+        roles={r: resolved(s, f"init.{r}") for r, s in given.items() if s is not None},
+        sites={p: resolved(s, f"init.sites.{p}") for p, s in (sites or {}).items()},
         keep=tuple(keep),
     )
     return parts.composed()
 
 
-def _resolved(scheme: float | Scheme, key: str) -> Initializer:
+def resolved(scheme: float | Scheme, key: str) -> Initializer:
+    """The initialiser that a scheme stands for; `key` is for the error where it stands for none."""
     if isinstance(scheme, Initializer):
         return scheme
     if scheme == "torch":
@@ -114,7 +116,7 @@ class _Parts:
             scale=self._draw(lambda s: s.weight if s.name in _LAWS else s.scale or _one, own=_scale_of, role="scale"),
             keep=tuple(dict.fromkeys((*self.keep, *(k for s in schemes for k in s.keep)))),
             check=self._check,
-            adapt=tuple(step for s in schemes for step in s.adapt),
+            adapt=tuple(sparing(step, self.keep) for s in schemes for step in s.adapt),
             lr_scale=self._lr_scale() if any(s.lr_scale is not None for s in schemes) else None,
             plan=self._plan if planned else None,
         )
@@ -199,7 +201,7 @@ def chain(*, of: Sequence[Scheme] = ("he",), keep: tuple[str, ...] = ()) -> Init
     """
     if not of:
         raise ConfigError("init.of", "[]", "must name one initialiser or more, such as [he, lsuv]")
-    links = tuple(_resolved(link, f"init.of[{i}]") for i, link in enumerate(of))
+    links = tuple(resolved(link, f"init.of[{i}]") for i, link in enumerate(of))
     return _chained(links, tuple(keep))
 
 
@@ -227,6 +229,6 @@ def _chained(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializ
         name="chain",
         keep=tuple(dict.fromkeys((*first.keep, *keep))),
         check=check,
-        adapt=tuple(step for link in links for step in link.adapt),
+        adapt=tuple(sparing(step, (*first.keep, *keep)) for link in links for step in link.adapt),
         plan=plan if any(link.plan is not None for link in links) else None,
     )

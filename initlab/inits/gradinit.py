@@ -1,0 +1,168 @@
+"""GradInit: learn a scale for each parameter tensor, so that one step of the optimiser lowers the loss the most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from initlab.inits.composed import Scheme, resolved
+from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing, twice_differentiable
+from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, PositiveFloat, Site
+
+#: of the loss, that one step may take off at most to first order: η‖g‖₂² (sgd) or η‖g‖₁ (adam)
+_DROP = 0.1
+#: a scale may fall to this share
+_SMALLEST = 0.01
+_REPAIRS = 300
+
+Variant = Literal["sgd", "adam"]
+
+
+def gradinit(
+    *,
+    base: Scheme = "he",
+    optimizer: Variant = "sgd",
+    eta: PositiveFloat | Literal["auto"] = "auto",
+    gamma: PositiveFloat | Literal["auto"] = "auto",
+    steps: NonNegativeInt = 100,
+    lr: PositiveFloat = 0.01,
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """Scales α of the parameter tensors that minimise the loss after one step, with a bound on the gradient.
+
+        min_α ℓ(θ_α - η·A[g]; S̃)   subject to   ‖g‖ ≤ γ,   g = ∇ℓ(θ_α; S)
+
+    Zhu, Ni, Xu, Kong, Huang & Goldstein, NeurIPS 2021. A[g] is g with the 2-norm (``sgd``) or sign(g) with the 1-norm
+    (``adam``). Where the bound is broken a step lowers the norm, else one lowers the loss; half of the batch S̃ is new.
+    The direction of each tensor stays that of the draw.
+
+    Args:
+        base: what draws the weights first.
+        optimizer: whose step is looked ahead to; adamw and rmsprop count as adam.
+        eta: size of that step; auto is 0.1 for sgd and 0.001 for adam.
+        gamma: bound on the norm; auto allows a first-order fall of the loss by 0.1: √(0.1/η) for sgd, 0.1/η for adam.
+        steps: of Adam on α.
+        lr: of Adam on α.
+
+    Refuses to work without data. Cost: two batches and three to four steps of training for each of `steps`.
+    """
+    first = resolved(base, "init.base")
+    step_size = (0.1 if optimizer == "sgd" else 1e-3) if eta == "auto" else eta
+    bound = ((_DROP / step_size) ** 0.5 if optimizer == "sgd" else _DROP / step_size) if gamma == "auto" else gamma
+
+    def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+        tensors = _tensors(model, sites)
+        if not tensors:
+            return ("gradinit: there is no parameter whose scale could be learned",)
+        with as_in_training(model):
+            ahead = _Ahead(model=model, tensors=tensors, variant=optimizer, eta=step_size)
+            note = _learn(ahead, context, bound=bound, steps=steps, lr=lr)
+        return (note,)
+
+    keep = (*first.keep, *keep)
+    return replace(
+        first, name="gradinit", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
+        check=both(needs_data("gradinit"), first.check),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ahead:
+    """The network as a function of the scales, and one step of the optimiser from there."""
+
+    model: nn.Module
+    tensors: Mapping[str, nn.Parameter]
+    variant: Variant
+    eta: float
+
+    def loss(self, values: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return batch.loss(functional_call(self.model, dict(values), (batch.inputs,)), batch.targets)
+
+    def scaled(self, alpha: Tensor) -> dict[str, Tensor]:
+        return {n: a * p.detach() for a, (n, p) in zip(alpha.unbind(), self.tensors.items(), strict=True)}
+
+    def gradient(self, values: Mapping[str, Tensor], batch: Batch) -> tuple[Sequence[Tensor], Tensor]:
+        """(g, its norm), both differentiable."""
+        g = torch.autograd.grad(
+            self.loss(values, batch),
+            list(values.values()),
+            create_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        flat = torch.cat([x.flatten() for x in g])
+        return g, flat.norm() if self.variant == "sgd" else flat.abs().sum()
+
+    def after_step(self, values: Mapping[str, Tensor], g: Sequence[Tensor], batch: Batch) -> Tensor:
+        """The loss on `batch` after one step along `g`."""
+        moves = g if self.variant == "sgd" else [x.sign() for x in g]
+        return self.loss({n: v - self.eta * m for (n, v), m in zip(values.items(), moves, strict=True)}, batch)
+
+    def seen(self, alpha: Tensor, batch: Batch, other: Batch) -> tuple[float, float]:
+        """(norm of the gradient, loss after a step), as numbers."""
+        values = self.scaled(alpha.detach().requires_grad_())
+        g, norm = self.gradient(values, batch)
+        return float(norm), float(self.after_step(values, g, other))
+
+
+def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr: float) -> str:
+    device = next(iter(ahead.tensors.values())).device
+    alpha = torch.ones(len(ahead.tensors), device=device, requires_grad=True)
+    optimizer = torch.optim.Adam([alpha], lr=lr)
+
+    def update(objective: Tensor) -> None:
+        (gradient,) = torch.autograd.grad(objective, alpha)
+        alpha.grad = torch.nan_to_num(gradient)
+        optimizer.step()
+        with torch.no_grad():
+            alpha.clamp_(min=_SMALLEST)
+
+    # the pair of batches that before and after are told of is none of those learned from
+    look, look_ahead = batch_of(context, "gradinit"), _half_new(context, 0)
+    with torch.enable_grad(), twice_differentiable():
+        norm_before, loss_before = ahead.seen(alpha, look, look_ahead)
+        for t in range(1, steps + 1):
+            batch = batch_of(context, "gradinit", 2 * t)
+            values = ahead.scaled(alpha)
+            g, norm = ahead.gradient(values, batch)
+            update(norm if float(norm) > bound else ahead.after_step(values, g, _half_new(context, t)))
+        repairs = 0
+        while repairs < _REPAIRS:
+            _, norm = ahead.gradient(ahead.scaled(alpha), look)
+            if float(norm) <= bound:
+                break
+            update(norm)
+            repairs += 1
+        norm_after, loss_after = ahead.seen(alpha, look, look_ahead)
+    if norm_before <= bound and loss_before <= loss_after:
+        return f"gradinit: the draw was kept, loss after a step {loss_before:.4g}, |g| {norm_before:.4g} of {bound:.4g}"
+    with torch.no_grad():
+        for a, parameter in zip(alpha.unbind(), ahead.tensors.values(), strict=True):
+            parameter.mul_(a)
+    return (
+        f"gradinit: loss after a step {loss_before:.4g} before, {loss_after:.4g} after; |g| {norm_before:.4g} before, "
+        f"{norm_after:.4g} after, bound {bound:.4g}; scales from {float(alpha.min()):.3g} to {float(alpha.max()):.3g}"
+    )
+
+
+def _half_new(context: InitContext, t: int) -> Batch:
+    """The first half of batch 2t and of batch 2t + 1."""
+    old, new = batch_of(context, "gradinit", 2 * t), batch_of(context, "gradinit", 2 * t + 1)
+    half = max(1, old.inputs.shape[0] // 2)
+    return Batch(
+        inputs=torch.cat([old.inputs[:half], new.inputs[:half]]),
+        targets=torch.cat([old.targets[:half], new.targets[:half]]),
+        loss=old.loss,
+    )
+
+
+def _tensors(model: nn.Module, sites: tuple[Site, ...]) -> dict[str, nn.Parameter]:
+    """The parameters that a scale can change: those that are not zero. Learnable activations keep their start."""
+    shown = {s.name for s in sites if s.kind != "activation"}
+    named = model.named_parameters()
+    return {n: p for n, p in named if n in shown and p.requires_grad and bool(p.detach().any())}

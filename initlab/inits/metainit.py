@@ -1,0 +1,124 @@
+"""MetaInit: find norms of the weights at which the gradient changes little along itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from initlab import seeds
+from initlab.inits.composed import Scheme, resolved
+from initlab.inits.gradient_quotient import gradient_quotient
+from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing
+from initlab.spec import Batch, InitContext, Initializer, PositiveFloat, PositiveInt, Probability, Site
+
+_LOOK_EVERY = 10
+
+
+def metainit(
+    *,
+    base: Scheme = "he",
+    steps: PositiveInt = 500,
+    lr: PositiveFloat = 0.1,
+    momentum: Probability = 0.9,
+    patience: PositiveInt = 5,
+    examples: PositiveInt = 64,
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """Minimise the gradient quotient over the *norms* of the weight tensors. Dauphin & Schoenholz, NeurIPS 2019.
+
+        ‖W_l‖ ← ‖W_l‖ + m_l,   m_l ← μ·m_l - lr·sign(∂GQ/∂‖W_l‖)
+
+    Inputs are random numbers of the shape of the data and labels random classes: nothing of the data is used but their
+    shape. The direction of each weight tensor stays that of the draw. See `gradient_quotient` for GQ.
+
+    Args:
+        base: what draws the weights first.
+        steps: at most.
+        lr: change of a norm in a step, without momentum.
+        momentum: μ.
+        patience: looks without improvement, one in ten steps, after which the search ends; the best norms are kept.
+        examples: in a random batch.
+
+    Refuses to work without data. Cost: `steps` times about eight steps of training.
+    """
+    first = resolved(base, "init.base")
+
+    def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+        like = batch_of(context, "metainit")
+        weights = _weights(model, sites)
+        if not weights:
+            return ("metainit: there is no weight whose norm could be changed",)
+        with as_in_training(model):
+            note = _search(model, weights, like, context.seed)
+        return (note,)
+
+    def _search(model: nn.Module, weights: list[nn.Parameter], like: Batch, seed: int) -> str:
+        held_out = _random_batch(like, examples, seeds.generator(seed, "init", "metainit", "look"))
+        generator = seeds.generator(seed, "init", "metainit")
+        speeds = [0.0] * len(weights)
+        begin = best = _look(model, held_out, weights)
+        best_values, stale, done = _values(weights), 0, 0
+        while done < steps and stale < patience:
+            batch = _random_batch(like, examples, generator)
+            quotient = gradient_quotient(model, batch, parameters=weights, create_graph=True)
+            gradients = torch.autograd.grad(quotient, weights, allow_unused=True, materialize_grads=True)
+            if not all(bool(torch.isfinite(g).all()) for g in gradients):
+                break
+            with torch.no_grad():
+                for i, (w, g) in enumerate(zip(weights, gradients, strict=True)):
+                    norm = float(w.norm())
+                    # ∂GQ/∂‖W‖ = ⟨∂GQ/∂W, W⟩/‖W‖
+                    speeds[i] = momentum * speeds[i] - lr * float(torch.sign((g * w).sum()))
+                    # a norm that would pass through zero would turn the tensor round
+                    w.mul_(max(norm + speeds[i], 0.1 * norm) / norm)
+            done += 1
+            if done % _LOOK_EVERY == 0 or done == steps:
+                now = _look(model, held_out, weights)
+                stale = 0 if now < best else stale + 1
+                if now < best:
+                    best, best_values = now, _values(weights)
+        with torch.no_grad():
+            for w, value in zip(weights, best_values, strict=True):
+                w.copy_(value)
+        return f"metainit: gradient quotient {begin:.4g} before, {best:.4g} after {done} steps"
+
+    keep = (*first.keep, *keep)
+    return replace(
+        first, name="metainit", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
+        check=both(needs_data("metainit"), first.check),
+    )  # fmt: skip
+
+
+def _weights(model: nn.Module, sites: tuple[Site, ...]) -> list[nn.Parameter]:
+    shown = {s.name for s in sites if s.role in ("weight", "recurrent", "head", "embedding")}
+    named = model.named_parameters()
+    return [p for n, p in named if n in shown and p.requires_grad and p.dim() >= 2 and bool(p.detach().any())]
+
+
+def _look(model: nn.Module, batch: Batch, weights: Sequence[nn.Parameter]) -> float:
+    value = float(gradient_quotient(model, batch, parameters=weights))
+    return value if math.isfinite(value) else math.inf
+
+
+def _values(weights: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [w.detach().clone() for w in weights]
+
+
+def _random_batch(like: Batch, examples: int, generator: torch.Generator) -> Batch:
+    """Noise of the shape of the data: N(0, 1) for numbers, uniform for tokens and classes."""
+    return Batch(
+        inputs=_noise(like.inputs, examples, generator), targets=_noise(like.targets, examples, generator),
+        loss=like.loss,
+    )  # fmt: skip
+
+
+def _noise(like: Tensor, examples: int, generator: torch.Generator) -> Tensor:
+    shape = (min(examples, like.shape[0]), *like.shape[1:])
+    if like.is_floating_point():
+        return torch.empty(shape).normal_(generator=generator).to(like)
+    high = int(like.max()) + 1 if like.numel() else 1
+    return torch.randint(high, shape, generator=generator).to(like)

@@ -1,0 +1,77 @@
+"""Groups of parameters: who decays, who has a learning rate of its own, and that the factories obey."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from initlab import activations, inits
+from initlab.sites import describe
+from initlab.spec import InitContext, OptimizerFactory, Site, StepKind
+from initlab.train import optimizers
+from initlab.train.optimizers import parameter_groups
+
+FACTORIES: list[tuple[OptimizerFactory, StepKind, float]] = [
+    (optimizers.sgd(lr=0.1, weight_decay=0.01), "sgd", 0.1),
+    (optimizers.adam(lr=0.01, weight_decay=0.01), "adaptive", 0.01),
+    (optimizers.adamw(lr=0.02), "adaptive", 0.02),
+    (optimizers.rmsprop(lr=0.03, weight_decay=0.01), "adaptive", 0.03),
+]
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.PReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+
+
+def test_weights_decay_and_nothing_else_does() -> None:
+    model = network()
+    decayed, others = parameter_groups(model, describe(model))
+    assert [p.dim() for p in decayed["params"]] == [2, 2, 2] and "weight_decay" not in decayed
+    assert others["weight_decay"] == 0.0 and len(others["params"]) == 6
+    assert "lr_scale" not in decayed
+
+
+@pytest.mark.parametrize(("factory", "kind", "lr"), FACTORIES, ids=["sgd", "adam", "adamw", "rmsprop"])
+def test_a_multiplier_reaches_the_optimiser(factory: OptimizerFactory, kind: StepKind, lr: float) -> None:
+    model = network()
+    sites = describe(model)
+
+    def lr_scale(site: Site, step: StepKind) -> float:
+        return (0.5 if step == "sgd" else 0.25) if site.name == "3.weight" else 1.0
+
+    optimizer = factory(parameter_groups(model, sites, lr_scale))
+    rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    assert len(rate) == len(list(model.parameters())) and len(optimizer.param_groups) == 3
+    for name, parameter in model.named_parameters():
+        expected = lr * ({"sgd": 0.5, "adaptive": 0.25}[kind] if name == "3.weight" else 1.0)
+        assert rate[id(parameter)] == pytest.approx(expected), name
+    assert not any("lr_scale" in g for g in optimizer.param_groups)
+
+
+def test_rates_of_mup() -> None:
+    """Twice the base width: the table of Tensor Programs V, by hand."""
+    model = nn.Sequential(nn.Linear(5, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3))
+    sites = describe(model, torch.zeros(2, 5))
+    used = inits.apply(
+        model, sites, inits.mup(base_width=64), context=InitContext(activation=activations.relu()), seed=0
+    ).initializer
+    expected = {
+        "0.weight": (2.0, 1.0), "0.bias": (2.0, 1.0), "2.weight": (1.0, 0.5), "2.bias": (2.0, 1.0),
+        "4.weight": (0.5, 0.5), "4.bias": (1.0, 1.0),
+    }  # fmt: skip
+    assert used.lr_scale is not None
+    assert {s.name: (used.lr_scale(s, "sgd"), used.lr_scale(s, "adaptive")) for s in sites} == expected
+
+
+def test_without_multipliers_one_step_is_the_same_as_before() -> None:
+    def step(groups: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = network()
+        given = parameter_groups(model, describe(model), (lambda _s, _k: 1.0) if groups else None)
+        optimizer = optimizers.adam(lr=0.1, weight_decay=0.1)(given)
+        model(torch.ones(3, 4)).square().mean().backward()
+        optimizer.step()
+        return [p.detach() for p in model.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(step(True), step(False), strict=True))
