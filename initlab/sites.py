@@ -20,13 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from initlab.activations.slope import is_activation
-from initlab.spec import Gate, Role, Site
+from initlab.spec import Branch, Gate, Role, Site
+from initlab.wiring import CONV, CONV_TRANSPOSE, NORM, branches, call_name, is_scale, trace
+from initlab.wiring import WEIGHTED as _FEEDFORWARD
 
-_CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_NORM = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm2d)  # pyright: ignore[reportPrivateUsage]
 _EMBEDDING = (nn.Embedding, nn.EmbeddingBag)
-_WEIGHTED = (nn.Linear, nn.Bilinear, *_CONV, *_CONV_TRANSPOSE, *_EMBEDDING, nn.RNNBase, nn.MultiheadAttention)
+_WEIGHTED = (*_FEEDFORWARD, nn.RNNBase, nn.MultiheadAttention)
 
 #: order of the gates in torch's stacked parameters (torch.nn.LSTM and torch.nn.GRU documentation, "Variables")
 GATES: dict[str, tuple[str, ...]] = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
@@ -40,6 +39,7 @@ class _Trace:
     after: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     heads: set[str] = field(default_factory=set)
+    branches: dict[str, Branch] = field(default_factory=dict)
 
 
 def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...]:
@@ -54,8 +54,8 @@ def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...
         One site a parameter. Parameters of modules that initlab does not know get ``kind="free"`` and are told apart by
         their dimension: below 2 a ``bias`` (or ``scale``), else a ``weight`` with fans as `torch.nn.init` counts them.
     """
-    trace = _forward_trace(model, example) if example is not None else _registration_trace(model)
-    position = {layer: i for i, layer in enumerate(trace.order)}
+    traced = _forward_trace(model, example) if example is not None else _registration_trace(model)
+    position = {layer: i for i, layer in enumerate(traced.order)}
     seen: set[int] = set()
     sites: list[Site] = []
     for layer, module in model.named_modules():
@@ -63,15 +63,16 @@ def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...
             if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            is_head = site.role == "weight" and layer in trace.heads and site.kind not in GATES
+            is_head = site.role == "weight" and layer in traced.heads and site.kind not in GATES
             role: Role = "head" if is_head else site.role
             sites.append(
                 replace(
                     site,
                     role=role,
                     order=position.get(layer, len(position)),
-                    activation=trace.after.get(layer),
-                    activation_before=trace.before.get(layer),
+                    activation=traced.after.get(layer),
+                    activation_before=traced.before.get(layer),
+                    branch=traced.branches.get(layer),
                 )
             )
     return tuple(sorted(sites, key=lambda s: s.order))
@@ -80,11 +81,6 @@ def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...
 def weights(sites: tuple[Site, ...]) -> tuple[Site, ...]:
     """The sites that hold a matrix of weights: roles weight, recurrent, embedding and head."""
     return tuple(s for s in sites if s.role in ("weight", "recurrent", "embedding", "head"))
-
-
-def call_name(module: str, call: int) -> str:
-    """Name of one use of an activation module within a forward pass: ``relu``, then ``relu#1``, ``relu#2``, ..."""
-    return f"{module}#{call}" if call else module
 
 
 # ------------------------------------------------------------------ one module's parameters
@@ -101,10 +97,12 @@ def _site(name: str, layer: str, module: nn.Module, short: str, parameter: nn.Pa
         return _recurrent(base, module, short)
     if isinstance(module, nn.MultiheadAttention):
         return _attention(base, module, short)
-    if isinstance(module, _NORM):
+    if isinstance(module, NORM):
         return replace(base, kind="norm", role="norm" if "weight" in short else "bias")
     if is_activation(module):
         return replace(base, kind="activation", role="scale")
+    if is_scale(module):
+        return replace(base, kind="scale", role="scale")
     if isinstance(module, _EMBEDDING):
         # one row is looked up for a token: a unit of the output sums over a single active input
         return replace(base, kind="embedding", role="embedding", fan_in=1.0, fan_out=float(shape[1]))
@@ -112,7 +110,11 @@ def _site(name: str, layer: str, module: nn.Module, short: str, parameter: nn.Pa
     if known is not None:
         kind, fan_in, fan_out, groups, transposed = known
         role: Role = "bias" if short == "bias" else "weight"
-        return replace(base, kind=kind, role=role, fan_in=fan_in, fan_out=fan_out, groups=groups, transposed=transposed)
+        stride = tuple(module.stride) if isinstance(module, (*CONV, *CONV_TRANSPOSE)) else ()
+        return replace(
+            base, kind=kind, role=role, fan_in=fan_in, fan_out=fan_out, groups=groups, transposed=transposed,
+            stride=stride, padding=_zero_padding(module),
+        )  # fmt: skip
     if short.endswith("bias") or len(shape) < 2:
         return replace(base, role="bias" if short.endswith("bias") else "scale")
     receptive = math.prod(shape[2:])
@@ -125,7 +127,7 @@ def _feedforward(module: nn.Module) -> tuple[str, float, float, int, bool] | Non
         return "linear", float(module.in_features), float(module.out_features), 1, False
     if isinstance(module, nn.Bilinear):
         return "linear", float(module.in1_features * module.in2_features), float(module.out_features), 1, False
-    if isinstance(module, _CONV):
+    if isinstance(module, CONV):
         taps = math.prod(module.kernel_size)
         fan_in = module.in_channels / module.groups * taps
         return (
@@ -135,13 +137,21 @@ def _feedforward(module: nn.Module) -> tuple[str, float, float, int, bool] | Non
             module.groups,
             False,
         )
-    if isinstance(module, _CONV_TRANSPOSE):
+    if isinstance(module, CONV_TRANSPOSE):
         # An output position receives on average taps / Π stride of the kernel's taps; an input position feeds them all.
         taps = math.prod(module.kernel_size)
         fan_in = module.in_channels / module.groups * taps / math.prod(module.stride)
         kind = f"conv_transpose{len(module.kernel_size)}d"
         return kind, fan_in, module.out_channels / module.groups * taps, module.groups, True
     return None
+
+
+def _zero_padding(module: nn.Module) -> tuple[int, ...]:
+    if not isinstance(module, CONV) or module.padding_mode != "zeros" or module.padding == "valid":
+        return ()
+    if module.padding == "same":
+        return tuple((k - 1) // 2 for k in module.kernel_size)
+    return tuple(int(n) for n in module.padding)
 
 
 def _gates(names: tuple[str, ...], rows: int) -> tuple[Gate, ...]:
@@ -174,27 +184,27 @@ def _attention(base: Site, module: nn.MultiheadAttention, short: str) -> Site:
 # ------------------------------------------------------------------ who feeds whom
 def _registration_trace(model: nn.Module) -> _Trace:
     """Take the order of registration for the order of the forward pass."""
-    trace = _Trace()
+    traced = _Trace()
     last_activation: str | None = None
     last_weight: str | None = None
     for name, module in model.named_modules():
         if _owns_parameters(module):
-            trace.order.append(name)
+            traced.order.append(name)
         if isinstance(module, _WEIGHTED):
             last_weight = name
             if last_activation is not None:
-                trace.before[name] = last_activation
+                traced.before[name] = last_activation
         elif is_activation(module):
             if last_weight is not None:
-                trace.after.setdefault(last_weight, name)
+                traced.after.setdefault(last_weight, name)
             last_activation = name
-    if last_weight is not None and last_weight not in trace.after:
-        trace.heads.add(last_weight)
-    return trace
+    if last_weight is not None and last_weight not in traced.after:
+        traced.heads.add(last_weight)
+    return traced
 
 
 def _forward_trace(model: nn.Module, example: Tensor) -> _Trace:
-    trace = _Trace()
+    traced = _Trace()
     made_by: dict[Any, tuple[str, str]] = {}  # node of the autograd graph → ("weight" | "activation", module name)
     hooks: list[Any] = []
 
@@ -207,11 +217,11 @@ def _forward_trace(model: nn.Module, example: Tensor) -> _Trace:
                 calls[name] = calls.get(name, -1) + 1
                 for source_kind, source in found:
                     if source_kind == "weight":
-                        trace.after.setdefault(source, call_name(name, calls[name]))
+                        traced.after.setdefault(source, call_name(name, calls[name]))
                 return
             for source_kind, source in found:
                 if source_kind == "activation":
-                    trace.before.setdefault(name, source)
+                    traced.before.setdefault(name, source)
 
         return hook
 
@@ -225,8 +235,8 @@ def _forward_trace(model: nn.Module, example: Tensor) -> _Trace:
 
     def count(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-            if name not in trace.order:
-                trace.order.append(name)
+            if name not in traced.order:
+                traced.order.append(name)
 
         return hook
 
@@ -247,13 +257,16 @@ def _forward_trace(model: nn.Module, example: Tensor) -> _Trace:
             if source.is_floating_point():
                 source.requires_grad_(True)
             output = _first_tensor((model(source),))
+            for hook in hooks:
+                hook.remove()
+            traced.branches = branches(trace(model, example))
     finally:
         for hook in hooks:
             hook.remove()
         for module, training in was_training.items():
             module.training = training
-    trace.heads = {name for kind, name in _nearest(output, made_by) if kind == "weight"}
-    return trace
+    traced.heads = {name for kind, name in _nearest(output, made_by) if kind == "weight"}
+    return traced
 
 
 def _owns_parameters(module: nn.Module) -> bool:

@@ -237,6 +237,7 @@ class Site:
         activation_before: the activation module that its input comes from, None for the first layer.
         transposed: weight is stored (in, out / groups, ...), as transposed convolutions do.
         stride: of a convolution, per dimension; empty elsewhere.
+        padding: with zeros, of a convolution, per dimension; empty where there is none or where it is circular.
         branch: where it stands in a residual branch, None outside of one (and where no example was traced).
     """
 
@@ -254,6 +255,7 @@ class Site:
     activation_before: str | None = None
     transposed: bool = False
     stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
     branch: Branch | None = None
 
 
@@ -350,6 +352,61 @@ class Initializer:
     adapt: tuple[Adapt, ...] = ()
     lr_scale: LrScale | None = None
     plan: Callable[[nn.Module, tuple[Site, ...], InitContext], tuple[Initializer, tuple[str, ...]]] | None = None
+
+
+# ---------------------------------------------------------------- what theory says
+@dataclass(frozen=True, kw_only=True)
+class LayerPrediction:
+    """What mean-field theory says of one layer before training.
+
+    Attributes:
+        site: name of its weight; order: position in the forward pass.
+        sigma_w2, sigma_b2: fan_in · E[W²] and E[b²], as drawn.
+        q: mean square of the pre-activation h that reaches its activation; mean: its mean.
+        c: correlation of two different inputs there.
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer.
+        saturated: share of h where |φ'| is below 5 % of its maximum.
+        chi: factor of the squared gradient through this layer's activation and the weight before it.
+    """
+
+    site: str
+    order: int
+    sigma_w2: float
+    sigma_b2: float
+    q: float
+    mean: float
+    c: float
+    log10_gradient: float
+    saturated: float
+    chi: float
+
+
+Trainability = Literal["trainable", "marginal", "untrainable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What is said of a network before its first step.
+
+    Attributes:
+        layers: the hidden layers, first layer first.
+        output_q: mean square of the network's output (the logits).
+        depth: hidden layers in a row.
+        trainable_depth: 6 ξ at the middle layer's χ; inf at criticality, NaN where the network has shortcuts or norms.
+        log_q_sd: standard deviation of ln q at the last layer over draws of the weights, from finite width.
+        born_dead: probability that a ReLU network of these widths is off for an input whatever its weights.
+        stable: whether the signal's scale stays where it is; None where it is not one map repeated.
+        out_of_scope: what the network does that the theory does not know; its effect was measured instead.
+    """
+
+    layers: tuple[LayerPrediction, ...]
+    output_q: float
+    depth: int
+    trainable_depth: float
+    log_q_sd: float
+    born_dead: float
+    stable: bool | None
+    out_of_scope: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- training

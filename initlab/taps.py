@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab.sites import call_name
+from initlab.wiring import call_name
 from initlab.spec import Site
 
 #: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)

@@ -33,7 +33,7 @@ def test_an_unclaimed_parameter_is_named_with_the_way_out() -> None:
 def test_kept_parameters_keep_their_value() -> None:
     model = WithFreeParameter()
     done = inits.apply(model, describe(model), inits.he(keep=("myst*",)), context=CONTEXT, seed=0)
-    assert torch.equal(model.mystery, torch.ones(3, 4)) and done["mystery"] == "kept"
+    assert torch.equal(model.mystery, torch.ones(3, 4)) and done.rules["mystery"] == "kept"
 
 
 def test_a_learnable_activation_keeps_its_own_start_and_norms_start_as_identity() -> None:
