@@ -91,9 +91,10 @@ def parsed(text: str) -> Callable[[Tensor], Tensor]:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is nested too deeply"
         raise ConfigError(KEY, _shown(text), f"is no formula ({reason}); {_grammar()}") from error
+    fn = _Reader(text).value(tree, 0)
     if not any(isinstance(node, ast.Name) and node.id == "x" for node in ast.walk(tree)):
         raise ConfigError(KEY, _shown(text), "must depend on x")
-    return _Reader(text).value(tree, 0)
+    return fn
 
 
 class _Reader:
@@ -182,7 +183,7 @@ def _constant(value: float) -> _Node:
 
 def _refuse_nonfinite(fn: Callable[[Tensor], Tensor], text: str) -> None:
     """A NaN at an ordinary pre-activation would end the training: it is found before."""
-    x = torch.linspace(-8, 8, 641, dtype=torch.float64)  # 0 and the whole numbers are among them
+    x = torch.arange(-320, 321, dtype=torch.float64) / 40  # 0 and the whole numbers are among them, exactly
     for what, values in (("its value", fn(x)), ("its derivative", derivative(fn, x))):
         bad = ~torch.isfinite(values.expand_as(x))
         if bool(bad.any()):

@@ -179,8 +179,7 @@ def homotopy(*, start: str = "identity", end: str = "relu", until: Annotated[flo
         del features
         return Homotopy(activation, a, b, until)
 
-    kinks = _kinks((a, b))
-    activation = Activation(name="homotopy", make=make, fn=a.fn, kinks=kinks)
+    activation = Activation(name="homotopy", make=make, fn=a.fn, kinks=a.kinks)
     return activation
 
 
@@ -202,7 +201,9 @@ class Homotopy(nn.Module):
         t = 0.0 if self.progress.is_meta else float(self._t())
         if t == 0.0:
             return self.begins
-        return replace(self.begins, fn=self.b.fn if t == 1.0 else _sum((self.a, self.b), (1 - t, t)))
+        if t == 1.0:
+            return replace(self.begins, fn=self.b.fn, kinks=self.b.kinks)
+        return replace(self.begins, fn=_sum((self.a, self.b), (1 - t, t)), kinks=_kinks((self.a, self.b)))
 
     def set_progress(self, share: float) -> None:
         """`share` of the updates are done, from 0 to 1."""

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from initlab import activations
 from initlab.errors import ConfigError
-from initlab.models import cnn, convnet, mlp, resnet
+from initlab.models import cnn, convnet, mlp, resnet, torchvision
 from initlab.spec import IO, Activation, ModelBuilder
 
 MNIST = IO(input_shape=(1, 28, 28), classes=10)
@@ -55,9 +56,9 @@ BUILDERS: list[tuple[str, ModelBuilder, IO, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("builder", "io", "activations"), [b[1:] for b in BUILDERS], ids=[b[0] for b in BUILDERS])
+@pytest.mark.parametrize(("builder", "io", "uses"), [b[1:] for b in BUILDERS], ids=[b[0] for b in BUILDERS])
 class TestEveryBuilder:
-    def test_forward_and_backward(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_forward_and_backward(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         model = builder(io, BENT)
         output = model(torch.randn(4, *io.input_shape))
         assert output.shape == (4, io.classes)
@@ -65,12 +66,12 @@ class TestEveryBuilder:
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
 
-    def test_each_use_of_an_activation_is_a_module(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_each_use_of_an_activation_is_a_module(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         model = builder(io, BENT)
         model(torch.randn(2, *io.input_shape))
-        assert [m.calls for m in model.modules() if isinstance(m, Bent)] == [1] * activations
+        assert [m.calls for m in model.modules() if isinstance(m, Bent)] == [1] * uses
 
-    def test_no_module_or_parameter_is_shared(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_no_module_or_parameter_is_shared(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         model = builder(io, BENT)
         modules = [m for _, m in model.named_modules(remove_duplicate=False)]
         parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
@@ -78,17 +79,17 @@ class TestEveryBuilder:
         assert len({id(p) for p in parameters}) == len(parameters)
         assert not any(getattr(m, "inplace", False) for m in modules)
 
-    def test_builds_without_memory(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_builds_without_memory(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         with torch.device("meta"):
             model = builder(io, BENT)
             assert model(torch.zeros(2, *io.input_shape)).shape == (2, io.classes)
         assert all(p.is_meta for p in model.parameters())
 
-    def test_the_builder_can_be_sent_to_another_process(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_the_builder_can_be_sent_to_another_process(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         again = pickle.loads(pickle.dumps(builder))(io, BENT)
         assert [n for n, _ in again.named_parameters()] == [n for n, _ in builder(io, BENT).named_parameters()]
 
-    def test_the_loss_follows_from_weights_alone(self, builder: ModelBuilder, io: IO, activations: int) -> None:
+    def test_the_loss_follows_from_weights_alone(self, builder: ModelBuilder, io: IO, uses: int) -> None:
         """Nothing hides in the module that a state dict does not carry."""
         first, second = builder(io, BENT).eval(), builder(io, BENT).eval()
         second.load_state_dict(first.state_dict())
@@ -183,5 +184,119 @@ def test_zero_weights_leave_option_a_as_the_identity() -> None:
     ],
 )
 def test_what_cannot_be_built(builder: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        builder()  # pyright: ignore[reportCallIssue]
+
+
+# ------------------------------------------------------------------ activations that change the number of units
+WIDTHS = [
+    (mlp(depth=3, width=12, norm="layer"), MNIST),
+    (mlp(depth=3, width=12, residual=True, branch_depth=2, branch_scale=True), FLAT),
+    (cnn(), MNIST),
+    (cnn(), CIFAR),
+    (convnet(depth=5, width=12, norm="batch", residual=True, branch_scale=True), MNIST),
+    (convnet(depth=4, width=12, norm="layer", widen=True, downsample_by="max", readout="flatten"), CIFAR),
+]
+
+
+@pytest.mark.parametrize("name", ["glu", "swiglu", "crelu", "maxmin", "maxout", "relu", "meta_acon"])
+@pytest.mark.parametrize(("builder", "io"), WIDTHS, ids=["mlp", "residual", "cnn", "cnn-colour", "convnet", "widen"])
+def test_each_activation_sends_what_the_next_layer_expects(builder: ModelBuilder, io: IO, name: str) -> None:
+    activation = activations.named(name)
+    model = builder(io, activation)
+    received, sent = activation.units
+    plain = dict(builder(io, BENT).named_parameters())
+    for key, parameter in model.named_parameters():
+        if key in plain and parameter.dim() > 1:  # inputs stay, outputs of hidden layers grow or shrink
+            factor = 1 if key.startswith("head") else received / sent
+            assert parameter.shape[0] == plain[key].shape[0] * factor, key
+            assert parameter.shape[1:] == plain[key].shape[1:], key
+    output = model(torch.randn(4, *io.input_shape))
+    assert output.shape == (4, io.classes)
+    output.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_model_tells_an_activation_how_many_units_it_receives() -> None:
+    model = mlp(depth=2, width=10)(FLAT, BENT)
+    assert [m.features for m in model.modules() if isinstance(m, Bent)] == [10, 10]
+    wide = Activation(name="wide", make=Bent, fn=torch.tanh, units=(2, 1))
+    assert [m.features for m in mlp(depth=2, width=10)(FLAT, wide).modules() if isinstance(m, Bent)] == [20, 20]
+
+
+def test_widths_that_do_not_divide() -> None:
+    with pytest.raises(ConfigError, match=r"model\.width=7: must be a multiple of 2 for activation=crelu"):
+        mlp(width=7)(FLAT, activations.crelu())
+    with pytest.raises(ConfigError, match=r"model\.width=7: must be a multiple of 2 for activation=maxmin"):
+        mlp(width=7)(FLAT, activations.maxmin())
+
+
+@pytest.mark.parametrize(("builder", "name"), [(resnet(), "resnet"), (torchvision(name="resnet18"), "torchvision")])
+def test_shortcuts_of_fixed_width_take_elementwise_activations(builder: ModelBuilder, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"activation=glu: changes .* model={name} .* use model=mlp") as caught:
+        builder(CIFAR, activations.glu())
+    assert caught.value.key == "activation"
+    with pytest.raises(ConfigError, match="activation=crelu"):
+        builder(CIFAR, activations.alternate(of=["relu", "crelu"]))
+    mixed = builder(CIFAR, activations.maxmin()).eval()
+    assert mixed(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_torchvision_does_not_tell_the_number_of_units() -> None:
+    with pytest.raises(ConfigError, match="meta_acon: keeps parameters for each unit and this model does not say"):
+        torchvision(name="resnet18")(CIFAR, activations.meta_acon())
+
+
+# ------------------------------------------------------------------ residual branches
+SCALED = [
+    (mlp(depth=5, width=6, residual=True, branch_depth=2, branch_scale=True), FLAT, ["scales.0", "scales.1"]),
+    (convnet(depth=4, width=4, residual=True, branch_scale=True, downsample=1), DIGITS, ["scales.1", "scales.3"]),
+    (resnet(depth=8, width=4, branch_scale=True), DIGITS, ["blocks.0.scale", "blocks.1.scale", "blocks.2.scale"]),
+]
+
+
+@pytest.mark.parametrize(("builder", "io", "names"), SCALED, ids=["mlp", "convnet", "resnet"])
+def test_branch_scales(builder: ModelBuilder, io: IO, names: list[str]) -> None:
+    """One number a branch, that changes nothing at 1 and silences the branch at 0."""
+    model = builder(io, BENT).eval()
+    scales = {n: m for n, m in model.named_modules() if getattr(m, "initlab_role", None) == "scale"}
+    assert list(scales) == names and all(m.get_parameter("weight").shape == () for m in scales.values())
+    without = type(model)(io, BENT, **{**builder.keywords, "branch_scale": False}).eval()  # pyright: ignore
+    x = torch.randn(3, *io.input_shape)
+    assert not without.load_state_dict(model.state_dict(), strict=False).missing_keys
+    assert torch.equal(model(x), without(x))
+    model(x).sum().backward()
+    assert all(m.get_parameter("weight").grad is not None for m in scales.values())
+    with torch.no_grad():
+        for m in scales.values():
+            m.get_parameter("weight").zero_()
+    inner = [p for n, p in model.named_parameters() if n.startswith(("blocks.0.conv", "layers.1.", "layers.3."))]
+    before = model(x).detach()
+    with torch.no_grad():
+        for p in inner:
+            p.add_(1.0)
+    assert inner and torch.equal(model(x), before)
+
+
+def test_branches_of_several_layers() -> None:
+    model = mlp(depth=5, width=4, residual=True, branch_depth=2)(FLAT, BENT)
+    layers = [model.get_submodule(f"layers.{i}") for i in range(5)]
+    x = torch.randn(3, 20)
+    h = torch.tanh(layers[0](x))
+    for a, b in ((1, 2), (3, 4)):
+        h = h + torch.tanh(layers[b](torch.tanh(layers[a](h))))
+    assert torch.equal(model(x), model.get_submodule("head")(h))
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        (lambda: mlp(branch_scale=True), "branch_scale=True: needs model.residual=true"),
+        (lambda: mlp(branch_depth=2), "branch_depth=2: needs model.residual=true"),
+        (lambda: mlp(depth=6, residual=True, branch_depth=2), "branch_depth=2: must divide depth - 1 = 5"),
+        (lambda: convnet(branch_scale=True), "branch_scale=True: needs model.residual=true"),
+    ],
+)
+def test_branches_that_cannot_be_built(builder: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         builder()  # pyright: ignore[reportCallIssue]

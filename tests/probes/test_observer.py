@@ -231,3 +231,65 @@ def test_unit_spread_is_zero_exactly_for_identical_units() -> None:
     with torch.no_grad():
         model[2].weight[:, 3].add_(1e-6)
     assert {r.site: r.value for r in unit_spread(model, describe(model), 7)}["2.weight"] > 0
+
+
+# ------------------------------------------------------------------ several activations in one network
+def shares(model: nn.Module, x: Tensor, activation: Activation) -> tuple[dict[str, float], dict[str, float]]:
+    """(saturated, dead) by site, with each module's own activation and `activation` where it has none."""
+    sites, own = describe(model, x), activations.activations_of(model)
+    observer = Observer(model, sites, settings=ProbeSettings(), activation=activation, activations=own)
+    with observer.look():
+        model(x).sum().backward()
+    observer.gradients()
+    observer.before_update()
+    saturated = {r.site: r.value for r in observer.rows(0) if r.statistic == "saturated"}
+    dead = DeadUnits(model, sites, activation, own)
+    with dead.pass_(), torch.no_grad():
+        model(x)
+    return saturated, {r.site: r.value for r in dead.rows(0) if r.statistic == "dead"}
+
+
+def test_each_layer_is_judged_by_its_own_activation() -> None:
+    tanh, relu = activations.tanh().make(), activations.relu().make()
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), tanh, nn.Linear(1, 1, bias=False), relu, nn.Linear(1, 2))
+    with torch.no_grad():
+        model[0].weight.fill_(10.0)
+        model[2].weight.fill_(10.0)
+    # 10 is far on the flat side of tanh and not of ReLU
+    saturated, dead = shares(model, torch.ones(4, 1), activations.relu())
+    assert saturated == {"0.weight": 1.0, "2.weight": 0.0}
+    assert dead == {"0.weight": 1.0, "2.weight": 0.0}
+
+
+def test_an_activation_used_twice_is_found_under_its_own_name() -> None:
+    tanh = activations.tanh().make()
+    model = nn.Sequential(nn.Linear(3, 3), tanh, nn.Linear(3, 3), tanh, nn.Linear(3, 2))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(10.0)
+    saturated, dead = shares(model, torch.ones(4, 3), activations.relu())
+    assert saturated == dead == {"0.weight": 1.0, "2.weight": 1.0}
+
+
+def test_units_that_depend_on_one_another_have_no_share() -> None:
+    model = nn.Sequential(
+        nn.Linear(6, 8), activations.glu().make(), nn.Linear(4, 8), activations.maxmin().make(), nn.Linear(8, 4),
+        activations.crelu().make(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3),
+    )  # fmt: skip
+    saturated, dead = shares(model, torch.randn(16, 6), activations.relu())
+    assert set(saturated) == set(dead) == {"6.weight"}
+
+
+def test_readings_stand_at_the_first_weight_that_feeds_the_activation() -> None:
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(4, 3)
+            self.act = activations.swish(beta=1.5).make()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.act(self.a(x) + self.b(x)))
+
+    model, x, y = Joined(), torch.randn(8, 6), torch.randint(0, 3, (8,))
+    read = look(model, activations.swish(), x, y)
+    assert {k: v for k, v in read.items() if k[1] == "beta"} == {("a.weight", "beta"): 1.5}

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from initlab import activations
-from initlab.activations.slope import derivative
+from initlab.activations.slope import band_of, derivative
 from initlab.spec import Activation
 
-NAMES = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "identity")
+NAMES = (
+    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "identity", "hardshrink",
+    "snake", "gaussian", "hardswish", "hard_mish", "tanhshrink", "mish", "swish", "kaf", "homotopy",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,3 +61,13 @@ def test_share_is_the_mean_of_the_mask() -> None:
     for name in NAMES:
         band = activations.slope_band(getattr(activations, name)().fn)
         assert float(band.saturated_share(h)) == pytest.approx(float(band.saturated(h).double().mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["glu", "crelu", "maxmin", "maxout"])
+def test_no_band_where_a_slope_depends_on_several_units(name: str) -> None:
+    assert band_of(getattr(activations, name)()) is None
+
+
+def test_the_band_of_an_elementwise_activation_is_that_of_its_function() -> None:
+    assert band_of(activations.relu()) is activations.slope_band(activations.relu().fn)
+    assert band_of(activations.tanh(), 1e-3) is activations.slope_band(torch.nn.functional.tanh, 1e-3)
