@@ -4,6 +4,7 @@ from initlab.probes.dead import DeadUnits
 from initlab.probes.histograms import take_histograms
 from initlab.probes.observer import Observer
 from initlab.probes.profile import ProfileLog
+from initlab.probes.snapshot import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.symmetry import unit_spread
 
-__all__ = ["DeadUnits", "Observer", "ProfileLog", "take_histograms", "unit_spread"]
+__all__ = ["DeadUnits", "LayerSnapshot", "Observer", "ProfileLog", "Snapshot", "snapshot", "take_histograms", "unit_spread"]

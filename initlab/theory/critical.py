@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scipy.optimize import brentq
-
 from initlab.spec import Activation
 from initlab.theory.meanfield import q_map
 from initlab.theory.quadrature import moments_of
+from initlab.theory.roots import brackets, log_grid, root
 
 #: bias scales that are tried for a stable point, smallest first; larger ones need inputs of a large scale
 _SIGMA_B = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
@@ -55,17 +54,14 @@ def critical_points(activation: Activation, sigma_b: float = 0.0) -> tuple[Criti
         return math.inf if m.slope_second <= 0 else (q - m.second / m.slope_second - sb2) / q
 
     found: list[CriticalPoint] = []
-    count = round(math.log10(_HIGH / _LOW) * _PER_DECADE)
-    grid = [math.log(_LOW) + i * math.log(_HIGH / _LOW) / count for i in range(count + 1)]
-    values = [gap(x) for x in grid]
     if sigma_b == 0 and q_map(activation, 0.0, sigma_w2=1.0, sigma_b2=0.0) < 1e-24:
         slope = moments_of(activation, q=1e-24).slope_second
         if slope > 1e-12:
             found.append(CriticalPoint(sigma_w=slope**-0.5, sigma_b=0.0, q_star=0.0, chi_q=1.0))
-    for x, y, f, g in zip(grid, grid[1:], values, values[1:], strict=False):
+    for x, y, f, g in brackets(gap, log_grid(_LOW, _HIGH, _PER_DECADE)):
         # near 0 and σ_b = 0 the gap is zero to rounding: that is the limit found above
-        if f * g < 0 and math.isfinite(f * g) and max(abs(f), abs(g)) > 1e-7:
-            q = math.exp(float(brentq(gap, x, y, xtol=1e-13)))
+        if max(abs(f), abs(g)) > 1e-7:
+            q = math.exp(root(gap, x, y))
             m = moments_of(activation, q=q)
             sw2 = 1 / m.slope_second
             found.append(CriticalPoint(sigma_w=sw2**0.5, sigma_b=sigma_b, q_star=q, chi_q=sw2 * m.second_by_q))
@@ -107,11 +103,9 @@ def half_stable_point(activation: Activation) -> CriticalPoint | None:
         m = moments_of(activation, q=math.exp(log_q))
         return (m.second_by_q - m.slope_second) / max(m.slope_second, 1e-300)
 
-    grid = [math.log(1e-3) + i * math.log(1e6) / 60 for i in range(61)]
-    values = [gap(x) for x in grid]
-    for x, y, f, g in zip(grid, grid[1:], values, values[1:], strict=False):
-        if f > 0 > g:
-            q = math.exp(float(brentq(gap, x, y, xtol=1e-13)))
+    for x, y, f, _ in brackets(gap, log_grid(1e-3, 1e3, 10)):
+        if f > 0:
+            q = math.exp(root(gap, x, y))
             m = moments_of(activation, q=q)
             sigma_b2 = q - m.second / m.slope_second
             if sigma_b2 > 1e-9:

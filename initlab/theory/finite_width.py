@@ -93,9 +93,7 @@ def initial_loss(classes: int, std: float) -> float:
 def zero_padding_share(size: int, kernel: int, padding: int, stride: int = 1) -> float:
     """Share of a convolution's taps, along one dimension, that fall on the input and not on padding zeros."""
     outputs = (size + 2 * padding - kernel) // stride + 1
-    inside = sum(
-        0 <= o * stride - padding + j < size for o in range(outputs) for j in range(kernel)
-    )
+    inside = sum(0 <= o * stride - padding + j < size for o in range(outputs) for j in range(kernel))
     return inside / (outputs * kernel)
 
 

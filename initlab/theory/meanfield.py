@@ -1,7 +1,7 @@
 """Mean-field theory of wide random networks, for any activation.
 
-A layer h = W φ(h') + b with W_ij ~ N(0, σ_w²/fan_in) and b ~ N(0, σ_b²) maps the mean square q of the pre-activations and
-the correlation c of two inputs (Poole et al., NeurIPS 2016; Schoenholz et al., ICLR 2017):
+A layer h = W φ(h') + b with W_ij ~ N(0, σ_w²/fan_in) and b ~ N(0, σ_b²) maps the mean square q of the pre-activations
+and the correlation c of two inputs (Poole et al., NeurIPS 2016; Schoenholz et al., ICLR 2017):
 
     q ← σ_w² E[φ(√q z)²] + σ_b²        c q ← σ_w² E[φ(u₁) φ(u₂)] + σ_b²        χ₁ = σ_w² E[φ'(√q z)²]
 
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from scipy.optimize import brentq
+import torch
 
 from initlab.spec import Activation
 from initlab.theory.correlation import product, slope_product, squared_gap
 from initlab.theory.quadrature import moments_of
+from initlab.theory.roots import brackets, log_grid, root
 
 #: log-spaced mean squares between which fixed points are looked for
 _Q_LOW, _Q_HIGH, _PER_DECADE = 1e-10, 1e8, 6
@@ -110,17 +111,13 @@ def fixed_points(activation: Activation, *, sigma_w: float, sigma_b: float) -> t
         q = math.exp(log_q)
         return (q_map(activation, q, sigma_w2=sw2, sigma_b2=sb2) - q) / q
 
-    count = round(math.log10(_Q_HIGH / _Q_LOW) * _PER_DECADE)
-    grid = [math.log(_Q_LOW) + i * math.log(_Q_HIGH / _Q_LOW) / count for i in range(count + 1)]
-    values = [gap(x) for x in grid]
-    if max(abs(v) for v in values) < 1e-9:
+    grid = log_grid(_Q_LOW, _Q_HIGH, _PER_DECADE)
+    if all(abs(gap(x)) < 1e-9 for x in grid):
         return ()  # scale-invariant at its critical gain: every q is one
     found: list[FixedPoint] = []
-    for x, y, f, g in zip(grid, grid[1:], values, values[1:], strict=False):
-        if f == 0 or f * g < 0:
-            root = x if f == 0 else float(brentq(gap, x, y, xtol=1e-14, rtol=1e-14))
-            q = math.exp(root)
-            found.append(FixedPoint(q=q, chi_q=sw2 * moments_of(activation, q=q).second_by_q))
+    for x, y, _, _ in brackets(gap, grid):
+        q = math.exp(root(gap, x, y))
+        found.append(FixedPoint(q=q, chi_q=sw2 * moments_of(activation, q=q).second_by_q))
     return tuple(found)
 
 
@@ -195,7 +192,7 @@ def _c_star(activation: Activation, q: float, sw2: float, sb2: float) -> float:
         low, high = high, math.log(1.999)
     elif abs(growth(high)) < 1e-12:
         return 0.0
-    return 1 - math.exp(float(brentq(growth, low, high, xtol=1e-13)))
+    return 1 - math.exp(root(growth, low, high))
 
 
 def _depth_scale(factor: float) -> float:
@@ -207,8 +204,6 @@ def _depth_scale(factor: float) -> float:
 
 
 def _at_zero(activation: Activation) -> float:
-    import torch
-
     with torch.no_grad():
         return float(activation.fn(torch.zeros(1, dtype=torch.float64)))
 

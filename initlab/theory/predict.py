@@ -21,7 +21,7 @@ from initlab.activations.slope import derivative, slope_band
 from initlab.spec import Activation, InitContext, LayerPrediction, Prediction, Site
 from initlab.theory.correlation import product
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
-from initlab.theory.quadrature import integrate, moments, moments_of
+from initlab.theory.quadrature import moments, moments_of
 from initlab.wiring import Graph, Node
 
 #: poolings whose backward pass spreads one gradient over many positions
@@ -155,24 +155,23 @@ class _Walk:
 
     def _activation(self, node: Node, x: _State) -> tuple[_State, tuple[float, ...]]:
         activation = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
-        ν = x.variance
-        if not 1e-300 < ν < 1e300:
-            value = float(activation.fn(torch.tensor([x.m], dtype=torch.float64))) if ν < 1 else math.inf
-            slope = float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if ν < 1 else 0.0
+        variance = x.variance
+        if not 1e-300 < variance < 1e300:
+            value = float(activation.fn(torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else math.inf
+            slope = float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else 0.0
             return _State(value, value**2, value**2), (slope**2,)
         if activation.moments is not None:
-            m = moments_of(activation, q=ν)
+            m = moments_of(activation, q=variance)
             # the correlation of a product of units is not one of φ: what was measured stands in
             seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
             ratio = (seen.p / seen.s) if seen.s > 0 else seen_in.c
             self.unknown.append(f"correlation through {activation.name}")
-            return _State(m.mean, m.second, ratio * m.second), (m.slope_second * activation.units[1] / activation.units[0],)
-        m = moments(activation.fn, kinks=activation.kinks, q=ν, mean=x.m)
+            return _State(m.mean, m.second, ratio * m.second), (
+                m.slope_second * activation.units[1] / activation.units[0],
+            )
+        m = moments(activation.fn, kinks=activation.kinks, q=variance, mean=x.m)
         c = x.c
-        if c > 1 - 1e-12:
-            p = m.second
-        else:
-            p = _product(activation, ν, c, x.m)
+        p = m.second if c > 1 - 1e-12 else _product(activation, variance, c, x.m)
         return _State(m.mean, m.second, p), (m.slope_second,)
 
     def _norm(self, node: Node, x: _State) -> tuple[_State, tuple[float, ...]]:
@@ -231,8 +230,9 @@ class _Walk:
                 continue
             seen.add(node.name)
             h = node.inputs[0]
-            state, activation = self.states[h], self.context.activations.get(
-                node.name.partition("#")[0], self.context.activation
+            state, activation = (
+                self.states[h],
+                self.context.activations.get(node.name.partition("#")[0], self.context.activation),
             )
             sw2, sb2 = self._sigmas(site)
             back = self.back[node.index]

@@ -1,0 +1,174 @@
+"""initlab's functions for other people's code; `import initlab` offers them without loading torch before one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from initlab import inits, sites, theory, wiring
+from initlab.activations import activations_of, naming, recognise
+from initlab.activations.modules import Pointwise
+from initlab.errors import ConfigError
+from initlab.spec import Activation, Batch, ElementwiseFn, InitContext, Prediction, Site
+from initlab.theory import CriticalPoint, GainKind, MeanField
+
+#: what is taken for an activation: a function of a tensor, a module, a catalogue name or formula, or one of ours
+ActivationLike = ElementwiseFn | nn.Module | str | Activation
+
+
+def gain(fn: ActivationLike, kind: GainKind = "forward") -> float:
+    """The gain g of std(W) = g/√fan that goes with an activation, by adaptive quadrature.
+
+    Args:
+        fn: any elementwise function of a float64 tensor (``torch.tanh``, your own), a module, a catalogue name
+            (``"gelu"``), or a formula (``"x*tanh(softplus(x))"``). Kinks need not be declared.
+        kind: ``forward`` 1/√E[φ²], ``backward`` 1/√E[φ'²], ``geometric`` √(forward·backward), ``centred`` 1/√Var φ,
+            ``torch`` as in `torch.nn.init.calculate_gain`.
+
+    Raises:
+        ConfigError: an unknown name, or an activation without that gain.
+
+    Example:
+        >>> round(gain("relu"), 6)
+        1.414214
+    """
+    return theory.gain(as_activation(fn), kind)
+
+
+def meanfield(fn: ActivationLike, *, sigma_w: float, sigma_b: float = 0.0) -> MeanField:
+    """Fixed points q* and c*, χ₁, χ_q, the depth scales ξ and stability of a deep network of `fn` at (σ_w, σ_b).
+
+    Args:
+        fn: as in `gain`.
+        sigma_w: √(fan_in · Var W), positive; sigma_b: standard deviation of the biases.
+
+    Example:
+        >>> round(meanfield("tanh", sigma_w=1.0, sigma_b=0.05**0.5).xi_c, 4)
+        3.627
+    """
+    for key, value, least in (("sigma_w", sigma_w, "greater than 0"), ("sigma_b", sigma_b, "0 or greater")):
+        if not (value > 0 or (key == "sigma_b" and value == 0)):
+            raise ConfigError(key, value, f"must be {least}")
+    return theory.meanfield(as_activation(fn), sigma_w=float(sigma_w), sigma_b=float(sigma_b))
+
+
+def critical_point(fn: ActivationLike, *, sigma_b: float | None = None) -> CriticalPoint | None:
+    """The edge of chaos: (σ_w, σ_b) with χ₁ = 1, and whether the signal is stable there; None where there is none.
+
+    Args:
+        fn: as in `gain`.
+        sigma_b: bias scale; by default 0 where that is stable, else the smallest usual one that is.
+    """
+    return theory.critical_point(as_activation(fn), sigma_b)
+
+
+def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...]:
+    """Every parameter of `model` as a `Site`: its role, fans, gates, residual branch and the activation it feeds.
+
+    Args:
+        example: an input batch on the model's device; without it the order is that of registration, and residual
+            branches are not known.
+    """
+    return sites.describe(model, example)
+
+
+def initialize(
+    model: nn.Module,
+    name: str,
+    *,
+    activation: ActivationLike | None = None,
+    example: Tensor | None = None,
+    data: Iterable[tuple[Tensor, Tensor]] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    seed: int = 0,
+    **options: Any,
+) -> inits.Applied:
+    """Give every parameter of `model` its first value, in place.
+
+    Args:
+        model: any module, on any device. Mode, buffers, gradients and random number generators stay as they were.
+        name: an initialiser of the catalogue, with or without arguments: ``"he"``, ``"normal(std=0.1)"``.
+        activation: what the network's activations are; by default each is recognised from its module.
+        example: an input batch, from which the wiring is read (which activation follows which weight, which weights
+            are residual branches). By default the first inputs of `data`, else the order of registration.
+        data: batches (inputs, targets) for initialisers that look at data; a few are enough.
+        loss: of outputs and targets, for those that look at gradients.
+        seed: the same seed gives the same values on every device.
+        options: keyword arguments of the initialiser.
+
+    Returns:
+        What was done to each parameter, and notes of the initialiser.
+
+    Raises:
+        ConfigError: an unknown name or option, or a network that the initialiser is not for.
+        UnclaimedParameterError: a parameter of a module that initlab does not know; `keep=("name",)` lets it be.
+
+    Example:
+        >>> initialize(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "he").rules["0.weight"]
+        'he'
+    """
+    batches = None if data is None else tuple(data)
+    if batches is not None and not batches:
+        raise ConfigError("data", "[]", "must hold at least one (inputs, targets) batch")
+    if example is None and batches is not None:
+        example = batches[0][0][:2]
+    described = sites.describe(model, example)
+    default = as_activation(activation) if activation is not None else None
+    found = activations_of(model, default)
+    context = InitContext(
+        activation=default or next(iter(found.values()), naming.named("identity")),
+        activations=dict.fromkeys(found, default) if default is not None else found,
+        batches=None if batches is None else _cycle(batches, loss),
+    )
+    if options:
+        if "(" in name:
+            raise ConfigError("name", name, "arguments stand either in the text or as keywords, not both")
+        name = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
+    return inits.apply(model, described, inits.named(name), context=context, seed=seed)
+
+
+def predict(model: nn.Module, inputs: Tensor, *, activation: ActivationLike | None = None) -> Prediction:
+    """What mean-field theory says of `model` as it is initialised now: signal, correlation and gradient by layer.
+
+    Args:
+        inputs: a batch of two examples or more, on the model's device.
+        activation: as in `initialize`.
+    """
+    from initlab.taps import undisturbed
+
+    default = as_activation(activation) if activation is not None else None
+    found = activations_of(model, default)
+    context = InitContext(activation=default or next(iter(found.values()), naming.named("identity")), activations=found)
+    with undisturbed(model):
+        graph = wiring.trace(model.train(), inputs, moments=True)
+    return theory.predict(graph, sites.describe(model, inputs[:2]), theory.scales(model), context)
+
+
+def as_activation(fn: ActivationLike) -> Activation:
+    """`fn` as a catalogued activation; of a plain function or an unknown module, one made for it."""
+    if isinstance(fn, Activation):
+        return fn
+    if isinstance(fn, str):
+        return naming.named(fn)
+    if isinstance(fn, nn.Module):
+        return recognise(fn)
+
+    def make(features: int | None = None) -> nn.Module:
+        del features
+        return Pointwise(made)
+
+    made = Activation(name=getattr(fn, "__name__", type(fn).__name__), make=make, fn=fn)
+    return made
+
+
+def _cycle(
+    batches: tuple[tuple[Tensor, Tensor], ...], loss: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[int], Batch]:
+    def batch(i: int) -> Batch:
+        inputs, targets = batches[i % len(batches)]
+        return Batch(inputs=inputs, targets=targets, loss=loss)
+
+    return batch

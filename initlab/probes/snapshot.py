@@ -1,0 +1,142 @@
+"""`snapshot`: what a network at initialisation does to one batch, measured in one forward and one backward pass.
+
+The same quantities that theory predicts (mean square, correlation, gradient, saturation), beside what it does not: dead
+units on the batch, effective rank, and how different the outputs of different examples are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from initlab.activations.slope import slope_band
+from initlab.sites import weights
+from initlab.spec import Batch, InitContext, Site
+from initlab.taps import tapped, undisturbed
+from initlab.wiring import example_moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSnapshot:
+    """One hidden layer on one batch.
+
+    Attributes:
+        q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
+        log10_gradient: log10 of ‖∂loss/∂h‖² over that of the last hidden layer.
+        grad_norm: ‖∂loss/∂W‖ (Frobenius); weight_norm: ‖W‖.
+        saturated: share of h where |φ'| is below 5 % of its maximum.
+        off: share of units where |φ'| is below 0.1 % for every example of the batch (not yet dead units: a batch is
+            fewer than the thousand examples that make one).
+        effective_rank: of φ(h), examples by units, after Roy & Vetterli.
+    """
+
+    site: str
+    order: int
+    q: float
+    mean: float
+    c: float
+    log10_gradient: float
+    grad_norm: float
+    weight_norm: float
+    saturated: float
+    off: float
+    effective_rank: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A network on one batch. `output_q` and `output_c` are those of the logits; `loss` in nats."""
+
+    layers: tuple[LayerSnapshot, ...]
+    loss: float
+    output_q: float
+    output_c: float
+    grad_norm: float
+    examples: int
+
+
+def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: InitContext) -> Snapshot:
+    """Measure `model` on `batch` in training mode; mode, buffers, gradients and generators are left as they were.
+
+    Everything is reduced on the device and fetched in one transfer.
+    """
+    hidden = tuple(s for s in weights(sites) if s.activation is not None)
+    first_of: dict[str, Site] = {}
+    for site in hidden:  # a branch and its shortcut meet in one activation, and are one layer
+        first_of.setdefault(site.activation or "", site)
+    chosen = tuple(first_of.values())
+    values: dict[tuple[str, str], Tensor] = {}
+    with undisturbed(model):
+        model.train()
+        for parameter in model.parameters():
+            parameter.grad = None
+
+        def read(site: Site, h: Tensor, sent: Tensor) -> None:
+            with torch.no_grad():
+                seen = h.detach()
+                for key, value in zip(("mean", "q", "p"), example_moments(seen), strict=True):
+                    values[site.name, key] = value
+                activation = context.after(site) or context.activation
+                if activation.moments is None:
+                    unit = 1 if site.kind.startswith("conv") else seen.dim() - 1
+                    values[site.name, "saturated"] = slope_band(activation.fn).saturated_share(seen)
+                    values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).ever_live(seen, unit).float().mean()
+                values[site.name, "rank"] = _effective_rank(sent.detach())
+            if h.requires_grad:
+                h.register_hook(lambda g, site=site: values.__setitem__((site.name, "g"), g.detach().float().norm()))
+
+        with torch.enable_grad(), tapped(model, chosen, read):
+            output = model(batch.inputs)
+            loss = batch.loss(output, batch.targets)
+            loss.backward()
+        named = dict(model.named_parameters())
+        for site in chosen:
+            gradient = named[site.name].grad
+            if gradient is not None:
+                values[site.name, "grad_norm"] = gradient.float().norm()
+            values[site.name, "weight_norm"] = named[site.name].detach().float().norm()
+        grads = [p.grad for p in named.values() if p.grad is not None]
+        values["", "grad_norm"] = torch.stack([g.float().norm() for g in grads]).norm()
+        values["", "loss"] = loss.detach()
+        for key, value in zip(("mean", "q", "p"), example_moments(output), strict=True):
+            values["", key] = value
+    numbers = dict(zip(values, torch.stack([v.double() for v in values.values()]).tolist(), strict=True))
+    last = numbers.get((chosen[-1].name, "g"), math.nan) if chosen else math.nan
+    return Snapshot(
+        layers=tuple(_layer(s, numbers, last) for s in chosen),
+        loss=numbers["", "loss"],
+        output_q=numbers["", "q"],
+        output_c=numbers["", "p"] / numbers["", "q"] if numbers["", "q"] > 0 else 1.0,
+        grad_norm=numbers["", "grad_norm"],
+        examples=int(batch.targets.shape[0]),
+    )
+
+
+def _layer(site: Site, numbers: dict[tuple[str, str], float], last: float) -> LayerSnapshot:
+    def of(key: str) -> float:
+        return numbers.get((site.name, key), math.nan)
+
+    variance = of("q") - of("mean") ** 2
+    gradient = of("g")
+    return LayerSnapshot(
+        site=site.name, order=site.order, q=of("q"), mean=of("mean"),
+        c=(of("p") - of("mean") ** 2) / variance if variance > 0 else 1.0,
+        log10_gradient=2 * math.log10(gradient / last) if gradient > 0 and last > 0 else math.nan,
+        grad_norm=of("grad_norm"), weight_norm=of("weight_norm"), saturated=of("saturated"), off=of("off"),
+        effective_rank=of("rank"),
+    )  # fmt: skip
+
+
+def _effective_rank(x: Tensor) -> Tensor:
+    """Entropy rank of (examples, units), from the Gram matrix of at most 64 examples."""
+    flat = x[:64].flatten(1).double()
+    eigenvalues = torch.linalg.eigvalsh(flat @ flat.T).clamp_min(0) if bool(torch.isfinite(flat).all()) else None
+    if eigenvalues is None:
+        return torch.tensor(float("nan"), device=x.device)
+    # eigenvalues below rounding are noise, whose square roots would count
+    s = torch.where(eigenvalues > 1e-12 * eigenvalues.max(), eigenvalues, 0.0).sqrt()
+    p = s / s.sum().clamp_min(1e-300)
+    return torch.exp(-torch.special.xlogy(p, p).sum())
