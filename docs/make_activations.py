@@ -1,0 +1,194 @@
+"""Writes docs/activations.md and its pictures from the catalogue itself: `python docs/make_activations.py`.
+
+Run by hand when an entry changes; the result is committed. Same catalogue, same bytes of text; the pictures depend on
+the version of matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from initlab.activations import factories, named
+from initlab.activations.slope import derivative
+from initlab.config import compose, experiment
+from initlab.spec import Activation, ElementwiseFn
+from initlab.theory import gain
+
+DOCS = Path(__file__).parent
+CONF = DOCS.parent / "conf" / "activation"
+FAMILIES = (
+    ("rectified", "Rectified"),
+    ("sigmoidal", "Sigmoidal"),
+    ("smooth", "Smooth relatives of ReLU"),
+    ("shrink", "Shrinkage"),
+    ("periodic", "Waves and bumps"),
+    ("gated", "Several units"),
+    ("learnable", "Learnable"),
+    ("mixed", "Mixed"),
+    ("expression", "Formulas"),
+)
+SOLID, DASHED, GREY = "#0072B2", "#D55E00", "#9a9a9a"
+REACH = 5.0
+#: what a curve of an activation of several units shows: the others are held at a value
+HELD = {
+    "glu": "h₁ held at 1, over h₂", "geglu": "h₁ held at 1, over h₂", "swiglu": "h₁ held at 1, over h₂",
+    "reglu": "h₁ held at 1, over h₂", "crelu": "both units sent, over h", "maxmin": "both units sent, h₂ held at 0",
+    "maxout": "h₂ held at 0", "per_layer": "its layers as in the file", "alternate": "its members as in the file",
+    "blend": "its members in grey", "homotopy": "the way from the first (grey) to the last", "expr": "as in the file",
+}  # fmt: skip
+
+
+def activation(name: str) -> Activation:
+    """The entry as its file has it."""
+    return experiment(compose([f"activation={name}"])).activation
+
+
+# ------------------------------------------------------------------ text
+def text() -> str:
+    """The whole page."""
+    lines = [
+        "# Activations",
+        "",
+        "<!-- Written by docs/make_activations.py. -->",
+        "",
+        f"{len(factories())} entries, chosen with `activation=NAME`. In the pictures φ is solid and φ' dashed.",
+        "*Gain* is 1/√E[φ²] forward and 1/√E[φ'²] backward for h ~ N(0, 1), of the entry as its file has it;",
+        "`init.gain=auto` uses it. Keys are set as `activation.KEY=VALUE`. Wherever an entry takes other activations,",
+        "a name, a name with arguments (`leaky_relu(negative_slope=0.2)`) and a formula in x will do.",
+    ]
+    for module, title in FAMILIES:
+        subject = inspect.getdoc(importlib.import_module(f"initlab.activations.{module}")) or ""
+        lines += ["", f"## {title}", "", subject.split("\n\n")[0]]
+        members = [n for n, f in factories().items() if f.__module__.endswith(f".{module}")]
+        for name in members:
+            lines += section(name)
+    return "\n".join(lines) + "\n"
+
+
+def section(name: str) -> list[str]:
+    """Heading, picture, formula and use, gain, keys of one entry."""
+    what = (inspect.getdoc(factories()[name]) or "").split("\n\nArgs:")[0].split("\n\nRaises:")[0]
+    held = f" ({HELD[name]})" if name in HELD else ""
+    lines = ["", f"### `{name}`", "", f"![{name}: φ and φ'{held}](activations/{name}.png)", "", what, ""]
+    found = activation(name)
+    if not found.layers:
+        lines.append(f"Gain {gain(found):.4f} forward, {gain(found, 'backward'):.4f} backward{note(found)}.")
+    else:
+        lines.append("Each layer has the gain of its own activation.")
+    keys = (CONF / f"{name}.yaml").read_text(encoding="utf-8").split("\n", 2)[2]
+    if keys.strip():
+        lines += ["", "```yaml", keys.rstrip(), "```"]
+    return lines
+
+
+def note(found: Activation) -> str:
+    received, sent = found.units
+    if found.units != (1, 1):
+        return f", for each unit sent; {received} received make {sent} sent"
+    return ""
+
+
+# ------------------------------------------------------------------ pictures
+def curves(name: str) -> tuple[list[tuple[ElementwiseFn, tuple[float, ...]]], list[ElementwiseFn]]:
+    """Functions with their kinks, drawn with their derivatives, and functions that are drawn thin and grey."""
+    found = activation(name)
+    if name in ("glu", "geglu", "swiglu", "reglu"):
+        gate: dict[str, Callable[[Tensor], Tensor]] = {
+            "glu": torch.sigmoid, "geglu": torch.nn.functional.gelu, "swiglu": torch.nn.functional.silu,
+            "reglu": torch.relu,
+        }  # fmt: skip
+        return [(gate[name], (0.0,) if name == "reglu" else ())], []
+    if name == "crelu":
+        return [(torch.relu, (0.0,)), (lambda x: torch.relu(-x), (0.0,))], []
+    if name == "maxmin":
+        return [(torch.relu, (0.0,)), (lambda x: -torch.relu(-x), (0.0,))], []
+    if name == "maxout":
+        return [(torch.relu, (0.0,))], []
+    if found.layers:
+        unique = {a.name: a for a in found.layers}
+        return [(a.fn, a.kinks) for a in unique.values()], []
+    if name == "blend":
+        return [(found.fn, found.kinks)], [named("relu").fn, named("tanh").fn]
+    if name == "homotopy":
+        module = found.make()
+        way: list[ElementwiseFn] = [found.fn]
+        for share in (0.15, 0.35):
+            module.set_progress(share)  # pyright: ignore[reportCallIssue]
+            way.append(module.activation.fn)  # pyright: ignore[reportAttributeAccessIssue]
+        return [(named("relu").fn, (0.0,))], way
+    return [(found.fn, found.kinks)], []
+
+
+def picture(name: str) -> bytes:
+    """A PNG of 320 x 200 pixels in 24 colours."""
+    figure = Figure(figsize=(3.2, 2.0), dpi=100)
+    FigureCanvasAgg(figure)
+    axis = figure.add_axes((0.09, 0.12, 0.89, 0.85))
+    axis.axhline(0, color="#d0d0d0", linewidth=0.8)
+    axis.axvline(0, color="#d0d0d0", linewidth=0.8)
+    drawn, grey = curves(name)
+    seen = [0.0]
+    for fn in grey:
+        x = torch.linspace(-REACH, REACH, 400, dtype=torch.float64)
+        axis.plot(x.numpy(), fn(x).numpy(), color=GREY, linewidth=1.0)
+        seen += [float(fn(x).min()), float(fn(x).max())]
+    for fn, kinks in drawn:
+        x, value, slope = _pieces(fn, kinks)
+        axis.plot(x, slope, "--", color=DASHED, linewidth=1.3)
+        axis.plot(x, value, color=SOLID, linewidth=1.8)
+        seen += [float(v) for v in (np.nanmin(value), np.nanmax(value), np.nanmin(slope), np.nanmax(slope))]
+    low, high = max(-3.0, min(seen)), min(4.0, max(seen))
+    margin = 0.06 * (high - low)
+    axis.set_ylim(low - margin, high + margin)
+    axis.set_xlim(-REACH, REACH)
+    axis.tick_params(labelsize=7, length=2, width=0.6, pad=1.5)
+    axis.locator_params(axis="y", nbins=6)
+    axis.locator_params(axis="x", nbins=7)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_color("#b0b0b0")
+    raw = BytesIO()
+    figure.savefig(raw, format="png")
+    image = Image.open(raw).convert("RGB").quantize(24, dither=Image.Dither.NONE)
+    small = BytesIO()
+    image.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _pieces(fn: ElementwiseFn, kinks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, φ and φ' with a gap at each kink, so that no jump is drawn as a slope."""
+    borders = [-REACH, *[k for k in sorted(kinks) if -REACH < k < REACH], REACH]
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    gap = np.array([np.nan])
+    for low, high in itertools.pairwise(borders):
+        x = torch.linspace(low + 1e-9, high - 1e-9, 300, dtype=torch.float64)
+        y, slope = fn(x).numpy(), derivative(fn, x).numpy()
+        parts += [(x.numpy(), y, slope), (gap, gap, gap)]
+    return tuple(np.concatenate(row) for row in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
+
+
+def main() -> None:
+    folder = DOCS / "activations"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for name in factories():
+        (folder / f"{name}.png").write_bytes(picture(name))
+    (DOCS / "activations.md").write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
