@@ -127,7 +127,8 @@ def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
     """
     generator = seeds.generator(context.seed, "init", site.name)
     blocks = [replace(site, shape=(g.stop - g.start, *site.shape[1:]), gates=(g,)) for g in site.gates] or [site]
-    values = torch.cat([draw(block, generator, context) for block in blocks])
+    drawn = [draw(block, generator, context) for block in blocks]
+    values = torch.cat(drawn) if site.gates else drawn[0]  # a single number cannot be concatenated
     if tuple(values.shape) != site.shape:
         raise InitlabError(f"the initialiser of {site.name} gave shape {tuple(values.shape)}, expected {site.shape}")
     if not bool(torch.isfinite(values).all()):

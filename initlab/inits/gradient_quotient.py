@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from initlab.inits.streaming import twice_differentiable
+from initlab.inits.differentiable import differentiable
 from initlab.spec import Batch
 
 EPS = 1e-5
@@ -24,7 +24,7 @@ def gradient_quotient(
     """GQ = mean_i |(g_i - (Hg)_i)/(g_i + ε·sgn₊(g_i)) - 1|, g the gradient of the loss and H its Hessian.
 
     Dauphin & Schoenholz, NeurIPS 2019. Zero where the gradient does not change along itself (Hg = 0); large where
-    curvature would spoil a step. The model is used in its present mode and keeps it; its buffers may move.
+    curvature would spoil a step. The model is used in its present mode and keeps it.
 
     Args:
         model: any network whose loss is twice differentiable almost everywhere.
@@ -38,7 +38,7 @@ def gradient_quotient(
     """
     if parameters is None:
         parameters = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
-    with torch.enable_grad(), twice_differentiable():
+    with torch.enable_grad(), differentiable(model):
         loss = batch.loss(model(batch.inputs), batch.targets)
         g = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True, materialize_grads=True)
         half_square = sum((0.5 * x.square().sum() for x in g), torch.zeros((), device=loss.device))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from initlab.inits.composed import Scheme, resolved
-from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing, twice_differentiable
+from initlab.inits.differentiable import differentiable
+from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing
 from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, PositiveFloat, Site
 
 #: of the loss, that one step may take off at most to first order: η‖g‖₂² (sgd) or η‖g‖₁ (adam)
@@ -103,19 +104,21 @@ class _Ahead:
         moves = g if self.variant == "sgd" else [x.sign() for x in g]
         return self.loss({n: v - self.eta * m for (n, v), m in zip(values.items(), moves, strict=True)}, batch)
 
-    def seen(self, alpha: Tensor, batch: Batch, other: Batch) -> tuple[float, float]:
-        """(norm of the gradient, loss after a step), as numbers."""
+    def seen(self, alpha: Tensor, batch: Batch, other: Batch) -> tuple[float, float, float]:
+        """(norm of the gradient on `batch`, loss on `other` before a step, and after it), as numbers."""
         values = self.scaled(alpha.detach().requires_grad_())
         g, norm = self.gradient(values, batch)
-        return float(norm), float(self.after_step(values, g, other))
+        before, after = self.loss(values, other), self.after_step(values, g, other)
+        return float(norm.detach()), float(before.detach()), float(after.detach())
 
 
 def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr: float) -> str:
     device = next(iter(ahead.tensors.values())).device
     alpha = torch.ones(len(ahead.tensors), device=device, requires_grad=True)
-    optimizer = torch.optim.Adam([alpha], lr=lr)
+    # an Adam for either aim: with one, the norm's large gradients would still steer the steps on the small loss
+    norm_steps, loss_steps = (torch.optim.Adam([alpha], lr=lr, betas=(0.8, 0.95)) for _ in range(2))
 
-    def update(objective: Tensor) -> None:
+    def update(objective: Tensor, optimizer: torch.optim.Optimizer) -> None:
         (gradient,) = torch.autograd.grad(objective, alpha)
         alpha.grad = torch.nan_to_num(gradient)
         optimizer.step()
@@ -124,29 +127,37 @@ def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr:
 
     # the pair of batches that before and after are told of is none of those learned from
     look, look_ahead = batch_of(context, "gradinit"), _half_new(context, 0)
-    with torch.enable_grad(), twice_differentiable():
-        norm_before, loss_before = ahead.seen(alpha, look, look_ahead)
+    with torch.enable_grad(), differentiable(ahead.model):
+        norm_before, from_before, loss_before = ahead.seen(alpha, look, look_ahead)
         for t in range(1, steps + 1):
             batch = batch_of(context, "gradinit", 2 * t)
             values = ahead.scaled(alpha)
             g, norm = ahead.gradient(values, batch)
-            update(norm if float(norm) > bound else ahead.after_step(values, g, _half_new(context, t)))
+            if float(norm.detach()) > bound:
+                update(norm.log(), norm_steps)
+            else:
+                update(ahead.after_step(values, g, _half_new(context, t)), loss_steps)
         repairs = 0
         while repairs < _REPAIRS:
             _, norm = ahead.gradient(ahead.scaled(alpha), look)
-            if float(norm) <= bound:
+            if float(norm.detach()) <= bound:
                 break
-            update(norm)
+            update(norm.log(), norm_steps)
             repairs += 1
-        norm_after, loss_after = ahead.seen(alpha, look, look_ahead)
+        norm_after, from_after, loss_after = ahead.seen(alpha, look, look_ahead)
     if norm_before <= bound and loss_before <= loss_after:
-        return f"gradinit: the draw was kept, loss after a step {loss_before:.4g}, |g| {norm_before:.4g} of {bound:.4g}"
+        return (
+            f"gradinit: the draw was kept: a step takes the loss from {from_before:.4g} to {loss_before:.4g}, "
+            f"|g| {norm_before:.4g}, bound {bound:.4g}"
+        )
     with torch.no_grad():
         for a, parameter in zip(alpha.unbind(), ahead.tensors.values(), strict=True):
             parameter.mul_(a)
+    low, high = float(alpha.detach().min()), float(alpha.detach().max())
     return (
-        f"gradinit: loss after a step {loss_before:.4g} before, {loss_after:.4g} after; |g| {norm_before:.4g} before, "
-        f"{norm_after:.4g} after, bound {bound:.4g}; scales from {float(alpha.min()):.3g} to {float(alpha.max()):.3g}"
+        f"gradinit: a step takes the loss from {from_after:.4g} to {loss_after:.4g} ({from_before:.4g} to "
+        f"{loss_before:.4g} before), |g| {norm_after:.4g} ({norm_before:.4g} before), bound {bound:.4g}, "
+        f"scales from {low:.3g} to {high:.3g}"
     )
 
 

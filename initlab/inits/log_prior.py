@@ -67,6 +67,6 @@ def _biases(sites: tuple[Site, ...]) -> list[Site]:
 
 
 def _has_bias(sites: tuple[Site, ...], context: InitContext) -> None:
-    del context
-    if not _biases(sites):
+    # composed by role, `sites` are only those that the scheme is given
+    if not _biases(context.sites or sites):
         raise ConfigError("init", "log_prior", "needs a head with a bias; this network has none")

@@ -16,6 +16,8 @@ from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, 
 from initlab.spec import Batch, InitContext, Initializer, PositiveFloat, PositiveInt, Probability, Site
 
 _LOOK_EVERY = 10
+#: of its first value, that a norm may fall to
+_SMALLEST = 0.01
 
 
 def metainit(
@@ -24,7 +26,7 @@ def metainit(
     steps: PositiveInt = 500,
     lr: PositiveFloat = 0.1,
     momentum: Probability = 0.9,
-    patience: PositiveInt = 5,
+    patience: PositiveInt = 10,
     examples: PositiveInt = 64,
     keep: tuple[str, ...] = (),
 ) -> Initializer:
@@ -40,7 +42,9 @@ def metainit(
         steps: at most.
         lr: change of a norm in a step, without momentum.
         momentum: μ.
-        patience: looks without improvement, one in ten steps, after which the search ends; the best norms are kept.
+        patience: once something better than the draw was found: looks without further improvement, one in ten steps,
+            after which the search ends. The best norms are kept. (On the way there the quotient may rise a
+            hundredfold, being a mean with heavy tails.)
         examples: in a random batch.
 
     Refuses to work without data. Cost: `steps` times about eight steps of training.
@@ -59,7 +63,7 @@ def metainit(
     def _search(model: nn.Module, weights: list[nn.Parameter], like: Batch, seed: int) -> str:
         held_out = _random_batch(like, examples, seeds.generator(seed, "init", "metainit", "look"))
         generator = seeds.generator(seed, "init", "metainit")
-        speeds = [0.0] * len(weights)
+        speeds, smallest = [0.0] * len(weights), [_SMALLEST * float(w.detach().norm()) for w in weights]
         begin = best = _look(model, held_out, weights)
         best_values, stale, done = _values(weights), 0, 0
         while done < steps and stale < patience:
@@ -73,12 +77,12 @@ def metainit(
                     norm = float(w.norm())
                     # ∂GQ/∂‖W‖ = ⟨∂GQ/∂W, W⟩/‖W‖
                     speeds[i] = momentum * speeds[i] - lr * float(torch.sign((g * w).sum()))
-                    # a norm that would pass through zero would turn the tensor round
-                    w.mul_(max(norm + speeds[i], 0.1 * norm) / norm)
+                    # a norm that passed through zero would turn the tensor round, one of zero would hold it there
+                    w.mul_(max(norm + speeds[i], smallest[i]) / norm)
             done += 1
             if done % _LOOK_EVERY == 0 or done == steps:
                 now = _look(model, held_out, weights)
-                stale = 0 if now < best else stale + 1
+                stale = 0 if now < 0.95 * best or best == begin else stale + 1
                 if now < best:
                     best, best_values = now, _values(weights)
         with torch.no_grad():

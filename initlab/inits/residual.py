@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
+from initlab import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw
 from initlab.inits.scaled import Gain, Mode, he, xavier
+from initlab.inits.streaming import as_in_training
 from initlab.spec import Branch, Draw, InitContext, Initializer, PositiveFloat, Site
 
 Check = Callable[[tuple[Site, ...], InitContext], None]
@@ -32,7 +35,7 @@ def fixup(*, mode: Mode = "fan_in", gain: Gain = "auto", keep: tuple[str, ...] =
 
     Refuses networks without residual branches, and norms within them (the scheme stands in for norms). Where an
     activation with φ'(0) = 0 (ReLU) follows a zero layer *within* its branch, no gradient ever passes: use
-    `skipinit`, as the message says where data are at hand. Cost: no data pass; one backward pass for that check.
+    `skipinit`. That is refused too, where there are data to see it by. Cost: one forward and backward pass to see.
     """
     base = he(gain=gain, mode=mode, keep=keep)
 
@@ -52,7 +55,33 @@ def fixup(*, mode: Mode = "fan_in", gain: Gain = "auto", keep: tuple[str, ...] =
         values = base.weight(site, generator, context)
         return values if branch is None else values * branch.count ** (-1 / (2 * branch.length - 2))
 
-    return replace(base, name="fixup", weight=weight, check=check)
+    return replace(base, name="fixup", weight=weight, check=check, adapt=(_refuse_dead,))
+
+
+def _refuse_dead(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+    """Raise where the ends of the branches would stay zero for ever; the head is given numbers for the occasion."""
+    if context.batches is None:
+        return ()
+    batch, parameters = context.batches(0), dict(model.named_parameters())
+    generator = seeds.generator(context.seed, "init", "fixup")
+    values = {n: p.detach() for n, p in parameters.items()}
+    for site in sites:
+        if site.role == "head":
+            values[site.name] = draw(site.shape, 1.0, "normal", generator).to(values[site.name])
+    ends = [s.name for s in sites if s.role in ("weight", "recurrent") and _is_last(s)]
+    with as_in_training(model), torch.enable_grad():
+        for name in ends:
+            values[name] = values[name].clone().requires_grad_()
+        loss = batch.loss(functional_call(model, values, (batch.inputs,)), batch.targets)
+        gradients = torch.autograd.grad(loss, [values[n] for n in ends], allow_unused=True, materialize_grads=True)
+    if ends and not any(bool(g.any()) for g in gradients):
+        raise ConfigError(
+            "init", "fixup",
+            f"would leave {ends[0]} and the other ends of branches at zero for ever: the activation that follows them "
+            "within the branch has no slope at zero; use init=skipinit with model.branch_scale=true, or another "
+            "activation",
+        )  # fmt: skip
+    return ()
 
 
 def skipinit(*, alpha: float = 0.0, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:

@@ -58,7 +58,8 @@ def _frequency(site: Site, context: InitContext) -> float:
 def sine_frequency(activation: Activation) -> float | None:
     """The w of φ(x) = sin(w·x), None where φ is something else."""
     zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(activation.fn(zero), zero, allow_unused=True, materialize_grads=True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(activation.fn(zero), zero, allow_unused=True, materialize_grads=True)
     w = float(slope)
     x = torch.linspace(-1, 1, 17, dtype=torch.float64)
     with torch.no_grad():

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from initlab.errors import ConfigError
 from initlab.spec import Adapt, Batch, InitContext, Site
@@ -81,17 +80,6 @@ def as_in_training(model: nn.Module) -> Generator[None]:
                 module.eval()
             elif isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
                 module.train(module.dropout == 0)
-        yield
-
-
-@contextmanager
-def twice_differentiable() -> Generator[None]:
-    """Kernels whose gradients have gradients: fused recurrent layers and attention have none."""
-    with (
-        torch.backends.cudnn.flags(enabled=False),
-        torch.backends.mkldnn.flags(enabled=False),
-        sdpa_kernel(SDPBackend.MATH),
-    ):
         yield
 
 
