@@ -178,7 +178,8 @@ class _Reader:
 
 
 def _constant(value: float) -> _Node:
-    return lambda x: x.new_tensor(value)
+    # filled where x is: a number copied to a GPU would make every forward pass wait
+    return lambda x: torch.full((), value, dtype=x.dtype, device=x.device)
 
 
 def _refuse_nonfinite(fn: Callable[[Tensor], Tensor], text: str) -> None:

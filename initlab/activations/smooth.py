@@ -203,7 +203,7 @@ def squareplus(*, b: PositiveFloat = 4.0) -> Activation:
         # x + √(x² + b) cancels for x below zero; its product with √(x² + b) - x is b. Both branches are finite
         # everywhere, since a NaN of the branch not taken would reach the gradient.
         far = torch.where(x >= 0, x, -x)
-        sum_ = far + torch.hypot(x, x.new_tensor(root))
+        sum_ = far + torch.hypot(x, torch.full((), root, dtype=x.dtype, device=x.device))
         return torch.where(x >= 0, sum_ / 2, (b / 2) / sum_)
 
     return pointwise("squareplus", fn)
