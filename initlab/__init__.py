@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from initlab.version import __version__
 
 if TYPE_CHECKING:
     from initlab.api import critical_point, describe, gain, initialize, meanfield, predict

@@ -127,6 +127,15 @@ def _data(arguments: list[str]) -> int:
     return _with_config([*rest, *(f"data={n}" for n in names)], act)
 
 
+def _inspect(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.command_inspect import inspect_command  # brings torch
+
+        return inspect_command(config)
+
+    return _with_config(arguments, act)
+
+
 def _sync(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab import tracking
@@ -149,7 +158,13 @@ def _ui(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "data": _data, "sync": _sync, "ui": _ui}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "inspect": _inspect,
+    "data": _data,
+    "sync": _sync,
+    "ui": _ui,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

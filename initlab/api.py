@@ -1,4 +1,4 @@
-"""initlab's functions for other people's code; `import initlab` offers them without loading torch before one is used."""
+"""initlab's functions for other people's code. `import initlab` offers them and loads torch only when one is used."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -64,7 +65,7 @@ class Console:
         if result.tracking_note:
             self._say(result.tracking_note)
         elif experiment.tracking.enabled:
-            self._say(f"Run {result.run_id} is in {_where(uri)}")
+            self._say(f"Run {result.run_id} is in {place(uri)}")
         self._say(f"Next: {_next(experiment, result)}")
 
     def close(self) -> None:
@@ -96,7 +97,8 @@ def _scores(metrics: dict[str, float]) -> str:
     return ", ".join(f"{label} {metrics[key]:.4f}" for label, key in shown if key in metrics)
 
 
-def _where(uri: str) -> str:
+def place(uri: str) -> str:
+    """Where a store is, and for one on this machine how to look at it."""
     if uri.startswith("sqlite:"):
         return f"{uri}; to look at it: python -m initlab ui"
     return uri
@@ -111,6 +113,12 @@ def _next(experiment: Experiment, result: RunResult) -> str:
             return command(experiment, *finding.remedies[0].overrides)
     other = "xavier" if experiment.params.get("init") == "he" else "he"
     return command(experiment, f"init={other}") + "   (the same batches, another initialisation)"
+
+
+def next_line(experiment: Experiment, *overrides: str, drop: tuple[str, ...] = ()) -> str:
+    """The command that trains what was inspected."""
+    kept = tuple(o for o in experiment.overrides if not o.startswith(drop)) if drop else experiment.overrides
+    return command(replace(experiment, overrides=kept), *overrides)
 
 
 def _short(path: Path) -> str:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import torch
 
-import initlab
 from initlab.spec import Experiment
+from initlab.version import __version__
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def describe(device: torch.device) -> dict[str, object]:
     """Versions and machine, for the record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
-        "initlab": initlab.__version__,
+        "initlab": __version__,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "platform": platform.platform(),

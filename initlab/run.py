@@ -7,25 +7,28 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import nn
 
-import initlab
-from initlab import inits, process, report, seeds, sites, tracking, verdict
-from initlab.activations import activations_of, slope_band
+from initlab import inits, process, report, seeds, sites, theory, tracking, trainability, verdict, wiring
+from initlab.activations import activations_of, band_of
 from initlab.errors import ConfigError, StoreError
-from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
+from initlab.probes import DeadUnits, Observer, ProfileLog, Snapshot, snapshot, take_histograms, unit_spread
 from initlab.probes.histograms import spread
 from initlab.spec import (
     IO,
+    Activation,
     Batch,
     Experiment,
     InitContext,
+    Outlook,
+    Prediction,
     Profile,
+    ProfileRow,
     Record,
     RunHeader,
     RunResult,
@@ -33,14 +36,18 @@ from initlab.spec import (
     Site,
     Splits,
 )
+from initlab.taps import undisturbed
 from initlab.train import Checkpoints, Outcome, evaluate, train
 from initlab.train.loop import Run
+from initlab.version import __version__
 
 #: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
 _RANGE_KEYS = ("optimizer.lr", "init.gain", "init.std", "init.a", "model.depth", "model.width", "trainer.batch_size")
 
 #: examples in a batch that a data-driven initialiser looks at
 INIT_EXAMPLES = 256
+#: examples of the pass from which the prediction takes its input moments
+FORECAST_EXAMPLES = 64
 
 
 class Narrator(Protocol):
@@ -124,6 +131,33 @@ def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
     return batch
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What was said and measured of a network before its first step."""
+
+    prediction: Prediction
+    seen: Snapshot
+    outlook: Outlook
+
+
+def foresee(prepared: Prepared) -> Forecast:
+    """Prediction, one look at a batch, and the outlook. Changes nothing: training is bit for bit the same after it."""
+    prediction = predict(prepared)
+    assert prepared.context.batches is not None
+    seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
+    outlook = trainability.judge(prediction, seen, classes=prepared.splits.io.classes)
+    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
+
+
+def predict(prepared: Prepared) -> Prediction:
+    """What mean-field theory says of the prepared network, from the inputs' moments on a batch."""
+    assert prepared.context.batches is not None
+    inputs = prepared.context.batches(0).inputs[:FORECAST_EXAMPLES]
+    with undisturbed(prepared.model):
+        graph = wiring.trace(prepared.model.train(), inputs, moments=True)
+    return theory.predict(graph, prepared.sites, theory.scales(prepared.model), prepared.context)
+
+
 def run(
     experiment: Experiment,
     *,
@@ -169,7 +203,8 @@ def _recorded(
         if reopened is not None:
             reopened.sink.close(reopened.status)  # nothing was done to that run: it keeps the end it had
         raise
-    sink = _open(experiment, prepared, workdir) if reopened is None else reopened.sink
+    forecast = foresee(prepared) if reopened is None and experiment.tracking.enabled else None
+    sink = _open(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink
     status: RunStatus = "failed"
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -177,6 +212,7 @@ def _recorded(
                 experiment,
                 prepared,
                 sink,
+                forecast,
                 skip=0 if reopened is None else reopened.skip,
                 scratch=Path(scratch),
                 narrator=narrator,
@@ -199,38 +235,54 @@ def _recorded(
 
 
 # ------------------------------------------------------------------ the pieces of the line
-def _open(experiment: Experiment, prepared: Prepared, workdir: Path) -> tracking.RunSink | tracking.NullSink:
-    settings = experiment.tracking
-    splits = prepared.splits
-    tags = {
-        "initlab.arm": experiment.arm,
-        "seed": str(experiment.seed),
-        "initlab.version": initlab.__version__,
-        **dict(settings.tags),
-    }
-    header = RunHeader(
+def header(experiment: Experiment, prepared: Prepared, *, kind: Literal["train", "inspect"]) -> RunHeader:
+    """What the tracker is told of a run before its first record."""
+    settings, splits = experiment.tracking, prepared.splits
+    return RunHeader(
         name=settings.run_name or experiment.name,
         experiment=settings.experiment,
         params=experiment.params,
-        tags=tags,
+        tags={
+            "initlab.kind": kind,
+            "initlab.arm": experiment.arm,
+            "seed": str(experiment.seed),
+            "initlab.version": __version__,
+            **dict(settings.tags),
+        },
         dataset=splits.provenance,
         start_ms=time.time_ns() // 1_000_000,
         inputs={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
     )
-    files = {
+
+
+def opening_files(experiment: Experiment, prepared: Prepared) -> dict[str, str]:
+    """Artifacts that are known before the first step: name → text."""
+    rules = prepared.initialised.rules
+    described = [asdict(s) | {"init": rules[s.name]} for s in prepared.sites]
+    return {
         "config.yaml": experiment.config_yaml,
         "environment.json": json.dumps(process.describe(prepared.device), indent=2),
-        "sites.json": json.dumps(
-            [vars(s) | {"init": prepared.initialised.rules[s.name]} for s in prepared.sites], default=vars
-        ),
+        "sites.json": json.dumps({"sites": described, "notes": prepared.initialised.notes}, default=vars),
     }
-    return tracking.start(header, settings, workdir=workdir, files=files)
+
+
+def _open(
+    experiment: Experiment, prepared: Prepared, workdir: Path, forecast: Forecast | None
+) -> tracking.RunSink | tracking.NullSink:
+    files = opening_files(experiment, prepared)
+    head = header(experiment, prepared, kind="train")
+    if forecast is not None:
+        said = {"outlook": asdict(forecast.outlook), "prediction": asdict(forecast.prediction)}
+        files["prediction.json"] = json.dumps({**said, "measured": asdict(forecast.seen)})
+        head = replace(head, tags={**head.tags, "initlab.outlook": forecast.outlook.verdict})
+    return tracking.start(head, experiment.tracking, workdir=workdir, files=files)
 
 
 def _train_and_judge(
     experiment: Experiment,
     prepared: Prepared,
     sink: tracking.RunSink | tracking.NullSink,
+    forecast: Forecast | None,
     *,
     skip: int,
     scratch: Path,
@@ -242,6 +294,8 @@ def _train_and_judge(
     state = checkpoints.peek()
     with closing(ProfileLog(checkpoints.profile_path, offset=state.profile_offset if state else 0)) as profile:
         if state is None:
+            if forecast is not None:
+                profile.rows(_forecast_rows(forecast))
             _look_around(experiment, prepared, profile, moment="init", step=0)
         narrator.started(experiment, prepared, sink.run_id, sink.folder)
         loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop)
@@ -282,6 +336,18 @@ def _look_around(
     profile.rows(unit_spread(prepared.model, prepared.sites, step))
 
 
+def _forecast_rows(forecast: Forecast) -> tuple[ProfileRow, ...]:
+    """Theory and measurement of each layer at step 0, as rows of the profile, so that the two can be drawn together."""
+    keys = ("q", "c", "log10_gradient", "saturated")
+    pairs = (("predicted", forecast.prediction.layers), ("measured", forecast.seen.layers))
+    return tuple(
+        ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
+        for source, rows in pairs
+        for r in rows
+        for k in keys
+    )
+
+
 def _loop(
     experiment: Experiment,
     prepared: Prepared,
@@ -291,7 +357,8 @@ def _loop(
     stop: Callable[[], bool],
 ) -> Run:
     model, described, probes = prepared.model, prepared.sites, experiment.probes
-    observer = Observer(model, described, settings=probes, activation=experiment.activation)
+    known = prepared.context.activations
+    observer = Observer(model, described, settings=probes, activation=experiment.activation, activations=known)
     return Run(
         model=model,
         task=experiment.task,
@@ -302,7 +369,9 @@ def _loop(
         settings=experiment.trainer,
         seed=experiment.seed,
         observer=observer if probes.enabled else None,
-        dead=DeadUnits(model, described, experiment.activation) if probes.enabled and probes.dead_share else None,
+        dead=DeadUnits(model, described, experiment.activation, known)
+        if probes.enabled and probes.dead_share
+        else None,
         profile=profile,
         checkpoints=checkpoints,
         metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
@@ -361,9 +430,15 @@ def _evidence(experiment: Experiment, prepared: Prepared, profile: Profile, outc
         val_size=len(val),
         steps=outcome.steps,
         diverged_step=outcome.diverged_step,
-        flat_both_sides=slope_band(experiment.activation.fn).two_sided,
+        flat_both_sides=_flat_both_sides(experiment.activation),
         params=experiment.params,
     )
+
+
+def _flat_both_sides(activation: Activation) -> bool:
+    """Whether the network's activations saturate towards both ends."""
+    bands = [band_of(a) for a in activation.layers or (activation,)]
+    return all(band is not None and band.two_sided for band in bands)
 
 
 def _hand_over(
@@ -397,7 +472,7 @@ def _build(experiment: Experiment, io: IO) -> nn.Module:
     try:
         return experiment.model(io, experiment.activation)
     except ConfigError as error:
-        raise (error if error.key.startswith("model") else error.under("model")) from error
+        raise (error if error.key.startswith(("model", "activation")) else error.under("model")) from error
 
 
 def _number(value: object) -> float | None:

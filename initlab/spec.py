@@ -339,6 +339,8 @@ class Initializer:
         adapt: what is done after all draws, in order.
         lr_scale: multiplier of the learning rate for a site, of schemes that are one thing with it (μP); None is 1.
         plan: looks at the network and returns the initialiser to use instead, with its reasons (`auto`).
+        sigmas: activation → the (σ_w, σ_b) that the scheme means, where it means any, for theory without the sampling
+            noise of one draw.
     """
 
     name: str
@@ -352,6 +354,7 @@ class Initializer:
     adapt: tuple[Adapt, ...] = ()
     lr_scale: LrScale | None = None
     plan: Callable[[nn.Module, tuple[Site, ...], InitContext], tuple[Initializer, tuple[str, ...]]] | None = None
+    sigmas: Callable[[Activation], tuple[float, float]] | None = None
 
 
 # ---------------------------------------------------------------- what theory says
@@ -392,7 +395,7 @@ class Prediction:
         layers: the hidden layers, first layer first.
         output_q: mean square of the network's output (the logits).
         depth: hidden layers in a row.
-        trainable_depth: 6 ξ at the middle layer's χ; inf at criticality, NaN where the network has shortcuts or norms.
+        trainable_depth: 6 ξ_c at the last layer; inf at criticality, NaN where the network has shortcuts or norms.
         log_q_sd: standard deviation of ln q at the last layer over draws of the weights, from finite width.
         born_dead: probability that a ReLU network of these widths is off for an input whatever its weights.
         stable: whether the signal's scale stays where it is; None where it is not one map repeated.
@@ -407,6 +410,32 @@ class Prediction:
     born_dead: float
     stable: bool | None
     out_of_scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What to expect of training, said before the first step.
+
+    Attributes:
+        verdict: in one word.
+        score: between 0 and 1, the higher the better; how well it ranks what happens is in docs/predictor.md.
+        reasons: sentences with the evidence, the gravest first.
+    """
+
+    verdict: Trainability
+    score: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSettings:
+    """How thoroughly `inspect` looks; see conf/inspect/default.yaml for each key in words."""
+
+    examples: Annotated[int, Ge(8), Le(256)] = 256
+    jacobian: bool = True
+    ntk_examples: Annotated[int, Ge(0), Le(256)] = 32
+    gradient_quotient: bool = True
+    sweep: Mapping[str, tuple[str | float | int | bool, ...]] | None = None
 
 
 # ---------------------------------------------------------------- training
@@ -496,6 +525,7 @@ class Experiment:
     trainer: TrainerSettings
     probes: ProbeSettings
     tracking: TrackingSettings
+    inspect: InspectSettings
     arm: str
     params: Mapping[str, Scalar]
     config_yaml: str

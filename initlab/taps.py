@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab.wiring import call_name
 from initlab.spec import Site
+from initlab.wiring import call_name
 
 #: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)
 Reading = Callable[[Site, Tensor, Tensor], None]

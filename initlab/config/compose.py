@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from initlab.config.instantiate import build, section
 from initlab.errors import ConfigError, one_of
-from initlab.spec import Experiment, ProbeSettings, Scalar, TrackingSettings, TrainerSettings
+from initlab.spec import Experiment, InspectSettings, ProbeSettings, Scalar, TrackingSettings, TrainerSettings
 
 #: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
-_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes")
+_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect")
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
@@ -96,8 +96,10 @@ def experiment(
         trainer=trainer,
         probes=section(ProbeSettings, tree, "probes"),
         tracking=section(TrackingSettings, tree, "tracking"),
+        inspect=section(InspectSettings, tree, "inspect"),
         arm=arm_hash(tree),
-        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume")}) | {"task": task.name},
+        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume", "inspect")})
+        | {"task": task.name},
         config_yaml=f"{_TYPED}{json.dumps(typed)}\n{OmegaConf.to_yaml(OmegaConf.create(tree))}",
         choices=chosen,
         overrides=typed,

@@ -5,6 +5,7 @@ from initlab.inits.central import delta_orthogonal, dirac, identity, zero_hadama
 from initlab.inits.composed import by_role, chain
 from initlab.inits.coordinate_check import coordinate_check
 from initlab.inits.data_dependent import data_dependent
+from initlab.inits.edge_of_chaos import edge_of_chaos, mean_field
 from initlab.inits.fixed import constant, normal, truncated_normal, uniform, zeros
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.gradinit import gradinit
@@ -35,6 +36,7 @@ __all__ = [
     "deepnorm",
     "delta_orthogonal",
     "dirac",
+    "edge_of_chaos",
     "fixup",
     "gpt2",
     "gradient_quotient",
@@ -47,6 +49,7 @@ __all__ = [
     "log_prior",
     "looks_linear",
     "lsuv",
+    "mean_field",
     "metainit",
     "mimetic",
     "mup",

@@ -1,4 +1,4 @@
-"""Initialisation at the edge of chaos: weights and biases at the critical (σ_w, σ_b) of the activation."""
+"""Weights and biases by (σ_w, σ_b): any point of the phase diagram, and the edge of chaos of the activation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import Distribution, draw, unit_normal
 from initlab.inits.orthogonal import orthogonal
-from initlab.spec import Activation, InitContext, Initializer, NonNegativeFloat, Site
+from initlab.spec import Activation, InitContext, Initializer, NonNegativeFloat, PositiveFloat, Site
 from initlab.theory.critical import CriticalPoint, critical_point
 
 
@@ -63,9 +63,40 @@ def edge_of_chaos(
     def scaled(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
         return _notes(context, sites, sigma_b) + (_scale_first(model, sites, context, sigma_b) if scale_input else ())
 
+    def sigmas(activation: Activation) -> tuple[float, float]:
+        found = _point(activation, sigma_b)
+        return found.sigma_w, found.sigma_b
+
     return Initializer(
-        name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check, adapt=(scaled,)
-    )
+        name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check, adapt=(scaled,),
+        sigmas=sigmas,
+    )  # fmt: skip
+
+
+def mean_field(
+    *,
+    sigma_w: PositiveFloat = 1.0,
+    sigma_b: NonNegativeFloat = 0.0,
+    distribution: Distribution = "normal",
+    keep: tuple[str, ...] = (),
+) -> Initializer:
+    """W ~ (0, σ_w²/fan_in), b ~ N(0, σ_b²) in every layer: the ensemble of mean-field theory (Poole et al., 2016).
+
+    For experiments on the phase diagram: the same (σ_w, σ_b) whatever the activation; heads as every other layer.
+    """
+
+    def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        del context
+        return draw(site.shape, sigma_w / math.sqrt(site.fan_in), distribution, generator)
+
+    def bias(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+        del context
+        return torch.empty(site.shape).normal_(0.0, 1.0, generator=generator) * sigma_b
+
+    return Initializer(
+        name="mean_field", weight=weight, bias=bias, embedding=unit_normal, keep=keep,
+        sigmas=lambda activation: (sigma_w, sigma_b),
+    )  # fmt: skip
 
 
 def _point(activation: Activation, sigma_b: float | None) -> CriticalPoint:

@@ -7,4 +7,13 @@ from initlab.probes.profile import ProfileLog
 from initlab.probes.snapshot import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.symmetry import unit_spread
 
-__all__ = ["DeadUnits", "LayerSnapshot", "Observer", "ProfileLog", "Snapshot", "snapshot", "take_histograms", "unit_spread"]
+__all__ = [
+    "DeadUnits",
+    "LayerSnapshot",
+    "Observer",
+    "ProfileLog",
+    "Snapshot",
+    "snapshot",
+    "take_histograms",
+    "unit_spread",
+]

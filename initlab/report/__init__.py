@@ -1,6 +1,7 @@
 """What a person reads after a run: figures, a page, a note, and the profile as a table."""
 
+from initlab.report.inspection import write_inspection, write_sweep
 from initlab.report.note import note
 from initlab.report.write import write
 
-__all__ = ["note", "write"]
+__all__ = ["note", "write", "write_inspection", "write_sweep"]

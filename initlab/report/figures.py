@@ -41,7 +41,7 @@ def loss_curves(profile: Profile, *, name: str, chance_loss: float | None) -> Fi
     curves = profile.curves
     if not curves:
         return None
-    figure, (left, right) = _grid(1, 2, width=9.0, height=3.4)
+    figure, (left, right) = axes_grid(1, 2, width=9.0, height=3.4)
     for axis, what, label in ((left, "loss", "loss (nats)"), (right, "accuracy", "accuracy")):
         for part, colour in (("train", COLOURS[0]), ("val", COLOURS[1])):
             points = curves.get(f"{part}/{what}", ())
@@ -80,7 +80,7 @@ def over_time(profile: Profile, sites: Sequence[Site], statistic: str, label: st
         if math.isfinite(r.value) and r.value > 0:
             grid[row_of[r.site], column_of[r.step]] = math.log10(r.value)
     height = min(9.0, max(3.2, 1.6 + 0.2 * len(layers)))
-    figure, (left, right) = _grid(1, 2, width=9.5, height=height, ratios=(3, 1.3))
+    figure, (left, right) = axes_grid(1, 2, width=9.5, height=height, ratios=(3, 1.3))
     mesh = left.pcolormesh(
         np.arange(len(steps) + 1), np.arange(len(layers) + 1), np.ma.masked_invalid(grid), cmap="viridis"
     )
@@ -114,7 +114,7 @@ def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Fig
     layers = sorted({(h.order, h.site) for h in chosen})
     columns = min(4, len(layers))
     lines = -(-len(layers) // columns)
-    figure, axes = _grid(lines, columns, width=2.4 * columns + 0.6, height=1.7 * lines + 0.8)
+    figure, axes = axes_grid(lines, columns, width=2.4 * columns + 0.6, height=1.7 * lines + 0.8)
     for axis, (_, site) in zip(axes, layers, strict=False):
         for moment, colour in (("init", COLOURS[0]), ("end", COLOURS[1])):
             for h in chosen:
@@ -157,7 +157,7 @@ def readings(
     margin = 0.05 * (high - low) or 0.05
     columns = min(4, len(layers))
     lines = -(-len(layers) // columns)
-    figure, axes = _grid(lines, columns, width=2.5 * columns + 1.2, height=1.9 * lines + 0.9)
+    figure, axes = axes_grid(lines, columns, width=2.5 * columns + 1.2, height=1.9 * lines + 0.9)
     for axis, (_, site) in zip(axes, layers, strict=False):
         for i, statistic in enumerate(statistics):
             points = [(r.step, r.value) for r in shown if r.site == site and r.statistic == statistic]
@@ -203,7 +203,7 @@ def _stairs(axis: Any, h: Histogram, colour: str, label: str) -> None:
     axis.stairs(density, edges, color=colour, linewidth=1.2, label=label)
 
 
-def _grid(
+def axes_grid(
     lines: int, columns: int, *, width: float, height: float, ratios: Sequence[float] | None = None
 ) -> tuple[Figure, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -10,6 +10,7 @@ from initlab.spec import Experiment, RunResult
 
 _TITLES = {
     "loss_curves": "Loss and accuracy",
+    "predicted_and_measured": "Before training: theory and measurement by layer",
     "gradient_norm": "Gradient norm by layer over time",
     "activation_std": "Activation standard deviation by layer over time",
     "weight_histograms": "Weights at initialisation and at the end",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initlab.report.figures import figures, png
+from initlab.report.inspection import of_profile
 from initlab.report.page import page
 from initlab.report.table import write_parquet
 from initlab.spec import Experiment, RunResult, Site
@@ -26,6 +27,9 @@ def write(
     if not full:
         return written
     made = figures(result.profile, sites, name=experiment.name, chance_loss=math.log(classes))
+    before = of_profile(result.profile, name=experiment.name)
+    if before is not None:
+        made["predicted_and_measured"] = before
     images = {stem: png(figure) for stem, figure in made.items()}
     for stem, data in images.items():
         path = folder / f"{stem}.png"

@@ -138,7 +138,7 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0) -
         return _without_signal(activation, q, points, sigma_w, sigma_b)
     m = moments_of(activation, q=q)
     chi_1, chi_q = sw2 * m.slope_second, sw2 * m.second_by_q
-    c_star = 1.0 if chi_1 <= 1 + 1e-12 else _c_star(activation, q, sw2, sb2)
+    c_star = 1.0 if chi_1 <= 1 + 1e-12 else _c_star(activation, q, sw2)
     chi_c = chi_1 if c_star == 1.0 else sw2 * slope_product(activation, q, c_star)
     phase: Phase = "critical" if abs(chi_1 - 1) < 1e-6 else "ordered" if chi_1 < 1 else "chaotic"
     return MeanField(
@@ -173,7 +173,7 @@ def _without_signal(
     )  # fmt: skip
 
 
-def _c_star(activation: Activation, q: float, sw2: float, sb2: float) -> float:
+def _c_star(activation: Activation, q: float, sw2: float) -> float:
     """The stable fixed point of the correlation map below 1, in the chaotic phase.
 
     In t = 1 - c the map is t ← σ_w² E[(φ(u₁) - φ(u₂))²] / (2q); its growth factor is χ₁ > 1 at t → 0.
@@ -193,6 +193,13 @@ def _c_star(activation: Activation, q: float, sw2: float, sb2: float) -> float:
     elif abs(growth(high)) < 1e-12:
         return 0.0
     return 1 - math.exp(root(growth, low, high))
+
+
+def correlation_depth(activation: Activation, q: float, *, sigma_w2: float) -> float:
+    """ξ_c with q taken for the fixed point: layers over which the correlation of two inputs settles e-fold."""
+    chi_1 = sigma_w2 * moments_of(activation, q=q).slope_second
+    c_star = 1.0 if chi_1 <= 1 + 1e-12 else _c_star(activation, q, sigma_w2)
+    return _depth_scale(chi_1 if c_star == 1.0 else sigma_w2 * slope_product(activation, q, c_star))
 
 
 def _depth_scale(factor: float) -> float:

@@ -21,6 +21,7 @@ from initlab.activations.slope import derivative, slope_band
 from initlab.spec import Activation, InitContext, LayerPrediction, Prediction, Site
 from initlab.theory.correlation import product
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
+from initlab.theory.meanfield import correlation_depth
 from initlab.theory.quadrature import moments, moments_of
 from initlab.wiring import Graph, Node
 
@@ -77,7 +78,7 @@ def predict(
         layers=layers,
         output_q=walk.states[graph.output].s,
         depth=len(layers),
-        trainable_depth=_trainable_depth(layers) if straight else math.nan,
+        trainable_depth=walk.trainable_depth(layers) if straight else math.nan,
         log_q_sd=math.sqrt(variance),
         born_dead=walk.born_dead(layers) if straight else math.nan,
         stable=_stable(layers) if straight and len(layers) > 2 else None,
@@ -261,6 +262,17 @@ class _Walk:
             return 0.0
         return log_q_variance(activation, row.q, round(site.fan_out))
 
+    def trainable_depth(self, layers: tuple[LayerPrediction, ...]) -> float:
+        """6 ξ_c where the signal has settled, at the last layer but one (Schoenholz et al., ICLR 2017)."""
+        inner = layers[1:]
+        if not inner:
+            return math.nan
+        row, before = inner[-1], layers[-2]
+        activation = self.context.before(self.sites[row.site]) or self.context.activation
+        if activation.moments is not None or not 0 < before.q < 1e300 or not row.sigma_w2 > 0:
+            return 0.0 if activation.moments is None else math.nan
+        return 6 * correlation_depth(activation, before.q, sigma_w2=row.sigma_w2)
+
     def born_dead(self, layers: tuple[LayerPrediction, ...]) -> float:
         """Of a ReLU network (an activation without slope on one side) with zero biases."""
         widths: list[int] = []
@@ -304,18 +316,6 @@ def _saturated(activation: Activation, state: _State) -> float:
     for low, high in slope_band(activation.fn).alive:
         inside += 0.5 * (math.erf((high - state.m) / scale) - math.erf((low - state.m) / scale))
     return min(1.0, max(0.0, 1 - inside))
-
-
-def _trainable_depth(layers: tuple[LayerPrediction, ...]) -> float:
-    """6 ξ at the middle of the network, ξ = 1/|ln χ| (Schoenholz et al., ICLR 2017)."""
-    inner = layers[1:-1] or layers
-    if not inner:
-        return math.nan
-    chi = inner[len(inner) // 2].chi
-    if not 0 < chi < math.inf:
-        return 0.0
-    log = abs(math.log(chi))
-    return math.inf if log < 1e-6 else 6 / log
 
 
 def _stable(layers: tuple[LayerPrediction, ...]) -> bool:

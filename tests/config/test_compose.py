@@ -28,7 +28,9 @@ def test_every_file_composes_and_builds(group: str, name: str) -> None:
     e = experiment(f"{group}={name}", *NEEDS.get((group, name), []))
     e.optimizer([{"params": [torch.nn.Parameter(torch.zeros(2))]}])
     assert 0 <= e.lr_schedule(0, 10) <= 1
-    assert e.activation.make()(torch.ones(2)).shape == (2,)
+    first = e.activation.sequence(len(e.activation.layers) or 1)[0]
+    units = first.units_before(8)
+    assert first.make(units)(torch.ones(3, units)).shape == (3, 8)
     if group == "model":
         model = e.model(IO(input_shape=(3, 32, 32), classes=7), e.activation)
         model.eval()
