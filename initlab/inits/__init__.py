@@ -1,6 +1,7 @@
 """Initialisers: factories that return a `spec.Initializer`, and `apply`, which gives a model its first values."""
 
 from initlab.inits.apply import Applied, apply
+from initlab.inits.auto_init import auto_init
 from initlab.inits.central import delta_orthogonal, dirac, identity, zero_hadamard
 from initlab.inits.composed import by_role, chain
 from initlab.inits.coordinate_check import coordinate_check
@@ -26,6 +27,7 @@ from initlab.inits.width import mup, spectral
 __all__ = [
     "Applied",
     "apply",
+    "auto_init",
     "by_role",
     "catalogue",
     "chain",

@@ -56,14 +56,15 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
             init, notes = init.plan(model, sites, context)
         if init.check is not None:
             init.check(sites, context)
-        rules = _draw_all(model, sites, init, context)
+        rules = draw_all(model, sites, init, context)
         for step in init.adapt:
             notes += step(model, sites, context)
             _refuse_nonfinite(model, init.name)
     return Applied(init, rules, notes)
 
 
-def _draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
+def draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
+    """Draw every parameter, without the steps that follow; parameter name → rule."""
     parameters = dict(model.named_parameters())
     by_name = {s.name: s for s in sites}
     kept = {

@@ -227,6 +227,7 @@ def _chained(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializ
     return replace(
         first,
         name="chain",
+        sigmas=first.sigmas if not later else None,  # later steps rescale what was meant
         keep=tuple(dict.fromkeys((*first.keep, *keep))),
         check=check,
         adapt=tuple(sparing(step, (*first.keep, *keep)) for link in links for step in link.adapt),

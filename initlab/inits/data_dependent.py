@@ -66,7 +66,7 @@ def data_dependent(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="data_dependent", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
+        first, name="data_dependent", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
         check=both(needs_data("data_dependent"), first.check),
     )  # fmt: skip
 

@@ -67,7 +67,7 @@ def gradinit(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="gradinit", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
+        first, name="gradinit", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
         check=both(needs_data("gradinit"), first.check),
     )  # fmt: skip
 

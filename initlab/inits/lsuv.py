@@ -84,7 +84,7 @@ def lsuv(
         return _notes(before, after, unseen, tol)
 
     return replace(
-        first, name="lsuv", keep=(*first.keep, *keep), adapt=(*first.adapt, sparing(step, (*first.keep, *keep))),
+        first, name="lsuv", sigmas=None, keep=(*first.keep, *keep), adapt=(*first.adapt, sparing(step, (*first.keep, *keep))),
         check=both(needs_data("lsuv"), first.check),
     )  # fmt: skip
 

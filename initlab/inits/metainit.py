@@ -92,7 +92,7 @@ def metainit(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="metainit", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
+        first, name="metainit", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
         check=both(needs_data("metainit"), first.check),
     )  # fmt: skip
 

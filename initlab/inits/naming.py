@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -31,19 +31,20 @@ def catalogue() -> dict[str, Callable[..., Initializer]]:
     return found | {alias: found[name] for alias, name in ALIASES.items()}
 
 
-def named(text: str, *, key: str = "init") -> Initializer:
+def named(text: str, *, key: str = "init", more: Mapping[str, Callable[..., Initializer]] | None = None) -> Initializer:
     """The initialiser that `text` names.
 
     Args:
         text: a name of the catalogue, with or without arguments: ``he``, ``he(gain=2)``, ``normal(std=0.1)``. Values
             are numbers, quoted text, booleans, None, lists and mappings of these.
         key: of the configuration, for the errors.
+        more: factories beside the catalogue's.
 
     Raises:
         ConfigError: an unknown name (with the nearest one), an unknown argument, a value that is not accepted.
     """
     name, arguments = _parse(text, key)
-    factories = catalogue()
+    factories = catalogue() | dict(more or {})
     if name not in factories:
         raise ConfigError(key, text, one_of(factories, name))
     factory = factories[name]

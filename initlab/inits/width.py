@@ -19,11 +19,13 @@ from initlab.spec import Draw, InitContext, Initializer, LrScale, PositiveInt, S
 
 #: how a parameter's shape grows with the width: of its outputs alone, of inputs and outputs, of its inputs alone
 Growth = Literal["input", "hidden", "output"]
+Head = Literal["small", "scaled", "zero"]
 
 
 def mup(
     *,
     base_width: PositiveInt = 64,
+    head: Head = "small",
     gain: Gain = "auto",
     distribution: Distribution = "normal",
     bias: Bias = 0.0,
@@ -34,19 +36,21 @@ def mup(
     Yang & Hu, ICML 2021, and Yang et al., Tensor Programs V, 2022, table 3, without multipliers in the forward pass.
     With r = width/base_width, of a layer's inputs (hidden, output) or outputs (input, biases):
 
-        |           | first layer, biases, norms | hidden   | head             |
-        |-----------|----------------------------|----------|------------------|
-        | Var(W)    | g²/fan_in                  | g²/fan_in | g²/(fan_in · r) |
-        | lr, sgd   | r                          | 1        | 1/r              |
-        | lr, adam  | 1                          | 1/r      | 1/r              |
+        |           | first layer, biases, norms | hidden    | head       |
+        |-----------|----------------------------|-----------|------------|
+        | Var(W)    | g²/fan_in                  | g²/fan_in | g²/fan_in² |
+        | lr, sgd   | r                          | 1         | 1/r        |
+        | lr, adam  | 1                          | 1/r       | 1/r        |
 
-    At r = 1 everything is as usual: tune the learning rate there. Embeddings count as first layers. Widths are
+    At r = 1 the rates are as usual: tune the learning rate there. Embeddings count as first layers. Widths are
     channels, and the optimiser is told of the multipliers through `lr_scale`. Attention should divide by d and not √d,
     which is the model's affair.
 
     Args:
         base_width: channels at which the learning rate was tuned.
-        gain: g; the head's is 1 at the base width and falls from there.
+        head: ``small`` as in the table; ``scaled`` is base_width times that variance, so that at the base width the
+            head is as usual too, at the price of logits that shrink on the way to large widths; ``zero``.
+        gain: g.
         distribution: law with that variance.
         bias: constant for biases, or ``torch``.
 
@@ -57,7 +61,7 @@ def mup(
         def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
             variance = resolve_gain(gain, site, context) ** 2 / site.fan_in
             if growth(site) == "output":
-                variance *= base_width / _width_in(site)
+                variance *= {"small": 1.0, "scaled": base_width, "zero": 0.0}[head] / _width_in(site)
             return draw(site.shape, math.sqrt(variance), distribution, generator)
 
         return weight

@@ -361,13 +361,15 @@ def deepnorm(init: Initializer) -> None:
 
 # ------------------------------------------------------------------ width
 def mup(init: Initializer) -> None:
-    """At the base width it is He's with a head of gain 1/√2·√2; the head's variance falls with the square beyond."""
+    """He's, with a head whose variance falls with the square of its inputs."""
     model = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 50))
     used = draw(init, model, noise(2, 20)).initializer
     spread(model[0].weight.detach(), 2 / 20)
     spread(model[2].weight.detach(), 2 / 256)
-    spread(model[4].weight.detach(), 2 / 256 * 64 / 256)
+    spread(model[4].weight.detach(), 2 / 256**2)
     assert used.lr_scale is not None and used.plan is None
+    draw(inits.mup(head="scaled"), model, noise(2, 20))
+    spread(model[4].weight.detach(), 2 / 256 * 64 / 256)
 
 
 def spectral(init: Initializer) -> None:
