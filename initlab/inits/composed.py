@@ -172,9 +172,14 @@ class _Parts:
 def _planned(
     scheme: Initializer, model: nn.Module, sites: tuple[Site, ...], context: InitContext, notes: list[str]
 ) -> Initializer:
+    # who plans may try values out in the network; what is kept by the composition is not known to a scheme within it
+    values = [p.detach().clone() for p in model.parameters()] if scheme.plan is not None else []
     while scheme.plan is not None:
         scheme, reasons = scheme.plan(model, sites, context)
         notes.extend(reasons)
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), values, strict=False):  # none where nothing was planned
+            parameter.copy_(value)
     return scheme
 
 

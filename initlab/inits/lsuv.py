@@ -83,8 +83,9 @@ def lsuv(
             unseen = stream(model, layers, batch.inputs, visit)
         return _notes(before, after, unseen, tol)
 
+    keep = (*first.keep, *keep)
     return replace(
-        first, name="lsuv", sigmas=None, keep=(*first.keep, *keep), adapt=(*first.adapt, sparing(step, (*first.keep, *keep))),
+        first, name="lsuv", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
         check=both(needs_data("lsuv"), first.check),
     )  # fmt: skip
 

@@ -478,6 +478,27 @@ def mimetic(init: Initializer) -> None:
     assert float((product + 0.4 * torch.eye(d)).std()) == pytest.approx(0.4 / math.sqrt(d), rel=0.1)
 
 
+def auto_init(init: Initializer) -> None:
+    """Pre-activations have mean square 1 in every layer, for an activation whose own gain would not give it."""
+    x = noise(200, 500)
+    model = nn.Sequential(*[m for _ in range(4) for m in (nn.Linear(500, 500), nn.GELU())], nn.Linear(500, 3))
+    batch = Batch(inputs=x, targets=torch.zeros(200, dtype=torch.int64), loss=nn.functional.cross_entropy)
+    context = InitContext(activation=activations.gelu(), batches=lambda _i: batch)
+    inits.apply(model, describe(model, x[:2]), init, context=context, seed=0)
+    with torch.no_grad():
+        for i in range(4):
+            assert float(model[: 2 * i + 1](x).square().mean()) == pytest.approx(1, abs=0.12)
+
+
+def auto(init: Initializer) -> None:
+    """It takes one of the catalogue and says why."""
+    case = mlp([12, 16, 16])
+    model = case.build()
+    done = inits.apply(model, case.sites(model), init, context=case.context(), seed=0)
+    assert done.initializer.name in inits.catalogue() and done.initializer.plan is None
+    assert sum(note.startswith("auto: ") for note in done.notes) >= 2
+
+
 # ------------------------------------------------------------------ composition
 def by_role(init: Initializer) -> None:
     case = mlp([6, 8, 8], "batch")
@@ -510,6 +531,8 @@ def _alias(other: Callable[[], Initializer], case: Case) -> Property:
 
 
 PROPERTIES: dict[str, Property] = {
+    "auto": auto,
+    "auto_init": auto_init,
     "by_role": by_role,
     "chain": chain,
     "chrono": chrono,

@@ -52,8 +52,9 @@ def values(model: nn.Module) -> dict[str, Tensor]:
 
 
 def test_every_file_has_a_property_and_a_name() -> None:
-    assert set(NAMES) == set(PROPERTIES)
-    assert set(NAMES) == set(inits.catalogue())
+    assert not set(NAMES) - set(PROPERTIES)
+    # what is composed of others by name is of initlab.inits; `auto` stands above them all
+    assert not set(inits.catalogue()) - set(NAMES) and not set(NAMES) - set(inits.catalogue()) - {"auto"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +123,11 @@ def test_nothing_else_is_disturbed(name: str, step: str) -> None:
         assert torch.is_grad_enabled() and all(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not made(n).adapt])
+#: are functions of their name and seed, not of the data, which are stored in single precision here
+DRAWN = [n for n in NAMES if not made(n).adapt and n != "auto"]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_values_do_not_depend_on_where_and_how_parameters_are_stored(name: str) -> None:
     for case in ONE_OF_EACH:
         outcome = applied(name, case)
