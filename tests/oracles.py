@@ -1,7 +1,7 @@
 """Figures computed outside of initlab, against which the theory is tested.
 
-The full set lies in a folder `oracles` beside the data (``INITLAB_DATA``) or in ``shared`` beside the repository. A part
-of it, with its sources, is kept in ``tests/theory/figures.json``, so that every section is checked without the folder.
+The full set lies in a folder `oracles` beside the data (``INITLAB_DATA``) or in ``shared`` beside the repository. Some
+of it, with its sources, is in ``tests/theory/figures.json``, so that every section is checked without the folder.
 """
 
 from __future__ import annotations
