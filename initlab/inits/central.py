@@ -13,6 +13,7 @@ from initlab.inits.laws import Bias, bias_rule, unit_normal
 from initlab.inits.layout import at_centre, layout
 from initlab.inits.orthogonal import orthogonal, orthogonal_matrix
 from initlab.inits.scaled import Gain, resolve_gain
+from initlab.inits.waking import refuse_dead
 from initlab.spec import InitContext, Initializer, Site
 
 
@@ -84,18 +85,25 @@ def zero_hadamard(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initialize
     Hadamard's matrix of order 2^p, p = ⌈log₂ m⌉, cut to (m, n): it tells the m units apart, which an identity would
     not. The last layer of each residual branch is zero. Convolutions hold the matrix in the middle of the kernel.
 
-    Nothing is random but embeddings, N(0, 1), whose rows must differ. Cost: no data pass.
+    Nothing is random but embeddings, N(0, 1), whose rows must differ. Refuses branches that could never wake, where
+    there are data to see it by. Cost: no data pass; one forward and backward pass to see.
     """
+
+    def is_end(site: Site) -> bool:
+        return site.role in ("weight", "recurrent") and site.branch is not None and site.branch.is_last
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         del generator, context
         form = layout(site)
-        if site.branch is not None and site.branch.is_last:
+        if is_end(site):
             return torch.zeros(site.shape)
         matrix = torch.eye(form.outs, form.ins) if form.outs <= form.ins else hadamard(form.outs, form.ins)
         return at_centre(site, matrix.expand(form.groups, -1, -1))
 
-    return Initializer(name="zero_hadamard", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)
+    return Initializer(
+        name="zero_hadamard", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep,
+        adapt=(refuse_dead("zero_hadamard", is_end),),
+    )  # fmt: skip
 
 
 def hadamard(rows: int, cols: int) -> Tensor:

@@ -141,7 +141,8 @@ def irnn(
             return draw(site.shape, std, "normal", generator)
         return rest.weight(site, generator, context)
 
-    return replace(rest, name="irnn", weight=weight, check=_only_plain("irnn"))
+    biases = _gate_biases(_constant(bias), rest.bias)
+    return replace(rest, name="irnn", weight=weight, bias=biases, check=_only_plain("irnn"))
 
 
 def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -167,7 +168,8 @@ def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
             return draw(site.shape, std, "normal", generator)
         return rest.weight(site, generator, context)
 
-    return replace(rest, name="np_rnn", weight=weight, check=_only_plain("np_rnn"))
+    biases = _gate_biases(_constant(bias), rest.bias)
+    return replace(rest, name="np_rnn", weight=weight, bias=biases, check=_only_plain("np_rnn"))
 
 
 # ------------------------------------------------------------------ what they share
@@ -182,6 +184,14 @@ def _gate_biases(rule: GateBias, others: Draw) -> Draw:
         return rule(site, site.gates[0].name if site.gates else "", context)
 
     return biases
+
+
+def _constant(value: float) -> GateBias:
+    def gate_bias(site: Site, gate: str, context: InitContext) -> Tensor:
+        del gate, context
+        return torch.full(site.shape, float(value))
+
+    return gate_bias
 
 
 def _square(site: Site) -> tuple[int, int]:

@@ -11,14 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from initlab import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw
 from initlab.inits.scaled import Gain, Mode, he, xavier
-from initlab.inits.streaming import as_in_training
+from initlab.inits.waking import refuse_dead
 from initlab.spec import Branch, Draw, InitContext, Initializer, PositiveFloat, Site
 
 Check = Callable[[tuple[Site, ...], InitContext], None]
@@ -55,33 +53,7 @@ def fixup(*, mode: Mode = "fan_in", gain: Gain = "auto", keep: tuple[str, ...] =
         values = base.weight(site, generator, context)
         return values if branch is None else values * branch.count ** (-1 / (2 * branch.length - 2))
 
-    return replace(base, name="fixup", weight=weight, check=check, adapt=(_refuse_dead,))
-
-
-def _refuse_dead(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
-    """Raise where the ends of the branches would stay zero for ever; the head is given numbers for the occasion."""
-    if context.batches is None:
-        return ()
-    batch, parameters = context.batches(0), dict(model.named_parameters())
-    generator = seeds.generator(context.seed, "init", "fixup")
-    values = {n: p.detach() for n, p in parameters.items()}
-    for site in sites:
-        if site.role == "head":
-            values[site.name] = draw(site.shape, 1.0, "normal", generator).to(values[site.name])
-    ends = [s.name for s in sites if s.role in ("weight", "recurrent") and _is_last(s)]
-    with as_in_training(model), torch.enable_grad():
-        for name in ends:
-            values[name] = values[name].clone().requires_grad_()
-        loss = batch.loss(functional_call(model, values, (batch.inputs,)), batch.targets)
-        gradients = torch.autograd.grad(loss, [values[n] for n in ends], allow_unused=True, materialize_grads=True)
-    if ends and not any(bool(g.any()) for g in gradients):
-        raise ConfigError(
-            "init", "fixup",
-            f"would leave {ends[0]} and the other ends of branches at zero for ever: the activation that follows them "
-            "within the branch has no slope at zero; use init=skipinit with model.branch_scale=true, or another "
-            "activation",
-        )  # fmt: skip
-    return ()
+    return replace(base, name="fixup", weight=weight, check=check, adapt=(refuse_dead("fixup", _is_last_weight),))
 
 
 def skipinit(*, alpha: float = 0.0, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -111,7 +83,8 @@ def layer_scale(
 def zero_gamma(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """The last norm of each residual branch has γ = 0, so that the block passes on its input; the rest is He's.
 
-    Goyal et al., 2017, section 5.1. Refuses networks whose branches do not end in a norm. Cost: no data pass.
+    Goyal et al., 2017, section 5.1. Refuses networks whose branches do not end in a norm, and branches that could
+    never wake, as `fixup` does.
     """
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
@@ -126,7 +99,8 @@ def zero_gamma(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] =
         del generator, context
         return torch.zeros(site.shape) if _is_last(site) else torch.ones(site.shape)
 
-    return replace(he(gain=gain, bias=bias, keep=keep), name="zero_gamma", norm=norm, check=check)
+    step = refuse_dead("zero_gamma", lambda site: site.role == "norm" and _is_last(site))
+    return replace(he(gain=gain, bias=bias, keep=keep), name="zero_gamma", norm=norm, check=check, adapt=(step,))
 
 
 def residual_scaled(
@@ -226,6 +200,10 @@ def _need_branches(name: str, sites: tuple[Site, ...]) -> None:
 
 def _is_last(site: Site) -> bool:
     return site.branch is not None and site.branch.is_last
+
+
+def _is_last_weight(site: Site) -> bool:
+    return site.role in ("weight", "recurrent") and _is_last(site)
 
 
 def _layers(branch: Branch) -> float:

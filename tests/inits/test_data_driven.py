@@ -211,8 +211,11 @@ def test_log_prior_starts_at_the_entropy_of_the_classes() -> None:
     assert float(F.cross_entropy(model(x), y).detach()) == pytest.approx(-float((p * p.log()).sum()), abs=1e-3)
 
 
-def test_fixup_refuses_branches_that_could_never_wake() -> None:
-    network = (*MLP, "model.residual=true", "init=fixup")
+@pytest.mark.parametrize("init", ["fixup", "zero_hadamard", "zero_gamma"])
+def test_branches_that_could_never_wake_are_refused(init: str) -> None:
+    """In x + ReLU(Wx) with W = 0 nothing ever reaches W."""
+    norm = "batch" if init == "zero_gamma" else "none"
+    network = (*MLP, "model.residual=true", f"model.norm={norm}", f"init={init}")
     with pytest.raises(ConfigError, match="zero for ever"):
         prepared(*network)
     assert prepared(*network, "activation=tanh").initialised.notes == ()
