@@ -1,8 +1,9 @@
 """How well does what is said before the first step rank what happens afterwards?
 
-    python benchmarks/predictor.py run [--workers 2] [--out FILE]     train the grid; can be stopped and goes on
-    python benchmarks/predictor.py fit FILE                           choose the thresholds on the training activations
-    python benchmarks/predictor.py report FILE                        figures on the held-out activations
+    python benchmarks/predictor.py run FILE       train the grid; can be stopped and goes on where it was
+    python benchmarks/predictor.py look FILE      predict and measure again, where that has changed and training has not
+    python benchmarks/predictor.py fit FILE       the constants of the score, from the training activations
+    python benchmarks/predictor.py report FILE    figures on the held-out activations
 
 The grid: 11 initialisers x 12 activations x depths 3-50 (perceptron of width 100) and 3-30 (plain convolutional network
 of 12 channels, batches of 32), on `mnist_mini`, 340 updates of SGD with momentum 0.9, learning rate 0.01, clipped to
@@ -17,7 +18,6 @@ import json
 import math
 import multiprocessing as mp
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,8 +32,9 @@ INITS = (
 )  # fmt: skip
 MODELS = {
     "mlp model.width=100": (3, 10, 20, 35, 50),
-    "convnet model.width=12 trainer.batch_size=32": (3, 10, 30),
+    "convnet model.width=12 model.readout=flatten trainer.batch_size=32": (3, 10, 30),
 }
+CHANCE = 0.1
 COMMON = (
     "task=image", "data=mnist_mini", "optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9",
     "trainer.clip_grad_norm=1.0", "trainer.epochs=6", "trainer.max_steps=340", "trainer.checkpoint=false",
@@ -62,37 +63,52 @@ def overrides(cell: dict[str, Any]) -> list[str]:
     ]
 
 
-def one(cell: dict[str, Any]) -> dict[str, Any]:
-    """Predict, measure at initialisation, train, and say how it ended."""
+def look(cell: dict[str, Any]) -> dict[str, Any]:
+    """What is said and measured of a cell before its first step; ``refused`` where its initialiser is not for it."""
     import torch
 
-    from initlab import config, wiring
+    from initlab import config
     from initlab.errors import ConfigError
-    from initlab.probes import snapshot
-    from initlab.run import prepare, run
-    from initlab.theory import predict, scales
+    from initlab.run import foresee, prepare
+    from initlab.trainability import risk
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    row: dict[str, Any] = {**cell}
-    begun = time.perf_counter()
     try:
-        decided = config.experiment(config.compose(overrides(cell)))
-        prepared = prepare(decided)
+        prepared = prepare(config.experiment(config.compose(overrides(cell))))
     except ConfigError as refused:
-        return {**row, "refused": str(refused)}
-    batch = prepared.context.batches(0) if prepared.context.batches is not None else None
-    assert batch is not None
-    graph = wiring.trace(prepared.model, batch.inputs[:64], moments=True)
-    said = predict(graph, prepared.sites, scales(prepared.model), prepared.context)
-    row["predicted"] = asdict(said)
-    row["measured"] = asdict(snapshot(prepared.model, prepared.sites, batch, prepared.context))
-    result = run(decided)
+        return {"refused": str(refused)}
+    forecast = foresee(prepared)
+    parts = risk(forecast.prediction, forecast.seen)
+    return {
+        "risk": asdict(parts),
+        "score": forecast.outlook.score,
+        "verdict": forecast.outlook.verdict,
+        "predicted": asdict(forecast.prediction),
+        "measured": asdict(forecast.seen),
+    }
+
+
+def one(cell: dict[str, Any]) -> dict[str, Any]:
+    """Look, then train, and say how it ended."""
+    from initlab import config
+    from initlab.run import run
+
+    begun = time.perf_counter()
+    row: dict[str, Any] = {**cell, **look(cell)}
+    if "refused" in row:
+        return row
+    result = run(config.experiment(config.compose(overrides(cell))))
     row["status"] = result.status
-    row["accuracy"] = result.metrics.get("test/accuracy", 0.1)
+    row["accuracy"] = result.metrics.get("test/accuracy", CHANCE)
     row["train_loss"] = result.metrics.get("train/loss", math.nan)
     row["seconds"] = time.perf_counter() - begun
     return row
+
+
+def again(row: dict[str, Any]) -> dict[str, Any]:
+    """The same row with its look taken again, for when the prediction has changed and training has not."""
+    return {**row, **look(row)}
 
 
 def train_grid(out: Path, workers: int) -> None:
@@ -108,16 +124,142 @@ def train_grid(out: Path, workers: int) -> None:
                 print(f"{i}/{len(todo)} {row['model']} depth {row['depth']}", flush=True)
 
 
+def look_again(file: Path, workers: int) -> None:
+    rows = read(file)
+    with mp.get_context("spawn").Pool(workers) as pool:
+        fresh = list(pool.imap(again, rows, chunksize=8))
+    file.write_text("".join(json.dumps(r) + "\n" for r in fresh))
+
+
+# ------------------------------------------------------------------ how well it ranks
+def read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that were trained, each with `success`: above half of the best arm's accuracy with its kind of model."""
+    done = [r for r in rows if "accuracy" in r]
+    best: dict[str, float] = {}
+    for r in done:
+        best[family(r)] = max(best.get(family(r), 0.0), r["accuracy"])
+    for r in done:
+        r["success"] = r["accuracy"] > best[family(r)] / 2
+        parts = r["risk"].values()
+        r["total"] = min(sum(parts), 1e6) if all(math.isfinite(p) for p in parts) else 1e6
+    return done
+
+
+def family(row: dict[str, Any]) -> str:
+    return str(row["model"]).split()[0]
+
+
+def fit(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Middle and width of the logistic curve from risk to score, by maximum likelihood on the training activations."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    chosen = [r for r in trained(rows) if not r["held_out"]]
+    x = np.array([min(r["total"], 50.0) for r in chosen])
+    y = np.array([r["success"] for r in chosen], dtype=float)
+
+    def loss(p: Any) -> float:
+        t = (x - p[0]) / math.exp(p[1])
+        return float(np.mean(np.logaddexp(0.0, np.where(y > 0, t, -t))))
+
+    found = minimize(loss, [2.0, 0.0], method="Nelder-Mead")
+    return float(found.x[0]), math.exp(float(found.x[1]))
+
+
+def figures(rows: list[dict[str, Any]], *, resamples: int = 2000) -> dict[str, Any]:
+    """AUC and Spearman of the score with bootstrap intervals, false alarms, and the confusion table."""
+    import numpy as np
+    from scipy.stats import spearmanr
+    from sklearn.metrics import roc_auc_score
+
+    y = np.array([r["success"] for r in rows])
+    risk = np.array([r["total"] for r in rows])
+    accuracy = np.array([r["accuracy"] for r in rows])
+    rng = np.random.default_rng(0)
+    # whole (activation, depth, model) groups are drawn, since arms of one network are not independent
+    keys = [(r["model"], r["depth"], r["activation"]) for r in rows]
+    groups = {k: [i for i, other in enumerate(keys) if other == k] for k in dict.fromkeys(keys)}
+    names = list(groups)
+    aucs: list[float] = []
+    rhos: list[float] = []
+    for _ in range(resamples):
+        index = [i for g in rng.integers(len(names), size=len(names)) for i in groups[names[g]]]
+        if 0 < y[index].sum() < len(index):
+            aucs.append(float(roc_auc_score(y[index], -risk[index])))
+            rhos.append(float(spearmanr(-risk[index], accuracy[index]).statistic))
+    verdicts = [r["verdict"] for r in rows]
+    table = {
+        v: (
+            sum(a and w == v for a, w in zip(y, verdicts, strict=True)),
+            sum(not a and w == v for a, w in zip(y, verdicts, strict=True)),
+        )
+        for v in ("trainable", "marginal", "untrainable")
+    }
+    return {
+        "n": len(rows),
+        "trains": float(y.mean()),
+        "auc": float(roc_auc_score(y, -risk)),
+        "auc_interval": [float(v) for v in np.quantile(aucs, [0.025, 0.975])],
+        "spearman": float(spearmanr(-risk, accuracy).statistic),
+        "spearman_interval": [float(v) for v in np.quantile(rhos, [0.025, 0.975])],
+        # of the networks that trained, how many were called untrainable; of those that did not, called trainable
+        "false_alarms": table["untrainable"][0] / max(1, int(y.sum())),
+        "misses": table["trainable"][1] / max(1, int((~y).sum())),
+        "confusion": {k: [int(n) for n in v] for k, v in table.items()},
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    done = trained(rows)
+    parts = {
+        "chosen on": [r for r in done if not r["held_out"]],
+        "held out": [r for r in done if r["held_out"]],
+        "held out, mlp": [r for r in done if r["held_out"] and family(r) == "mlp"],
+        "held out, convnet": [r for r in done if r["held_out"] and family(r) == "convnet"],
+    }
+    print(f"{len(done)} networks trained, {sum('refused' in r for r in rows)} refused by their initialiser")
+    print("| networks | n | that train | AUC (95 %) | Spearman (95 %) | false alarms | misses |")
+    print("|---|---|---|---|---|---|---|")
+    for name, group in parts.items():
+        if not group:
+            continue
+        f = figures(group)
+        print(
+            f"| {name} | {f['n']} | {f['trains']:.0%} | {f['auc']:.3f} ({f['auc_interval'][0]:.3f}-{f['auc_interval'][1]:.3f})"
+            f" | {f['spearman']:.3f} ({f['spearman_interval'][0]:.3f}-{f['spearman_interval'][1]:.3f})"
+            f" | {f['false_alarms']:.1%} | {f['misses']:.1%} |"
+        )
+    print("\nHeld out: verdict before training against what happened")
+    print("| verdict | trained | did not |\n|---|---|---|")
+    for verdict, (yes, no) in figures(parts["held out"], resamples=50)["confusion"].items():
+        print(f"| {verdict} | {yes} | {no} |")
+    print("\nEach part of the risk alone, held out: AUC")
+    from sklearn.metrics import roc_auc_score
+
+    for part in ("gradient", "depth", "information"):
+        values = [-min(r["risk"][part], 1e6) if math.isfinite(r["risk"][part]) else -1e6 for r in parts["held out"]]
+        print(f"  {part:<12} {roc_auc_score([r['success'] for r in parts['held out']], values):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "fit", "report"))
+    parser.add_argument("command", choices=("run", "look", "fit", "report"))
     parser.add_argument("file", nargs="?", type=Path, default=Path("predictor.jsonl"))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     if arguments.command == "run":
         train_grid(arguments.file, arguments.workers)
-        return
-    sys.exit("fit and report follow")
+    elif arguments.command == "look":
+        look_again(arguments.file, arguments.workers)
+    elif arguments.command == "fit":
+        middle, width = fit(read(arguments.file))
+        print(f"MIDDLE, WIDTH = {middle:.3f}, {width:.3f}")
+    else:
+        report(read(arguments.file))
 
 
 if __name__ == "__main__":

@@ -24,20 +24,21 @@ from initlab.activations import factories, named
 from initlab.activations.slope import derivative
 from initlab.config import compose, experiment
 from initlab.spec import Activation, ElementwiseFn
-from initlab.theory import gain
+from initlab.theory import dks, gain, tat
 
 DOCS = Path(__file__).parent
 CONF = DOCS.parent / "conf" / "activation"
 FAMILIES = (
-    ("rectified", "Rectified"),
-    ("sigmoidal", "Sigmoidal"),
-    ("smooth", "Smooth relatives of ReLU"),
-    ("shrink", "Shrinkage"),
-    ("periodic", "Waves and bumps"),
-    ("gated", "Several units"),
-    ("learnable", "Learnable"),
-    ("mixed", "Mixed"),
-    ("expression", "Formulas"),
+    ("activations.rectified", "Rectified"),
+    ("activations.sigmoidal", "Sigmoidal"),
+    ("activations.smooth", "Smooth relatives of ReLU"),
+    ("activations.shrink", "Shrinkage"),
+    ("activations.periodic", "Waves and bumps"),
+    ("activations.gated", "Several units"),
+    ("activations.learnable", "Learnable"),
+    ("activations.mixed", "Mixed"),
+    ("activations.expression", "Formulas"),
+    ("theory.shaping", "Shaped for a depth"),
 )
 SOLID, DASHED, GREY = "#0072B2", "#D55E00", "#9a9a9a"
 REACH = 5.0
@@ -48,6 +49,11 @@ HELD = {
     "maxout": "h₂ held at 0", "per_layer": "its layers as in the file", "alternate": "its members as in the file",
     "blend": "its members in grey", "homotopy": "the way from the first (grey) to the last", "expr": "as in the file",
 }  # fmt: skip
+
+
+def entries() -> dict[str, Callable[..., Activation]]:
+    """Name → factory of everything that conf/activation offers."""
+    return {**factories(), "dks": dks, "tat": tat}
 
 
 def activation(name: str) -> Activation:
@@ -63,15 +69,15 @@ def text() -> str:
         "",
         "<!-- Written by docs/make_activations.py. -->",
         "",
-        f"{len(factories())} entries, chosen with `activation=NAME`. In the pictures φ is solid and φ' dashed.",
+        f"{len(entries())} entries, chosen with `activation=NAME`. In the pictures φ is solid and φ' dashed.",
         "*Gain* is 1/√E[φ²] forward and 1/√E[φ'²] backward for h ~ N(0, 1), of the entry as its file has it;",
         "`init.gain=auto` uses it. Keys are set as `activation.KEY=VALUE`. Wherever an entry takes other activations,",
         "a name, a name with arguments (`leaky_relu(negative_slope=0.2)`) and a formula in x will do.",
     ]
     for module, title in FAMILIES:
-        subject = inspect.getdoc(importlib.import_module(f"initlab.activations.{module}")) or ""
+        subject = inspect.getdoc(importlib.import_module(f"initlab.{module}")) or ""
         lines += ["", f"## {title}", "", subject.split("\n\n")[0]]
-        members = [n for n, f in factories().items() if f.__module__.endswith(f".{module}")]
+        members = [n for n, f in entries().items() if f.__module__ == f"initlab.{module}"]
         for name in members:
             lines += section(name)
     return "\n".join(lines) + "\n"
@@ -79,7 +85,7 @@ def text() -> str:
 
 def section(name: str) -> list[str]:
     """Heading, picture, formula and use, gain, keys of one entry."""
-    what = (inspect.getdoc(factories()[name]) or "").split("\n\nArgs:")[0].split("\n\nRaises:")[0]
+    what = (inspect.getdoc(entries()[name]) or "").split("\n\nArgs:")[0].split("\n\nRaises:")[0]
     held = f" ({HELD[name]})" if name in HELD else ""
     lines = ["", f"### `{name}`", "", f"![{name}: φ and φ'{held}](activations/{name}.png)", "", what, ""]
     found = activation(name)
@@ -185,7 +191,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
-    for name in factories():
+    for name in entries():
         (folder / f"{name}.png").write_bytes(picture(name))
     (DOCS / "activations.md").write_text(text(), encoding="utf-8")
 

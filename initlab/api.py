@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from initlab import inits, sites, theory, wiring
 from initlab.activations import activations_of, naming, recognise
 from initlab.activations.modules import Pointwise
+from initlab.auto import auto
 from initlab.errors import ConfigError
 from initlab.spec import Activation, Batch, ElementwiseFn, InitContext, Prediction, Site
 from initlab.theory import CriticalPoint, GainKind, MeanField
@@ -127,7 +128,8 @@ def initialize(
         if "(" in name:
             raise ConfigError("name", name, "arguments stand either in the text or as keywords, not both")
         name = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
-    return inits.apply(model, described, inits.named(name), context=context, seed=seed)
+    init = inits.named(name, more={"auto": auto})
+    return inits.apply(model, described, init, context=context, seed=seed)
 
 
 def predict(model: nn.Module, inputs: Tensor, *, activation: ActivationLike | None = None) -> Prediction:

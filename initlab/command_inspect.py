@@ -244,7 +244,7 @@ def _short(value: float | None, digits: int | None = None) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return f"{value:.3g}" if digits is None else f"{value:.{digits}f}"
+    return f"{value:.3g}" if digits is None or abs(value) >= 1e5 else f"{value:.{digits}f}"
 
 
 def _share(value: float | None) -> str:

@@ -1,17 +1,100 @@
-"""From prediction and one look at a batch to `trainable`, `marginal` or `untrainable`, with the reason."""
+"""From prediction and one look at a batch to `trainable`, `marginal` or `untrainable`, with the reason.
+
+Three things spoil training with depth, and each has a natural unit in which 1 is the border:
+
+- the gradient: |ln(‖∂E/∂h‖² first / last layer)| / 6, as measured;
+- the depth: hidden layers / (6 ξ_c), as predicted (Schoenholz et al., ICLR 2017: networks train to about 6 ξ_c);
+- the information: ln(1/CKA) between the inputs and the last hidden layer: what depth has mixed or scattered.
+
+Their sum is the risk. It is turned into a score by a logistic curve whose two constants were fitted on networks with
+six activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from initlab.probes import Snapshot
 from initlab.spec import Outlook, Prediction, Trainability
 
+#: the logistic curve from risk to score: 1/(1 + exp((risk - MIDDLE)/WIDTH)); fitted by `benchmarks/predictor.py fit`
+MIDDLE, WIDTH = 3.4, 0.6
+#: scores between these are marginal
+TRAINABLE, UNTRAINABLE = 0.75, 0.25
+#: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
+LOUD_LOSS = 3.0
+
+
+@dataclass(frozen=True)
+class Risk:
+    """The three parts of the risk; each is 0 for a network that depth does nothing to."""
+
+    gradient: float
+    depth: float
+    information: float
+
+    @property
+    def total(self) -> float:
+        parts = (self.gradient, self.depth, self.information)
+        return math.inf if any(math.isnan(p) for p in parts) else sum(parts)
+
+
+def risk(prediction: Prediction, seen: Snapshot) -> Risk:
+    """How much gradient, depth and information are at risk.
+
+    Where theory has no single depth scale (shortcuts, norms) the measured gradient stands in for it too.
+    """
+    if not seen.layers:
+        return Risk(0.0, 0.0, 0.0)  # a linear classifier
+    log10 = seen.layers[0].log10_gradient
+    gradient = abs(log10) * math.log(10) / 6 if math.isfinite(log10) else math.inf
+    known = not math.isnan(prediction.trainable_depth)
+    depth = gradient
+    if known:
+        depth = prediction.depth / prediction.trainable_depth if prediction.trainable_depth > 0 else math.inf
+    kept = 1.0 if math.isnan(seen.kept) and math.isfinite(seen.loss) else seen.kept
+    information = -math.log(kept) if kept > 0 else math.inf
+    return Risk(gradient, depth, max(information, 0.0))
+
 
 def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
-    """What to expect of training."""
-    ratio = abs(seen.layers[0].log10_gradient) if seen.layers else 0.0
-    score = 1 / (1 + ratio)
-    del prediction, classes
-    verdict: Trainability = "trainable" if score > 0.5 else "marginal" if score > 0.2 else "untrainable"
-    return Outlook(verdict=verdict, score=score if math.isfinite(score) else 0.0, reasons=(f"ratio {ratio:.2f}",))
+    """What to expect of training with an ordinary learning rate.
+
+    Args:
+        prediction: of theory, for the network as initialised.
+        seen: the same network on one batch.
+        classes: of the task; a loss far above ln(classes) is told.
+    """
+    parts = risk(prediction, seen)
+    score = 1 / (1 + math.exp(min((parts.total - MIDDLE) / WIDTH, 700.0)))
+    verdict: Trainability = "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
+    return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes))
+
+
+def _reasons(parts: Risk, prediction: Prediction, seen: Snapshot, classes: int) -> tuple[str, ...]:
+    if not math.isfinite(seen.loss):
+        return (f"the loss is {seen.loss} before the first step: the signal explodes",)
+    weighed: list[tuple[float, str]] = []
+    if seen.layers:
+        log10 = seen.layers[0].log10_gradient
+        if math.isnan(log10):
+            text = "no gradient reaches the first hidden layer, or it is not finite"
+        else:
+            word = "vanishes" if log10 < 0 else "explodes"
+            text = f"the gradient {word} towards the input, ‖∂E/∂h‖² by 10^{abs(log10):.1f}"
+        weighed.append((parts.gradient, text))
+        limit = prediction.trainable_depth
+        if not math.isnan(limit):
+            text = f"{prediction.depth} hidden layers, theory allows about 6ξ = {limit:.0f}"
+            weighed.append((parts.depth, text))
+        if not math.isnan(seen.kept):
+            alike = seen.layers[-1].c
+            how = "all inputs become alike" if alike > 0.9 else "distances between inputs are scrambled"
+            text = f"{how} by the last hidden layer (alignment with the inputs {seen.kept:.2f})"
+            weighed.append((parts.information, text))
+    found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > 0.5]
+    expected = math.log(classes)
+    if seen.loss > LOUD_LOSS * expected:
+        found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {expected:.2f}")
+    return tuple(found) or ("gradient, depth and information are as they should be",)

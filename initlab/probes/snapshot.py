@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from initlab import seeds
 from initlab.activations.slope import slope_band
 from initlab.sites import weights
 from initlab.spec import Batch, InitContext, Site
@@ -25,7 +26,8 @@ class LayerSnapshot:
 
     Attributes:
         q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
-        log10_gradient: log10 of ‖∂loss/∂h‖² over that of the last hidden layer.
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer, for a random cotangent at the last hidden
+            layer's output: what the hidden layers do, whatever the head and the loss are (a head may begin at zero).
         grad_norm: ‖∂loss/∂W‖ (Frobenius); weight_norm: ‖W‖.
         saturated: share of h where |φ'| is below 5 % of its maximum.
         off: share of units where |φ'| is below 0.1 % for every example of the batch (not yet dead units: a batch is
@@ -48,12 +50,21 @@ class LayerSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A network on one batch. `output_q` and `output_c` are those of the logits; `loss` in nats."""
+    """A network on one batch.
+
+    Attributes:
+        output_q, output_c: mean square of the logits, and how alike those of two examples are (1 is the same).
+        kept: how much of what tells the inputs apart still tells the last hidden layer's activations apart: the centred
+            kernel alignment (CKA) of the two, 1 where distances are kept, near 0 where depth has mixed all examples
+            into one or scattered them at random. NaN where the inputs are not numbers (tokens).
+        loss: in nats. grad_norm: of all parameters.
+    """
 
     layers: tuple[LayerSnapshot, ...]
     loss: float
     output_q: float
     output_c: float
+    kept: float
     grad_norm: float
     examples: int
 
@@ -69,6 +80,8 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
         first_of.setdefault(site.activation or "", site)
     chosen = tuple(first_of.values())
     values: dict[tuple[str, str], Tensor] = {}
+    received: dict[str, Tensor] = {}
+    last_sent: list[Tensor] = []
     with undisturbed(model):
         model.train()
         for parameter in model.parameters():
@@ -85,12 +98,16 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                     values[site.name, "saturated"] = slope_band(activation.fn).saturated_share(seen)
                     values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).ever_live(seen, unit).float().mean()
                 values[site.name, "rank"] = _effective_rank(sent.detach())
-            if h.requires_grad:
-                h.register_hook(lambda g, site=site: values.__setitem__((site.name, "g"), g.detach().float().norm()))
+                if site is chosen[-1] and batch.inputs.is_floating_point():
+                    values["", "kept"] = alignment(batch.inputs, sent.detach())
+            received[site.name] = h
+            if site is chosen[-1]:
+                last_sent[:] = [sent]
 
         with torch.enable_grad(), tapped(model, chosen, read):
             output = model(batch.inputs)
             loss = batch.loss(output, batch.targets)
+            values |= _gradient_norms(received, last_sent, context.seed)
             loss.backward()
         named = dict(model.named_parameters())
         for site in chosen:
@@ -110,9 +127,23 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
         loss=numbers["", "loss"],
         output_q=numbers["", "q"],
         output_c=numbers["", "p"] / numbers["", "q"] if numbers["", "q"] > 0 else 1.0,
+        kept=numbers.get(("", "kept"), math.nan),
         grad_norm=numbers["", "grad_norm"],
         examples=int(batch.targets.shape[0]),
     )
+
+
+def _gradient_norms(received: dict[str, Tensor], last_sent: list[Tensor], seed: int) -> dict[tuple[str, str], Tensor]:
+    """‖∂E/∂h‖ of each layer's pre-activation, E the product of the last layer's output with random signs."""
+    reached = {name: h for name, h in received.items() if h.requires_grad}
+    if not last_sent or not last_sent[0].requires_grad or not reached:
+        return {}
+    generator = seeds.generator(seed, "probe", "cotangent")
+    signs = torch.empty(last_sent[0].shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(last_sent[0])
+    found = torch.autograd.grad(
+        last_sent[0], list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return {(name, "g"): g.detach().float().norm() for name, g in zip(reached, found, strict=True)}
 
 
 def _layer(site: Site, numbers: dict[tuple[str, str], float], last: float) -> LayerSnapshot:
@@ -128,6 +159,21 @@ def _layer(site: Site, numbers: dict[tuple[str, str], float], last: float) -> La
         grad_norm=of("grad_norm"), weight_norm=of("weight_norm"), saturated=of("saturated"), off=of("off"),
         effective_rank=of("rank"),
     )  # fmt: skip
+
+
+def alignment(x: Tensor, y: Tensor) -> Tensor:
+    """Centred kernel alignment of two representations (B, ...) of the same examples, a scalar tensor in [0, 1].
+
+    ⟨HKH, HLH⟩/(‖HKH‖ ‖HLH‖) with linear kernels K, L (Kornblith et al., ICML 2019); 0 where one of them is constant.
+    """
+
+    def centred(t: Tensor) -> Tensor:
+        flat = t.flatten(1).double()
+        flat = flat - flat.mean(0)
+        return flat @ flat.T
+
+    a, b = centred(x), centred(y)
+    return (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-300)
 
 
 def _effective_rank(x: Tensor) -> Tensor:

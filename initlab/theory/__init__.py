@@ -11,6 +11,7 @@ from initlab.theory.gains import GainKind, gain
 from initlab.theory.meanfield import FixedPoint, MeanField, Trajectory, c_map, chi, meanfield, q_map, trajectory
 from initlab.theory.predict import predict, scales
 from initlab.theory.quadrature import Moments, gaussian_mean, moments, moments_of
+from initlab.theory.shaping import dks, tat
 
 __all__ = [
     "CriticalPoint",
@@ -23,6 +24,7 @@ __all__ = [
     "chi",
     "critical_point",
     "critical_points",
+    "dks",
     "gain",
     "gaussian_mean",
     "half_stable_point",
@@ -33,5 +35,6 @@ __all__ = [
     "q_map",
     "scales",
     "stable_critical_point",
+    "tat",
     "trajectory",
 ]

@@ -210,9 +210,13 @@ class _Walk:
 
     # ---------------------------------------------------------- backward
     def backward(self) -> list[float]:
-        """ln ‖∂E/∂node‖² relative to the output's, for each node; -inf where nothing arrives."""
+        """ln ‖∂E/∂node‖² relative to that at the last activation's output, for each node; -inf where nothing arrives.
+
+        What comes after the last activation scales all gradients alike, and a head may begin at zero.
+        """
         logs = [-math.inf] * len(self.graph.nodes)
-        logs[self.graph.output] = 0.0
+        last = max((n.index for n in self.graph.nodes if n.op == "activation"), default=self.graph.output)
+        logs[last] = 0.0
         for node in reversed(self.graph.nodes):
             here = logs[node.index]
             for i, factor in zip(node.inputs, self.back[node.index], strict=False):
@@ -258,7 +262,7 @@ class _Walk:
         """Variance of ln q that the layer adds."""
         site = self.sites[row.site]
         activation = self.context.after(site) or self.context.activation
-        if not 0 < row.q < 1e300:
+        if not 1e-60 < row.q < 1e60:  # fourth moments of what has collapsed or exploded are out of range
             return 0.0
         return log_q_variance(activation, row.q, round(site.fan_out))
 
@@ -324,3 +328,29 @@ def _stable(layers: tuple[LayerPrediction, ...]) -> bool:
     if any(not 0 < q < math.inf for q in upper) or len(upper) < 2:
         return False
     return abs(math.log(upper[-1] / upper[0])) / (len(upper) - 1) < 0.05
+
+
+# ------------------------------------------------------------------ what each weight receives
+def input_squares(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
+    """Name of each weight → mean square of its input, if every weight before it sends mean 0 and mean square 1.
+
+    What a layer has to be divided by for its own output to have mean square 1 (Bingham & Miikkulainen, AAAI 2023).
+    """
+    walk = _UnitWalk(graph, sites, {}, context)
+    walk.forward()
+    return walk.received
+
+
+class _UnitWalk(_Walk):
+    """The walk of a network whose weights are all scaled so that they send mean square 1."""
+
+    def __init__(
+        self, graph: Graph, sites: tuple[Site, ...], mean_squares: Mapping[str, float], context: InitContext
+    ) -> None:
+        super().__init__(graph, sites, mean_squares, context)
+        self.received: dict[str, float] = {}
+
+    def _weight(self, node: Node, site: Site, x: _State) -> tuple[_State, tuple[float, ...]]:
+        if site.kind != "embedding":
+            self.received.setdefault(site.name, x.s)
+        return _State(0.0, 1.0, x.p / x.s if x.s > 0 else 1.0), (1.0,)
