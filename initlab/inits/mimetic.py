@@ -75,7 +75,7 @@ def _near_identity(d: int, noise: float, diagonal: float, generator: torch.Gener
 
 
 def _halves(product: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
-    """(A, B), each with at most `rank` columns, so that A·Bᵀ is the best approximation of `product`; float32, as all draws are."""
+    """(A, B), each with at most `rank` columns, so that A·Bᵀ is nearest to `product`; float32, as all draws are."""
     u, s, vh = torch.linalg.svd(product)
     root = s[:rank].sqrt()
     return (u[:, :rank] * root).to(torch.float32), (vh[:rank].T * root).to(torch.float32)
