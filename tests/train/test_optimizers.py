@@ -21,7 +21,9 @@ FACTORIES: list[tuple[OptimizerFactory, StepKind, float]] = [
 
 
 def network() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.PReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    return nn.Sequential(
+        nn.Linear(4, 32), nn.BatchNorm1d(32), nn.PReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
+    )
 
 
 def test_weights_decay_and_nothing_else_does() -> None:
