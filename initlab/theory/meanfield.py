@@ -22,8 +22,9 @@ from initlab.theory.correlation import product, slope_product, squared_gap
 from initlab.theory.quadrature import moments_of
 from initlab.theory.roots import brackets, log_grid, root
 
-#: log-spaced mean squares between which fixed points are looked for
-_Q_LOW, _Q_HIGH, _PER_DECADE = 1e-10, 1e8, 6
+#: log-spaced mean squares between which fixed points are looked for; off q = 1, to which the forward gain pins one: the
+#: sign of a root that lies on the grid is rounding
+_Q_LOW, _Q_HIGH, _PER_DECADE = 1.37e-10, 1.37e8, 6
 
 Phase = Literal["ordered", "critical", "chaotic", "collapses", "explodes"]
 
@@ -100,7 +101,7 @@ def c_map(activation: Activation, c: float, q: float, *, sigma_w2: float, sigma_
 
 @lru_cache(maxsize=1024)
 def fixed_points(activation: Activation, *, sigma_w: float, sigma_b: float) -> tuple[FixedPoint, ...]:
-    """Every q in (1e-10, 1e8) that a layer maps to itself, smallest first.
+    """Every q between about 1e-10 and 1e8 that a layer maps to itself, smallest first.
 
     Iterating the map finds stable points only and misses the unstable ones that GELU and SiLU have; here the sign of
     map(q) - q is followed over a logarithmic grid and each change is closed in on by Brent's method.
@@ -132,7 +133,9 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0) -
     """
     sw2, sb2 = sigma_w**2, sigma_b**2
     points = fixed_points(activation, sigma_w=sigma_w, sigma_b=sigma_b)
-    scale_free = not points and abs(q_map(activation, 1.0, sigma_w2=sw2, sigma_b2=sb2) - 1.0) < 1e-9
+    scale_free = not points and all(
+        abs(q_map(activation, q, sigma_w2=sw2, sigma_b2=sb2) - q) < 1e-9 * q for q in (1e-3, 1.0, 1e3)
+    )
     q = 1.0 if scale_free else _reached(activation, points, sw2, sb2)
     if q in (0.0, math.inf):
         return _without_signal(activation, q, points, sigma_w, sigma_b)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import initlab
+from initlab.activations.naming import named
 from initlab.theory import c_map, critical_points, meanfield, moments_of, trajectory
 from tests.oracles import Differences, activation
 
@@ -136,3 +137,18 @@ def test_three_facts_on_gains() -> None:
         assert at_one.stable is (name not in unstable), name
     tanh = meanfield(activation("tanh"), sigma_w=5 / 3, sigma_b=0.0)  # torch's gain: chaotic
     assert (tanh.q_star, tanh.chi_1) == pytest.approx((1.178480, 1.209831), abs=1e-6) and tanh.phase == "chaotic"
+
+
+def test_two_fixed_points_close_together_are_both_found() -> None:
+    """Between two points of the grid the map crosses the diagonal twice, so that no sign changes."""
+    a = named("x*sigmoid(2*x+1)")
+    field = meanfield(a, sigma_w=initlab.gain(a), sigma_b=0.0)
+    assert [p.q for p in field.fixed_points] == pytest.approx([0.756177, 1.0], abs=1e-5)
+    assert [p.stable for p in field.fixed_points] == [True, False]
+    # which is what iterating the map says: from just below 1 the signal sinks to the lower one
+    assert not field.stable
+    q = trajectory(a, sigma_w=initlab.gain(a), sigma_b=0.0, depth=4000, q_first=0.98).q[-1]
+    assert q == pytest.approx(0.756, abs=0.01)
+    # a scale that every signal keeps is not one fixed point
+    relu = meanfield(activation("relu"), sigma_w=2**0.5, sigma_b=0.0)
+    assert relu.fixed_points == () and relu.stable
