@@ -154,20 +154,20 @@ def family(row: dict[str, Any]) -> str:
 
 
 def fit(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Middle and width of the logistic curve from risk to score, by maximum likelihood on the training activations."""
+    """MIDDLE and POWER of the score 1/(1 + (risk/MIDDLE)^POWER), by maximum likelihood on the training activations."""
     import numpy as np
     from scipy.optimize import minimize
 
     chosen = [r for r in trained(rows) if not r["held_out"]]
-    x = np.array([min(r["total"], 50.0) for r in chosen])
-    y = np.array([r["success"] for r in chosen], dtype=float)
+    x = np.log([max(r["total"], 1e-6) for r in chosen])
+    y = np.array([r["success"] for r in chosen])
 
     def loss(p: Any) -> float:
-        t = (x - p[0]) / math.exp(p[1])
-        return float(np.mean(np.logaddexp(0.0, np.where(y > 0, t, -t))))
+        t = (x - p[0]) * math.exp(p[1])
+        return float(np.mean(np.logaddexp(0.0, np.where(y, t, -t))))
 
-    found = minimize(loss, [2.0, 0.0], method="Nelder-Mead")
-    return float(found.x[0]), math.exp(float(found.x[1]))
+    found = minimize(loss, [1.0, 1.0], method="Nelder-Mead")
+    return math.exp(float(found.x[0])), math.exp(float(found.x[1]))
 
 
 def figures(rows: list[dict[str, Any]], *, resamples: int = 2000) -> dict[str, Any]:
@@ -256,8 +256,8 @@ def main() -> None:
     elif arguments.command == "look":
         look_again(arguments.file, arguments.workers)
     elif arguments.command == "fit":
-        middle, width = fit(read(arguments.file))
-        print(f"MIDDLE, WIDTH = {middle:.3f}, {width:.3f}")
+        middle, power = fit(read(arguments.file))
+        print(f"MIDDLE, POWER = {middle:.2f}, {power:.2f}")
     else:
         report(read(arguments.file))
 

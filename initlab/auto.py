@@ -20,6 +20,7 @@ from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
 from initlab.probes import snapshot
 from initlab.spec import Adapt, InitContext, Initializer, NonNegativeFloat, Site
+from initlab.taps import undisturbed
 from initlab.trainability import risk
 
 #: a later candidate must lower the risk by so much to be taken before an earlier one
@@ -103,9 +104,6 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     if branches and not norms:
         found.append(Candidate(inits.fixup(), "residual branches without norms begin as the identity"))
         found.append(Candidate(inits.residual_scaled(), "residual branches without norms, scaled with their number"))
-    if branches and norms and not attention:
-        found.append(Candidate(inits.he(), "norms keep the scale, He's variance the gradient"))
-        found.append(Candidate(inits.zero_gamma(), "branches that end in a norm begin as the identity"))
     found += [
         Candidate(inits.lsuv(), "orthonormal weights with unit output variance on data, layer by layer"),
         Candidate(inits.orthogonal(), "equal singular values at the forward gain of the activation"),
@@ -113,6 +111,8 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
         Candidate(inits.xavier(), "unit gain, between forward and backward"),
         Candidate(inits.edge_of_chaos(), "the critical weights and biases of the activation"),
     ]
+    if branches and norms:
+        found.append(Candidate(inits.zero_gamma(), "branches that end in a norm begin as the identity"))
     seen: dict[str, Candidate] = {}
     for candidate in found:
         seen.setdefault(candidate.initializer.name, candidate)
@@ -162,9 +162,8 @@ def _head(sites: tuple[Site, ...]) -> Site | None:
 
 def _logits(model: nn.Module, context: InitContext) -> Tensor:
     assert context.batches is not None
-    model.train()
-    with torch.no_grad():
-        return model(context.batches(0).inputs).float()
+    with undisturbed(model), torch.no_grad():
+        return model.train()(context.batches(0).inputs).float()
 
 
 def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:

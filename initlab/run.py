@@ -365,6 +365,7 @@ def _loop(
         splits=prepared.splits,
         sites=described,
         optimizer=experiment.optimizer,
+        lr_scale=prepared.initialised.initializer.lr_scale,
         lr_schedule=experiment.lr_schedule,
         settings=experiment.trainer,
         seed=experiment.seed,

@@ -396,6 +396,7 @@ class Prediction:
         output_q: mean square of the network's output (the logits).
         depth: hidden layers in a row.
         trainable_depth: 6 ξ_c at the last layer; inf at criticality, NaN where the network has shortcuts or norms.
+        gradient_depth: 6 ξ_∇ with ξ_∇ = 1/|ln χ| at the middle layer; inf and NaN likewise.
         log_q_sd: standard deviation of ln q at the last layer over draws of the weights, from finite width.
         born_dead: probability that a ReLU network of these widths is off for an input whatever its weights.
         stable: whether the signal's scale stays where it is; None where it is not one map repeated.
@@ -406,6 +407,7 @@ class Prediction:
     output_q: float
     depth: int
     trainable_depth: float
+    gradient_depth: float
     log_q_sd: float
     born_dead: float
     stable: bool | None

@@ -3,11 +3,12 @@
 Three things spoil training with depth, and each has a natural unit in which 1 is the border:
 
 - the gradient: |ln(‖∂E/∂h‖² first / last layer)| / 6, as measured;
-- the depth: hidden layers / (6 ξ_c), as predicted (Schoenholz et al., ICLR 2017: networks train to about 6 ξ_c);
+- the depth: hidden layers / (6 ξ), as predicted, with ξ = 1/|ln χ| of the gradient (Schoenholz et al., ICLR 2017, found
+  networks to train to about 6 ξ_c, which is the same in the ordered phase);
 - the information: ln(1/CKA) between the inputs and the last hidden layer: what depth has mixed or scattered.
 
-Their sum is the risk. It is turned into a score by a logistic curve whose two constants were fitted on networks with
-six activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
+Their sum is the risk r. The score is 1/(1 + (r/MIDDLE)^POWER), whose two constants were fitted on networks with six
+activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 from initlab.probes import Snapshot
 from initlab.spec import Outlook, Prediction, Trainability
 
-#: the logistic curve from risk to score: 1/(1 + exp((risk - MIDDLE)/WIDTH)); fitted by `benchmarks/predictor.py fit`
-MIDDLE, WIDTH = 3.4, 0.6
+#: from risk to score: the risk at which half of the networks train, and how sharply it turns; fitted by
+#: `python benchmarks/predictor.py fit`
+MIDDLE, POWER = 3.0, 4.0
 #: scores between these are marginal
 TRAINABLE, UNTRAINABLE = 0.75, 0.25
 #: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
@@ -49,10 +51,9 @@ def risk(prediction: Prediction, seen: Snapshot) -> Risk:
         return Risk(0.0, 0.0, 0.0)  # a linear classifier
     log10 = seen.layers[0].log10_gradient
     gradient = abs(log10) * math.log(10) / 6 if math.isfinite(log10) else math.inf
-    known = not math.isnan(prediction.trainable_depth)
     depth = gradient
-    if known:
-        depth = prediction.depth / prediction.trainable_depth if prediction.trainable_depth > 0 else math.inf
+    if not math.isnan(prediction.gradient_depth):
+        depth = prediction.depth / prediction.gradient_depth if prediction.gradient_depth > 0 else math.inf
     kept = 1.0 if math.isnan(seen.kept) and math.isfinite(seen.loss) else seen.kept
     information = -math.log(kept) if kept > 0 else math.inf
     return Risk(gradient, depth, max(information, 0.0))
@@ -67,9 +68,14 @@ def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
         classes: of the task; a loss far above ln(classes) is told.
     """
     parts = risk(prediction, seen)
-    score = 1 / (1 + math.exp(min((parts.total - MIDDLE) / WIDTH, 700.0)))
+    score = score_of(parts.total)
     verdict: Trainability = "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
     return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes))
+
+
+def score_of(total: float) -> float:
+    """Share of networks of this risk that train, between 0 and 1."""
+    return 1 / (1 + min((total / MIDDLE) ** POWER, 1e300))
 
 
 def _reasons(parts: Risk, prediction: Prediction, seen: Snapshot, classes: int) -> tuple[str, ...]:
@@ -84,9 +90,9 @@ def _reasons(parts: Risk, prediction: Prediction, seen: Snapshot, classes: int) 
             word = "vanishes" if log10 < 0 else "explodes"
             text = f"the gradient {word} towards the input, ‖∂E/∂h‖² by 10^{abs(log10):.1f}"
         weighed.append((parts.gradient, text))
-        limit = prediction.trainable_depth
+        limit = prediction.gradient_depth
         if not math.isnan(limit):
-            text = f"{prediction.depth} hidden layers, theory allows about 6ξ = {limit:.0f}"
+            text = f"{prediction.depth} hidden layers, theory allows about 6ξ = {limit:.3g}"
             weighed.append((parts.depth, text))
         if not math.isnan(seen.kept):
             alike = seen.layers[-1].c

@@ -59,6 +59,7 @@ class Node:
         inputs: indices of the nodes it reads, in order.
         shape: of its output, with the batch dimension.
         factor: of a ``factor``: the number that is multiplied with; None where it is a parameter (named in `name`).
+        over_examples: of a ``norm``: whether its statistics are taken over the batch, and not within each example.
         moments: (mean, mean square, mean product of two examples) of its output in this pass, where asked for.
     """
 
@@ -68,6 +69,7 @@ class Node:
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
     factor: float | None = None
+    over_examples: bool = False
     moments: tuple[float, float, float] | None = None
 
 
@@ -137,13 +139,25 @@ class _Recorder(TorchFunctionMode):
         self._parameters = {id(p): n for n, p in model.named_parameters()}
 
     # ---------------------------------------------------------- nodes
-    def node(self, op: Op, name: str, inputs: Sequence[int], output: Any, *, factor: float | None = None) -> None:
+    def node(
+        self,
+        op: Op,
+        name: str,
+        inputs: Sequence[int],
+        output: Any,
+        *,
+        factor: float | None = None,
+        over_examples: bool = False,
+    ) -> None:
         tensors = list(_tensors(output))
         if not tensors:
             return
         index = len(self.nodes)
         self.nodes.append(
-            Node(index=index, op=op, name=name, inputs=tuple(inputs), shape=tuple(tensors[0].shape), factor=factor)
+            Node(
+                index=index, op=op, name=name, inputs=tuple(inputs), shape=tuple(tensors[0].shape), factor=factor,
+                over_examples=over_examples,
+            )  # fmt: skip
         )
         if self._measure:
             with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
@@ -208,7 +222,7 @@ class _Recorder(TorchFunctionMode):
         self._inside += 1
 
     def _leave(self, op: Op, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             self._inside -= 1
             if self._inside:
                 return
@@ -217,7 +231,8 @@ class _Recorder(TorchFunctionMode):
                 call = self._calls.get(name, -1) + 1
                 self._calls[name] = call
                 label = call_name(name, call)
-            self.node(op, label, self._known(inputs)[:1], output)
+            over_examples = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training  # pyright: ignore[reportPrivateUsage]
+            self.node(op, label, self._known(inputs)[:1], output, over_examples=over_examples)
 
         return hook
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.spec import InitContext, Initializer, Site
+from initlab.taps import undisturbed
 from initlab.theory.predict import input_squares
 from initlab.wiring import trace
 
@@ -42,8 +43,8 @@ def _needs_data(sites: tuple[Site, ...], context: InitContext) -> None:
 
 def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     assert context.batches is not None
-    model.train()
-    with torch.no_grad():
+    with undisturbed(model), torch.no_grad():
+        model.train()
         graph = trace(model, context.batches(0).inputs[:64], moments=True)
         squares = input_squares(graph, sites, context)
         for name, parameter in model.named_parameters():

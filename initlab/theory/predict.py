@@ -79,6 +79,7 @@ def predict(
         output_q=walk.states[graph.output].s,
         depth=len(layers),
         trainable_depth=walk.trainable_depth(layers) if straight else math.nan,
+        gradient_depth=_gradient_depth(layers) if straight else math.nan,
         log_q_sd=math.sqrt(variance),
         born_dead=walk.born_dead(layers) if straight else math.nan,
         stable=_stable(layers) if straight and len(layers) > 2 else None,
@@ -167,9 +168,8 @@ class _Walk:
             seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
             ratio = (seen.p / seen.s) if seen.s > 0 else seen_in.c
             self.unknown.append(f"correlation through {activation.name}")
-            return _State(m.mean, m.second, ratio * m.second), (
-                m.slope_second * activation.units[1] / activation.units[0],
-            )
+            # per unit sent, over all units received: the factor of the whole gradient's norm
+            return _State(m.mean, m.second, ratio * m.second), (m.slope_second,)
         m = moments(activation.fn, kinks=activation.kinks, q=variance, mean=x.m)
         c = x.c
         p = m.second if c > 1 - 1e-12 else _product(activation, variance, c, x.m)
@@ -177,18 +177,12 @@ class _Walk:
 
     def _norm(self, node: Node, x: _State) -> tuple[_State, tuple[float, ...]]:
         gamma2 = self.squares.get(f"{node.name}.weight", 1.0)
-        over_examples = not self._within_example(node)
-        variance = x.s - x.p if over_examples else x.variance
+        variance = x.s - x.p if node.over_examples else x.variance
         if not variance > 0:
             return _State(0.0, 0.0, 0.0), (0.0,)
-        if over_examples:
+        if node.over_examples:  # leaves examples uncorrelated
             return _State(0.0, gamma2, 0.0), (gamma2 / variance,)
         return _State(0.0, gamma2, gamma2 * (x.p - x.m**2) / variance), (gamma2 / variance,)
-
-    def _within_example(self, node: Node) -> bool:
-        """Whether a norm looks at one example at a time; batch norm, which does not, leaves examples uncorrelated."""
-        seen = _measured(node)
-        return seen.s > 0 and abs(seen.p) > 0.2 * seen.s
 
     def _unknown(self, node: Node, x: _State) -> tuple[_State, tuple[float, ...]]:
         seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
@@ -320,6 +314,18 @@ def _saturated(activation: Activation, state: _State) -> float:
     for low, high in slope_band(activation.fn).alive:
         inside += 0.5 * (math.erf((high - state.m) / scale) - math.erf((low - state.m) / scale))
     return min(1.0, max(0.0, 1 - inside))
+
+
+def _gradient_depth(layers: tuple[LayerPrediction, ...]) -> float:
+    """6/|ln χ| at the middle layer: over so many layers the squared gradient changes by e^±6."""
+    inner = layers[1:]
+    if not inner:
+        return math.inf
+    chi = inner[len(inner) // 2].chi
+    if not 0 < chi < math.inf:
+        return 0.0
+    log = abs(math.log(chi))
+    return math.inf if log < 1e-9 else 6 / log
 
 
 def _stable(layers: tuple[LayerPrediction, ...]) -> bool:

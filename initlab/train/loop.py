@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from initlab import seeds
 from initlab.probes import DeadUnits, Observer, ProfileLog
-from initlab.spec import LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
+from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.optimizers import parameter_groups
@@ -61,6 +61,7 @@ class Run:
     profile: ProfileLog
     checkpoints: Checkpoints
     metric_sites: frozenset[str] = frozenset()
+    lr_scale: LrScale | None = None
     stop: Callable[[], bool] = field(default=lambda: False)
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
 
@@ -106,7 +107,7 @@ class _Loop:
         )
         limit = 2 if s.fast_dev_run else s.max_steps
         self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
-        self.optimizer = run.optimizer(parameter_groups(run.model, run.sites))
+        self.optimizer = run.optimizer(parameter_groups(run.model, run.sites, run.lr_scale))
         self.base_rates = [float(g["lr"]) for g in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
