@@ -155,9 +155,14 @@ class _Recorder(TorchFunctionMode):
         index = len(self.nodes)
         self.nodes.append(
             Node(
-                index=index, op=op, name=name, inputs=tuple(inputs), shape=tuple(tensors[0].shape), factor=factor,
+                index=index,
+                op=op,
+                name=name,
+                inputs=tuple(inputs),
+                shape=tuple(tensors[0].shape),
+                factor=factor,
                 over_examples=over_examples,
-            )  # fmt: skip
+            )
         )
         if self._measure:
             with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
