@@ -90,7 +90,8 @@ def test_predict_of_a_foreign_network() -> None:
     assert said.depth == 10 and said.out_of_scope == ()
     assert said.layers[-1].q == pytest.approx(0.793354, rel=0.02)
     assert said.layers[-1].chi == pytest.approx(1.139323, rel=0.02)
-    assert said.trainable_depth == pytest.approx(6 / math.log(1.139323), rel=0.2)
+    assert said.trainable_depth == pytest.approx(102.29, rel=0.2)  # 6 ξ_c of the oracle at (σ_w², σ_b²) = (2.25, 0)
+    assert said.gradient_depth == pytest.approx(6 / math.log(1.139323), rel=0.2)
 
 
 def test_critical_point_says_whether_it_can_be_used() -> None:
