@@ -19,6 +19,7 @@ from initlab.config.mistakes import translate
 from initlab.console import next_line, place
 from initlab.errors import ConfigError, InitlabError
 from initlab.inspection import Inspection, inspect, note, record
+from initlab.report.note import outlook as outlook_sentence
 from initlab.run import header, opening_files
 from initlab.spec import Experiment, Record, RunStatus
 
@@ -70,7 +71,7 @@ def _show(found: Inspection) -> None:
         print(f"  measured where theory has nothing to say: {', '.join(found.prediction.out_of_scope)}")
     mark, colour = _MARK[outlook.verdict]
     shown = f"\x1b[{colour}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
-    print(f"{shown} {outlook.verdict} (score {outlook.score:.2f}): {'; '.join(outlook.reasons)}")
+    print(f"{shown} {outlook_sentence(outlook)}")
 
 
 def _layer_table(found: Inspection) -> tuple[list[str], list[list[str]]]:
@@ -219,13 +220,14 @@ def _record_sweep(experiment: Experiment, first: Inspection, cells: list[dict[st
 # ------------------------------------------------------------------ text
 def _print_table(head: list[str], rows: list[list[str]]) -> None:
     """A table fitted to the terminal; elsewhere plain lines with two spaces between columns."""
+    left = {0, *(i for i, name in enumerate(head) if name in ("verdict", "why"))}
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(head):
-            table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+            table.add_column(name, justify="left" if i in left else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         Console().print(table)
@@ -234,7 +236,8 @@ def _print_table(head: list[str], rows: list[list[str]]) -> None:
     for row in [head, *rows]:
         print(
             "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+                cell.ljust(w) if i in left else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from initlab.report.note import command, sentence
+from initlab.report.note import command, outlook, sentence
 from initlab.spec import Experiment, Record, RunResult
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _MARK = {"ok": "+", "note": "·", "warning": "!", "failure": "x"}
 _COLOUR = {"ok": "32", "note": "2", "warning": "33", "failure": "31"}
+
+#: sentences of an initialiser that are shown; all of them are in sites.json
+_NOTES = 6
 
 
 class Console:
@@ -34,6 +37,8 @@ class Console:
             f"{experiment.name}: {splits.provenance.name} {len(splits.train)}/{len(splits.val)}/{len(splits.test)}"
             f" (train/val/test), {prepared.parameters:,} parameters, {prepared.device}, arm {experiment.arm}"
         )
+        for sentence_ in prepared.initialised.notes[:_NOTES]:
+            self._say(f"  {sentence_}")
         if folder is not None:
             self._say(f"records go to {_short(folder)} first, and from there to the store")
         if self._err.isatty():
@@ -55,6 +60,8 @@ class Console:
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
         self.close()
         self._say(f"{experiment.name} {sentence(result)}")
+        if result.outlook is not None:
+            self._say(f"said before training: {outlook(result.outlook)}")
         told: set[tuple[str, ...]] = set()
         for finding in result.findings:
             self._say(f"{self._mark(finding.severity)} {finding.name}: {finding.evidence}")

@@ -14,6 +14,8 @@ _PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
     "identity": (("init=orthogonal",), "a deep linear network keeps every norm (Saxe et al., 2014)"),
     "selu": (("init=lecun",), "SELU normalises itself at gain 1 only (Klambauer et al., 2017)"),
     "sigmoid": (("activation=tanh", "init=xavier"), "a deep sigmoid network vanishes at any usual scale"),
+    "gelu": (("init=lsuv",), "at He's gain GELU's fixed point is unstable; LSUV sets each layer on data (Mishkin, 2016)"),
+    "silu": (("init=lsuv",), "at He's gain SiLU's fixed point is unstable; LSUV sets each layer on data (Mishkin, 2016)"),
     "softplus": (("activation=relu", "init=he"), "softplus has no critical point"),
 }
 
@@ -25,6 +27,8 @@ def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     found: list[Remedy] = []
     if f"init={init}" not in overrides:
         found.append(Remedy(overrides=overrides, why=why))
+    if init != "auto":
+        found.append(Remedy(overrides=("init=auto",), why="tries what suits this network on one batch, and says why"))
     if init != "orthogonal":
         found.append(Remedy(overrides=("init=orthogonal",), why="equal singular values (Saxe et al., 2014)"))
     return tuple(found)

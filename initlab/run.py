@@ -318,6 +318,7 @@ def _train_and_judge(
         steps=outcome.steps,
         seconds=time.perf_counter() - begun,
         diverged_step=outcome.diverged_step,
+        outlook=None if forecast is None else forecast.outlook,
     )
     _hand_over(experiment, prepared, sink, result, scratch)
     return result, outcome.ending

@@ -612,7 +612,10 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings."""
+    """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings.
+
+    `outlook` is what was said before the first step; None for a resumed or untracked run.
+    """
 
     run_id: str
     status: RunStatus
@@ -622,6 +625,7 @@ class RunResult:
     steps: int
     seconds: float
     diverged_step: int | None = None
+    outlook: Outlook | None = None
     tracking_note: str = ""
     tracking_fault: bool = False
 

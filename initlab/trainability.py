@@ -70,7 +70,9 @@ def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
     parts = risk(prediction, seen)
     score = score_of(parts.total)
     verdict: Trainability = "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
-    return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes))
+    # of a network that will train only what is large is worth a word
+    worth_telling = 1.0 if verdict == "trainable" else 0.5
+    return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes, worth_telling))
 
 
 def score_of(total: float) -> float:
@@ -78,7 +80,9 @@ def score_of(total: float) -> float:
     return 1 / (1 + min((total / MIDDLE) ** POWER, 1e300))
 
 
-def _reasons(parts: Risk, prediction: Prediction, seen: Snapshot, classes: int) -> tuple[str, ...]:
+def _reasons(
+    parts: Risk, prediction: Prediction, seen: Snapshot, classes: int, worth_telling: float
+) -> tuple[str, ...]:
     if not math.isfinite(seen.loss):
         return (f"the loss is {seen.loss} before the first step: the signal explodes",)
     weighed: list[tuple[float, str]] = []
@@ -99,7 +103,7 @@ def _reasons(parts: Risk, prediction: Prediction, seen: Snapshot, classes: int) 
             how = "all inputs become alike" if alike > 0.9 else "distances between inputs are scrambled"
             text = f"{how} by the last hidden layer (alignment with the inputs {seen.kept:.2f})"
             weighed.append((parts.information, text))
-    found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > 0.5]
+    found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > worth_telling]
     expected = math.log(classes)
     if seen.loss > LOUD_LOSS * expected:
         found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {expected:.2f}")

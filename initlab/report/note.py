@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from initlab.spec import Experiment, RunResult
+from initlab.spec import Experiment, Outlook, RunResult
 
 
 def command(experiment: Experiment, *overrides: str) -> str:
@@ -34,9 +34,16 @@ def sentence(result: RunResult) -> str:
     )
 
 
+def outlook(said: Outlook) -> str:
+    """The outlook in one sentence."""
+    return f"{said.verdict} (score {said.score:.2f}): {'; '.join(said.reasons)}"
+
+
 def note(experiment: Experiment, result: RunResult) -> str:
     """Outcome, findings with evidence and source, and remedies as commands."""
     lines = [f"**{experiment.name}** {sentence(result)}.", ""]
+    if result.outlook is not None:
+        lines += [f"Said before training: {outlook(result.outlook)}.", ""]
     for finding in result.findings:
         lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
         lines.extend(f"    - try `{' '.join(r.overrides)}`: {r.why}" for r in finding.remedies)

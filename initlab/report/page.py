@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from initlab.report.note import command, sentence
+from initlab.report.note import command, outlook, sentence
 from initlab.spec import Experiment, RunResult
 
 _TITLES = {
@@ -30,6 +30,7 @@ def page(experiment: Experiment, result: RunResult, images: Mapping[str, bytes])
     return template.render(
         name=experiment.name,
         sentence=sentence(result),
+        outlook=None if result.outlook is None else outlook(result.outlook),
         findings=result.findings,
         commands={o: command(experiment, *o) for o in remedies},
         metrics=sorted(result.metrics.items()),
