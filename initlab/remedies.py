@@ -14,8 +14,8 @@ _PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
     "identity": (("init=orthogonal",), "a deep linear network keeps every norm (Saxe et al., 2014)"),
     "selu": (("init=lecun",), "SELU normalises itself at gain 1 only (Klambauer et al., 2017)"),
     "sigmoid": (("activation=tanh", "init=xavier"), "a deep sigmoid network vanishes at any usual scale"),
-    "gelu": (("init=lsuv",), "at He's gain GELU's fixed point is unstable; LSUV sets each layer on data (Mishkin, 2016)"),
-    "silu": (("init=lsuv",), "at He's gain SiLU's fixed point is unstable; LSUV sets each layer on data (Mishkin, 2016)"),
+    "gelu": (("init=lsuv",), "GELU is unstable at He's gain; LSUV sets each layer on data (Mishkin & Matas, 2016)"),
+    "silu": (("init=lsuv",), "SiLU is unstable at He's gain; LSUV sets each layer on data (Mishkin & Matas, 2016)"),
     "softplus": (("activation=relu", "init=he"), "softplus has no critical point"),
 }
 

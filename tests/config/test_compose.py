@@ -44,6 +44,12 @@ def test_every_file_says_what_it_is() -> None:
         assert first.startswith("# "), path
 
 
+def test_the_readme_counts_what_is_there() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for group, page in (("init", "inits"), ("activation", "activations")):
+        assert f": {len(config.groups()[group])} in [`docs/{page}.md`]" in readme
+
+
 def test_a_task_brings_its_data_and_model_and_both_can_be_overridden() -> None:
     plain = experiment("task=image")
     assert (plain.params["data"], plain.params["model"]) == ("mnist_mini", "cnn")
