@@ -78,8 +78,8 @@ def relative_rates(model: nn.Module, weights: list[nn.Parameter], batch: Batch) 
     for x, y in quarters:
         with torch.enable_grad():
             gradients = torch.autograd.grad(batch.loss(model(x), y), weights, allow_unused=True, materialize_grads=True)
-        squares += torch.stack([g.double().square().sum() for g in gradients]).cpu()
-    norms = torch.stack([w.detach().double().norm() for w in weights]).cpu()
+        squares += torch.stack([g.float().square().sum() for g in gradients]).cpu()
+    norms = torch.stack([w.detach().float().norm() for w in weights]).cpu()
     return (squares / len(quarters)).sqrt() / norms
 
 

@@ -130,7 +130,7 @@ def _scale_first(
     inputs = context.batches(0).inputs
     if not inputs.is_floating_point():
         return ()
-    square = float(inputs.double().square().mean())
+    square = float(inputs.float().square().mean())
     parameters = dict(model.named_parameters())
     notes: list[str] = []
     for site in sites:

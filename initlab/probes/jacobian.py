@@ -98,7 +98,7 @@ def _rows(after: Tensor, h: Tensor, cotangents: Tensor) -> Tensor:
         (rows,) = torch.autograd.grad(after, h, starts, retain_graph=True, is_grads_batched=True)
     except RuntimeError:  # an operation that cannot be vectorised: one row after the other
         rows = torch.stack([torch.autograd.grad(after, h, v, retain_graph=True)[0] for v in starts])
-    return rows[:, 0].flatten(1).double()
+    return rows[:, 0].flatten(1).to("cpu", torch.float64)
 
 
 def tangent_kernel(model: nn.Module, inputs: Tensor, *, seed: int = 0) -> Tensor:
@@ -118,7 +118,7 @@ def tangent_kernel(model: nn.Module, inputs: Tensor, *, seed: int = 0) -> Tensor
                 grads = torch.autograd.grad(values[i], parameters, retain_graph=True, materialize_grads=True)
                 rows.append(torch.cat([g.flatten() for g in grads]))
             jacobian = torch.stack(rows)
-            return (jacobian @ jacobian.T).double()
+            return (jacobian @ jacobian.T).to("cpu", torch.float64)
 
 
 def condition_number(kernel: Tensor) -> float:

@@ -120,7 +120,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
         values["", "loss"] = loss.detach()
         for key, value in zip(("mean", "q", "p"), example_moments(output), strict=True):
             values["", key] = value
-    numbers = dict(zip(values, torch.stack([v.double() for v in values.values()]).tolist(), strict=True))
+    numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
     last = numbers.get((chosen[-1].name, "g"), math.nan) if chosen else math.nan
     return Snapshot(
         layers=tuple(_layer(s, numbers, last) for s in chosen),
@@ -168,21 +168,22 @@ def alignment(x: Tensor, y: Tensor) -> Tensor:
     """
 
     def centred(t: Tensor) -> Tensor:
-        flat = t.flatten(1).double()
+        # on the CPU: double precision tells near-identical examples apart, and not every accelerator has it
+        flat = t.flatten(1).to("cpu", torch.float64)
         flat = flat - flat.mean(0)
         return flat @ flat.T
 
     a, b = centred(x), centred(y)
-    return (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-300)
+    return ((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-300)).to(x.device, torch.float32)
 
 
 def _effective_rank(x: Tensor) -> Tensor:
     """Entropy rank of (examples, units), from the Gram matrix of at most 64 examples."""
-    flat = x[:64].flatten(1).double()
+    flat = x[:64].flatten(1).to("cpu", torch.float64)
     eigenvalues = torch.linalg.eigvalsh(flat @ flat.T).clamp_min(0) if bool(torch.isfinite(flat).all()) else None
     if eigenvalues is None:
         return torch.tensor(float("nan"), device=x.device)
     # eigenvalues below rounding are noise, whose square roots would count
     s = torch.where(eigenvalues > 1e-12 * eigenvalues.max(), eigenvalues, 0.0).sqrt()
     p = s / s.sum().clamp_min(1e-300)
-    return torch.exp(-torch.special.xlogy(p, p).sum())
+    return torch.exp(-torch.special.xlogy(p, p).sum()).to(x.device, torch.float32)

@@ -53,7 +53,7 @@ def scales(model: nn.Module) -> dict[str, float]:
     if not named:
         return {}
     with torch.no_grad():
-        values: list[float] = torch.stack([p.detach().double().square().mean().cpu() for _, p in named]).tolist()
+        values: list[float] = torch.stack([p.detach().float().square().mean() for _, p in named]).tolist()
     return dict(zip((n for n, _ in named), values, strict=True))
 
 
