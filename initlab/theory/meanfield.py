@@ -25,6 +25,8 @@ from initlab.theory.roots import brackets, log_grid, root
 #: log-spaced mean squares between which fixed points are looked for; off q = 1, to which the forward gain pins one: the
 #: sign of a root that lies on the grid is rounding
 _Q_LOW, _Q_HIGH, _PER_DECADE = 1.37e-10, 1.37e8, 6
+#: beyond these, fourth powers of h leave the range of float64; below the last one, h itself
+_Q_LEAST, _Q_MOST, _Q_NONE = 1e-150, 1e75, 1e-280
 
 Phase = Literal["ordered", "critical", "chaotic", "collapses", "explodes"]
 
@@ -78,22 +80,26 @@ class MeanField:
 
 
 def q_map(activation: Activation, q: float, *, sigma_w2: float, sigma_b2: float) -> float:
-    """Mean square of the next layer's pre-activations."""
-    if q <= 0:
+    """Mean square of the next layer's pre-activations; infinite where q has gone beyond what numbers hold."""
+    if q < _Q_NONE:
         return sigma_w2 * _at_zero(activation) ** 2 + sigma_b2
+    if q > _Q_MOST:
+        return math.inf
     return sigma_w2 * moments_of(activation, q=q).second + sigma_b2
 
 
 def chi(activation: Activation, q: float, *, sigma_w2: float) -> float:
     """χ = σ_w² E[φ'²] at mean square q: factor of the squared gradient through one layer."""
-    return sigma_w2 * moments_of(activation, q=q).slope_second
+    return sigma_w2 * moments_of(activation, q=min(max(q, _Q_LEAST), _Q_MOST)).slope_second
 
 
 def c_map(activation: Activation, c: float, q: float, *, sigma_w2: float, sigma_b2: float) -> float:
     """Correlation of two inputs one layer on, where both have mean square q before it."""
     after = q_map(activation, q, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
-    if after <= 0:
+    if after <= 0 or q < _Q_LEAST:
         return 1.0
+    if math.isinf(after):
+        return c
     if c > 0.5:  # from the gap: exact near 1
         return 1.0 - sigma_w2 * squared_gap(activation, q, min(c, 1.0)) / (2 * after)
     return (sigma_w2 * product(activation, q, c) + sigma_b2) / after

@@ -152,3 +152,24 @@ def test_two_fixed_points_close_together_are_both_found() -> None:
     # a scale that every signal keeps is not one fixed point
     relu = meanfield(activation("relu"), sigma_w=2**0.5, sigma_b=0.0)
     assert relu.fixed_points == () and relu.stable
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("squared_relu", 1.1, math.inf),
+        ("squared_relu", 0.9, 0.0),
+        ("tanhshrink", 1.1, math.inf),
+        ("softshrink_0.5", 0.5, 0.0),
+        ("tanhshrink", 0.9, 0.0),
+        ("gelu", 1e80, math.inf),
+    ],
+)
+def test_a_trajectory_that_leaves_the_numbers_says_where_to(name: str, start: float, end: float) -> None:
+    a = activation(name)
+    path = trajectory(a, sigma_w=initlab.gain(a), sigma_b=0.0, depth=120, q_first=start, c_first=0.5)
+    if (name, start) == ("tanhshrink", 1.1):  # linear far out: it grows geometrically
+        assert path.q[-1] > 1e12
+    else:
+        assert path.q[-1] == end
+    assert not any(math.isnan(v) for v in (*path.q, *path.c, *path.log10_gradient))
