@@ -45,17 +45,18 @@ class Risk:
 def risk(prediction: Prediction, seen: Snapshot) -> Risk:
     """How much gradient, depth and information are at risk.
 
-    Where theory has no single depth scale (shortcuts, norms) the measured gradient stands in for it too.
+    Where theory has no single depth scale (shortcuts, norms) the measured gradient stands in for it too. A loss that is
+    not finite tells nothing of the examples, however well the layers before it are.
     """
-    if not seen.layers:
-        return Risk(0.0, 0.0, 0.0)  # a linear classifier
+    if not seen.layers:  # a linear classifier
+        return Risk(0.0, 0.0, 0.0 if math.isfinite(seen.loss) else math.inf)
     log10 = seen.layers[0].log10_gradient
     gradient = abs(log10) * math.log(10) / 6 if math.isfinite(log10) else math.inf
     depth = gradient
     if not math.isnan(prediction.gradient_depth):
         depth = prediction.depth / prediction.gradient_depth if prediction.gradient_depth > 0 else math.inf
-    kept = 1.0 if math.isnan(seen.kept) and math.isfinite(seen.loss) else seen.kept
-    information = -math.log(kept) if kept > 0 else math.inf
+    kept = 1.0 if math.isnan(seen.kept) else seen.kept  # tokens
+    information = -math.log(kept) if 0 < kept < math.inf and math.isfinite(seen.loss) else math.inf
     return Risk(gradient, depth, max(information, 0.0))
 
 
