@@ -72,7 +72,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
-    from initlab.config import conf_dir
+    from initlab.config import conf_dir, quoted_formulas
 
     codes: list[int] = []
     errors: list[Exception] = []
@@ -84,7 +84,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
             # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
             errors.append(error)
 
-    sys.argv = ["initlab", *arguments]
+    sys.argv = ["initlab", *quoted_formulas(arguments)]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     if errors:
         for error in errors[:-1]:

@@ -9,17 +9,17 @@ which is the order in which they did best on the networks of docs/auto.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from initlab import inits, theory, wiring
+from initlab import inits, seeds, theory, wiring
 from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
+from initlab.inits.streaming import as_in_training, sparing
 from initlab.probes import snapshot
-from initlab.spec import Adapt, InitContext, Initializer, NonNegativeFloat, Site
+from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 from initlab.taps import undisturbed
 from initlab.trainability import risk
 
@@ -61,7 +61,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         tried: list[tuple[float, Candidate]] = []
         refused: list[str] = []
         for candidate in listed:
-            kept = replace(candidate.initializer, keep=(*candidate.initializer.keep, *keep))
+            kept = _keeping(candidate.initializer, keep)
             try:
                 total = _risk_of(model, sites, kept, context)
             except ConfigError as error:
@@ -82,8 +82,8 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
             f"auto: {chosen.initializer.name}, {chosen.why}",
         )
-        steps: tuple[Adapt, ...] = (*chosen.initializer.adapt, *((_quiet_head, _prior) if head else ()))
-        return replace(chosen.initializer, adapt=steps), reasons
+        corrections = tuple(sparing(step, keep) for step in (_quiet_head, _prior)) if head else ()
+        return replace(chosen.initializer, adapt=(*chosen.initializer.adapt, *corrections)), reasons
 
     return Initializer(
         name="auto", weight=fallback.weight, bias=fallback.bias, embedding=fallback.embedding, keep=keep, plan=plan
@@ -119,6 +119,11 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     return tuple(seen.values())
 
 
+def _keeping(init: Initializer, keep: tuple[str, ...]) -> Initializer:
+    """`init`, whose draws and steps leave what fits a pattern of `keep` alone."""
+    return replace(init, keep=(*init.keep, *keep), adapt=tuple(sparing(step, keep) for step in init.adapt))
+
+
 # ------------------------------------------------------------------ looking at one candidate
 def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> float:
     """Draw `init` into the model and say how much is at risk; inf where a value is not finite."""
@@ -134,10 +139,21 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
     except InitlabError:
         return math.inf
     batch = context.batches(0)
-    model.train()
-    graph = wiring.trace(model, batch.inputs[:64], moments=True)
-    prediction = theory.predict(graph, sites, theory.scales(model), context)
-    return risk(prediction, snapshot(model, sites, batch, context)).total
+    with undisturbed(model):
+        _same_noise(model, context.seed)
+        model.train()
+        graph = wiring.trace(model, batch.inputs[:64], moments=True)
+        prediction = theory.predict(graph, sites, theory.scales(model), context)
+        return risk(prediction, snapshot(model, sites, batch, context)).total
+
+
+def _same_noise(model: nn.Module, seed: int) -> None:
+    """What dropout draws in a look depends on the seed, not on what was drawn before: so does the choice."""
+    number = seeds.derive(seed, "init", "auto")
+    torch.default_generator.manual_seed(number)
+    # torch.manual_seed would also touch devices that the model is not on, which nobody puts back
+    for index in sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}):
+        torch.cuda.default_generators[index].manual_seed(number)
 
 
 def _structure(sites: tuple[Site, ...], context: InitContext) -> str:
@@ -155,50 +171,58 @@ def _structure(sites: tuple[Site, ...], context: InitContext) -> str:
 
 
 # ------------------------------------------------------------------ corrections
-def _head(sites: tuple[Site, ...]) -> Site | None:
-    heads = [s for s in sites if s.role == "head"]
-    return heads[-1] if heads else None
-
-
-def _logits(model: nn.Module, context: InitContext) -> Tensor:
-    assert context.batches is not None
-    with undisturbed(model), torch.no_grad():
-        return model.train()(context.batches(0).inputs).float()
-
-
 def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     """Scale the head so that the logits' root mean square is at most 1: a larger one is confidence without reason."""
-    site = _head(sites)
-    if site is None:
+    heads = [s.name for s in sites if s.role == "head"]
+    if not heads:
         return ()
-    size = float(_logits(model, context).square().mean().sqrt())
+    assert context.batches is not None
+    with as_in_training(model), torch.no_grad():
+        size = float(model(context.batches(0).inputs).float().square().mean().sqrt())
     if not LOUD_LOGITS < size < math.inf:
         return ()
+    parameters = dict(model.named_parameters())
     with torch.no_grad():
-        dict(model.named_parameters())[site.name].mul_(LOUD_LOGITS / size)
-    return (f"auto: {site.name} scaled by {LOUD_LOGITS / size:.3g}: its logits had root mean square {size:.3g}",)
+        for name in heads:  # several, where the output is their sum
+            parameters[name].mul_(LOUD_LOGITS / size)
+    return (f"auto: {', '.join(heads)} scaled by {LOUD_LOGITS / size:.3g}: its logits had root mean square {size:.3g}",)
 
 
 def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
-    """The log prior as the head's bias, where the classes are imbalanced."""
-    site = _head(sites)
+    """The log prior as the head's bias, where there is one and the classes are imbalanced."""
+    heads = [s for s in context.sites or sites if s.role == "head"]
+    own = tuple(s for s in sites if heads and (s is heads[-1] or (s.role == "bias" and s.layer == heads[-1].layer)))
+    bias = next((s for s in own if s.role == "bias"), None)
     assert context.batches is not None
-    batch = context.batches(0)
-    if site is None or batch.targets.is_floating_point() or batch.targets.dim() != 1:
+    targets = context.batches(0).targets.cpu()
+    if bias is None or targets.dim() != 1 or targets.dtype == torch.bool or targets.is_floating_point():
         return ()
-    classes = site.shape[1] if site.transposed else site.shape[0]
-    counts = torch.bincount(batch.targets, minlength=classes).double()
-    share = counts / counts.sum()
-    entropy = float(-(share * share.clamp_min(1e-300).log()).sum())
-    # a batch of n examples of balanced classes has an entropy (C - 1)/(2n) below ln C on average
-    expected = math.log(classes) - (classes - 1) / (2 * max(1, int(counts.sum())))
-    if classes < 2 or len(counts) != classes or entropy >= BALANCED * expected:
+    classes = bias.shape[0]
+    if classes < 2 or not 0 <= int(targets.min()) <= int(targets.max()) < classes:
         return ()
-    steps: tuple[Callable[..., tuple[str, ...]], ...] = inits.log_prior().adapt
+    entropy = _entropy(targets, classes)
+    if not _imbalanced(entropy, classes, len(targets)):
+        return ()
     notes: tuple[str, ...] = ()
-    for step in steps:
-        notes += step(model, sites, context)
+    for step in inits.log_prior().adapt:
+        notes += step(model, own, context)
     return (f"auto: the classes are imbalanced (entropy {entropy:.2f} of {math.log(classes):.2f})", *notes)
+
+
+def _entropy(targets: Tensor, classes: int) -> float:
+    share = torch.bincount(targets, minlength=classes).double() / len(targets)
+    return -float(torch.special.xlogy(share, share).sum())
+
+
+def _imbalanced(entropy: float, classes: int, examples: int) -> bool:
+    """Whether classes that were seen with this entropy are none that chance drew from balanced ones.
+
+    2n(ln C - H) of n examples of C balanced classes is χ² with C - 1 degrees of freedom (Wilks, 1938), nearly.
+    """
+    deviance, mean = 2 * examples * (math.log(classes) - entropy), classes - 1
+    by_chance = deviance <= mean + 3 * math.sqrt(2 * mean)
+    expected = math.log(classes) - mean / (2 * examples)
+    return entropy < BALANCED * expected and not by_chance
 
 
 def _text(total: float) -> str:

@@ -36,6 +36,22 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "conf"
 
 
+def quoted_formulas(overrides: Iterable[str]) -> list[str]:
+    """The overrides with the value of ``activation.f`` in quotes, where it has none.
+
+    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` away, and Hydra's grammar knows no bare
+    parentheses, products or commas.
+    """
+    found: list[str] = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == "activation.f" and value and value[0] not in "'\"":
+escaped = value.replace('"', '\\"')
+            override = f'{key}="{escaped}"'  # noqa: PLW2901
+        found.append(override)
+    return found
+
+
 def compose(overrides: list[str]) -> DictConfig:
     """Compose a configuration as the command line does, for use from Python and tests. One process, one thread.
 
@@ -48,7 +64,7 @@ def compose(overrides: list[str]) -> DictConfig:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="initlab"):
-        return hydra_compose("config", overrides=overrides)
+        return hydra_compose("config", overrides=quoted_formulas(overrides))
 
 
 def experiment(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
+from initlab.inits.streaming import as_in_training, sparing
 from initlab.spec import InitContext, Initializer, Site
-from initlab.taps import undisturbed
 from initlab.theory.predict import input_squares
 from initlab.wiring import trace
 
@@ -31,7 +31,7 @@ def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, kee
 
     return Initializer(
         name="auto_init", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep, check=_needs_data,
-        adapt=(_rescale,),
+        adapt=(sparing(_rescale, keep),),
     )  # fmt: skip
 
 
@@ -43,8 +43,7 @@ def _needs_data(sites: tuple[Site, ...], context: InitContext) -> None:
 
 def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     assert context.batches is not None
-    with undisturbed(model), torch.no_grad():
-        model.train()
+    with as_in_training(model), torch.no_grad():
         graph = trace(model, context.batches(0).inputs[:64], moments=True)
         squares = input_squares(graph, sites, context)
         for name, parameter in model.named_parameters():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import Distribution, draw, unit_normal
 from initlab.inits.orthogonal import orthogonal
+from initlab.inits.streaming import sparing
 from initlab.spec import Activation, InitContext, Initializer, NonNegativeFloat, PositiveFloat, Site
 from initlab.theory.critical import CriticalPoint, critical_point
 
@@ -68,7 +69,8 @@ def edge_of_chaos(
         return found.sigma_w, found.sigma_b
 
     return Initializer(
-        name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check, adapt=(scaled,),
+        name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check,
+        adapt=(sparing(scaled, keep),),
         sigmas=sigmas,
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from initlab.spec import Experiment, Outlook, RunResult
 
 
@@ -52,4 +54,4 @@ def note(experiment: Experiment, result: RunResult) -> str:
 
 
 def _quoted(override: str) -> str:
-    return f"'{override}'" if any(c in override for c in ' []{}()*$&|;<>"') else override
+    return shlex.quote(override) if any(c in override for c in " []{}()*$&|;<>\"'") else override

@@ -44,6 +44,20 @@ def test_every_file_says_what_it_is() -> None:
         assert first.startswith("# "), path
 
 
+@pytest.mark.parametrize(
+    "formula", ["x*tanh(softplus(x))", "where(x > 0, x, 0.1*x)", "max(x, 0)**2", "'x*x'", '"x - 1"']
+)
+def test_a_formula_is_typed_as_it_is(formula: str) -> None:
+    decided = experiment("activation=expr", f"activation.f={formula}")
+    assert decided.params["activation.f"] == formula.strip("'\"")
+
+
+def test_a_hostile_formula_is_refused_by_key() -> None:
+    for formula in ("__import__('os').getcwd()", "x.data", "(lambda: x)()", "x**9999"):
+        with pytest.raises(ConfigError, match=r"^activation\.f="):
+            experiment("activation=expr", f"activation.f={formula}")
+
+
 def test_the_readme_counts_what_is_there() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for group, page in (("init", "inits"), ("activation", "activations")):
