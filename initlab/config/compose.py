@@ -46,7 +46,7 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
     for override in overrides:
         key, _, value = override.partition("=")
         if key.lstrip("+") == "activation.f" and value and value[0] not in "'\"":
-escaped = value.replace('"', '\\"')
+            escaped = value.replace('"', '\\"')
             override = f'{key}="{escaped}"'  # noqa: PLW2901
         found.append(override)
     return found
