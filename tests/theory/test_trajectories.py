@@ -11,6 +11,7 @@ import pytest
 import initlab
 from initlab.activations.naming import named
 from initlab.theory import c_map, critical_points, meanfield, moments_of, trajectory
+from initlab.theory.meanfield import fixed_points
 from tests.oracles import Differences, activation
 
 Figures = Mapping[str, Any]
@@ -131,8 +132,8 @@ def test_three_facts_on_gains() -> None:
     """REFERENCE 2.2: where the forward gain's fixed point is unstable, and where a critical point is stable."""
     unstable = {"gelu", "silu", "mish", "hardswish", "squared_relu", "tanhshrink", "softshrink_0.5"}
     for name in (*unstable, "tanh", "sigmoid", "elu", "selu", "softplus"):
-        field = meanfield(activation(name), sigma_w=initlab.gain(activation(name)), sigma_b=0.0)
-        at_one = min(field.fixed_points, key=lambda p: abs(p.q - 1))
+        points = fixed_points(activation(name), sigma_w=initlab.gain(activation(name)), sigma_b=0.0)
+        at_one = min(points, key=lambda p: abs(p.q - 1))
         assert at_one.q == pytest.approx(1.0, rel=1e-6), name
         assert at_one.stable is (name not in unstable), name
     tanh = meanfield(activation("tanh"), sigma_w=5 / 3, sigma_b=0.0)  # torch's gain: chaotic
@@ -145,10 +146,11 @@ def test_two_fixed_points_close_together_are_both_found() -> None:
     field = meanfield(a, sigma_w=initlab.gain(a), sigma_b=0.0)
     assert [p.q for p in field.fixed_points] == pytest.approx([0.756177, 1.0], abs=1e-5)
     assert [p.stable for p in field.fixed_points] == [True, False]
-    # which is what iterating the map says: from just below 1 the signal sinks to the lower one
+    # which is what iterating the map says: between the two the signal sinks, below both it grows, above both as well
     assert not field.stable
-    q = trajectory(a, sigma_w=initlab.gain(a), sigma_b=0.0, depth=4000, q_first=0.98).q[-1]
-    assert q == pytest.approx(0.756, abs=0.01)
+    for start, grows in ((0.98, False), (0.8, False), (0.7, True), (1.02, True)):
+        q = trajectory(a, sigma_w=initlab.gain(a), sigma_b=0.0, depth=30, q_first=start).q[-1]
+        assert (q > start) is grows, start
     # a scale that every signal keeps is not one fixed point
     relu = meanfield(activation("relu"), sigma_w=2**0.5, sigma_b=0.0)
     assert relu.fixed_points == () and relu.stable
