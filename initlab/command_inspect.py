@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -133,8 +134,8 @@ def _sweep(experiment: Experiment) -> int:
     begun = time.perf_counter()
     for combination in itertools.product(*axes.values()):
         cell: dict[str, Any] = dict(zip(axes, combination, strict=True))
+        decided = _composed(base, cell)  # a slip of the keyboard ends the sweep
         try:
-            decided = _composed(base, cell)
             found = inspect(decided, quick)
         except ConfigError as error:
             # a combination that does not exist (an activation without a critical point) is a hole in the grid
@@ -153,7 +154,7 @@ def _sweep(experiment: Experiment) -> int:
     head = [*axes, "verdict", "score", "6ξ", "log10 grad² first/last", "why"]
     rows = [
         [*(str(c[k]) for k in axes), c["verdict"], _short(c["score"], 2), _short(c.get("trainable_depth"), 0),
-         _short(c.get("log10_gradient"), 2), str(c["reason"])]
+         _short(c.get("log10_gradient"), 2), textwrap.shorten(str(c["reason"]), 110)]
         for c in cells
     ]  # fmt: skip
     print(f"{len(cells)} combinations inspected in {time.perf_counter() - begun:.1f} s without training")

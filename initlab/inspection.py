@@ -240,7 +240,10 @@ def _fields(prepared: Prepared, prediction: Prediction) -> tuple[tuple[Activatio
             sigma_w, sigma_b = meant(activation)
         else:
             sigma_w, sigma_b = (math.sqrt(mean(getattr(r, k) for r in layers)) for k in ("sigma_w2", "sigma_b2"))
-        found.append((activation, meanfield(activation, sigma_w=sigma_w, sigma_b=sigma_b)))
+        # the last layer's q tells on which side of an unstable fixed point the signal went
+        last = layers[-1].q
+        start = last if 1e-8 < last < 1e8 else 1.0
+        found.append((activation, meanfield(activation, sigma_w=sigma_w, sigma_b=sigma_b, start=start)))
     return tuple(found)
 
 
@@ -267,7 +270,7 @@ def _advice(fields: tuple[tuple[Activation, MeanField], ...]) -> tuple[str, ...]
                     f" σ_b = {stable.sigma_b:g} (q* = {stable.q_star:.4g}, χ_q = {stable.chi_q:.4g})"
                 )
         elif field.phase != "critical":
-            point = critical_point(activation)
+            point = critical_point(activation, field.sigma_b) if field.sigma_b > 0 else critical_point(activation)
             if point is None:
                 found.append(f"{activation.name} has no critical point: no scale keeps the gradient in a deep network")
             elif point.stable:

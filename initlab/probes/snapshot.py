@@ -7,7 +7,10 @@ units on the batch, effective rank, and how different the outputs of different e
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +29,8 @@ class LayerSnapshot:
 
     Attributes:
         q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
-        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer, for a random cotangent at the last hidden
-            layer's output: what the hidden layers do, whatever the head and the loss are (a head may begin at zero).
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer, for random signs ∂E at the head's input:
+            what the hidden layers do, whatever the head and the loss are (a head may begin at zero).
         grad_norm: ‖∂loss/∂W‖ (Frobenius); weight_norm: ‖W‖.
         saturated: share of h where |φ'| is below 5 % of its maximum.
         off: share of units where |φ'| is below 0.1 % for every example of the batch (not yet dead units: a batch is
@@ -54,9 +57,9 @@ class Snapshot:
 
     Attributes:
         output_q, output_c: mean square of the logits, and how alike those of two examples are (1 is the same).
-        kept: how much of what tells the inputs apart still tells the last hidden layer's activations apart: the centred
-            kernel alignment (CKA) of the two, 1 where distances are kept, near 0 where depth has mixed all examples
-            into one or scattered them at random. NaN where the inputs are not numbers (tokens).
+        kept: how much of what tells the network's inputs apart still tells the head's inputs apart: the centred kernel
+            alignment (CKA) of the two, 1 where distances are kept, near 0 where depth has mixed all examples into one
+            or scattered them at random. NaN where the inputs are not numbers (tokens).
         loss: in nats. grad_norm: of all parameters.
     """
 
@@ -81,7 +84,8 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     chosen = tuple(first_of.values())
     values: dict[tuple[str, str], Tensor] = {}
     received: dict[str, Tensor] = {}
-    last_sent: list[Tensor] = []
+    top: list[Tensor] = []  # what the head receives; what the last hidden layer sends, where there is no head
+    heads = [s.layer for s in sites if s.role == "head"]
     with undisturbed(model):
         model.train()
         for parameter in model.parameters():
@@ -98,16 +102,16 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                     values[site.name, "saturated"] = slope_band(activation.fn).saturated_share(seen)
                     values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).ever_live(seen, unit).float().mean()
                 values[site.name, "rank"] = _effective_rank(sent.detach())
-                if site is chosen[-1] and batch.inputs.is_floating_point():
-                    values["", "kept"] = alignment(batch.inputs, sent.detach())
             received[site.name] = h
-            if site is chosen[-1]:
-                last_sent[:] = [sent]
+            if site is chosen[-1] and not heads:
+                top[:] = [sent]
 
-        with torch.enable_grad(), tapped(model, chosen, read):
+        with torch.enable_grad(), tapped(model, chosen, read), _inputs_of(model, heads, top):
             output = model(batch.inputs)
             loss = batch.loss(output, batch.targets)
-            values |= _gradient_norms(received, last_sent, context.seed)
+            if top and batch.inputs.is_floating_point():
+                values["", "kept"] = alignment(batch.inputs, top[0].detach())
+            values |= _gradient_norms(received, top, context.seed)
             loss.backward()
         named = dict(model.named_parameters())
         for site in chosen:
@@ -133,15 +137,30 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     )
 
 
-def _gradient_norms(received: dict[str, Tensor], last_sent: list[Tensor], seed: int) -> dict[tuple[str, str], Tensor]:
-    """‖∂E/∂h‖ of each layer's pre-activation, E the product of the last layer's output with random signs."""
+@contextmanager
+def _inputs_of(model: nn.Module, layers: list[str], found: list[Tensor]) -> Generator[None]:
+    """While open, what the last of `layers` receives is put into `found`."""
+
+    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        found[:] = [inputs[0]]
+
+    handle = dict(model.named_modules())[layers[-1]].register_forward_pre_hook(hook) if layers else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -> dict[tuple[str, str], Tensor]:
+    """‖∂E/∂h‖ of each layer's pre-activation, E the product of the top with random signs."""
     reached = {name: h for name, h in received.items() if h.requires_grad}
-    if not last_sent or not last_sent[0].requires_grad or not reached:
+    if not top or not top[0].requires_grad or not reached:
         return {}
     generator = seeds.generator(seed, "probe", "cotangent")
-    signs = torch.empty(last_sent[0].shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(last_sent[0])
+    signs = torch.empty(top[0].shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(top[0])
     found = torch.autograd.grad(
-        last_sent[0], list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
+        top[0], list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
     )
     return {(name, "g"): g.detach().float().norm() for name, g in zip(reached, found, strict=True)}
 

@@ -48,7 +48,8 @@ class MeanField:
     """What mean-field theory says of an activation at (σ_w, σ_b).
 
     Attributes:
-        q_star: the fixed point that is reached from q = 1; 0 or infinity where the signal collapses or explodes.
+        q_star: the fixed point that is reached from q = 1 (or `start`); 0 or infinity where the signal collapses or
+            explodes.
         chi_1: factor of the squared gradient per layer at q_star.
         chi_q: slope of the variance map there; below 1 it is stable.
         c_star: stable fixed point of the correlation of two inputs; 1 in the ordered phase.
@@ -129,20 +130,22 @@ def fixed_points(activation: Activation, *, sigma_w: float, sigma_b: float) -> t
 
 
 @lru_cache(maxsize=1024)
-def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0) -> MeanField:
+def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0, start: float = 1.0) -> MeanField:
     """Fixed points, stability and length scales of a deep network of this activation.
 
     Args:
         activation: elementwise.
         sigma_w: √(fan_in · Var W).
         sigma_b: standard deviation of the biases.
+        start: mean square from which q_star is reached: it decides between several, and on which side of an unstable
+            one the signal is.
     """
     sw2, sb2 = sigma_w**2, sigma_b**2
     points = fixed_points(activation, sigma_w=sigma_w, sigma_b=sigma_b)
     scale_free = not points and all(
         abs(q_map(activation, q, sigma_w2=sw2, sigma_b2=sb2) - q) < 1e-9 * q for q in (1e-3, 1.0, 1e3)
     )
-    q = 1.0 if scale_free else _reached(activation, points, sw2, sb2)
+    q = 1.0 if scale_free else _reached(activation, points, (sw2, sb2), start)
     if q in (0.0, math.inf):
         return _without_signal(activation, q, points, sigma_w, sigma_b)
     m = moments_of(activation, q=q)
@@ -157,12 +160,14 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0) -
     )  # fmt: skip
 
 
-def _reached(activation: Activation, points: tuple[FixedPoint, ...], sw2: float, sb2: float) -> float:
-    """Where q = 1 goes: up or down to the next fixed point, or away."""
-    change = q_map(activation, 1.0, sigma_w2=sw2, sigma_b2=sb2) - 1.0
+def _reached(
+    activation: Activation, points: tuple[FixedPoint, ...], sigmas2: tuple[float, float], start: float
+) -> float:
+    """Where q = start goes: up or down to the next fixed point, or away."""
+    change = q_map(activation, start, sigma_w2=sigmas2[0], sigma_b2=sigmas2[1]) / start - 1.0
     if abs(change) < 1e-9:
-        return min((p.q for p in points), key=lambda q: abs(math.log(q)), default=1.0)
-    ahead = [p.q for p in points if (p.q > 1) == (change > 0)]
+        return min((p.q for p in points), key=lambda q: abs(math.log(q / start)), default=start)
+    ahead = [p.q for p in points if (p.q > start) == (change > 0)]
     if ahead:
         return min(ahead) if change > 0 else max(ahead)
     return math.inf if change > 0 else 0.0

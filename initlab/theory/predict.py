@@ -203,14 +203,18 @@ class _Walk:
         return _State(mean, ratio * x.s, p), (back, *(0.0 for _ in node.inputs[1:]))
 
     # ---------------------------------------------------------- backward
-    def backward(self) -> list[float]:
-        """ln ‖∂E/∂node‖² relative to that at the last activation's output, for each node; -inf where nothing arrives.
+    def _is_head(self, node: Node) -> bool:
+        return node.name in self.weights and self.weights[node.name].role == "head"
 
-        What comes after the last activation scales all gradients alike, and a head may begin at zero.
+    def backward(self) -> list[float]:
+        """ln ‖∂E/∂node‖² relative to that at the head's input, for each node; -inf where nothing arrives.
+
+        The head scales all gradients alike, and may begin at zero.
         """
         logs = [-math.inf] * len(self.graph.nodes)
+        heads = [n.inputs[0] for n in self.graph.nodes if n.op == "weight" and n.inputs and self._is_head(n)]
         last = max((n.index for n in self.graph.nodes if n.op == "activation"), default=self.graph.output)
-        logs[last] = 0.0
+        logs[heads[-1] if heads else last] = 0.0
         for node in reversed(self.graph.nodes):
             here = logs[node.index]
             for i, factor in zip(node.inputs, self.back[node.index], strict=False):
