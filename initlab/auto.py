@@ -191,8 +191,7 @@ def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext)
 def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     """The log prior as the head's bias, where there is one and the classes are imbalanced."""
     heads = [s for s in context.sites or sites if s.role == "head"]
-    own = tuple(s for s in sites if heads and (s is heads[-1] or (s.role == "bias" and s.layer == heads[-1].layer)))
-    bias = next((s for s in own if s.role == "bias"), None)
+    bias = next((s for s in sites if heads and s.role == "bias" and s.layer == heads[-1].layer), None)
     assert context.batches is not None
     targets = context.batches(0).targets.cpu()
     if bias is None or targets.dim() != 1 or targets.dtype == torch.bool or targets.is_floating_point():
@@ -205,7 +204,7 @@ def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> t
         return ()
     notes: tuple[str, ...] = ()
     for step in inits.log_prior().adapt:
-        notes += step(model, own, context)
+        notes += step(model, (heads[-1], bias), context)
     return (f"auto: the classes are imbalanced (entropy {entropy:.2f} of {math.log(classes):.2f})", *notes)
 
 
@@ -220,7 +219,7 @@ def _imbalanced(entropy: float, classes: int, examples: int) -> bool:
     2n(ln C - H) of n examples of C balanced classes is χ² with C - 1 degrees of freedom (Wilks, 1938), nearly.
     """
     deviance, mean = 2 * examples * (math.log(classes) - entropy), classes - 1
-    by_chance = deviance <= mean + 3 * math.sqrt(2 * mean)
+    by_chance = deviance <= mean + 4 * math.sqrt(2 * mean)
     expected = math.log(classes) - mean / (2 * examples)
     return entropy < BALANCED * expected and not by_chance
 

@@ -70,8 +70,7 @@ def edge_of_chaos(
 
     return Initializer(
         name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check,
-        adapt=(sparing(scaled, keep),),
-        sigmas=sigmas,
+        adapt=(sparing(scaled, keep),), sigmas=sigmas,
     )  # fmt: skip
 
 
