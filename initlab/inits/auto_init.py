@@ -11,18 +11,23 @@ from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.inits.streaming import as_in_training, sparing
 from initlab.spec import InitContext, Initializer, Site
+from initlab.theory.finite_width import zero_padding_share
 from initlab.theory.predict import input_squares
-from initlab.wiring import trace
+from initlab.wiring import Graph, trace
+
+#: forward passes at most, and the largest change of a factor at which no other is made
+_PASSES, _SETTLED = 4, 1.01
 
 
 def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
-    """Var(W) = 1/(fan_in·E[x²]), E[x²] of the layer's own input: activations, pools, sums, joins and norms included.
+    """Var(W) = 1/(fan_in·E[x²]), E[x²] of the layer's own input: activations, pools, sums, joins, norms and padding.
 
     Bingham & Miikkulainen, AAAI 2023. Each weight layer is taken to send mean 0 and variance 1; what its successor
     receives follows from the operations between the two, by quadrature for activations and, for operations without a
-    formula (pooling, attention), by the ratio seen in one forward pass. In a plain network this is He's rule with the
+    formula (pooling, attention), by the ratio seen in a forward pass. In a plain network this is He's rule with the
     forward gain of the activation *before* each layer; unlike He's it knows residual sums and pools. Recurrent weights
-    keep unit gain. Needs a batch of inputs, whose labels are not used; one forward pass.
+    keep unit gain. Needs a batch of inputs, whose labels are not used; one forward pass, up to four where ratios have
+    to be seen.
     """
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
@@ -43,12 +48,34 @@ def _needs_data(sites: tuple[Site, ...], context: InitContext) -> None:
 
 def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     assert context.batches is not None
+    inputs = context.batches(0).inputs[:64]
+    divided: dict[str, float] = {}  # what each weight's square was divided by so far
     with as_in_training(model), torch.no_grad():
-        graph = trace(model, context.batches(0).inputs[:64], moments=True)
-        squares = input_squares(graph, sites, context)
-        for name, parameter in model.named_parameters():
-            square = squares.get(name)
-            if square is not None and square > 0:
-                parameter.mul_(square**-0.5)
-    low, high = min(squares.values(), default=1.0), max(squares.values(), default=1.0)
-    return (f"inputs of the {len(squares)} weight layers have mean squares from {low:.3g} to {high:.3g}",)
+        parameters = dict(model.named_parameters())
+        for _ in range(_PASSES):
+            graph = trace(model, inputs, moments=True)
+            squares = _received(graph, sites, context)
+            change = 1.0
+            for name, square in squares.items():
+                ratio = square / divided.get(name, 1.0)
+                parameters[name].mul_(ratio**-0.5)
+                change = max(change, ratio, 1 / ratio)
+            divided |= squares
+            # ratios that were seen at other scales than those of now are seen again
+            if change < _SETTLED or not any(n.op in ("opaque", "attention", "recurrent") for n in graph.nodes):
+                break
+    low, high = min(divided.values(), default=1.0), max(divided.values(), default=1.0)
+    return (f"inputs of the {len(divided)} weight layers have mean squares from {low:.3g} to {high:.3g}",)
+
+
+def _received(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
+    """Name of each weight → E[x²] of its input, the zeros included that a convolution is padded with."""
+    squares = input_squares(graph, sites, context)
+    layers = graph.named("weight")
+    for site in sites:
+        node = layers.get(site.layer)
+        if site.name in squares and site.padding and node is not None and node.inputs:
+            sides = graph.nodes[node.inputs[0]].shape[2:]
+            for side, kernel, pad, stride in zip(sides, site.shape[2:], site.padding, site.stride, strict=False):
+                squares[site.name] *= zero_padding_share(side, kernel, pad, stride)
+    return {name: square for name, square in squares.items() if 0 < square < math.inf}
