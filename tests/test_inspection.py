@@ -328,7 +328,7 @@ def test_a_snapshot_is_what_autograd_says(norm: str) -> None:
 
 # ------------------------------------------------------------------ prediction and measurement of other networks
 def _compared(model: nn.Module, x: Tensor, *, seed: int = 0) -> list[tuple[Any, float, float, float]]:
-    """(predicted row, measured q, c, log10 squared gradient) by layer; a random cotangent at the last one's output."""
+    """(predicted row, measured q, c, log10 squared gradient) by layer; a random cotangent at what the head receives."""
     said = initlab.predict(model, x)
     sites = describe(model, x)
     chosen = {s.activation: s for s in reversed(weights(sites)) if s.activation is not None}
@@ -339,10 +339,14 @@ def _compared(model: nn.Module, x: Tensor, *, seed: int = 0) -> list[tuple[Any, 
         hs[site.name], sent[site.name] = h, out
 
     model.train()
+    tops: list[Tensor] = []
+    head = next((s.layer for s in reversed(sites) if s.role == "head"), None)
+    if head is not None:
+        model.get_submodule(head).register_forward_pre_hook(lambda _module, inputs: tops.append(inputs[0]))
     with tapped(model, tuple(chosen.values()), read):
         model(x)
     names = [r.site for r in said.layers]
-    end = sent[names[-1]]
+    end = tops[0] if tops else sent[names[-1]]
     top = torch.empty(end.shape).normal_(generator=torch.Generator().manual_seed(seed))
     grads = dict(zip(names, torch.autograd.grad(end, [hs[n] for n in names], top), strict=True))
     last = float(grads[names[-1]].square().sum())
