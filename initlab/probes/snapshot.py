@@ -29,8 +29,8 @@ class LayerSnapshot:
 
     Attributes:
         q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
-        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer, for random signs ∂E at the head's input:
-            what the hidden layers do, whatever the head and the loss are (a head may begin at zero).
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer that a gradient reaches, for random signs ∂E
+            at the head's input: what the hidden layers do, whatever the head and the loss are.
         grad_norm: ‖∂loss/∂W‖ (Frobenius); weight_norm: ‖W‖.
         saturated: share of h where |φ'| is below 5 % of its maximum.
         off: share of units where |φ'| is below 0.1 % for every example of the batch (not yet dead units: a batch is
@@ -125,7 +125,8 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
         for key, value in zip(("mean", "q", "p"), example_moments(output), strict=True):
             values["", key] = value
     numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
-    last = numbers.get((chosen[-1].name, "g"), math.nan) if chosen else math.nan
+    # a layer inside a branch that begins as nothing has no gradient to compare with
+    last = next((g for s in reversed(chosen) if (g := numbers.get((s.name, "g"), 0.0)) > 0), math.nan)
     return Snapshot(
         layers=tuple(_layer(s, numbers, last) for s in chosen),
         loss=numbers["", "loss"],
@@ -162,7 +163,13 @@ def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -
     found = torch.autograd.grad(
         top[0], list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    return {(name, "g"): g.detach().float().norm() for name, g in zip(reached, found, strict=True)}
+    return {(name, "g"): _norm(g.detach()) for name, g in zip(reached, found, strict=True)}
+
+
+def _norm(g: Tensor) -> Tensor:
+    """‖g‖, also where the squares of its entries are below the smallest number of single precision."""
+    largest = g.abs().amax().float().clamp_min(1e-38)
+    return largest * (g.float() / largest).norm()
 
 
 def _layer(site: Site, numbers: dict[tuple[str, str], float], last: float) -> LayerSnapshot:

@@ -250,9 +250,10 @@ class _Walk:
         if not rows:
             return ()
         rows.sort(key=lambda r: r[0].order)
-        last = rows[-1][1] / math.log(10)
+        last = next((g for _, g in reversed(rows) if g > -math.inf), math.nan) / math.log(10)
         return tuple(
-            replace(row, log10_gradient=row.log10_gradient - last if last > -math.inf else math.nan) for row, _ in rows
+            replace(r, log10_gradient=r.log10_gradient - last if r.log10_gradient > -math.inf else math.nan)
+            for r, _ in rows
         )
 
     # ---------------------------------------------------------- finite width
