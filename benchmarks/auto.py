@@ -4,8 +4,8 @@
     python benchmarks/auto.py report FILE    the table of docs/auto.md
 
 Ten (model, activation) pairs on `mnist_mini`, 340 updates of SGD with momentum 0.9, learning rate 0.01, clipped to norm
-1, batches of 64 (32 for convolutional networks), test accuracy after the last update, five seeds. Arms under one seed see
-the same batches; the interval is that of the mean paired difference to the best of the four (Student, 95 %).
+1, batches of 64 (32 for convolutional networks), test accuracy after the last update, five seeds. Arms under one seed
+see the same batches; the interval is that of the mean paired difference to the best of the four (Student, 95 %).
 """
 
 from __future__ import annotations

@@ -228,9 +228,9 @@ def report(rows: list[dict[str, Any]]) -> None:
         if not group:
             continue
         f = figures(group)
+        intervals = {k: "{:.3f} ({:.3f}-{:.3f})".format(f[k], *f[f"{k}_interval"]) for k in ("auc", "spearman")}
         print(
-            f"| {name} | {f['n']} | {f['trains']:.0%} | {f['auc']:.3f} ({f['auc_interval'][0]:.3f}-{f['auc_interval'][1]:.3f})"
-            f" | {f['spearman']:.3f} ({f['spearman_interval'][0]:.3f}-{f['spearman_interval'][1]:.3f})"
+            f"| {name} | {f['n']} | {f['trains']:.0%} | {intervals['auc']} | {intervals['spearman']}"
             f" | {f['false_alarms']:.1%} | {f['misses']:.1%} |"
         )
     print("\nHeld out: verdict before training against what happened")

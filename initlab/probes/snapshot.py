@@ -29,8 +29,8 @@ class LayerSnapshot:
 
     Attributes:
         q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
-        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer that a gradient reaches, for random signs ∂E
-            at the head's input: what the hidden layers do, whatever the head and the loss are.
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer that a gradient reaches, for random signs
+            ∂E at the head's input: what the hidden layers do, whatever the head and the loss are.
         grad_norm: ‖∂loss/∂W‖ (Frobenius); weight_norm: ‖W‖.
         saturated: share of h where |φ'| is below 5 % of its maximum.
         off: share of units where |φ'| is below 0.1 % for every example of the batch (not yet dead units: a batch is
