@@ -138,6 +138,8 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that were trained, each with `success`: above half of the best arm's accuracy with its kind of model."""
+    from initlab.trainability import score_of, verdict_of
+
     done = [r for r in rows if "accuracy" in r]
     best: dict[str, float] = {}
     for r in done:
@@ -146,6 +148,7 @@ def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         r["success"] = r["accuracy"] > best[family(r)] / 2
         parts = r["risk"].values()
         r["total"] = min(sum(parts), 1e6) if all(math.isfinite(p) for p in parts) else 1e6
+        r["verdict"] = verdict_of(score_of(r["total"]))
     return done
 
 

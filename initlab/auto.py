@@ -102,8 +102,8 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     if attention:
         found.append(Candidate(inits.gpt2(), "small weights, ends of branches scaled with depth, as transformers have"))
     if branches and not norms:
-        found.append(Candidate(inits.fixup(), "residual branches without norms begin as the identity"))
         found.append(Candidate(inits.residual_scaled(), "residual branches without norms, scaled with their number"))
+        found.append(Candidate(inits.fixup(), "residual branches without norms begin as the identity"))
     found += [
         Candidate(inits.lsuv(), "orthonormal weights with unit output variance on data, layer by layer"),
         Candidate(inits.orthogonal(), "equal singular values at the forward gain of the activation"),
@@ -179,7 +179,7 @@ def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext)
     assert context.batches is not None
     with as_in_training(model), torch.no_grad():
         size = float(model(context.batches(0).inputs).float().square().mean().sqrt())
-    if not LOUD_LOGITS < size < math.inf:
+    if not 1.1 * LOUD_LOGITS < size < math.inf:  # LSUV's logits have 1 up to rounding
         return ()
     parameters = dict(model.named_parameters())
     with torch.no_grad():

@@ -70,7 +70,7 @@ def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
     """
     parts = risk(prediction, seen)
     score = score_of(parts.total)
-    verdict: Trainability = "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
+    verdict = verdict_of(score)
     # of a network that will train only what is large is worth a word
     worth_telling = 1.0 if verdict == "trainable" else 0.5
     return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes, worth_telling))
@@ -79,6 +79,11 @@ def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
 def score_of(total: float) -> float:
     """Share of networks of this risk that train, between 0 and 1."""
     return 1 / (1 + min((total / MIDDLE) ** POWER, 1e300))
+
+
+def verdict_of(score: float) -> Trainability:
+    """The score in one word."""
+    return "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
 
 
 def _reasons(
