@@ -21,7 +21,7 @@ from initlab.spec import Outlook, Prediction, Trainability
 
 #: from risk to score: the risk at which half of the networks train, and how sharply it turns; fitted by
 #: `python benchmarks/predictor.py fit`
-MIDDLE, POWER = 3.0, 4.0
+MIDDLE, POWER = 3.67, 6.19
 #: scores between these are marginal
 TRAINABLE, UNTRAINABLE = 0.75, 0.25
 #: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
