@@ -84,8 +84,8 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     chosen = tuple(first_of.values())
     values: dict[tuple[str, str], Tensor] = {}
     received: dict[str, Tensor] = {}
-    top: list[Tensor] = []  # what the head receives; what the last hidden layer sends, where there is no head
-    heads = [s.layer for s in sites if s.role == "head"]
+    top: list[Tensor] = []  # what the heads receive; the output, where there is none or branches make it
+    heads = [s.layer for s in sites if s.role == "head" and s.branch is None]
     with undisturbed(model):
         model.train()
         for parameter in model.parameters():
@@ -103,14 +103,14 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                     values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).ever_live(seen, unit).float().mean()
                 values[site.name, "rank"] = _effective_rank(sent.detach())
             received[site.name] = h
-            if site is chosen[-1] and not heads:
-                top[:] = [sent]
 
         with torch.enable_grad(), tapped(model, chosen, read), _inputs_of(model, heads, top):
             output = model(batch.inputs)
             loss = batch.loss(output, batch.targets)
-            if top and batch.inputs.is_floating_point():
-                values["", "kept"] = alignment(batch.inputs, top[0].detach())
+            top = top or [output]
+            if batch.inputs.is_floating_point():
+                whole = torch.cat([t.detach().flatten(1) for t in top], dim=1)
+                values["", "kept"] = alignment(batch.inputs, whole)
             values |= _gradient_norms(received, top, context.seed)
             loss.backward()
         named = dict(model.named_parameters())
@@ -140,28 +140,31 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
 
 @contextmanager
 def _inputs_of(model: nn.Module, layers: list[str], found: list[Tensor]) -> Generator[None]:
-    """While open, what the last of `layers` receives is put into `found`."""
+    """While open, what `layers` receive is put into `found`, each tensor once."""
 
     def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        found[:] = [inputs[0]]
+        if all(inputs[0] is not t for t in found):
+            found.append(inputs[0])
 
-    handle = dict(model.named_modules())[layers[-1]].register_forward_pre_hook(hook) if layers else None
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_pre_hook(hook) for name in dict.fromkeys(layers)]
     try:
         yield
     finally:
-        if handle is not None:
+        for handle in handles:
             handle.remove()
 
 
 def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -> dict[tuple[str, str], Tensor]:
-    """‖∂E/∂h‖ of each layer's pre-activation, E the product of the top with random signs."""
+    """‖∂E/∂h‖ of each layer's pre-activation, E the sum of the top's entries with random signs."""
     reached = {name: h for name, h in received.items() if h.requires_grad}
-    if not top or not top[0].requires_grad or not reached:
+    ends = [t for t in top if t.requires_grad]
+    if not ends or not reached:
         return {}
     generator = seeds.generator(seed, "probe", "cotangent")
-    signs = torch.empty(top[0].shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(top[0])
+    signs = [torch.empty(t.shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(t) for t in ends]
     found = torch.autograd.grad(
-        top[0], list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
+        ends, list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
     )
     return {(name, "g"): _norm(g.detach()) for name, g in zip(reached, found, strict=True)}
 

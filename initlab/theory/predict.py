@@ -204,17 +204,18 @@ class _Walk:
 
     # ---------------------------------------------------------- backward
     def _is_head(self, node: Node) -> bool:
-        return node.name in self.weights and self.weights[node.name].role == "head"
+        site = self.weights.get(node.name)
+        return site is not None and site.role == "head" and site.branch is None
 
     def backward(self) -> list[float]:
-        """ln ‖∂E/∂node‖² relative to that at the head's input, for each node; -inf where nothing arrives.
+        """ln ‖∂E/∂node‖² relative to that at the heads' inputs, for each node; -inf where nothing arrives.
 
-        The head scales all gradients alike, and may begin at zero.
+        A head scales all gradients alike, and may begin at zero.
         """
         logs = [-math.inf] * len(self.graph.nodes)
         heads = [n.inputs[0] for n in self.graph.nodes if n.op == "weight" and n.inputs and self._is_head(n)]
-        last = max((n.index for n in self.graph.nodes if n.op == "activation"), default=self.graph.output)
-        logs[heads[-1] if heads else last] = 0.0
+        for i in dict.fromkeys(heads or [self.graph.output]):
+            logs[i] = 0.0
         for node in reversed(self.graph.nodes):
             here = logs[node.index]
             for i, factor in zip(node.inputs, self.back[node.index], strict=False):

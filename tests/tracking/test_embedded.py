@@ -290,7 +290,7 @@ def test_two_syncs_at_once(workdir: Path) -> None:
 
 
 def test_one_damaged_spool_does_not_stop_the_others(workdir: Path) -> None:
-    damaged = workdir / ".initlab" / "spool" / "0damaged"
+    damaged = workdir / ".initlab" / "spool" / "!damaged"
     damaged.mkdir(parents=True)
     (damaged / spool.HEADER).write_text("{")
     process = child(workdir, then="import os; os._exit(1)")
