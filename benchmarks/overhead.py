@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from initlab import config, seeds
-from initlab.run import prepare, run
+from initlab.prepare import prepare
+from initlab.run import run
 from initlab.spec import Experiment
 
 BASE = ("tracking.report=false", "trainer.checkpoint=false", "trainer.test_with=last", "probes.histograms=false")

@@ -69,7 +69,7 @@ def look(cell: dict[str, Any]) -> dict[str, Any]:
 
     from initlab import config
     from initlab.errors import ConfigError
-    from initlab.run import foresee, prepare
+    from initlab.prepare import foresee, prepare
     from initlab.trainability import risk
 
     torch.set_num_threads(1)

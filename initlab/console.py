@@ -11,7 +11,7 @@ from initlab.report.note import command, outlook, sentence
 from initlab.spec import Experiment, Record, RunResult
 
 if TYPE_CHECKING:
-    from initlab.run import Prepared
+    from initlab.prepare import Prepared
 
 _MARK = {"ok": "+", "note": "·", "warning": "!", "failure": "x"}
 _COLOUR = {"ok": "32", "note": "2", "warning": "33", "failure": "31"}

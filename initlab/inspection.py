@@ -14,9 +14,10 @@ from statistics import mean
 
 from initlab import inits, process, report, tracking
 from initlab.errors import InitlabError, StoreError
+from initlab.prepare import Prepared, foresee, prepare
 from initlab.probes import Snapshot
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
-from initlab.run import Prepared, foresee, header, opening_files, prepare
+from initlab.run import header, opening_files
 from initlab.spec import (
     Activation,
     Batch,

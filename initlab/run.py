@@ -7,47 +7,33 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
-from torch import nn
 
-from initlab import inits, process, report, seeds, sites, theory, tracking, trainability, verdict, wiring
-from initlab.activations import activations_of, band_of
-from initlab.errors import ConfigError, StoreError
-from initlab.probes import DeadUnits, Observer, ProfileLog, Snapshot, snapshot, take_histograms, unit_spread
+from initlab import process, report, sites, tracking, verdict
+from initlab.activations import band_of
+from initlab.errors import StoreError
+from initlab.prepare import Forecast, Prepared, first_line, forecast_rows, foresee, prepare
+from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
 from initlab.probes.histograms import spread
 from initlab.spec import (
-    IO,
     Activation,
-    Batch,
     Experiment,
-    InitContext,
-    Outlook,
-    Prediction,
     Profile,
-    ProfileRow,
     Record,
     RunHeader,
     RunResult,
     RunStatus,
-    Site,
-    Splits,
 )
-from initlab.taps import undisturbed
 from initlab.train import Checkpoints, Outcome, evaluate, train
 from initlab.train.loop import Run
 from initlab.version import __version__
 
 #: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
 _RANGE_KEYS = ("optimizer.lr", "init.gain", "init.std", "init.a", "model.depth", "model.width", "trainer.batch_size")
-
-#: examples in a batch that a data-driven initialiser looks at
-INIT_EXAMPLES = 256
-#: examples of the pass from which the prediction takes its input moments
-FORECAST_EXAMPLES = 64
 
 
 class Narrator(Protocol):
@@ -69,93 +55,6 @@ class Silent:
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
         del experiment, result, uri
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A network ready to train: data on its device, every parameter described and initialised."""
-
-    device: torch.device
-    splits: Splits
-    model: nn.Module
-    sites: tuple[Site, ...]
-    context: InitContext
-    initialised: inits.Applied
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
-
-
-def prepare(experiment: Experiment) -> Prepared:
-    """Open the data, build the model, describe its parameters and initialise them. Writes nothing anywhere.
-
-    Raises:
-        InitlabError: bad data, a model that does not fit it, a parameter without an initialiser.
-    """
-    device = process.device_of(experiment)
-    splits = experiment.task.open(seed=experiment.seed, device=device)
-    model = _build(experiment, splits.io).to(device)
-    example = splits.prepare(splits.train.x[:2])
-    if experiment.trainer.channels_last and example.dim() == 4:
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    try:
-        described = sites.describe(model, example)
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {_line(error)}"
-        ) from error
-    context = InitContext(
-        activation=experiment.activation,
-        activations=activations_of(model, experiment.activation),
-        batches=_batches(experiment, splits),
-    )
-    try:
-        done = inits.apply(model, described, experiment.init, context=context, seed=experiment.seed)
-    except ConfigError as error:
-        raise (error if error.key.startswith("init") else error.under("init")) from error
-    return Prepared(device=device, splits=splits, model=model, sites=described, context=context, initialised=done)
-
-
-def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
-    """Batches for initialisers that look at data: of the training part, the same for every arm under one seed."""
-
-    def batch(i: int) -> Batch:
-        # train.x may hold fewer; a permutation of its own for each i, so that batches are independent of one another
-        order = torch.randperm(len(splits.train), generator=seeds.generator(experiment.seed, "init", f"batch{i}"))
-        index = order[:INIT_EXAMPLES].to(splits.train.y.device)
-        return Batch(
-            inputs=splits.prepare(splits.train.x[index]), targets=splits.train.y[index], loss=experiment.task.loss
-        )
-
-    return batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What was said and measured of a network before its first step."""
-
-    prediction: Prediction
-    seen: Snapshot
-    outlook: Outlook
-
-
-def foresee(prepared: Prepared) -> Forecast:
-    """Prediction, one look at a batch, and the outlook. Changes nothing: training is bit for bit the same after it."""
-    prediction = predict(prepared)
-    assert prepared.context.batches is not None
-    seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
-    outlook = trainability.judge(prediction, seen, classes=prepared.splits.io.classes)
-    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
-
-
-def predict(prepared: Prepared) -> Prediction:
-    """What mean-field theory says of the prepared network, from the inputs' moments on a batch."""
-    assert prepared.context.batches is not None
-    inputs = prepared.context.batches(0).inputs[:FORECAST_EXAMPLES]
-    with undisturbed(prepared.model):
-        graph = wiring.trace(prepared.model.train(), inputs, moments=True)
-    return theory.predict(graph, prepared.sites, theory.scales(prepared.model), prepared.context)
 
 
 def run(
@@ -223,7 +122,7 @@ def _recorded(
         raise
     except Exception as error:
         with suppress(StoreError):
-            sink.tag({"initlab.error": f"{type(error).__name__}: {_line(error)}"[:500]})
+            sink.tag({"initlab.error": f"{type(error).__name__}: {first_line(error)}"[:500]})
         raise
     finally:
         note = sink.close(status)
@@ -295,7 +194,7 @@ def _train_and_judge(
     with closing(ProfileLog(checkpoints.profile_path, offset=state.profile_offset if state else 0)) as profile:
         if state is None:
             if forecast is not None:
-                profile.rows(_forecast_rows(forecast))
+                profile.rows(forecast_rows(forecast))
             _look_around(experiment, prepared, profile, moment="init", step=0)
         narrator.started(experiment, prepared, sink.run_id, sink.folder)
         loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop)
@@ -335,18 +234,6 @@ def _look_around(
         batch = prepared.splits.prepare(prepared.splits.val.x[:256])
         profile.histograms(take_histograms(prepared.model, prepared.sites, batch, moment=moment))
     profile.rows(unit_spread(prepared.model, prepared.sites, step))
-
-
-def _forecast_rows(forecast: Forecast) -> tuple[ProfileRow, ...]:
-    """Theory and measurement of each layer at step 0, as rows of the profile, so that the two can be drawn together."""
-    keys = ("q", "c", "log10_gradient", "saturated")
-    pairs = (("predicted", forecast.prediction.layers), ("measured", forecast.seen.layers))
-    return tuple(
-        ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
-        for source, rows in pairs
-        for r in rows
-        for k in keys
-    )
 
 
 def _loop(
@@ -470,16 +357,5 @@ def _hand_over(
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 
 
-def _build(experiment: Experiment, io: IO) -> nn.Module:
-    try:
-        return experiment.model(io, experiment.activation)
-    except ConfigError as error:
-        raise (error if error.key.startswith(("model", "activation")) else error.under("model")) from error
-
-
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -18,7 +18,7 @@ from initlab.auto import MARGIN, auto, candidates
 from initlab.errors import ConfigError, UnclaimedParameterError
 from initlab.inits import Applied
 from initlab.inits.streaming import as_in_training
-from initlab.run import Prepared, foresee, prepare
+from initlab.prepare import Prepared, foresee, prepare
 from initlab.sites import describe
 from initlab.spec import Batch, InitContext
 from initlab.trainability import risk

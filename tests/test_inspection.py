@@ -18,9 +18,10 @@ import initlab
 from initlab import activations, models, seeds
 from initlab.activations import activations_of
 from initlab.inspection import Inspection, as_json, inspect, record
+from initlab.prepare import foresee, predict, prepare
 from initlab.probes import snapshot
 from initlab.probes.jacobian import condition_number, layer_jacobians, tangent_kernel
-from initlab.run import foresee, predict, prepare, run
+from initlab.run import run
 from initlab.sites import describe, weights
 from initlab.spec import IO, Activation, Batch, InitContext, InspectSettings, RunResult, Site
 from initlab.taps import tapped

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from initlab import activations, inits
+from initlab.prepare import Forecast, Prepared, foresee, prepare
 from initlab.probes import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.snapshot import alignment
-from initlab.run import Forecast, Prepared, foresee, prepare
 from initlab.sites import describe
 from initlab.spec import Batch, InitContext, LayerPrediction, Prediction
 from initlab.trainability import LOUD_LOSS, MIDDLE, POWER, judge, risk, score_of

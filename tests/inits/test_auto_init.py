@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import initlab
 from initlab import inits
-from initlab.run import prepare
+from initlab.prepare import prepare
 from tests.cases import experiment
 from tests.inits.networks import Attention, Branch, noise
 

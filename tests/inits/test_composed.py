@@ -8,7 +8,7 @@ from torch import nn
 
 from initlab import activations, inits
 from initlab.errors import ConfigError
-from initlab.run import prepare
+from initlab.prepare import prepare
 from initlab.sites import describe
 from initlab.spec import InitContext
 from tests.cases import experiment

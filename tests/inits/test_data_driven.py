@@ -15,7 +15,7 @@ from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.streaming import as_in_training, by_layer, stream
-from initlab.run import Prepared, prepare
+from initlab.prepare import Prepared, prepare
 from initlab.sites import describe
 from initlab.spec import Batch, InitContext
 from tests.cases import experiment

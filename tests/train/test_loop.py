@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from initlab import activations, inits, seeds, sites
+from initlab.prepare import prepare
 from initlab.probes import DeadUnits, Observer, ProfileLog
-from initlab.run import prepare
 from initlab.spec import InitContext, Record
 from initlab.train import Checkpoints, Outcome, train
 from initlab.train.loop import Run

@@ -12,8 +12,8 @@ from torch import nn
 from initlab import seeds
 from initlab.activations import activations_of
 from initlab.activations.mixed import Homotopy
+from initlab.prepare import prepare
 from initlab.probes import ProfileLog
-from initlab.run import prepare
 from initlab.train import Checkpoints
 from initlab.train.optimizers import parameter_groups
 from tests.cases import experiment, untracked
