@@ -1,6 +1,7 @@
 """The nouns that cross a room's border: frozen dataclasses and protocols, and next to nothing that computes.
 
-Shapes are written with B (batch), C (channels or classes), H and W (height, width), N (units).
+Shapes are written with B (batch), C (channels or classes), H and W (height, width), F (features), T (steps of time),
+N (units). Sequences of numbers lie as (B, F, T), sequences of tokens as (B, T).
 """
 
 from __future__ import annotations
@@ -34,17 +35,28 @@ PartName = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class IO:
-    """What a model is given and must return: `input_shape` without the batch dimension, `classes` logits."""
+    """What a model is given and must return.
+
+    Attributes:
+        input_shape: of one example: (C, H, W) for images, (D,) for vectors, (F, T) for F features over T steps, (T,)
+            for tokens. Steps at the end of a sequence at which all features are exactly zero are padding.
+        classes: outputs: logits of so many classes, or so many numbers.
+        vocabulary: how many tokens there are, where inputs are tokens (int64); None where they are numbers.
+        per_step: whether every step has an output, (B, T, classes), and not only the whole sequence, (B, classes).
+    """
 
     input_shape: tuple[int, ...]
     classes: int
+    vocabulary: int | None = None
+    per_step: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One part of a data set, whole, on its device.
 
-    `x` keeps the dtype of its storage (uint8 for images) until a batch is taken; `y` holds int64 class indices (B,).
+    `x` keeps the dtype of its storage (uint8 for images) until a batch is taken; `y` holds int64 class indices, (B,) or
+    one a step, (B, T), or float targets (B, 1).
     """
 
     x: Tensor
@@ -66,12 +78,33 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What is reached without looking at the input, on the validation part.
+
+    Attributes:
+        untrained: loss of a network that says nothing of its input: what the loss before training should be near.
+        constant: loss of the best answer that is the same for every input.
+        accuracy: share of right answers of that one; None where answers are not right or wrong.
+        words: `untrained` in a figure's legend, such as ``ln 10 = 2.30``.
+    """
+
+    untrained: float
+    constant: float
+    accuracy: float | None
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Splits:
     """A data set made ready: three disjoint parts and the two maps from storage to network input.
 
     `prepare(x)` turns a stored batch into the float batch the network sees (scaling and standardisation with statistics
     of the training part only). `augment(x, generator)` acts on prepared training batches and draws from the CPU
     generator it is handed; None where augmentation is off.
+
+    Where `streams` is true the examples of a part are windows of one long sequence, in order. A batch then holds the
+    next window of as many parallel streams, and a network can carry its state from batch to batch. `notes` say what was
+    counted while reading: files passed over, sequences cut, unknown words.
     """
 
     train: Part
@@ -82,9 +115,15 @@ class Splits:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None
     class_names: tuple[str, ...]
     provenance: Provenance
+    baseline: Baseline
+    streams: bool = False
+    notes: tuple[str, ...] = ()
 
     def part(self, name: PartName) -> Part:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+Monitor = Literal["val/accuracy", "val/loss"]
 
 
 @runtime_checkable
@@ -94,17 +133,53 @@ class Task(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def monitor(self) -> Monitor:
+        """What tells the best epoch."""
+        ...
+
+    @property
+    def episodes(self) -> int | None:
+        """How often training is repeated on another draw of few examples; None for an ordinary run."""
+        ...
+
     def open(self, *, seed: int, device: torch.device) -> Splits:
         """The data set as tensors on `device`. Raises DataError, which says which file to put where."""
         ...
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean training loss of a batch, a scalar tensor."""
+        """Mean training loss of a batch, a scalar tensor: nats for classes and tokens, squared error for numbers."""
         ...
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the batch are right, a scalar tensor (accuracy is their share)."""
+        """How many of the batch's ``target.numel()`` answers are right, a scalar tensor; 0 where they are numbers."""
         ...
+
+    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
+        """What is reported beside the loss, by the end of its metric key: accuracy, bits_per_char, perplexity.
+
+        Args:
+            loss: mean over a part, as `loss` gives it.
+            accuracy: share of right answers.
+        """
+        ...
+
+    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
+        """Texts to keep at the end of a run, by file name: a sampled continuation. The model is in eval mode."""
+        ...
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A network that can go on from one batch's last hidden state to the next batch (truncated backpropagation).
+
+    With `carry` set, a forward pass begins with `state` (zeros where it is empty) and leaves its own last state there,
+    detached. A batch smaller than the state takes its first rows. Without `carry` every pass begins with zeros and
+    `state` is left alone.
+    """
+
+    carry: bool
+    state: tuple[Tensor, ...]
 
 
 # ---------------------------------------------------------------- activations
@@ -461,7 +536,7 @@ class TrainerSettings:
     clip_grad_norm: PositiveFloat | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     early_stopping: PositiveInt | None = None
-    monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy"
+    monitor: Literal["auto", "val/accuracy", "val/loss"] = "auto"
     test_with: Literal["best", "last"] = "best"
     checkpoint: bool = True
     checkpoint_every: PositiveInt | None = None
@@ -554,13 +629,17 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileRow:
-    """One statistic of one site at one step. Together the rows of a run are its profile."""
+    """One statistic of one site at one step. Together the rows of a run are its profile.
+
+    `position` is a step of time or a time lag, for statistics that have one; -1 elsewhere.
+    """
 
     step: int
     site: str
     order: int
     statistic: str
     value: float
+    position: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -628,6 +707,10 @@ class RunResult:
     outlook: Outlook | None = None
     tracking_note: str = ""
     tracking_fault: bool = False
+    #: [true class][answer] counts on the test part, of classifiers
+    confusion: tuple[tuple[int, ...], ...] = ()
+    #: what the task had to say at the end, by file name
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- tracking

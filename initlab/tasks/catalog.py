@@ -20,7 +20,7 @@ class Entry:
         title: what it shows, in words.
         examples: how many there are in all parts, None where that depends on the user's files.
         classes: how many, None likewise.
-        shape: of one example, (C, H, W), None likewise.
+        shape: of one example: (C, H, W), (F, T) or (T,), None likewise.
         megabytes: to download, 0 where nothing is.
         licence: of the data.
         source: URL or package.
@@ -32,7 +32,7 @@ class Entry:
     title: str
     examples: int | None
     classes: int | None
-    shape: tuple[int, int, int] | None
+    shape: tuple[int, ...] | None
     megabytes: int
     licence: str
     source: str

@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.spec import IO, Part, Probability, Splits
+from initlab.spec import IO, Monitor, Part, Probability, Splits
+from initlab.tasks import classes
 from initlab.tasks.augment import AugmentName, augmentation
 from initlab.tasks.normalise import standardise
 from initlab.tasks.raw import RawData
@@ -50,11 +51,17 @@ class ImageTask:
     label_smoothing: Probability = 0.0
     output: Literal["softmax", "sigmoid"] = "softmax"
     name: str = field(default="image", init=False)
+    monitor: Monitor = field(default="val/accuracy", init=False)
 
     def __post_init__(self) -> None:
         # composing a task with another task's data is an easy slip on the command line
         if not isinstance(self.data, ImageData):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError("data", type(self.data).__name__, "is not a set of images; see python -m initlab data")
+
+    @property
+    def episodes(self) -> int | None:
+        """See `Plan`."""
+        return self.data.plan.episodes
 
     def open(self, *, seed: int, device: torch.device) -> Splits:
         """The data set as tensors on `device`: x as stored, (N, C, H, W) or (N, D); y int64 (N,).
@@ -79,17 +86,29 @@ class ImageTask:
             augment=augment,
             class_names=raw.class_names,
             provenance=raw.provenance,
+            baseline=classes.baseline(val.y, len(raw.class_names)),
+            notes=raw.notes,
         )
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean cross entropy (nats) of logits (B, classes) and class indices (B,)."""
         # softmax(ln σ(z)) = σ(z) / Σ σ(z)
         logits = F.logsigmoid(output) if self.output == "sigmoid" else output
-        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return classes.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
         """How many of the batch have their largest logit at the target, a scalar tensor."""
-        return (output.argmax(1) == target).sum()
+        return classes.right(output, target)
+
+    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
+        """The accuracy."""
+        del loss
+        return {"accuracy": accuracy}
+
+    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
+        """Nothing."""
+        del model, splits, seed
+        return {}
 
 
 def _to(part: Part, device: torch.device) -> Part:

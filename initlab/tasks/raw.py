@@ -21,6 +21,7 @@ class RawData:
         class_names: one name a class, in the order of the labels.
         provenance: for the tracker.
         key: configuration key that an error about the content should name, such as ``data.path``.
+        notes: what was counted while reading: files passed over, examples cut.
     """
 
     pool: Part
@@ -29,6 +30,7 @@ class RawData:
     class_names: tuple[str, ...]
     provenance: Provenance
     key: str = "data"
+    notes: tuple[str, ...] = ()
 
 
 def digest(*parts: Part | None) -> str:

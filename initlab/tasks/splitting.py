@@ -32,6 +32,7 @@ class Plan:
         test_fraction: share held out for the test, where the source has no official test part.
         split_seed: seed of that test part, the same for every run.
         shots: training examples per class; None takes all.
+        episodes: how many draws of so few examples a run trains on, each from its own first weights; None is one.
         limit: training examples at most, in the proportions of the classes; None takes all.
     """
 
@@ -40,6 +41,7 @@ class Plan:
     split_seed: NonNegativeInt = 0
     shots: PositiveInt | None = None
     limit: PositiveInt | None = None
+    episodes: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         for key, value in (("val_fraction", self.val_fraction), ("test_fraction", self.test_fraction)):
@@ -48,6 +50,10 @@ class Plan:
         if self.shots is not None and self.limit is not None:
             raise ConfigError(
                 "shots", self.shots, f"give one of shots and limit (limit={self.limit}); null turns one off"
+            )
+        if self.episodes is not None and self.shots is None and self.limit is None:
+            raise ConfigError(
+                "episodes", self.episodes, "needs data.shots=K or data.limit=N: draws of all examples would be the same"
             )
 
 

