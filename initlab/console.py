@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from initlab.report.note import command, outlook, sentence
+from initlab.report.note import SCORES, command, outlook, sentence
 from initlab.spec import Experiment, Record, RunResult
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Console:
             f"{experiment.name}: {splits.provenance.name} {len(splits.train)}/{len(splits.val)}/{len(splits.test)}"
             f" (train/val/test), {prepared.parameters:,} parameters, {prepared.device}, arm {experiment.arm}"
         )
-        for sentence_ in prepared.initialised.notes[:_NOTES]:
+        for sentence_ in (*splits.notes, *prepared.initialised.notes[:_NOTES]):
             self._say(f"  {sentence_}")
         if folder is not None:
             self._say(f"records go to {_short(folder)} first, and from there to the store")
@@ -54,7 +54,7 @@ class Console:
             self._bar.update(
                 self._task, completed=record.step, total=max(total, record.step), text=_scores(self._epoch)
             )
-        elif "val/accuracy" in metrics:
+        elif any(k.startswith("val/") for k in metrics):
             self._say(f"epoch {round(record.epoch)} (update {record.step}): {_scores(self._epoch)}")
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
@@ -100,7 +100,10 @@ def _progress_bar(stream: TextIO) -> Any:
 
 
 def _scores(metrics: dict[str, float]) -> str:
-    shown = (("train loss", "train/loss"), ("val loss", "val/loss"), ("val accuracy", "val/accuracy"))
+    shown = [("train loss", "train/loss"), ("val loss", "val/loss")]
+    best = next((k for k in SCORES if k != "loss" and f"val/{k}" in metrics), None)
+    if best is not None:
+        shown.append((f"val {SCORES[best]}", f"val/{best}"))
     return ", ".join(f"{label} {metrics[key]:.4f}" for label, key in shown if key in metrics)
 
 

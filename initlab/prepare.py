@@ -105,7 +105,7 @@ def foresee(prepared: Prepared) -> Forecast:
     prediction = predict(prepared)
     assert prepared.context.batches is not None
     seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
-    outlook = trainability.judge(prediction, seen, classes=prepared.splits.io.classes)
+    outlook = trainability.judge(prediction, seen, untrained_loss=prepared.splits.baseline.untrained)
     return Forecast(prediction=prediction, seen=seen, outlook=outlook)
 
 

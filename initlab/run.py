@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
-
-import torch
 
 from initlab import process, report, sites, tracking, verdict
 from initlab.activations import band_of
@@ -28,12 +26,15 @@ from initlab.spec import (
     RunResult,
     RunStatus,
 )
+from initlab.taps import undisturbed
 from initlab.train import Checkpoints, Outcome, evaluate, train
 from initlab.train.loop import Run
 from initlab.version import __version__
 
 #: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
 _RANGE_KEYS = ("optimizer.lr", "init.gain", "init.std", "init.a", "model.depth", "model.width", "trainer.batch_size")
+#: above so many classes a table of all pairs says nothing to anybody
+CLASSES = 200
 
 
 class Narrator(Protocol):
@@ -161,7 +162,9 @@ def opening_files(experiment: Experiment, prepared: Prepared) -> dict[str, str]:
     return {
         "config.yaml": experiment.config_yaml,
         "environment.json": json.dumps(process.describe(prepared.device), indent=2),
-        "sites.json": json.dumps({"sites": described, "notes": prepared.initialised.notes}, default=vars),
+        "sites.json": json.dumps(
+            {"sites": described, "notes": prepared.initialised.notes, "data": prepared.splits.notes}, default=vars
+        ),
     }
 
 
@@ -201,7 +204,8 @@ def _train_and_judge(
         metrics, outcome = _follow(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
         if outcome.steps > 0:
             _look_around(experiment, prepared, profile, moment="end", step=outcome.steps)
-        final = _test(experiment, prepared, checkpoints) if outcome.ending in ("finished", "stopped") else {}
+        ending = _test(experiment, prepared, checkpoints) if outcome.ending in ("finished", "stopped") else Ending()
+        final = dict(ending.metrics)
         seen = profile.profile()
     metrics.update(final)
     if outcome.ending != "killed":  # a killed run goes on where it stopped; its closing record is still to come
@@ -218,6 +222,8 @@ def _train_and_judge(
         seconds=time.perf_counter() - begun,
         diverged_step=outcome.diverged_step,
         outlook=None if forecast is None else forecast.outlook,
+        confusion=ending.confusion,
+        texts=ending.texts,
     )
     _hand_over(experiment, prepared, sink, result, scratch)
     return result, outcome.ending
@@ -293,30 +299,45 @@ def _follow(
         narrator.record(record, total)
 
 
-def _test(experiment: Experiment, prepared: Prepared, checkpoints: Checkpoints) -> dict[str, float]:
-    """Score of the test part with the best weights (or the last, as the trainer says); the model gets its last back."""
-    settings = experiment.trainer
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What is known only at the end: scores of the test part, who was taken for whom, the task's own texts."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def _test(experiment: Experiment, prepared: Prepared, checkpoints: Checkpoints) -> Ending:
+    """The test part with the best weights (or the last, as the trainer says); the model gets its last back."""
+    settings, task, splits = experiment.trainer, experiment.task, prepared.splits
     last = {k: v.detach().clone() for k, v in prepared.model.state_dict().items()}
     if settings.test_with == "best":
         checkpoints.load_best(prepared.model)
+    by_class = splits.baseline.accuracy is not None and splits.test.y.dim() == 1 and splits.io.classes <= CLASSES
     score = evaluate(
-        prepared.model, experiment.task, prepared.splits, prepared.splits.test,
+        prepared.model, task, splits, splits.test,
         batch_size=settings.eval_batch_size, precision=settings.precision,
-        limit=settings.batch_size if settings.fast_dev_run else None,
+        limit=settings.batch_size if settings.fast_dev_run else None, confusion=by_class,
     )  # fmt: skip
+    with undisturbed(prepared.model.eval()):
+        texts = task.closing(prepared.model, splits, seed=experiment.seed)
     prepared.model.load_state_dict(last)
-    return {"test/accuracy": score.accuracy} | ({"test/loss": score.loss} if score.finite else {})
+    metrics = {f"test/{k}": v for k, v in score.scores(task).items()}
+    if score.finite:
+        metrics["test/loss"] = score.loss
+    if score.confusion:
+        metrics.update({f"test/recall/{k}": v for k, v in report.recall(score.confusion, splits.class_names).items()})
+    return Ending(metrics=metrics, confusion=score.confusion, texts=texts)
 
 
 def _evidence(experiment: Experiment, prepared: Prepared, profile: Profile, outcome: Outcome) -> verdict.Evidence:
-    val = prepared.splits.val
-    counts = torch.bincount(val.y, minlength=prepared.splits.io.classes)
+    splits = prepared.splits
     return verdict.Evidence(
         profile=profile,
         hidden=tuple(s.name for s in sites.weights(prepared.sites) if s.activation is not None),
-        classes=prepared.splits.io.classes,
-        majority=float(counts.max()) / max(1, len(val)),
-        val_size=len(val),
+        baseline=splits.baseline,
+        answers=splits.val.y.numel(),
         steps=outcome.steps,
         diverged_step=outcome.diverged_step,
         flat_both_sides=_flat_both_sides(experiment.activation),
@@ -340,7 +361,7 @@ def _hand_over(
     """Tags, the note, the profile, figures and report into the tracker."""
     tags = {
         "initlab.verdict": verdict.headline(result.findings),
-        "mlflow.note.content": report.note(experiment, result),
+        "mlflow.note.content": report.note(experiment, result, prepared.splits.notes),
     }
     if result.diverged_step is not None:
         tags["diverged_step"] = str(result.diverged_step)
@@ -348,9 +369,8 @@ def _hand_over(
     if not experiment.tracking.enabled:
         return
     written = report.write(
-        experiment, prepared.sites, result, scratch,
-        classes=prepared.splits.io.classes, full=experiment.tracking.report,
-    )  # fmt: skip
+        experiment, prepared.sites, prepared.splits, result, scratch, full=experiment.tracking.report
+    )
     for path, folder in written:
         sink.artifact(path, folder)
     if experiment.tracking.log_model and result.status != "killed":

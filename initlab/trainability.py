@@ -60,20 +60,22 @@ def risk(prediction: Prediction, seen: Snapshot) -> Risk:
     return Risk(gradient, depth, max(information, 0.0))
 
 
-def judge(prediction: Prediction, seen: Snapshot, *, classes: int) -> Outlook:
+def judge(prediction: Prediction, seen: Snapshot, *, untrained_loss: float) -> Outlook:
     """What to expect of training with an ordinary learning rate.
 
     Args:
         prediction: of theory, for the network as initialised.
         seen: the same network on one batch.
-        classes: of the task; a loss far above ln(classes) is told.
+        untrained_loss: of a network that says nothing of its input, ln C of a classifier; one far above it is told.
     """
     parts = risk(prediction, seen)
     score = score_of(parts.total)
     verdict = verdict_of(score)
     # of a network that will train only what is large is worth a word
     worth_telling = 1.0 if verdict == "trainable" else 0.5
-    return Outlook(verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, classes, worth_telling))
+    return Outlook(
+        verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, untrained_loss, worth_telling)
+    )
 
 
 def score_of(total: float) -> float:
@@ -87,7 +89,7 @@ def verdict_of(score: float) -> Trainability:
 
 
 def _reasons(
-    parts: Risk, prediction: Prediction, seen: Snapshot, classes: int, worth_telling: float
+    parts: Risk, prediction: Prediction, seen: Snapshot, untrained_loss: float, worth_telling: float
 ) -> tuple[str, ...]:
     if not math.isfinite(seen.loss):
         return (f"the loss is {seen.loss} before the first step: the signal explodes",)
@@ -110,7 +112,6 @@ def _reasons(
             text = f"{how} by the last hidden layer (alignment with the inputs {seen.kept:.2f})"
             weighed.append((parts.information, text))
     found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > worth_telling]
-    expected = math.log(classes)
-    if seen.loss > LOUD_LOSS * expected:
-        found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {expected:.2f}")
+    if seen.loss > LOUD_LOSS * untrained_loss:
+        found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {untrained_loss:.2f}")
     return tuple(found) or ("gradient, depth and information are as they should be",)

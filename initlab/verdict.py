@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from initlab.remedies import better_init, number, smaller_lr, structure
-from initlab.spec import Finding, Profile, ProfileRow, Remedy, Scalar, Severity
+from initlab.spec import Baseline, Finding, Profile, ProfileRow, Remedy, Scalar, Severity
 
 # Mean-field theory finds networks trainable up to a depth of about 6 ξ (Schoenholz et al., ICLR 2017); there the
 # squared gradient has changed by e^±6 between first and last layer, and its norm by e^±3.
@@ -31,6 +31,8 @@ UPDATE_SMALL, UPDATE_LARGE = 1e-5, 1e-1
 INITIAL_LOSS_FACTOR = 3.0
 # accuracy within three standard errors of always guessing the commonest class
 CHANCE_SIGMAS = 3.0
+# where answers are not right or wrong: a loss within 3 % of the best constant answer's
+CHANCE_LOSS = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +42,15 @@ class Evidence:
     Attributes:
         profile: rows and curves of the run.
         hidden: names of the sites that an activation follows, first layer first.
-        classes, majority, val_size: number of classes, share of the commonest, size of the validation part.
+        baseline: what is reached without looking at the input. answers: of the validation part.
         flat_both_sides: whether the activation saturates towards both ends (tanh, sigmoid).
         params: the flattened configuration, to phrase remedies as overrides.
     """
 
     profile: Profile
     hidden: tuple[str, ...]
-    classes: int
-    majority: float
-    val_size: int
+    baseline: Baseline
+    answers: int
     steps: int
     diverged_step: int | None
     flat_both_sides: bool
@@ -146,15 +147,13 @@ def vanishing(e: Evidence) -> Finding | None:
 
 def exploding(e: Evidence) -> Finding | None:
     ratio = e.at_start("grad_ratio").get("")
-    loss = e.profile.curves.get("val/loss")
-    start = loss[0][1] if loss and loss[0][0] == 0 else None
-    expected = math.log(e.classes)
+    start, expected = _loss_before(e), e.baseline.untrained
     if ratio is not None and not ratio <= 1 / GRADIENT_RATIO_WARN:
         severity: Severity = "failure" if not ratio <= 1 / GRADIENT_RATIO_FAIL else "warning"
         text = f"at initialisation the gradient grows {ratio:.1e}-fold from the last hidden layer to the first"
-    elif start is not None and start > INITIAL_LOSS_FACTOR * expected:
-        severity = "failure" if start > 100 * expected else "warning"
-        text = f"the loss before training is {start:.3g}; knowing nothing gives ln {e.classes} = {expected:.2f}"
+    elif start is not None and not start <= INITIAL_LOSS_FACTOR * expected:
+        severity = "failure" if not start <= 100 * expected else "warning"
+        text = f"the loss before training is {start:.3g}; knowing nothing gives {e.baseline.words}"
     else:
         return None
     return Finding(
@@ -230,20 +229,26 @@ def update_size(e: Evidence) -> Finding | None:
 
 
 def at_chance(e: Evidence) -> Finding | None:
-    accuracy = e.last("val/accuracy")
-    if accuracy is None or e.steps < 10:
+    if e.steps < 10:
         return None
-    p = max(e.majority, 1 / e.classes)
-    limit = p + CHANCE_SIGMAS * math.sqrt(p * (1 - p) / max(1, e.val_size))
-    if accuracy > limit:
+    accuracy, loss, p = e.last("val/accuracy"), e.last("val/loss"), e.baseline.accuracy
+    if p is not None and accuracy is not None:
+        if accuracy > p + CHANCE_SIGMAS * math.sqrt(p * (1 - p) / max(1, e.answers)):
+            return None
+        evidence = f"validation accuracy {accuracy:.3f} after {e.steps} updates; guessing gives {p:.3f}"
+        source = f"within {CHANCE_SIGMAS:g} binomial standard errors of guessing"
+    elif p is None and loss is not None and math.isfinite(loss):
+        if loss < CHANCE_LOSS * e.baseline.constant:
+            return None
+        evidence = (
+            f"validation loss {loss:.4g} after {e.steps} updates; the best answer that ignores the input"
+            f" gives {e.baseline.constant:.4g}"
+        )
+        source = f"less than {1 - CHANCE_LOSS:.0%} below a constant answer"
+    else:
         return None
-    return Finding(
-        name="at_chance",
-        severity="failure",
-        evidence=f"validation accuracy {accuracy:.3f} after {e.steps} updates; guessing gives {p:.3f}",
-        source=f"within {CHANCE_SIGMAS:g} binomial standard errors of guessing",
-        remedies=(*better_init(e.params), *structure(e.params)),
-    )
+    remedies = (*better_init(e.params), *structure(e.params))
+    return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
 
 
 RULES: tuple[Rule, ...] = (diverged, symmetric_units, vanishing, exploding, saturated, dead, update_size, at_chance)
@@ -262,15 +267,23 @@ def _healthy(e: Evidence) -> Finding:
     ratio = e.at_start("grad_ratio").get("")
     if ratio is not None:
         parts.append(f"gradient ratio first/last layer {ratio:.2f} at initialisation")
-    accuracy = e.last("val/accuracy")
-    if accuracy is not None:
-        parts.append(f"validation accuracy {accuracy:.3f}")
+    for key, words in (("bits_per_char", "bits per character"), ("accuracy", "accuracy"), ("loss", "loss")):
+        value = e.last(f"val/{key}")
+        if value is not None and math.isfinite(value):
+            parts.append(f"validation {words} {value:.3f}")
+            break
     return Finding(
         name="healthy",
         severity="ok",
         evidence="; ".join(parts) or "no rule found anything",
         source="no rule of initlab.verdict fired",
     )
+
+
+def _loss_before(e: Evidence) -> float | None:
+    """The validation loss before the first update, None where it was not looked at."""
+    loss = e.profile.curves.get("val/loss", ())
+    return loss[0][1] if loss and loss[0][0] == 0 else None
 
 
 def _signal_ratio(e: Evidence) -> float | None:

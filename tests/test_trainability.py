@@ -110,7 +110,7 @@ def test_what_is_not_finite_is_infinite_risk(bad: float) -> None:
     broken += [seen(kept=math.nan, loss=bad), seen(kept=math.inf), seen(kept=-math.inf)]
     for case in broken:
         assert risk(predicted(), case).total == math.inf, case
-        outlook = judge(predicted(), case, classes=10)
+        outlook = judge(predicted(), case, untrained_loss=math.log(10))
         assert outlook.verdict == "untrainable" and 0 <= outlook.score < 1e-6 and outlook.reasons
 
 
@@ -119,7 +119,7 @@ def test_a_linear_classifier_whose_loss_is_no_number_does_not_train(bad: float) 
     overflown = Snapshot(
         layers=(), loss=bad, output_q=math.inf, output_c=1.0, kept=math.nan, grad_norm=bad, examples=64
     )
-    outlook = judge(predicted(depth=0), overflown, classes=10)
+    outlook = judge(predicted(depth=0), overflown, untrained_loss=math.log(10))
     assert outlook.verdict == "untrainable" and "before the first step" in outlook.reasons[0]
 
 
@@ -130,7 +130,7 @@ def test_verdicts_change_where_they_should() -> None:
         (0.0, "trainable"), (trains - 1e-6, "trainable"), (trains + 1e-6, "marginal"), (MIDDLE, "marginal"),
         (fails - 1e-6, "marginal"), (fails + 1e-6, "untrainable"), (40.0, "untrainable"),
     ):  # fmt: skip
-        outlook = judge(predicted(), at_risk(total), classes=10)
+        outlook = judge(predicted(), at_risk(total), untrained_loss=math.log(10))
         assert outlook.verdict == verdict, total
         assert outlook.score == pytest.approx(1 / (1 + (total / MIDDLE) ** POWER), abs=1e-9)
     assert score_of(MIDDLE) == 0.5 and score_of(0) == 1 and score_of(math.inf) < 1e-100
@@ -141,7 +141,8 @@ def test_the_gravest_reason_comes_first(order: tuple[float, float, float]) -> No
     gradient, depth, information = order
     outlook = judge(
         predicted(depth=60, gradient_depth=60 / depth),
-        seen(log10_gradient=-gradient * 6 / math.log(10), kept=math.exp(-information), c=0.99), classes=10,
+        seen(log10_gradient=-gradient * 6 / math.log(10), kept=math.exp(-information), c=0.99),
+        untrained_loss=math.log(10),
     )  # fmt: skip
     words = {gradient: "the gradient vanishes", depth: "60 hidden layers", information: "all inputs become alike"}
     expected = [words[weight] for weight in sorted(order, reverse=True)]
@@ -151,7 +152,7 @@ def test_the_gravest_reason_comes_first(order: tuple[float, float, float]) -> No
 
 def test_reasons_say_which_way_it_goes() -> None:
     def first(of: Snapshot) -> str:
-        return judge(predicted(), of, classes=10).reasons[0]
+        return judge(predicted(), of, untrained_loss=math.log(10)).reasons[0]
 
     assert "explodes" in first(seen(log10_gradient=9.0)) and "10^9.0" in first(seen(log10_gradient=9.0))
     assert "vanishes" in first(seen(log10_gradient=-9.0))
@@ -162,12 +163,14 @@ def test_reasons_say_which_way_it_goes() -> None:
 
 def test_a_loud_loss_is_told_and_decides_nothing() -> None:
     limit = LOUD_LOSS * CHANCE
-    quiet, loud = (judge(predicted(), seen(loss=limit * f), classes=10) for f in (0.999, 1.001))
+    quiet, loud = (judge(predicted(), seen(loss=limit * f), untrained_loss=math.log(10)) for f in (0.999, 1.001))
     assert quiet.verdict == loud.verdict == "trainable" and quiet.score == loud.score
     assert not any("loss" in reason for reason in quiet.reasons)
     assert loud.reasons == (f"the loss before training is {limit * 1.001:.3g}; knowing nothing gives 2.30",)
     # with more classes the same loss is none
-    assert not any("loss" in r for r in judge(predicted(), seen(loss=limit * 1.001), classes=100).reasons)
+    assert not any(
+        "loss" in r for r in judge(predicted(), seen(loss=limit * 1.001), untrained_loss=math.log(100)).reasons
+    )
 
 
 # ------------------------------------------------------------------ real networks

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from initlab import verdict
-from initlab.spec import Profile, ProfileRow
+from initlab.spec import Baseline, Profile, ProfileRow
 from initlab.verdict import Evidence
 from tests.cases import untracked
 
@@ -27,9 +28,8 @@ GOOD = Evidence(
         curves={"val/accuracy": ((0, 0.1), (20, 0.9)), "val/loss": ((0, 2.3), (20, 0.2))},
     ),
     hidden=("a", "b", "c"),
-    classes=10,
-    majority=0.1,
-    val_size=400,
+    baseline=Baseline(untrained=math.log(10), constant=math.log(10), accuracy=0.1, words="ln 10 = 2.30"),
+    answers=400,
     steps=20,
     diverged_step=None,
     flat_both_sides=True,

@@ -18,6 +18,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
+from initlab.config.customary import settled
 from initlab.config.instantiate import build, section
 from initlab.errors import ConfigError, one_of
 from initlab.spec import Experiment, InspectSettings, ProbeSettings, Scalar, TrackingSettings, TrainerSettings
@@ -85,7 +86,7 @@ def experiment(
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
     """
-    tree = _resolve(config)
+    tree = settled(_resolve(config), conf_dir() / "activation")
     chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
     seed = _typed(tree, "seed", typing.Annotated[int, "seed"], lambda v: v >= 0, "must be an integer, 0 or greater")
     device = _device(str(tree.get("device", "auto")))

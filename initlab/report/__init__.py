@@ -1,7 +1,8 @@
 """What a person reads after a run: figures, a page, a note, and the profile as a table."""
 
+from initlab.report.confusion import recall
 from initlab.report.inspection import write_inspection, write_sweep
 from initlab.report.note import note
 from initlab.report.write import write
 
-__all__ = ["note", "write", "write_inspection", "write_sweep"]
+__all__ = ["note", "recall", "write", "write_inspection", "write_sweep"]

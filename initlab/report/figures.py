@@ -1,31 +1,28 @@
-"""Figures of one run. Perceptually even, colour-blind-safe palettes; every axis says what it is and in which unit.
-
-Matplotlib is used through its object interface, without pyplot: no global state, no window, safe in any thread.
-"""
+"""Figures of one run. Perceptually even, colour-blind-safe palettes; every axis says what it is and in which unit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from initlab.spec import Histogram, Profile, Site
+from initlab.report.drawing import COLOURS, GREY, axes_grid
+from initlab.report.note import SCORES
+from initlab.spec import Baseline, Histogram, Profile, Site
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Okabe & Ito, 2008: eight colours that readers with any colour vision can tell apart
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-_GREY = "#767676"
 #: layers that a figure with a panel for each shows
 PANELS = 12
 
 
-def figures(profile: Profile, sites: Sequence[Site], *, name: str, chance_loss: float | None) -> dict[str, Figure]:
+def figures(
+    profile: Profile, sites: Sequence[Site], *, name: str, baseline: Baseline | None = None
+) -> dict[str, Figure]:
     """File stem → figure, for what the profile holds; a figure without data is left out."""
     made: dict[str, Callable[[], Figure | None]] = {
-        "loss_curves": lambda: loss_curves(profile, name=name, chance_loss=chance_loss),
+        "loss_curves": lambda: loss_curves(profile, name=name, baseline=baseline),
         "gradient_norm": lambda: over_time(profile, sites, "grad_norm", "‖∂loss/∂W‖ (Frobenius norm)", name=name),
         "activation_std": lambda: over_time(profile, sites, "act_std", "standard deviation of φ(h)", name=name),
         "weight_histograms": lambda: histograms(profile, "weight", "weight W", name=name),
@@ -36,13 +33,16 @@ def figures(profile: Profile, sites: Sequence[Site], *, name: str, chance_loss: 
     return {stem: figure for stem, make in made.items() if (figure := make()) is not None}
 
 
-def loss_curves(profile: Profile, *, name: str, chance_loss: float | None) -> Figure | None:
-    """Loss and accuracy over updates, training and validation; ln C marks a classifier that knows nothing."""
+def loss_curves(profile: Profile, *, name: str, baseline: Baseline | None) -> Figure | None:
+    """Loss, and the score that says most, over updates; a dotted line is what a network that knows nothing has."""
     curves = profile.curves
     if not curves:
         return None
-    figure, (left, right) = axes_grid(1, 2, width=9.0, height=3.4)
-    for axis, what, label in ((left, "loss", "loss (nats)"), (right, "accuracy", "accuracy")):
+    score = next((k for k in SCORES if k != "loss" and f"val/{k}" in curves), None)
+    panels = [("loss", "loss"), *([(score, SCORES[score])] if score else [])]
+    figure, axes = axes_grid(1, len(panels), width=4.5 * len(panels), height=3.4)
+    left = axes[0]
+    for axis, (what, label) in zip(axes, panels, strict=True):
         for part, colour in (("train", COLOURS[0]), ("val", COLOURS[1])):
             points = curves.get(f"{part}/{what}", ())
             if points:
@@ -53,9 +53,9 @@ def loss_curves(profile: Profile, *, name: str, chance_loss: float | None) -> Fi
         axis.set_xlabel("update")
         axis.set_ylabel(label)
         axis.grid(alpha=0.25)
-    values = [v for key in ("train/loss", "val/loss") for _, v in curves.get(key, ())]
-    if chance_loss is not None:
-        left.axhline(chance_loss, color=_GREY, linestyle=":", linewidth=1.2, label=f"ln C = {chance_loss:.2f}")
+    values = [v for key in ("train/loss", "val/loss") for _, v in curves.get(key, ()) if math.isfinite(v)]
+    if baseline is not None:
+        left.axhline(baseline.untrained, color=GREY, linestyle=":", linewidth=1.2, label=baseline.words)
     if values and min(values) > 0 and max(values) / min(values) > 50:
         left.set_yscale("log")
     if values:
@@ -184,12 +184,6 @@ def _is_reading(statistic: str, prefixes: tuple[str, ...]) -> bool:
     return statistic.startswith(prefixes) and statistic not in ("act_mean", "act_std", "act_grad_norm")
 
 
-def png(figure: Figure, *, dpi: int = 110) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
 def _stairs(axis: Any, h: Histogram, colour: str, label: str) -> None:
     import numpy as np
 
@@ -201,15 +195,3 @@ def _stairs(axis: Any, h: Histogram, colour: str, label: str) -> None:
     density = np.array(h.counts) / (total * (edges[1] - edges[0]))
     axis.stairs(density, edges, color=colour, fill=True, alpha=0.25)
     axis.stairs(density, edges, color=colour, linewidth=1.2, label=label)
-
-
-def axes_grid(
-    lines: int, columns: int, *, width: float, height: float, ratios: Sequence[float] | None = None
-) -> tuple[Figure, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw={"width_ratios": ratios} if ratios else None)
-    return figure, list(axes.flat)

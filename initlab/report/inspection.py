@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initlab.probes import Snapshot
-from initlab.report.figures import COLOURS, axes_grid, png
+from initlab.report.drawing import COLOURS, axes_grid, png
 from initlab.spec import Outlook, Prediction, Profile
 
 if TYPE_CHECKING:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 
-from initlab.spec import Experiment, Outlook, RunResult
+from initlab.spec import Experiment, Outlook, PartName, RunResult
+
+#: scores in the order of what they say to a person, and how they are called
+SCORES = {
+    "bits_per_char": "bits per character",
+    "accuracy": "accuracy",
+    "perplexity": "perplexity",
+    "loss": "loss",
+}
 
 
 def command(experiment: Experiment, *overrides: str) -> str:
@@ -26,14 +35,19 @@ def sentence(result: RunResult) -> str:
         "diverged": f"diverged at step {result.diverged_step}",
         "failed": "failed",
     }
-    scores = [
-        f"{part} accuracy {result.metrics[key]:.4f}"
-        for part, key in (("test", "test/accuracy"), ("validation", "val/accuracy"))
-        if key in result.metrics
-    ]
+    scores = [score(result.metrics, part) for part in ("test", "val")]
     return f"{words[result.status]} after {result.steps} updates in {result.seconds:.1f} s" + "".join(
-        f", {s}" for s in scores
+        f", {s}" for s in scores if s
     )
+
+
+def score(metrics: Mapping[str, float], part: PartName) -> str:
+    """The score of a part that says most, in words; empty where there is none."""
+    part_words = {"train": "training", "val": "validation", "test": "test"}[part]
+    for key, words in SCORES.items():
+        if f"{part}/{key}" in metrics:
+            return f"{part_words} {words} {metrics[f'{part}/{key}']:.4f}"
+    return ""
 
 
 def outlook(said: Outlook) -> str:
@@ -41,11 +55,12 @@ def outlook(said: Outlook) -> str:
     return f"{said.verdict} (score {said.score:.2f}): {'; '.join(said.reasons)}"
 
 
-def note(experiment: Experiment, result: RunResult) -> str:
-    """Outcome, findings with evidence and source, and remedies as commands."""
+def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -> str:
+    """Outcome, what was counted in the data (`notes`), findings with evidence and source, remedies as commands."""
     lines = [f"**{experiment.name}** {sentence(result)}.", ""]
     if result.outlook is not None:
         lines += [f"Said before training: {outlook(result.outlook)}.", ""]
+    lines += [*(f"Data: {counted}." for counted in notes), *([""] if notes else [])]
     for finding in result.findings:
         lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
         lines.extend(f"    - try `{' '.join(r.overrides)}`: {r.why}" for r in finding.remedies)

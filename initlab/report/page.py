@@ -6,10 +6,11 @@ import base64
 from collections.abc import Mapping
 
 from initlab.report.note import command, outlook, sentence
-from initlab.spec import Experiment, RunResult
+from initlab.spec import Experiment, RunResult, Splits
 
 _TITLES = {
-    "loss_curves": "Loss and accuracy",
+    "loss_curves": "Loss and score",
+    "confusion": "Which class was taken for which, on the test part",
     "predicted_and_measured": "Before training: theory and measurement by layer",
     "gradient_norm": "Gradient norm by layer over time",
     "activation_std": "Activation standard deviation by layer over time",
@@ -20,7 +21,7 @@ _TITLES = {
 }
 
 
-def page(experiment: Experiment, result: RunResult, images: Mapping[str, bytes]) -> str:
+def page(experiment: Experiment, splits: Splits, result: RunResult, images: Mapping[str, bytes]) -> str:
     """The page as text. Everything that came from a configuration or a file name is escaped."""
     from jinja2 import Environment, PackageLoader
 
@@ -36,5 +37,7 @@ def page(experiment: Experiment, result: RunResult, images: Mapping[str, bytes])
         metrics=sorted(result.metrics.items()),
         images=[(s, _TITLES.get(s, s), base64.b64encode(data).decode()) for s, data in images.items()],
         params=sorted((k, v) for k, v in experiment.params.items()),
+        notes=splits.notes,
+        texts=sorted(result.texts.items()),
         again=command(experiment),
     )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from initlab.report.figures import figures, png
+from initlab.report.confusion import confusion_matrix
+from initlab.report.drawing import png
+from initlab.report.figures import figures
 from initlab.report.inspection import of_profile
 from initlab.report.page import page
 from initlab.report.table import write_parquet
-from initlab.spec import Experiment, RunResult, Site
+from initlab.spec import Experiment, RunResult, Site, Splits
 
 
 def write(
-    experiment: Experiment, sites: Sequence[Site], result: RunResult, folder: Path, *, classes: int, full: bool = True
+    experiment: Experiment, sites: Sequence[Site], splits: Splits, result: RunResult, folder: Path, *, full: bool = True
 ) -> list[tuple[Path, str]]:
-    """Write `profile.parquet` and, where `full`, figures and `report.html` below `folder`.
+    """Write `profile.parquet`, the task's own texts and, where `full`, figures and `report.html` below `folder`.
 
     Returns:
         (file, artifact folder) pairs.
@@ -24,9 +25,14 @@ def write(
     parquet = folder / "profile.parquet"
     write_parquet(result.profile, parquet)
     written: list[tuple[Path, str]] = [(parquet, "")]
+    for file_name, text in result.texts.items():
+        (folder / file_name).write_text(text, encoding="utf-8")
+        written.append((folder / file_name, ""))
     if not full:
         return written
-    made = figures(result.profile, sites, name=experiment.name, chance_loss=math.log(classes))
+    made = figures(result.profile, sites, name=experiment.name, baseline=splits.baseline)
+    if result.confusion:
+        made["confusion"] = confusion_matrix(result.confusion, splits.class_names, name=experiment.name)
     before = of_profile(result.profile, name=experiment.name)
     if before is not None:
         made["predicted_and_measured"] = before
@@ -36,6 +42,6 @@ def write(
         path.write_bytes(data)
         written.append((path, "figures"))
     report = folder / "report.html"
-    report.write_text(page(experiment, result, images), encoding="utf-8")
+    report.write_text(page(experiment, splits, result, images), encoding="utf-8")
     written.append((report, ""))
     return written

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from initlab.errors import InitlabError
+from initlab.spec import Carrying
 
 LAST = "last.safetensors"
 
@@ -30,7 +31,8 @@ class State:
     Attributes:
         step: updates done. epoch: epochs begun. batch: batches done in the current epoch.
         serial: number of records written.
-        window: losses and right answers since the last training record, so that its mean is that of the whole window.
+        window: losses, right answers, examples and answers since the last training record, so that its mean is that of
+            the whole window.
         best, best_step: best monitored value so far and when; stale: epochs without a better one.
         profile_offset: bytes of the profile file that belong to this state.
     """
@@ -42,6 +44,7 @@ class State:
     window_loss: list[float] = field(default_factory=list)
     window_correct: float = 0.0
     window_seen: int = 0
+    window_answers: int = 0
     best: float | None = None
     best_step: int = -1
     stale: int = 0
@@ -68,6 +71,8 @@ class Checkpoints:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
         packed, plain = _pack_optimizer(optimizer)
         tensors.update(packed)
+        if isinstance(model, Carrying):
+            tensors.update({f"carried.{i}": value for i, value in enumerate(model.state)})
         tensors["rng.cpu"] = torch.get_rng_state()
         device = next(model.parameters()).device
         if device.type == "cuda":
@@ -117,6 +122,9 @@ class Checkpoints:
             raise InitlabError(f"the checkpoint in {self.folder} does not fit this model: {error}") from error
         torch.set_rng_state(tensors["rng.cpu"])
         device = next(model.parameters()).device
+        if isinstance(model, Carrying):
+            carried = sorted((k for k in tensors if k.startswith("carried.")), key=lambda k: int(k.split(".")[1]))
+            model.state = tuple(tensors[k].to(device) for k in carried)
         if device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], device)
         return state

@@ -1,8 +1,9 @@
-"""Loss and accuracy of a model on a part of the data, in eval mode, with one transfer at the end."""
+"""Loss and right answers of a model on a part of the data, in eval mode, with one transfer at the end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,18 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from initlab.spec import Part, Splits, Task
+from initlab.train.batching import EVAL_STREAMS, in_streams
+from initlab.train.carry import carrying
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss (nats) and accuracy (share of examples) over a part."""
+    """Mean loss and share of right answers over a part; [true class][answer] counts where they were asked for."""
 
     loss: float
     accuracy: float
+    confusion: tuple[tuple[int, ...], ...] = ()
 
     @property
     def finite(self) -> bool:
         return math.isfinite(self.loss)
+
+    def scores(self, task: Task) -> dict[str, float]:
+        """The task's own scores; of a loss that is not finite only the share of right answers is left."""
+        found = task.scores(self.loss, self.accuracy)
+        return found if self.finite else {k: v for k, v in found.items() if k == "accuracy"}
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -43,31 +52,55 @@ def evaluate(
     limit: int | None = None,
     around: AbstractContextManager[object] | None = None,
     more: Tensor | None = None,
+    confusion: bool = False,
 ) -> Score:
-    """Score `part`; the model's mode is restored.
+    """Score `part`; the model's mode is restored. A part that is one long sequence is read in parallel streams.
 
     `limit` caps the examples; `around` is open during the pass; `more` are further inputs, as stored, that belong to
-    the pass and not to the score.
+    the pass and not to the score. `confusion` counts answers by true class, of a classifier of whole examples.
     """
     was_training = model.training
     model.eval()
     n = len(part) if limit is None else min(limit, len(part))
     losses: list[Tensor] = []
     right: list[Tensor] = []
+    counts: list[Tensor] = []
+    answers = 0
     try:
         # no_grad and not inference_mode: a probe may keep what it sees
         with torch.no_grad(), around or nullcontext():
-            for start in range(0, n, batch_size):
-                stop = min(n, start + batch_size)
-                y = part.y[start:stop]
-                with autocast(y.device, precision):
-                    output = model(splits.prepare(part.x[start:stop]))
-                    losses.append(task.loss(output, y).float() * (stop - start))
-                right.append(task.correct(output, y).float())
+            with carrying(model, splits):
+                for x, y in _batches(part, n, batch_size, streams=splits.streams):
+                    with autocast(y.device, precision):
+                        output = model(splits.prepare(x))
+                        losses.append(task.loss(output, y).float() * len(y))
+                    right.append(task.correct(output, y).float())
+                    answers += y.numel()
+                    if confusion:
+                        classes = output.shape[-1]
+                        pairs = y.flatten() * classes + output.argmax(-1).flatten()
+                        counts.append(torch.bincount(pairs, minlength=classes**2))
             for batch in () if more is None else more.split(batch_size):
                 with autocast(batch.device, precision):
                     model(splits.prepare(batch))
     finally:
         model.train(was_training)
     loss, correct = torch.stack([torch.stack(losses).sum(), torch.stack(right).sum()]).tolist()
-    return Score(loss=loss / n, accuracy=correct / n)
+    return Score(loss=loss / n, accuracy=correct / answers, confusion=_square(counts))
+
+
+def _batches(part: Part, n: int, batch_size: int, *, streams: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    if streams:
+        for index in in_streams(n, EVAL_STREAMS, device=part.y.device):
+            yield part.x[index], part.y[index]
+        return
+    for start in range(0, n, batch_size):
+        yield part.x[start : min(n, start + batch_size)], part.y[start : min(n, start + batch_size)]
+
+
+def _square(counts: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+    if not counts:
+        return ()
+    total = torch.stack(counts).sum(0)
+    side = math.isqrt(len(total))
+    return tuple(tuple(row) for row in total.view(side, side).tolist())

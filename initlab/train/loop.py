@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from initlab import seeds
 from initlab.probes import DeadUnits, Observer, ProfileLog
 from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
+from initlab.train.batching import batches_of, in_streams, shuffled
+from initlab.train.carry import carrier
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.optimizers import parameter_groups
@@ -101,10 +103,9 @@ class _Loop:
         s = run.settings
         self.device = run.splits.train.y.device
         self.size = len(run.splits.train)
-        # a last batch of one example cannot be normalised; it waits for another epoch's shuffle
-        self.batches = math.ceil(self.size / s.batch_size) - (
-            1 if self.size % s.batch_size == 1 and self.size > 1 else 0
-        )
+        self.batches = batches_of(self.size, s.batch_size, streams=run.splits.streams)
+        self.carrier = carrier(run.model, run.splits)
+        self.monitor = run.task.monitor if s.monitor == "auto" else s.monitor
         limit = 2 if s.fast_dev_run else s.max_steps
         self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
         self.optimizer = run.optimizer(parameter_groups(run.model, run.sites, run.lr_scale))
@@ -123,7 +124,7 @@ class _Loop:
         self.moving: list[Any] = [m for m in run.model.modules() if callable(getattr(m, "set_progress", None))]
         # "dead" means off for at least so many examples: a small validation part is filled up from the training part
         short = PROBE_EXAMPLES - len(run.splits.val)
-        wanted = run.dead is not None and short > 0 and not s.fast_dev_run
+        wanted = run.dead is not None and short > 0 and not s.fast_dev_run and not run.splits.streams
         self._probe_set = run.splits.train.x[:short] if wanted else None
 
     # -------------------------------------------------------------- the straight line
@@ -135,12 +136,16 @@ class _Loop:
         while state.step < self.total:
             order = self._order(state.epoch)
             self.run.model.train()
+            if self.carrier is not None:
+                self.carrier.carry = True
+                if state.batch == 0:
+                    self.carrier.state = ()
             while state.batch < self.batches and state.step < self.total:
                 if self.run.stop():
                     self._save()
                     yield from self.pending()
                     return "killed"
-                self._update(order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size])
+                self._update(order[state.batch])
                 yield from self.pending()
                 every = settings.checkpoint_every
                 if every is not None and state.step % every == 0 and state.batch < self.batches:
@@ -163,9 +168,11 @@ class _Loop:
         yield from ready
 
     # -------------------------------------------------------------- one update
-    def _order(self, epoch: int) -> Tensor:
-        permutation = torch.randperm(self.size, generator=seeds.generator(self.run.seed, "data", f"epoch{epoch}"))
-        return permutation.to(self.device)
+    def _order(self, epoch: int) -> list[Tensor]:
+        batch_size = self.run.settings.batch_size
+        if self.run.splits.streams:
+            return in_streams(self.size, batch_size, device=self.device)
+        return shuffled(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
 
     def _update(self, index: Tensor) -> None:
         run, state, s = self.run, self.state, self.run.settings
@@ -193,6 +200,7 @@ class _Loop:
         self.losses.append(loss.detach())
         self.correct.append(run.task.correct(output.detach(), y))
         state.window_seen += int(y.shape[0])
+        state.window_answers += y.numel()
         if observer is not None:
             self._record(state.step, *self._split(observer.rows(state.step)))
         state.step += 1
@@ -229,12 +237,14 @@ class _Loop:
         now, (then, at) = time.perf_counter(), self.clock
         metrics = {"train/lr": float(self.optimizer.param_groups[0]["lr"])}
         if finite:
-            metrics["train/loss"] = sum(finite) / len(finite)
-            metrics["train/accuracy"] = state.window_correct / max(1, seen)
+            loss = sum(finite) / len(finite)
+            scores = self.run.task.scores(loss, state.window_correct / max(1, state.window_answers))
+            metrics["train/loss"] = loss
+            metrics.update({f"train/{k}": v for k, v in scores.items()})
         if state.step > at and now > then:
             metrics["throughput/samples_per_s"] = seen / (now - then)
         self.clock = (now, state.step)
-        state.window_loss, state.window_correct, state.window_seen = [], 0.0, 0
+        state.window_loss, state.window_correct, state.window_seen, state.window_answers = [], 0.0, 0, 0
         self._record(state.step, metrics, () if bad is None else ("train/loss",))
         if bad is not None:
             raise _DivergenceError(bad)
@@ -257,11 +267,11 @@ class _Loop:
             more=self._probe_set,
         )  # fmt: skip
         metrics, bad = self._split(run.dead.rows(state.step) if run.dead is not None else ())
-        metrics["val/accuracy"] = score.accuracy
         if score.finite:
             metrics["val/loss"] = score.loss
         else:
             bad = (*bad, "val/loss")
+        metrics.update({f"val/{k}": v for k, v in score.scores(run.task).items()})
         self._record(state.step, metrics, bad)
         if not first:
             self._remember(score)
@@ -269,7 +279,7 @@ class _Loop:
 
     def _remember(self, score: Score) -> None:
         state = self.state
-        value = score.accuracy if self.run.settings.monitor == "val/accuracy" else -score.loss
+        value = score.accuracy if self.monitor == "val/accuracy" else -score.loss
         if score.finite and (state.best is None or value > state.best):
             state.best, state.best_step, state.stale = value, state.step, 0
             self.run.checkpoints.save_best(self.run.model, state.step)
@@ -288,7 +298,8 @@ class _Loop:
 
     def _record(self, step: int, metrics: dict[str, float], nonfinite: tuple[str, ...] = ()) -> None:
         state = self.state
-        plain = {k: v for k, v in metrics.items() if k.split("/")[0] in ("train", "val")}
+        told = {**metrics, **dict.fromkeys(nonfinite, math.nan)}
+        plain = {k: v for k, v in told.items() if k.split("/")[0] in ("train", "val")}
         if plain:
             self.run.profile.curve(step, plain)
         self.queue.append(

@@ -26,7 +26,7 @@ ENTRIES = maker().entries()
 
 
 def test_every_entry_has_a_file_and_every_file_is_an_entry() -> None:
-    assert set(config.groups()["activation"]) == set(ENTRIES)
+    assert set(config.groups()["activation"]) == {*ENTRIES, "default"}
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))

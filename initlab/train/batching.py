@@ -1,0 +1,42 @@
+"""Which examples make up each batch of an epoch: shuffled, or the next windows of parallel streams."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from initlab import seeds
+
+#: streams in which a part that is one long sequence is read for its score, whatever the batch size: each begins with an
+#: empty state, so that their number is part of the result
+EVAL_STREAMS = 16
+
+
+def batches_of(size: int, batch_size: int, *, streams: bool) -> int:
+    """Batches in an epoch over `size` examples.
+
+    A last batch of one example cannot be normalised; it waits for another epoch's shuffle.
+    """
+    lonely = not streams and size % batch_size == 1 and size > 1
+    return math.ceil(size / batch_size) - (1 if lonely else 0)
+
+
+def shuffled(size: int, batch_size: int, *, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
+    """Indices of each batch, in an order that is the same for every arm under one seed, and on every device."""
+    permutation = torch.randperm(size, generator=seeds.generator(seed, "data", f"epoch{epoch}"))
+    return list(permutation.to(device).split(batch_size))[: batches_of(size, batch_size, streams=False)]
+
+
+def in_streams(size: int, batch_size: int, *, device: torch.device) -> list[Tensor]:
+    """Indices of each batch where the examples are consecutive windows of one sequence.
+
+    The windows are cut into `batch_size` streams of equal length; batch i holds the i-th window of each. The last
+    streams may be shorter: later batches then lack the last rows, never one in the middle.
+    """
+    steps = math.ceil(size / batch_size)
+    streams = math.ceil(size / steps)
+    first = torch.arange(streams, device=device) * steps
+    # how many streams reach so far is known without asking the device
+    return [first[: (size - 1 - i) // steps + 1] + i for i in range(steps)]
