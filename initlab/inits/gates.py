@@ -6,11 +6,13 @@ For a GRU that is also said of its gate n, whose state term is then multiplied b
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from initlab import recurrence
 
 #: called for each layer and direction with its suffix (``_l0``, ``_l0_reverse``) and a function that measures anew
 Look = Callable[[str, Callable[[], Tensor]], None]
@@ -34,23 +36,24 @@ def gate_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> dict[str
 def walk(module: nn.RNNBase, inputs: Tensor | PackedSequence, look: Look) -> None:
     """Go through the layers of `module` in order; what `look` changes in one is felt by the next."""
     x, valid = _steps_first(module, inputs)
-    for layer in range(module.num_layers):
-        outputs: list[Tensor] = []
-        for suffix in (f"_l{layer}", f"_l{layer}_reverse")[: 2 if module.bidirectional else 1]:
-            backwards = suffix.endswith("_reverse")
-            seen, mask = (x.flip(0), valid.flip(0)) if backwards else (x, valid)
+    directions = 2 if module.bidirectional else 1
+    outputs: list[Tensor] = []
+    for layer in recurrence.layers(module):
+        seen, mask = (x.flip(0), valid.flip(0)) if layer.reverse else (x, valid)
+        # turned round already: what is left to do is to go on
+        onwards = replace(layer, reverse=False)
 
-            def measure(seen: Tensor = seen, mask: Tensor = mask, suffix: str = suffix) -> Tensor:
-                h = _run(module, seen, suffix)
-                before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
-                w_ih, w_hh, *rest = _parameters(module, suffix)
-                a = seen @ w_ih.T + before @ w_hh.T
-                return (a + sum(rest[:2]) if module.bias else a)[mask]
+        def measure(seen: Tensor = seen, mask: Tensor = mask, layer: recurrence.Layer = onwards) -> Tensor:
+            h, _ = recurrence.along(layer, seen)
+            before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+            a = seen @ layer.w_ih.T + before @ layer.w_hh.T
+            return (a if layer.b_ih is None or layer.b_hh is None else a + layer.b_ih + layer.b_hh)[mask]
 
-            look(suffix, measure)
-            h = _run(module, seen, suffix)
-            outputs.append(h.flip(0) if backwards else h)
-        x = torch.cat(outputs, dim=-1)
+        look(layer.suffix, measure)
+        h, _ = recurrence.along(onwards, seen)
+        outputs.append(h.flip(0) if layer.reverse else h)
+        if len(outputs) == directions:
+            x, outputs = torch.cat(outputs, dim=-1), []
 
 
 def _steps_first(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> tuple[Tensor, Tensor]:
@@ -60,21 +63,3 @@ def _steps_first(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> tuple[T
         return x, torch.arange(x.shape[0])[:, None].to(x.device) < lengths[None].to(x.device)
     x = inputs[:, None] if inputs.dim() == 2 else inputs.transpose(0, 1) if module.batch_first else inputs
     return x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-
-
-def _parameters(module: nn.RNNBase, suffix: str) -> list[Tensor]:
-    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
-    if module.proj_size:
-        names.append("weight_hr")
-    return [getattr(module, name + suffix) for name in names]
-
-
-def _run(module: nn.RNNBase, x: Tensor, suffix: str) -> Tensor:
-    """The outputs of one layer in one direction, (T, B, hidden or projection), from a state of zeros."""
-    h = x.new_zeros(1, x.shape[1], module.proj_size or module.hidden_size)
-    c = x.new_zeros(1, x.shape[1], module.hidden_size)
-    mode = module.mode.lower()
-    function: Any = getattr(torch, mode)
-    state: Any = (h, c) if mode == "lstm" else h
-    # bias, layers, dropout, training, bidirectional, batch_first
-    return function(x, state, _parameters(module, suffix), module.bias, 1, 0.0, False, False, False)[0]
