@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import nn
 from initlab import inits, process, seeds, sites, theory, trainability, wiring
 from initlab.activations import activations_of
 from initlab.errors import ConfigError
-from initlab.probes import Snapshot, snapshot
+from initlab.probes import RecurrentLayers, Snapshot, snapshot
 from initlab.spec import (
     IO,
     Batch,
@@ -105,8 +106,23 @@ def foresee(prepared: Prepared) -> Forecast:
     prediction = predict(prepared)
     assert prepared.context.batches is not None
     seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
-    outlook = trainability.judge(prediction, seen, untrained_loss=prepared.splits.baseline.untrained)
+    outlook = trainability.judge(
+        prediction, seen, untrained_loss=prepared.splits.baseline.untrained, lag_peak=_lag_peak(prepared)
+    )
     return Forecast(prediction=prediction, seen=seen, outlook=outlook)
+
+
+def _lag_peak(prepared: Prepared) -> float:
+    """The largest growth of a gradient back in time in any recurrent layer; 1 without one."""
+    assert prepared.context.batches is not None
+    if not any(s.role == "recurrent" for s in prepared.sites):
+        return 1.0
+    inputs = prepared.context.batches(0).inputs[: RecurrentLayers.EXAMPLES]
+    layers = RecurrentLayers(
+        prepared.model, prepared.sites, inputs, activation=prepared.context.activation, seed=prepared.context.seed
+    )
+    peaks = [r.value for r in layers.rows(0) if r.statistic == "lag_peak"]
+    return math.inf if any(math.isnan(p) for p in peaks) else max(peaks, default=1.0)
 
 
 def predict(prepared: Prepared) -> Prediction:

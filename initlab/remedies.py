@@ -34,6 +34,34 @@ def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     return tuple(found)
 
 
+def longer_memory(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """What lets a gradient reach further back in time, by the kind of recurrent network."""
+    model, init = str(params.get("model")), str(params.get("init"))
+    found: list[Remedy] = []
+    if model in ("lstm", "gru"):
+        if init != "chrono":
+            found.append(
+                Remedy(overrides=("init=chrono",), why="memories from 2 to t_max steps (Tallec & Ollivier, ICLR 2018)")
+            )
+        if init != "recurrent" and model == "lstm":
+            found.append(Remedy(overrides=("init=recurrent",), why="forget bias 1 (Gers et al., 2000)"))
+        return tuple(found)
+    if init != "irnn":
+        overrides = ("init=irnn",) if str(params.get("activation")) == "relu" else ("activation=relu", "init=irnn")
+        found.append(Remedy(overrides=overrides, why="an identity keeps state and gradient (Le et al., 2015)"))
+    found.append(Remedy(overrides=("model=lstm", "init=recurrent"), why="a cell that gates keep (Hochreiter, 1997)"))
+    return tuple(found)
+
+
+def smaller_recurrence(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """What keeps the state of a plain RNN from growing over time."""
+    relu = str(params.get("activation")) == "relu"
+    found = [Remedy(overrides=("init=orthogonal",), why="every singular value is 1 (Saxe et al., 2014)")]
+    if relu:
+        found.append(Remedy(overrides=("init=irnn",), why="an identity neither grows nor shrinks (Le et al., 2015)"))
+    return tuple(r for r in found if r.overrides != (f"init={params.get('init')}",))
+
+
 def structure(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """Remedies in the architecture, where the model has the key."""
     found: list[Remedy] = []

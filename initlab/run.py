@@ -15,7 +15,7 @@ from initlab import process, report, sites, tracking, verdict
 from initlab.activations import band_of
 from initlab.errors import StoreError
 from initlab.prepare import Forecast, Prepared, first_line, forecast_rows, foresee, prepare
-from initlab.probes import DeadUnits, Observer, ProfileLog, take_histograms, unit_spread
+from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers, take_histograms, unit_spread
 from initlab.probes.histograms import spread
 from initlab.spec import (
     Activation,
@@ -267,10 +267,20 @@ def _loop(
         dead=DeadUnits(model, described, experiment.activation, known)
         if probes.enabled and probes.dead_share
         else None,
+        recurrent=_recurrent(experiment, prepared) if probes.enabled and probes.recurrent else None,
         profile=profile,
         checkpoints=checkpoints,
         metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
         stop=stop,
+    )
+
+
+def _recurrent(experiment: Experiment, prepared: Prepared) -> RecurrentLayers | None:
+    if not any(s.role == "recurrent" for s in prepared.sites):
+        return None
+    inputs = prepared.splits.prepare(prepared.splits.val.x[: RecurrentLayers.EXAMPLES])
+    return RecurrentLayers(
+        prepared.model, prepared.sites, inputs, activation=experiment.activation, seed=experiment.seed
     )
 
 
@@ -340,6 +350,7 @@ def _evidence(experiment: Experiment, prepared: Prepared, profile: Profile, outc
         answers=splits.val.y.numel(),
         steps=outcome.steps,
         diverged_step=outcome.diverged_step,
+        answer_per_step=splits.io.per_step,
         flat_both_sides=_flat_both_sides(experiment.activation),
         params=experiment.params,
     )

@@ -559,6 +559,7 @@ class ProbeSettings:
     updates: bool = True
     histograms: bool = True
     dead_share: bool = True
+    recurrent: bool = True
     max_metric_sites: PositiveInt = 32
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab.spec import Site
+from initlab.spec import Carrying, Site
 from initlab.wiring import call_name
 
 #: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)
@@ -66,14 +66,28 @@ def tapped(model: nn.Module, sites: tuple[Site, ...], read: Reading) -> Generato
 
 
 @contextmanager
+def from_nothing(model: nn.Module) -> Generator[None]:
+    """Passes made inside begin with an empty hidden state and leave a carried one alone."""
+    if not isinstance(model, Carrying):
+        yield
+        return
+    before = model.carry
+    model.carry = False
+    try:
+        yield
+    finally:
+        model.carry = before
+
+
+@contextmanager
 def undisturbed(model: nn.Module) -> Generator[None]:
-    """Whatever is done inside leaves buffers, modes, gradients and the random number generators as they were."""
+    """Whatever is done inside leaves buffers, modes, gradients, a carried state and the generators as they were."""
     gradients = [(p, p.grad) for p in model.parameters()]
     buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
     modes = [(m, m.training) for m in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), from_nothing(model):
             yield
     finally:
         with torch.no_grad():

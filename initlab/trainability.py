@@ -7,7 +7,10 @@ Three things spoil training with depth, and each has a natural unit in which 1 i
   networks to train to about 6 ξ_c, which is the same in the ordered phase);
 - the information: ln(1/CKA) between the inputs and the last hidden layer: what depth has mixed or scattered.
 
-Their sum is the risk r. The score is 1/(1 + (r/MIDDLE)^POWER), whose two constants were fitted on networks with six
+In recurrent networks a fourth is added, in the unit of the first: how far the gradient grows on its way back in time.
+That it fades is no risk in itself: gates learn to keep, and near steps are enough for many a task (docs/results.md).
+
+The sum is the risk r. The score is 1/(1 + (r/MIDDLE)^POWER), whose two constants were fitted on networks with six
 activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
 """
 
@@ -30,26 +33,29 @@ LOUD_LOSS = 3.0
 
 @dataclass(frozen=True)
 class Risk:
-    """The three parts of the risk; each is 0 for a network that depth does nothing to."""
+    """The parts of the risk; each is 0 for a network that depth, and time, do nothing to."""
 
     gradient: float
     depth: float
     information: float
+    time: float = 0.0
 
     @property
     def total(self) -> float:
-        parts = (self.gradient, self.depth, self.information)
+        parts = (self.gradient, self.depth, self.information, self.time)
         return math.inf if any(math.isnan(p) for p in parts) else sum(parts)
 
 
-def risk(prediction: Prediction, seen: Snapshot) -> Risk:
+def risk(prediction: Prediction, seen: Snapshot, lag_peak: float = 1.0) -> Risk:
     """How much gradient, depth and information are at risk.
 
     Where theory has no single depth scale (shortcuts, norms) the measured gradient stands in for it too. A loss that is
     not finite tells nothing of the examples, however well the layers before it are.
     """
-    if not seen.layers:  # a linear classifier
-        return Risk(0.0, 0.0, 0.0 if math.isfinite(seen.loss) else math.inf)
+    # a norm, where the others are squares
+    time = max(0.0, math.log(lag_peak)) / 3 if 0 < lag_peak < math.inf else math.inf
+    if not seen.layers:  # a linear classifier, or one with recurrent layers alone
+        return Risk(0.0, 0.0, 0.0 if math.isfinite(seen.loss) else math.inf, time)
     log10 = seen.layers[0].log10_gradient
     gradient = abs(log10) * math.log(10) / 6 if math.isfinite(log10) else math.inf
     depth = gradient
@@ -57,18 +63,19 @@ def risk(prediction: Prediction, seen: Snapshot) -> Risk:
         depth = prediction.depth / prediction.gradient_depth if prediction.gradient_depth > 0 else math.inf
     kept = 1.0 if math.isnan(seen.kept) else seen.kept  # tokens
     information = -math.log(kept) if 0 < kept < math.inf and math.isfinite(seen.loss) else math.inf
-    return Risk(gradient, depth, max(information, 0.0))
+    return Risk(gradient, depth, max(information, 0.0), time)
 
 
-def judge(prediction: Prediction, seen: Snapshot, *, untrained_loss: float) -> Outlook:
+def judge(prediction: Prediction, seen: Snapshot, *, untrained_loss: float, lag_peak: float = 1.0) -> Outlook:
     """What to expect of training with an ordinary learning rate.
 
     Args:
         prediction: of theory, for the network as initialised.
         seen: the same network on one batch.
         untrained_loss: of a network that says nothing of its input, ln C of a classifier; one far above it is told.
+        lag_peak: of a recurrent network: the largest factor by which the gradient of a last state grows back in time.
     """
-    parts = risk(prediction, seen)
+    parts = risk(prediction, seen, lag_peak)
     score = score_of(parts.total)
     verdict = verdict_of(score)
     # of a network that will train only what is large is worth a word
@@ -111,6 +118,8 @@ def _reasons(
             how = "all inputs become alike" if alike > 0.9 else "distances between inputs are scrambled"
             text = f"{how} by the last hidden layer (alignment with the inputs {seen.kept:.2f})"
             weighed.append((parts.information, text))
+    growth = "has no bounds" if parts.time == math.inf else f"grows {math.exp(3 * parts.time):.1e}-fold"
+    weighed.append((parts.time, f"the gradient {growth} on its way back in time"))
     found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > worth_telling]
     if seen.loss > LOUD_LOSS * untrained_loss:
         found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {untrained_loss:.2f}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from initlab.remedies import better_init, number, smaller_lr, structure
+from initlab.remedies import better_init, longer_memory, number, smaller_lr, smaller_recurrence, structure
 from initlab.spec import Baseline, Finding, Profile, ProfileRow, Remedy, Scalar, Severity
 
 # Mean-field theory finds networks trainable up to a depth of about 6 ξ (Schoenholz et al., ICLR 2017); there the
@@ -25,6 +25,9 @@ SATURATED_WARN = 0.5
 # Karpathy's notes for Stanford's CS231n name 40 % dead as what too high a rate does; a layer that is all dead makes the
 # network constant (Lu, Shin, Su & Karniadakis, 2019); a tenth is ordinary after He's initialisation and worth a note
 DEAD_NOTE, DEAD_WARN, DEAD_FAIL = 0.1, 0.4, 0.9
+# more than half of a gate's values below 0.1 while the sequence runs: the cell forgets at once (Karpathy, Johnson &
+# Fei-Fei, 2015, section 4.2, call values beyond 0.1 and 0.9 saturated)
+CLOSED_WARN = 0.5
 # ‖ΔW‖/‖W‖ near 1e-3 is the customary heuristic (Karpathy, 2015); two decades below or above tell of a wrong rate
 UPDATE_SMALL, UPDATE_LARGE = 1e-5, 1e-1
 # a classifier that knows nothing has loss ln C; far above it the head's scale is too large
@@ -43,6 +46,7 @@ class Evidence:
         profile: rows and curves of the run.
         hidden: names of the sites that an activation follows, first layer first.
         baseline: what is reached without looking at the input. answers: of the validation part.
+        answer_per_step: whether a sequence is answered at every step, and not only at its end.
         flat_both_sides: whether the activation saturates towards both ends (tanh, sigmoid).
         params: the flattened configuration, to phrase remedies as overrides.
     """
@@ -54,6 +58,7 @@ class Evidence:
     steps: int
     diverged_step: int | None
     flat_both_sides: bool
+    answer_per_step: bool
     params: Mapping[str, Scalar]
 
     def of(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
@@ -70,6 +75,23 @@ class Evidence:
         rows = self.of(statistic)
         last = max((r.step for r in rows), default=0)
         return {r.site: r.value for r in rows if r.step == last}
+
+    def at_start_by_step(self, statistic: str) -> dict[str, list[float]]:
+        """Site → values by step of time at the first look."""
+        return self._by_step(statistic, first=True)
+
+    def at_end_by_step(self, statistic: str) -> dict[str, list[float]]:
+        """Site → values by step of time at the last look."""
+        return self._by_step(statistic, first=False)
+
+    def _by_step(self, statistic: str, *, first: bool) -> dict[str, list[float]]:
+        rows = self.of(statistic)
+        at = (min if first else max)((r.step for r in rows), default=0)
+        found: dict[str, list[float]] = {}
+        for r in rows:
+            if r.step == at:
+                found.setdefault(r.site, []).append(r.value)
+        return found
 
     def last(self, key: str) -> float | None:
         curve = self.profile.curves.get(key)
@@ -100,7 +122,7 @@ def headline(findings: tuple[Finding, ...]) -> str:
 def diverged(e: Evidence) -> Finding | None:
     if e.diverged_step is None:
         return None
-    remedies = [smaller_lr(e.params), Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update")]
+    remedies = [smaller_lr(e.params), *_clipping(e)]
     return Finding(
         name="diverged",
         severity="failure",
@@ -148,12 +170,16 @@ def vanishing(e: Evidence) -> Finding | None:
 def exploding(e: Evidence) -> Finding | None:
     ratio = e.at_start("grad_ratio").get("")
     start, expected = _loss_before(e), e.baseline.untrained
+    over_time = _worst(e.at_start("lag_peak"))
     if ratio is not None and not ratio <= 1 / GRADIENT_RATIO_WARN:
         severity: Severity = "failure" if not ratio <= 1 / GRADIENT_RATIO_FAIL else "warning"
         text = f"at initialisation the gradient grows {ratio:.1e}-fold from the last hidden layer to the first"
     elif start is not None and not start <= INITIAL_LOSS_FACTOR * expected:
         severity = "failure" if not start <= 100 * expected else "warning"
         text = f"the loss before training is {start:.3g}; knowing nothing gives {e.baseline.words}"
+    elif over_time is not None and not over_time <= 1 / GRADIENT_RATIO_WARN:
+        severity = "failure" if not over_time <= 1 / GRADIENT_RATIO_FAIL else "warning"
+        text = f"at initialisation the gradient grows {over_time:.1e}-fold on its way back in time"
     else:
         return None
     return Finding(
@@ -162,9 +188,9 @@ def exploding(e: Evidence) -> Finding | None:
         evidence=text,
         source=f"beyond e^3 = {1 / GRADIENT_RATIO_WARN:.0f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
         remedies=(
-            *better_init(e.params),
+            *(smaller_recurrence(e.params) if over_time is not None else better_init(e.params)),
             *structure(e.params),
-            Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds updates"),
+            *_clipping(e),
         ),
     )
 
@@ -251,7 +277,73 @@ def at_chance(e: Evidence) -> Finding | None:
     return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
 
 
-RULES: tuple[Rule, ...] = (diverged, symmetric_units, vanishing, exploding, saturated, dead, update_size, at_chance)
+def short_memory(e: Evidence) -> Finding | None:
+    """The gradient of a sequence's end does not reach its beginning."""
+    lags, reach, ratio = (e.at_start(k) for k in ("lags", "reach", "lag_ratio"))
+    short = {s: r for s, r in reach.items() if r < lags[s]}
+    if not short:
+        return None
+    site = min(short, key=lambda s: short[s])
+    # a sequence that is answered at each step has much to learn from near steps; one answered at its end may not
+    severity: Severity = "note" if e.answer_per_step else "warning"
+    return Finding(
+        name="short_memory",
+        severity=severity,
+        evidence=f"at initialisation the gradient through {site} falls below e^-3 after {short[site]:.0f} steps;"
+        f" over {lags[site]:.0f} steps it falls to {ratio[site]:.1e}",
+        source="products of Jacobians vanish (Bengio, Simard & Frasconi, 1994); gates may still learn to keep",
+        remedies=longer_memory(e.params) if severity == "warning" else (),
+    )
+
+
+def states_saturated(e: Evidence) -> Finding | None:
+    for moment, rows in (("at initialisation", e.at_start_by_step), ("at the end", e.at_end_by_step)):
+        shares = {s: sum(v) / len(v) for s, v in rows("hidden_saturated").items()}
+        over = {s: v for s, v in shares.items() if v > SATURATED_WARN}
+        if over:
+            worst = max(over, key=lambda s: over[s])
+            return Finding(
+                name="states_saturated",
+                severity="warning",
+                evidence=f"{moment} {over[worst]:.0%} of what the states of {worst} receive over time lies where the"
+                " slope is below 5 % of its maximum",
+                source="saturation is the vanishing itself (Glorot & Bengio, AISTATS 2010)",
+                remedies=smaller_recurrence(e.params),
+            )
+    return None
+
+
+def closed_gates(e: Evidence) -> Finding | None:
+    """Gates that keep the state (f of an LSTM, z of a GRU) are shut."""
+    for moment, of in (("at initialisation", e.at_start), ("at the end", e.at_end)):
+        for gate, word in (("f", "forget"), ("z", "update")):
+            shut = {s: v for s, v in of(f"closed_{gate}").items() if v > CLOSED_WARN}
+            if shut:
+                worst = max(shut, key=lambda s: shut[s])
+                return Finding(
+                    name="closed_gates",
+                    severity="warning",
+                    evidence=f"{moment} {shut[worst]:.0%} of the {word} gates of {worst} are below 0.1: what a state"
+                    " held is gone a step later",
+                    source="Karpathy, Johnson & Fei-Fei, 2015; a bias of 1 opens it (Gers et al., 2000)",
+                    remedies=longer_memory(e.params),
+                )
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    diverged,
+    symmetric_units,
+    vanishing,
+    exploding,
+    saturated,
+    states_saturated,
+    closed_gates,
+    short_memory,
+    dead,
+    update_size,
+    at_chance,
+)
 
 
 #: what follows from a finding and would only repeat it: identical zero units are off, have no gradient and never move;
@@ -278,6 +370,18 @@ def _healthy(e: Evidence) -> Finding:
         evidence="; ".join(parts) or "no rule found anything",
         source="no rule of initlab.verdict fired",
     )
+
+
+def _clipping(e: Evidence) -> tuple[Remedy, ...]:
+    if number(e.params, "trainer.clip_grad_norm") is not None:
+        return ()
+    return (Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update"),)
+
+
+def _worst(values: Mapping[str, float]) -> float | None:
+    """The largest, or NaN where one is; None of nothing."""
+    found = [v for s, v in values.items() if s]
+    return next((v for v in found if math.isnan(v)), max(found, default=None))
 
 
 def _loss_before(e: Evidence) -> float | None:

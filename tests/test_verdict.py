@@ -33,6 +33,7 @@ GOOD = Evidence(
     steps=20,
     diverged_step=None,
     flat_both_sides=True,
+    answer_per_step=False,
     params=PARAMS,
 )
 

@@ -4,6 +4,7 @@ from initlab.probes.dead import DeadUnits
 from initlab.probes.histograms import take_histograms
 from initlab.probes.observer import Observer
 from initlab.probes.profile import ProfileLog
+from initlab.probes.recurrent import RecurrentLayers
 from initlab.probes.snapshot import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.symmetry import unit_spread
 
@@ -12,6 +13,7 @@ __all__ = [
     "LayerSnapshot",
     "Observer",
     "ProfileLog",
+    "RecurrentLayers",
     "Snapshot",
     "snapshot",
     "take_histograms",

@@ -41,7 +41,7 @@ class ProfileLog:
         rows = tuple(rows)
         self._rows.extend(rows)
         if rows:
-            self._append(["r", [[r.step, r.site, r.order, r.statistic, r.value] for r in rows]])
+            self._append(["r", [[r.step, r.site, r.order, r.statistic, r.value, r.position] for r in rows]])
 
     def histograms(self, histograms: Iterable[Histogram]) -> None:
         for histogram in histograms:
@@ -76,7 +76,8 @@ class ProfileLog:
                 kind, *rest = json.loads(line)
                 if kind == "r":
                     self._rows.extend(
-                        ProfileRow(step=a, site=b, order=c, statistic=d, value=e) for a, b, c, d, e in rest[0]
+                        ProfileRow(step=a, site=b, order=c, statistic=d, value=e, position=f)
+                        for a, b, c, d, e, f in rest[0]
                     )
                 elif kind == "h":
                     fields: dict[str, Any] = rest[0]

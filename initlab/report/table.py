@@ -8,16 +8,17 @@ from initlab.spec import Profile
 
 
 def write_parquet(profile: Profile, path: Path) -> None:
-    """Columns: step (int64), site (string, "" for the network), order (int32), statistic (string), value (float64).
+    """Columns: step (int64), site (string, "" for the network), order (int32), statistic (string), value (float64),
+    position (int32: step of time or lag, -1 where there is none).
 
     The curves of the metrics are in the same table, with the metric's key as statistic and order -1.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [(r.step, r.site, r.order, r.statistic, r.value) for r in profile.rows]
-    rows += [(s, "", -1, key, v) for key, curve in profile.curves.items() for s, v in curve]
-    columns = list(zip(*rows, strict=True)) if rows else [[], [], [], [], []]
+    rows = [(r.step, r.site, r.order, r.statistic, r.value, r.position) for r in profile.rows]
+    rows += [(s, "", -1, key, v, -1) for key, curve in profile.curves.items() for s, v in curve]
+    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in range(6)]
     schema = pa.schema(
         [
             ("step", pa.int64()),
@@ -25,6 +26,7 @@ def write_parquet(profile: Profile, path: Path) -> None:
             ("order", pa.int32()),
             ("statistic", pa.string()),
             ("value", pa.float64()),
+            ("position", pa.int32()),
         ]
     )
     table = pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)

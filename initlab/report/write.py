@@ -10,6 +10,7 @@ from initlab.report.drawing import png
 from initlab.report.figures import figures
 from initlab.report.inspection import of_profile
 from initlab.report.page import page
+from initlab.report.recurrent import recurrent_figures
 from initlab.report.table import write_parquet
 from initlab.spec import Experiment, RunResult, Site, Splits
 
@@ -31,6 +32,7 @@ def write(
     if not full:
         return written
     made = figures(result.profile, sites, name=experiment.name, baseline=splits.baseline)
+    made.update(recurrent_figures(result.profile, name=experiment.name))
     if result.confusion:
         made["confusion"] = confusion_matrix(result.confusion, splits.class_names, name=experiment.name)
     before = of_profile(result.profile, name=experiment.name)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab import seeds
-from initlab.probes import DeadUnits, Observer, ProfileLog
+from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers
 from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
 from initlab.train.batching import batches_of, in_streams, shuffled
 from initlab.train.carry import carrier
@@ -60,6 +60,7 @@ class Run:
     seed: int
     observer: Observer | None
     dead: DeadUnits | None
+    recurrent: RecurrentLayers | None = None
     profile: ProfileLog
     checkpoints: Checkpoints
     metric_sites: frozenset[str] = frozenset()
@@ -266,7 +267,10 @@ class _Loop:
             around=run.dead.pass_() if run.dead is not None else None,
             more=self._probe_set,
         )  # fmt: skip
-        metrics, bad = self._split(run.dead.rows(state.step) if run.dead is not None else ())
+        rows = run.dead.rows(state.step) if run.dead is not None else ()
+        if run.recurrent is not None:
+            rows = (*rows, *run.recurrent.rows(state.step))
+        metrics, bad = self._split(rows)
         if score.finite:
             metrics["val/loss"] = score.loss
         else:
@@ -289,7 +293,7 @@ class _Loop:
     def _split(self, rows: tuple[ProfileRow, ...]) -> tuple[dict[str, float], tuple[str, ...]]:
         """Rows of the profile to metrics by key, and the keys whose value is not finite."""
         self.run.profile.rows(rows)
-        wanted = [r for r in rows if r.site == "" or r.site in self.run.metric_sites]
+        wanted = [r for r in rows if (r.site == "" or r.site in self.run.metric_sites) and r.position < 0]
         keys = {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
         return (
             {k: v for k, v in keys.items() if math.isfinite(v)},
