@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab.console import Console
+from initlab.episodes import run_episodes
 from initlab.run import run
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
     try:
         if config.resume is None:
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
-            return _code(run(experiment, narrator=console, stop=stop))
+            start = run if experiment.task.episodes is None else run_episodes
+            return _code(start(experiment, narrator=console, stop=stop))
         return _code(_resumed(config, overrides, console=console, stop=stop))
     finally:
         console.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -34,6 +35,14 @@ class ImageData:
     load: Callable[[], RawData]
     plan: Plan = field(default_factory=Plan)
     augment: AugmentName = "none"
+
+    def read(self) -> RawData:
+        """The data as read from their files; once and for all where they are drawn from again and again."""
+        return self.load() if self.plan.episodes is None else self._kept
+
+    @cached_property
+    def _kept(self) -> RawData:
+        return self.load()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +81,7 @@ class ImageTask:
             DataError: a file is absent, damaged or of the wrong form.
             ConfigError: shots, limit or augment do not suit the data.
         """
-        raw = self.data.load()
+        raw = self.data.read()
         train, val, test = partition(raw, self.data.plan, seed=seed)
         input_shape = tuple(train.x.shape[1:])
         augment = augmentation(self.data.augment, input_shape)
