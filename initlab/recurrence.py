@@ -4,7 +4,7 @@ torch's own kernels know tanh, relu and sigmoid, and show neither the states bet
 receive. Here is the same arithmetic step by step, differentiable any number of times, with any elementwise function.
 
 A module may name its functions: `candidate` is the φ that squashes what is new (tanh in all three), `gate` the one that
-opens and closes (sigmoid). Where it has no such attribute, both are torch's.
+opens and closes (sigmoid). Where it has no such attribute, both are torch's; a ModuleList has one for each of `layers`.
 
     RNN    h' = φ(W_ih x + b_ih + W_hh h + b_hh)
     LSTM   c' = γ(f) c + γ(i) φ(g),   h' = γ(o) φ(c'),   i, f, g, o each as the argument of φ above
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -79,8 +79,7 @@ def layers(module: nn.RNNBase) -> tuple[Layer, ...]:
     They hold the parameters themselves, no copies.
     """
     relu = module.mode == "RNN_RELU"
-    candidate = _function(module, "candidate", torch.relu if relu else torch.tanh)
-    gate = _function(module, "gate", torch.sigmoid)
+    squash: Elementwise = torch.relu if relu else torch.tanh
     directions = ("", "_reverse") if module.bidirectional else ("",)
     return tuple(
         Layer(
@@ -92,8 +91,8 @@ def layers(module: nn.RNNBase) -> tuple[Layer, ...]:
             b_ih=getattr(module, f"bias_ih_l{index}{direction}") if module.bias else None,
             b_hh=getattr(module, f"bias_hh_l{index}{direction}") if module.bias else None,
             w_hr=getattr(module, f"weight_hr_l{index}{direction}") if module.proj_size else None,
-            candidate=candidate,
-            gate=gate,
+            candidate=_function(module, "candidate", squash, index * len(directions) + bool(direction)),
+            gate=_function(module, "gate", torch.sigmoid, index * len(directions) + bool(direction)),
         )
         for index in range(module.num_layers)
         for direction in directions
@@ -195,10 +194,12 @@ def unroll(
 
 
 # ------------------------------------------------------------------ pieces
-def _function(module: nn.RNNBase, name: str, default: Elementwise) -> Elementwise:
-    found = getattr(module, name, None)
+def _function(module: nn.RNNBase, name: str, default: Elementwise, index: int) -> Elementwise:
+    found: Any = getattr(module, name, None)
     if found is None:
         return default
+    if isinstance(found, nn.ModuleList):
+        found = found[index]
     # past the hooks: whoever watches activations from outside would otherwise see one a step, and none of torch's own
     return found.forward if isinstance(found, nn.Module) else found
 
