@@ -18,7 +18,7 @@ from initlab import inits, seeds, theory, wiring
 from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
 from initlab.inits.streaming import as_in_training, sparing
-from initlab.probes import snapshot
+from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 from initlab.taps import undisturbed
 from initlab.trainability import risk
@@ -144,7 +144,7 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
         model.train()
         graph = wiring.trace(model, batch.inputs[:64], moments=True)
         prediction = theory.predict(graph, sites, theory.scales(model), context)
-        return risk(prediction, snapshot(model, sites, batch, context)).total
+        return risk(prediction, snapshot(model, sites, batch, context), lag_peak(model, sites, context)).total
 
 
 def _same_noise(model: nn.Module, seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import nn
 from initlab import inits, process, seeds, sites, theory, trainability, wiring
 from initlab.activations import activations_of
 from initlab.errors import ConfigError
-from initlab.probes import RecurrentLayers, Snapshot, snapshot
+from initlab.probes import Snapshot, lag_peak, snapshot
 from initlab.spec import (
     IO,
     Batch,
@@ -26,8 +25,8 @@ from initlab.spec import (
 )
 from initlab.taps import undisturbed
 
-#: examples in a batch that a data-driven initialiser looks at
-INIT_EXAMPLES = 256
+#: examples in a batch that a data-driven initialiser looks at; fewer where each has many answers, but never below 16
+INIT_EXAMPLES, INIT_ANSWERS = 256, 4096
 #: examples of the pass from which the prediction takes its input moments
 FORECAST_EXAMPLES = 64
 
@@ -81,10 +80,13 @@ def prepare(experiment: Experiment) -> Prepared:
 def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
     """Batches for initialisers that look at data: of the training part, the same for every arm under one seed."""
 
+    answers = splits.train.y.numel() // max(1, len(splits.train))
+    examples = max(16, min(INIT_EXAMPLES, INIT_ANSWERS // answers))
+
     def batch(i: int) -> Batch:
         # train.x may hold fewer; a permutation of its own for each i, so that batches are independent of one another
         order = torch.randperm(len(splits.train), generator=seeds.generator(experiment.seed, "init", f"batch{i}"))
-        index = order[:INIT_EXAMPLES].to(splits.train.y.device)
+        index = order[:examples].to(splits.train.y.device)
         return Batch(
             inputs=splits.prepare(splits.train.x[index]), targets=splits.train.y[index], loss=experiment.task.loss
         )
@@ -107,22 +109,12 @@ def foresee(prepared: Prepared) -> Forecast:
     assert prepared.context.batches is not None
     seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
     outlook = trainability.judge(
-        prediction, seen, untrained_loss=prepared.splits.baseline.untrained, lag_peak=_lag_peak(prepared)
+        prediction,
+        seen,
+        untrained_loss=prepared.splits.baseline.untrained,
+        lag_peak=lag_peak(prepared.model, prepared.sites, prepared.context),
     )
     return Forecast(prediction=prediction, seen=seen, outlook=outlook)
-
-
-def _lag_peak(prepared: Prepared) -> float:
-    """The largest growth of a gradient back in time in any recurrent layer; 1 without one."""
-    assert prepared.context.batches is not None
-    if not any(s.role == "recurrent" for s in prepared.sites):
-        return 1.0
-    inputs = prepared.context.batches(0).inputs[: RecurrentLayers.EXAMPLES]
-    layers = RecurrentLayers(
-        prepared.model, prepared.sites, inputs, activation=prepared.context.activation, seed=prepared.context.seed
-    )
-    peaks = [r.value for r in layers.rows(0) if r.statistic == "lag_peak"]
-    return math.inf if any(math.isnan(p) for p in peaks) else max(peaks, default=1.0)
 
 
 def predict(prepared: Prepared) -> Prediction:

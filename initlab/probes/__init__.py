@@ -4,7 +4,7 @@ from initlab.probes.dead import DeadUnits
 from initlab.probes.histograms import take_histograms
 from initlab.probes.observer import Observer
 from initlab.probes.profile import ProfileLog
-from initlab.probes.recurrent import RecurrentLayers
+from initlab.probes.recurrent import RecurrentLayers, lag_peak
 from initlab.probes.snapshot import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.symmetry import unit_spread
 
@@ -15,6 +15,7 @@ __all__ = [
     "ProfileLog",
     "RecurrentLayers",
     "Snapshot",
+    "lag_peak",
     "snapshot",
     "take_histograms",
     "unit_spread",

@@ -26,7 +26,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from initlab import seeds
 from initlab.activations.slope import SlopeBand, slope_band
 from initlab.recurrence import GATES, Layer, layers, project, step
-from initlab.spec import Activation, ProfileRow, Site
+from initlab.spec import Activation, InitContext, ProfileRow, Site
 from initlab.taps import undisturbed
 
 #: steps that are looked at: each costs a step of the unrolled layer and one back
@@ -83,6 +83,19 @@ class RecurrentLayers:
     def _band(self, layer: Layer) -> SlopeBand:
         own = layer.candidate in (torch.tanh, torch.relu)
         return slope_band(layer.candidate if own else self._activation.fn)
+
+
+def lag_peak(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> float:
+    """The largest factor by which a last state's gradient grows back in time, in any recurrent layer, on a batch.
+
+    1 without recurrent layers or data; inf where it is not finite.
+    """
+    if context.batches is None or not any(s.role == "recurrent" for s in sites):
+        return 1.0
+    inputs = context.batches(0).inputs[: RecurrentLayers.EXAMPLES]
+    layers_ = RecurrentLayers(model, sites, inputs, activation=context.activation, seed=context.seed)
+    peaks = [r.value for r in layers_.rows(0) if r.statistic == "lag_peak"]
+    return math.inf if any(math.isnan(p) for p in peaks) else max(peaks, default=1.0)
 
 
 @contextmanager
