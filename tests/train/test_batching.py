@@ -1,0 +1,43 @@
+"""Every example is in one batch of an epoch; streams run on from batch to batch."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlab.train.batching import batches_of, in_streams, shuffled
+
+CPU = torch.device("cpu")
+
+
+@given(st.integers(1, 200), st.integers(1, 70))
+def test_streams_hold_every_window_once_and_run_on(size: int, batch_size: int) -> None:
+    batches = in_streams(size, batch_size, device=CPU)
+    assert len(batches) == batches_of(size, batch_size, streams=True)
+    assert sorted(int(i) for b in batches for i in b) == list(range(size))
+    for before, after in itertools.pairwise(batches):
+        # a row goes on with the window after its own; rows end from the last on
+        assert len(after) <= len(before) <= batch_size
+        assert torch.equal(after, before[: len(after)] + 1)
+
+
+@given(st.integers(1, 200), st.integers(1, 70), st.integers(0, 3))
+def test_shuffled_batches_hold_every_example_once(size: int, batch_size: int, epoch: int) -> None:
+    batches = shuffled(size, batch_size, seed=0, epoch=epoch, device=CPU)
+    seen = sorted(int(i) for b in batches for i in b)
+    lonely = size > 1 and size % batch_size == 1
+    assert len(seen) == len(set(seen)) == size - lonely
+    assert len(batches) == batches_of(size, batch_size, streams=False)
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(10, 3), (7, 7), (64, 16)])
+def test_epochs_and_seeds_differ(size: int, batch_size: int) -> None:
+    a, b, c = (
+        torch.cat(shuffled(size, batch_size, seed=s, epoch=e, device=CPU)).tolist() for s, e in ((0, 0), (0, 1), (1, 0))
+    )
+    assert a not in (b, c)
+    assert a == torch.cat(shuffled(size, batch_size, seed=0, epoch=0, device=CPU)).tolist()
