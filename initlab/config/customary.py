@@ -10,8 +10,6 @@ from omegaconf import OmegaConf
 
 #: what conf/activation/default.yaml names; it never reaches the factories
 TARGET = "initlab.config.customary"
-#: model -> activation, of those that want another than relu
-CUSTOMARY = {"rnn": "tanh", "lstm": "tanh", "gru": "tanh"}
 
 
 def settled(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -29,4 +27,6 @@ def settled(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def activation_for(model: str) -> str:
     """Name of the activation that goes with the model factory `model` (dotted): tanh for gated and plain RNNs."""
+    from initlab.models.recurrent import CUSTOMARY  # brings torch
+
     return CUSTOMARY.get(model.rpartition(".")[2], "relu")
