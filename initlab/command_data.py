@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 
+#: class names or tokens that are shown
+_NAMES = 40
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -29,6 +32,10 @@ def _list() -> int:
     return 0
 
 
+def _visible(name: str) -> str:
+    return name if name.isprintable() and name.strip() else repr(name)
+
+
 def _verify(config: DictConfig) -> int:
     import torch
 
@@ -36,6 +43,12 @@ def _verify(config: DictConfig) -> int:
     where = splits.provenance
     shape = "×".join(str(n) for n in splits.io.input_shape)
     print(f"{where.name}: {len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test examples")
-    print(f"inputs {shape}, {splits.io.classes} classes: {', '.join(splits.class_names)}")
+    names = splits.class_names[:_NAMES]
+    more = "" if len(splits.class_names) <= _NAMES else f", and {len(splits.class_names) - _NAMES} more"
+    what = "tokens" if splits.io.vocabulary is not None else "classes"
+    answers = f"{splits.io.classes} {what}: {', '.join(map(_visible, names))}{more}" if names else "a number"
+    print(f"inputs {shape}, {answers}")
+    for counted in splits.notes:
+        print(counted)
     print(f"source {where.source}; licence {where.licence or 'unknown'}; digest {where.digest}")
     return 0

@@ -156,3 +156,63 @@ def test_large_normal_weights_explode_with_relu_and_saturate_sigmoids() -> None:
 
 def test_a_network_pushed_off_is_dead() -> None:
     assert "dead_units" in findings("model=mlp", "init.bias=-30", "trainer.epochs=1")
+
+
+def recurrent(**values: float) -> Evidence:
+    """A healthy network with one recurrent layer whose readings over time are `values`."""
+    usual = {"lags": 50.0, "reach": 50.0, "lag_ratio": 0.5, "lag_peak": 1.0, "closed_f": 0.0, "hidden_saturated": 0.0}
+    rows = tuple(
+        ProfileRow(step=s, site="rnn.weight_hh_l0", order=1, statistic=k, value=v, position=p)
+        for s in (0, 20)
+        for k, v in (usual | values).items()
+        for p in ((0, 1) if k == "hidden_saturated" else (-1,))
+    )
+    params = {"model": "lstm", "activation": "tanh", "init": "xavier"}
+    return replace(GOOD, profile=replace(GOOD.profile, rows=(*GOOD.profile.rows, *rows)), params=params)
+
+
+@pytest.mark.parametrize(
+    ("reading", "inside", "outside", "name", "severity"),
+    [
+        ("reach", 50.0, 49.0, "short_memory", "warning"),
+        ("lag_peak", math.exp(3) * 0.99, math.exp(3) * 1.01, "exploding", "warning"),
+        ("lag_peak", math.exp(3) * 0.99, 1001.0, "exploding", "failure"),
+        ("lag_peak", math.exp(3) * 0.99, math.nan, "exploding", "failure"),
+        ("closed_f", 0.5, 0.51, "closed_gates", "warning"),
+        ("hidden_saturated", 0.5, 0.51, "states_saturated", "warning"),
+    ],
+)
+def test_recurrent_layers(reading: str, inside: float, outside: float, name: str, severity: str) -> None:
+    assert names(recurrent(**{reading: inside})) == [("healthy", "ok")]
+    found = names(recurrent(**{reading: outside}))
+    assert found == [(name, severity)]
+
+
+def test_near_steps_are_enough_where_every_step_is_answered() -> None:
+    per_step = replace(recurrent(reach=5.0), answer_per_step=True)
+    assert names(per_step) == [("healthy", "ok"), ("short_memory", "note")]
+
+
+def test_a_loss_that_is_not_finite_before_training_explodes() -> None:
+    broken = with_curve(GOOD, "val/loss", (0, math.nan), (20, 0.2))
+    assert names(broken) == [("exploding", "failure")]
+
+
+def test_answers_that_are_numbers_are_held_against_the_best_constant() -> None:
+    baseline = Baseline(untrained=7 / 6, constant=1 / 6, accuracy=None, words="7/6")
+    numbers = replace(with_curve(GOOD, "val/loss", (0, 1.2), (20, 0.165)), baseline=baseline)
+    assert names(numbers) == [("at_chance", "failure")]
+    assert names(with_curve(numbers, "val/loss", (0, 1.2), (20, 0.16))) == [("healthy", "ok")]
+
+
+def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
+    for model, init in (
+        ("lstm", "chrono"),
+        ("lstm", "recurrent"),
+        ("gru", "he"),
+        ("rnn", "irnn"),
+        ("rnn", "orthogonal"),
+    ):
+        stuck = replace(recurrent(reach=3.0, lag_peak=1e6), params={"model": model, "init": init, "activation": "relu"})
+        overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
+        assert overrides and f"init={init}" not in overrides
