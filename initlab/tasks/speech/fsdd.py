@@ -44,7 +44,7 @@ def fsdd(
     features: FeatureName = "mfcc",
     sample_rate: PositiveInt = 8000,
     n_mels: PositiveInt = 40,
-    n_mfcc: PositiveInt = 20,
+    n_mfcc: PositiveInt = 13,
     window_ms: PositiveFloat = 32.0,
     hop_ms: PositiveFloat = 16.0,
     seconds: PositiveFloat | None = 1.0,
