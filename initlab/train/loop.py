@@ -88,6 +88,9 @@ def train(run: Run) -> Generator[Record, None, Outcome]:
     except _DivergenceError as divergence:
         ending, diverged = "diverged", divergence.step
         yield from loop.pending()
+    finally:
+        if loop.carrier is not None:
+            loop.carrier.carry = False
     return Outcome(
         ending=ending,
         steps=loop.state.step,
