@@ -1,7 +1,9 @@
 """Speech: recordings in, sequences and a metric out. Each factory here can be named in the configuration."""
 
-from initlab.tasks.speech.fsdd import fsdd
+from initlab.tasks.speech.commands import speech_commands
+from initlab.tasks.speech.folder import audio_folder
 from initlab.tasks.speech.packaged import fsdd_mfcc
+from initlab.tasks.speech.spoken_digits import fsdd
 from initlab.tasks.speech.task import SpeechData, SpeechTask
 
-__all__ = ["SpeechData", "SpeechTask", "fsdd", "fsdd_mfcc"]
+__all__ = ["SpeechData", "SpeechTask", "audio_folder", "fsdd", "fsdd_mfcc", "speech_commands"]
