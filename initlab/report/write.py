@@ -34,7 +34,13 @@ def write(
     made = figures(result.profile, sites, name=experiment.name, baseline=splits.baseline)
     made.update(recurrent_figures(result.profile, name=experiment.name))
     if result.confusion:
-        made["confusion"] = confusion_matrix(result.confusion, splits.class_names, name=experiment.name)
+        # what came out stands before what explains it
+        curves = {k: made.pop(k) for k in ("loss_curves",) if k in made}
+        made = {
+            **curves,
+            "confusion": confusion_matrix(result.confusion, splits.class_names, name=experiment.name),
+            **made,
+        }
     before = of_profile(result.profile, name=experiment.name)
     if before is not None:
         made["predicted_and_measured"] = before
