@@ -1,0 +1,8 @@
+"""Text: predict the next character, byte or word of one long sequence."""
+
+from initlab.tasks.text.files import ptb, text_file, wikitext2
+from initlab.tasks.text.packaged import python_topics
+from initlab.tasks.text.shakespeare import tiny_shakespeare
+from initlab.tasks.text.task import TextData, TextTask
+
+__all__ = ["TextData", "TextTask", "ptb", "python_topics", "text_file", "tiny_shakespeare", "wikitext2"]

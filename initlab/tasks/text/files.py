@@ -1,0 +1,198 @@
+"""Texts from the user's own files: one file that is cut, or three that are parts already."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from initlab.errors import DataError
+from initlab.spec import PositiveInt, Provenance
+from initlab.tasks.splitting import Fraction
+from initlab.tasks.text.corpus import RawText, cut, digest_of
+from initlab.tasks.text.task import TextData
+from initlab.tasks.text.tokens import Level, split_at_spaces, split_text
+
+Errors = Literal["strict", "replace"]
+
+WIKITEXT2_SOURCE = "https://huggingface.co/datasets/Salesforce/wikitext (wikitext-2-v1)"
+PTB_SOURCE = "Penn Treebank as prepared by Mikolov et al. (LDC99T42; simple-examples)"
+_WIKITEXT2 = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")
+_PTB = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
+
+
+def text_file(
+    *,
+    path: Path,
+    level: Level = "char",
+    sequence_length: PositiveInt = 64,
+    errors: Errors = "strict",
+    val_fraction: Fraction = 0.1,
+    test_fraction: Fraction = 0.1,
+    min_count: PositiveInt = 1,
+    max_words: PositiveInt | None = None,
+) -> TextData:
+    """Any text in one file, in UTF-8; read as it is where a token is a byte.
+
+    Args:
+        path: the file.
+        level: a token is a char, a byte or a word.
+        sequence_length: tokens that a network reads at a time.
+        errors: what becomes of bytes that are no UTF-8: ``strict`` stops and names the first, ``replace`` reads U+FFFD
+            and tells how many.
+        val_fraction: share of the characters after the training part.
+        test_fraction: share of the characters at the end.
+        min_count: words that the training part has less often are unknown.
+        max_words: so many of the most frequent words are known; None is all.
+    """
+    load = partial(
+        read_text_file, path, level=level, errors=errors, val_fraction=val_fraction, test_fraction=test_fraction
+    )
+    return TextData(
+        name="text_file", load=load, level=level, sequence_length=sequence_length,
+        min_count=min_count, max_words=max_words,
+    )  # fmt: skip
+
+
+def wikitext2(
+    *,
+    path: Path,
+    level: Level = "word",
+    sequence_length: PositiveInt = 64,
+    errors: Errors = "strict",
+    min_count: PositiveInt = 1,
+    max_words: PositiveInt | None = None,
+) -> TextData:
+    """WikiText-2, from your own copy: 2 million words of articles, 33,278 distinct, in its three official parts.
+
+    Merity, Xiong, Bradbury & Socher, ICLR 2017.
+
+    Args:
+        path: folder that holds ``wiki.train.tokens``, ``wiki.valid.tokens`` and ``wiki.test.tokens``.
+        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
+        sequence_length: see `text_file`, as for the arguments after it.
+        errors: see `text_file`.
+        min_count: see `text_file`.
+        max_words: see `text_file`.
+    """
+    load = partial(read_parts, path, _WIKITEXT2, "wikitext2", level=level, errors=errors, source=WIKITEXT2_SOURCE)
+    return TextData(
+        name="wikitext2", load=load, level=level, sequence_length=sequence_length,
+        min_count=min_count, max_words=max_words,
+    )  # fmt: skip
+
+
+def ptb(
+    *,
+    path: Path,
+    level: Level = "word",
+    sequence_length: PositiveInt = 64,
+    errors: Errors = "strict",
+    min_count: PositiveInt = 1,
+    max_words: PositiveInt | None = None,
+) -> TextData:
+    """The Penn Treebank, from your own copy: 1 million words of news, 10,000 distinct, in its three usual parts.
+
+    Marcus, Santorini & Marcinkiewicz, Computational Linguistics, 1993; as prepared by Mikolov et al., Interspeech 2010.
+
+    Args:
+        path: folder that holds ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt``.
+        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
+        sequence_length: see `text_file`, as for the arguments after it.
+        errors: see `text_file`.
+        min_count: see `text_file`.
+        max_words: see `text_file`.
+    """
+    load = partial(read_parts, path, _PTB, "ptb", level=level, errors=errors, source=PTB_SOURCE)
+    return TextData(
+        name="ptb", load=load, level=level, sequence_length=sequence_length, min_count=min_count, max_words=max_words
+    )
+
+
+def read_text_file(
+    path: Path,
+    *,
+    level: Level = "char",
+    errors: Errors = "strict",
+    val_fraction: Fraction = 0.1,
+    test_fraction: Fraction = 0.1,
+) -> RawText:
+    """The text of one file, cut into its parts.
+
+    Raises:
+        DataError: absent, a folder, empty, or no UTF-8.
+    """
+    file = path.expanduser()
+    text, notes = _read(file, level=level, errors=errors)
+    parts = cut(text, val_fraction=val_fraction, test_fraction=test_fraction)
+    return RawText(
+        parts=parts,
+        level=level,
+        split=partial(split_text, level=level),
+        provenance=Provenance(name=file.stem, source=str(file.resolve()), digest=digest_of(parts)),
+        key="data.path",
+        notes=notes,
+    )
+
+
+def read_parts(
+    path: Path, names: tuple[str, str, str], name: str, *, level: Level, errors: Errors, source: str
+) -> RawText:
+    """The texts of three files of one folder, whose words stand between spaces already.
+
+    Raises:
+        DataError: the folder or a file is absent, a file is empty or no UTF-8.
+    """
+    folder = path.expanduser()
+    missing = [n for n in names if not (folder / n).is_file()]
+    if missing:
+        what = "is no folder" if not folder.is_dir() else f"lacks {', '.join(missing)}"
+        raise DataError("data.path", str(folder), f"{what}; put {', '.join(names)} there, from {source}")
+    read = [_read(folder / n, level=level, errors=errors) for n in names]
+    parts = (read[0][0], read[1][0], read[2][0])
+    return RawText(
+        parts=parts,
+        level=level,
+        split=split_at_spaces if level == "word" else partial(split_text, level=level),
+        provenance=Provenance(name=name, source=source, digest=digest_of(parts), note=str(folder.resolve())),
+        key="data.path",
+        notes=tuple(note for _, notes in read for note in notes),
+    )
+
+
+def decoded(
+    content: bytes, path: Path, *, level: Level, errors: Errors, key: str = "data.path"
+) -> tuple[str, tuple[str, ...]]:
+    """The text of a file and what is to be said of it. Bytes are read one a character; a byte order mark is dropped.
+
+    Raises:
+        DataError: empty, or no UTF-8 under ``errors=strict``.
+    """
+    if not content:
+        raise DataError(key, str(path), "is empty; give a text")
+    if level == "byte":
+        return content.decode("latin-1"), ()
+    mark = content.startswith(b"\xef\xbb\xbf")
+    try:
+        return content.decode("utf-8-sig"), ()
+    except UnicodeDecodeError as error:
+        if errors == "strict":
+            offset = error.start + 3 * mark
+            raise DataError(
+                key, str(path), f"is not UTF-8: byte {content[offset]:#04x} at offset {offset:,}; convert it, or set "
+                "data.errors=replace or data.level=byte",
+            ) from error  # fmt: skip
+    text = content.decode("utf-8-sig", "replace")
+    bad = text.count("\ufffd") - content.count("\ufffd".encode())
+    return text, (f"{path.name}: {bad:,} places that are no UTF-8 are read as U+FFFD",)
+
+
+def _read(file: Path, *, level: Level, errors: Errors) -> tuple[str, tuple[str, ...]]:
+    if not file.is_file():
+        what = "is a folder, not a file" if file.is_dir() else "does not exist"
+        raise DataError("data.path", str(file), f"{what}; give a file of text")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError("data.path", str(file), f"cannot be read ({error})") from error
+    return decoded(content, file, level=level, errors=errors)
