@@ -79,7 +79,7 @@ def cached(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
 def _read(file: Path) -> Arrays | None:
     """The arrays of `file`, None where it is absent or damaged."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError):
         return None

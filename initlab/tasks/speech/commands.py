@@ -6,6 +6,7 @@ part only.
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -130,10 +131,7 @@ def read_speech_commands(
     found = sorted({_word(name) for name in files})
     strange = [w for w in words or () if w not in found]
     if strange:
-        known = found if isinstance(source, Archive) else words_in(source.place)
-        raise ConfigError(
-            "data.words", f"[{','.join(words or ())}]", one_of(known or ["words of the data"], strange[0])
-        )
+        raise ConfigError("data.words", f"[{','.join(words or ())}]", one_of(words_in(source), strange[0]))
 
     def placing(name: str) -> tuple[PartName, str]:
         part: PartName = "test" if name in lists[_TEST_LIST] else "val" if name in lists[_VAL_LIST] else "train"
@@ -155,7 +153,7 @@ def find(home: Path, words: Sequence[str] | None = None) -> Source | None:
     data set's comes first."""
     for place in (home / f for f in _FOLDERS):
         if (place / _TEST_LIST).is_file():
-            wanted = words if words is not None else words_in(place)
+            wanted = words if words is not None else _word_folders(place)
             names = [f"{w}/{p.name}" for w in sorted(set(wanted)) for p in sorted((place / w).glob("*.wav"))]
             lists = [name for name in (_VAL_LIST, _TEST_LIST) if (place / name).is_file()]
             return Folder(place=place, names=(*lists, *names))
@@ -164,9 +162,13 @@ def find(home: Path, words: Sequence[str] | None = None) -> Source | None:
     return None if archive is None else _archive(archive, words)
 
 
-def words_in(folder: Path) -> list[str]:
-    """The words that have a folder in `folder`, without the background noise."""
-    return sorted(d.name for d in folder.iterdir() if d.is_dir() and d.name[0] not in "._")
+def words_in(source: Source) -> list[str]:
+    """The words that `source` could give: its folders without the background noise."""
+    if isinstance(source, Folder):
+        return _word_folders(source.place)
+    with tarfile.open(source.place, "r:*") as tar:
+        names = [_name_of(member.name, words=None) for member in tar if member.isfile()]
+    return sorted({_word(name) for name in names if name is not None and "/" in name})
 
 
 # ------------------------------------------------------------------ pieces
@@ -182,6 +184,10 @@ def _name_of(member: str, *, words: frozenset[str] | None) -> str | None:
     if noise_or_hidden or not name.endswith(".wav") or (words is not None and folder not in words):
         return None
     return f"{folder}/{name}"
+
+
+def _word_folders(place: Path) -> list[str]:
+    return sorted(d.name for d in place.iterdir() if d.is_dir() and d.name[0] not in "._")
 
 
 def _word(name: str) -> str:
