@@ -46,8 +46,9 @@ class RecurrentLayers:
 
     Rows (site is the recurrent weight):
         hidden_rms: root mean square of h at a step (`position`).
-        hidden_saturated: share of candidate pre-activations with |φ'| < 5 % of its maximum at a step; of a one-sided
-            activation (ReLU) that is the share of units that are off, and it is called hidden_off.
+        hidden_saturated: share of pre-activations with |φ'| < 5 % of its maximum at a step; of a one-sided activation
+            (ReLU) that is the share of units that are off, and it is called hidden_off. In gated layers it is that of
+            the candidate, and says so (candidate_saturated): a gate may close on it, so that it harms less.
         lag_gradient: G(k) / G(0) at a lag (`position`).
         gate_<name>, closed_<name>, open_<name>: mean of a gate, share below 0.1 and above 0.9, over all steps.
     and, one number a layer: reach (lags at which G stays above e^-3 of G(0)), lag_ratio (G at the longest lag over
@@ -203,7 +204,8 @@ def _look(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *, band: S
         valid = torch.arange(len(x), device=x.device)[:, None] < lengths
         squares = seen.h.detach().square().mean(-1)
         a = seen.gates["" if layer.kind == "rnn" else "g" if layer.kind == "lstm" else "n"]
-        word = "hidden_saturated" if band.two_sided else "hidden_off"
+        part = "hidden" if layer.kind == "rnn" else "candidate"
+        word = f"{part}_saturated" if band.two_sided else f"{part}_off"
         for t in _spread(len(x)):
             keep("hidden_rms", _mean(squares[t], valid[t]).sqrt(), t)
             keep(word, band.saturated_share(a[t][valid[t]]), t)

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 #: layers that are drawn, evenly spread over the stack
 _LAYERS = 4
+#: statistic of states on flat parts -> its name on an axis
+_FLAT = {
+    "hidden_saturated": "share where the slope is < 5 %",
+    "candidate_saturated": "share of candidates where the slope is < 5 %",
+    "hidden_off": "share of units that are off",
+    "candidate_off": "share of candidates that are off",
+}
 #: what a logarithm of nothing is drawn as: below every number of single precision
 _FLOOR = 1e-45
 
@@ -56,8 +63,8 @@ def gradient_by_lag(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: s
 def hidden_states(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str) -> Figure:
     """Size of the hidden state, and the share of it on flat parts, over the steps of a sequence."""
     figure, axes = axes_grid(1, 2, width=9.5, height=3.6)
-    saturated = "hidden_saturated" if any(r.statistic == "hidden_saturated" for r in rows) else "hidden_off"
-    words = "share where the slope is < 5 %" if saturated == "hidden_saturated" else "share of units that are off"
+    saturated = next((s for s in _FLAT if any(r.statistic == s for r in rows)), "hidden_off")
+    words = _FLAT[saturated]
     for axis, statistic, label in ((axes[0], "hidden_rms", "root mean square of h"), (axes[1], saturated, words)):
         for site, text, style, colour, points in _looks(rows, sites, statistic):
             axis.plot(*zip(*points, strict=True), style, color=colour, label=f"{site}, {text}", linewidth=1.4)

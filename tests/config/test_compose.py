@@ -18,24 +18,45 @@ from tests.command_line.driver import initlab
 NEEDS = {
     ("data", "image_folder"): ["data.path=."],
     ("data", "npz"): ["data.path=nowhere.npz"],
+    ("data", "audio_folder"): ["data.path=."],
+    ("data", "text_file"): ["data.path=nowhere.txt"],
+    ("data", "wikitext2"): ["data.path=."],
+    ("data", "ptb"): ["data.path=."],
     ("model", "torchvision"): ["model.name=resnet18"],
 }
+#: data of other tasks than image, by the package of their factory
+TASKS = ("speech", "text", "synthetic")
+IMAGE, WORDS = IO(input_shape=(3, 32, 32), classes=7), IO(input_shape=(13, 40), classes=7)
+WAVE, TOKENS = IO(input_shape=(1, 8000), classes=7), IO(input_shape=(16,), classes=7, vocabulary=7, per_step=True)
+#: what a model takes, where that is no image
+TAKES = {
+    "speech": WORDS, "speech_cnn": WORDS, "tdnn": WORDS, "crnn": WORDS, "m5": WAVE, "text": TOKENS, "lstm": TOKENS,
+    "gru": TOKENS, "rnn": TOKENS, "irnn": TOKENS, "synthetic": WORDS,
+}  # fmt: skip
 FILES = [(group, name) for group, names in config.groups().items() for name in names]
 
 
 @pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{g}={n}" for g, n in FILES])
 def test_every_file_composes_and_builds(group: str, name: str) -> None:
-    e = experiment(f"{group}={name}", *NEEDS.get((group, name), []))
+    e = experiment(f"{group}={name}", *_task_of(group, name), *NEEDS.get((group, name), []))
     e.optimizer([{"params": [torch.nn.Parameter(torch.zeros(2))]}])
     assert 0 <= e.lr_schedule(0, 10) <= 1
     first = e.activation.sequence(len(e.activation.layers) or 1)[0]
     units = first.units_before(8)
     assert first.make(units)(torch.ones(3, units)).shape == (3, 8)
     if group == "model":
-        model = e.model(IO(input_shape=(3, 32, 32), classes=7), e.activation)
+        io = TAKES.get(name, IMAGE)
+        model = e.model(io, e.activation)
         model.eval()
+        x = torch.zeros(2, *io.input_shape, dtype=torch.int64 if io.vocabulary else torch.float32)
         with torch.no_grad():
-            assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+            assert model(x).shape == ((2, 16, 7) if io.per_step else (2, 7))
+
+
+def _task_of(group: str, name: str) -> list[str]:
+    text = (config.conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    task = next((t for t in TASKS if group == "data" and (f"initlab.tasks.{t}." in text or name == t)), None)
+    return [] if task is None else [f"task={task}"]
 
 
 def test_every_file_says_what_it_is() -> None:
