@@ -1,0 +1,95 @@
+"""The task that holds the synthetic sequences: squared error where answers are numbers, else cross entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from initlab.errors import ConfigError
+from initlab.spec import Monitor, Part, Splits
+from initlab.tasks import classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticData:
+    """Sequences that are made when they are asked for.
+
+    Attributes:
+        name: as in the configuration.
+        make: the parts under a run's seed and on the CPU.
+        numbers: whether answers are numbers, (B, 1), and not classes.
+        episodes: see `Plan`.
+    """
+
+    name: str
+    make: Callable[[int], Splits]
+    numbers: bool = False
+    episodes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticTask:
+    """Answer a question about a long sequence.
+
+    Attributes:
+        data: the sequences.
+    """
+
+    data: SyntheticData
+    name: str = field(default="synthetic", init=False)
+    monitor: Monitor = field(default="val/loss", init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, SyntheticData):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                "data", type(self.data).__name__, "is no synthetic sequence; choose from adding, copy_memory, "
+                "sequential_mnist",
+            )  # fmt: skip
+
+    @property
+    def episodes(self) -> int | None:
+        """See `Plan`."""
+        return self.data.episodes
+
+    def open(self, *, seed: int, device: torch.device) -> Splits:
+        """The sequences as tensors on `device`: x (N, F, T) or (N, T), y as `Part` says.
+
+        The training part follows `seed`; validation and test are the same for every seed.
+        """
+        splits = self.data.make(seed)
+        train, val, test = (Part(x=p.x.to(device), y=p.y.to(device)) for p in (splits.train, splits.val, splits.test))
+        move = getattr(splits.prepare, "to", None)
+        prepare = splits.prepare if move is None else move(device)
+        return replace(splits, train=train, val=val, test=test, prepare=prepare)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of numbers (B, 1), or mean cross entropy (nats) of logits (..., classes)."""
+        return F.mse_loss(output, target) if self.data.numbers else classes.cross_entropy(output, target)
+
+    def correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """How many answers have the largest logit, a scalar tensor; 0 where they are numbers."""
+        return output.new_zeros((), dtype=torch.int64) if self.data.numbers else classes.right(output, target)
+
+    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
+        """The accuracy where answers are classes; nothing beside the squared error where they are numbers."""
+        del loss
+        return {} if self.data.numbers else {"accuracy": accuracy}
+
+    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
+        """Nothing."""
+        del model, splits, seed
+        return {}
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Stored numbers as the network reads them."""
+    return x.float()
+
+
+def as_tokens(x: Tensor) -> Tensor:
+    """Stored tokens as the int64 that an embedding looks up."""
+    return x.long()
