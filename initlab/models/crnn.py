@@ -62,7 +62,7 @@ class CRNN(nn.Module):
         features, steps = sequence_shape(io, "crnn")
         least = (
             f"needs {_LEAST[0]} features and {_LEAST[1]} steps or more, the data have {features} and {steps}; "
-            "use model=m5 or tdnn"
+            "samples want model=m5"
         )
         require("model", "crnn", least, holds=features >= _LEAST[0] and steps >= _LEAST[1])
         first, second = activation.sequence(2)

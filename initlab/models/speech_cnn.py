@@ -63,7 +63,9 @@ class SpeechCNN(nn.Module):
     ) -> None:
         super().__init__()
         features, steps = sequence_shape(io, "speech_cnn")
-        least = f"needs {_LEAST} features and steps or more, the data have {features} and {steps}; use model=m5 or tdnn"
+        least = (
+            f"needs {_LEAST} features and steps or more, the data have {features} and {steps}; samples want model=m5"
+        )
         require("model", "speech_cnn", least, holds=min(features, steps) >= _LEAST)
         first, second, third = activation.sequence(3)
         wide = first.units_before(width), second.units_before(2 * width), third.units_before(dense)

@@ -13,6 +13,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".aif", ".aiff", ".au"})
 #: subtypes whose samples are integers of at most 16 bits
 _SHORT = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what a program that writes to a pipe leaves in the header
+_RATES = (1_000, 768_000)  # Hz; a damaged header that says otherwise would ask for a filter of any length
 _LAST_PAGE = 4  # flag of the page that ends an Ogg stream
 
 
@@ -39,10 +40,12 @@ def decode(content: bytes, sample_rate: int) -> Tensor:
             promised, rate = file.frames, file.samplerate
             short = file.subtype in _SHORT and file.channels == 1 and rate == sample_rate
             samples = file.read(dtype="int16" if short else "float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, MemoryError) as error:
         raise BadAudioError(f"is not a sound file that can be read ({_reason(error)})") from error
     if _is_cut_short(content) or len(samples) < promised:
         raise BadAudioError("is cut short")
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise BadAudioError(f"has a sample rate of {rate} Hz")
     if not len(samples):
         raise BadAudioError("holds no samples")
     if short:

@@ -107,6 +107,10 @@ def broken(path: Path, kind: str) -> Path:
         samples = tone()
         samples[7] = np.inf
         save(path, samples, subtype="FLOAT")
+    elif kind == "rate":
+        content = bytearray(save(path).read_bytes())
+        content[24:28] = (1_999_999_973).to_bytes(4, "little")  # a prime: no common factor with any rate
+        path.write_bytes(bytes(content))
     elif kind == "corrupt-flac":
         content = bytearray(save(path, tone(1.0)).read_bytes())
         middle = len(content) // 2
@@ -125,6 +129,7 @@ KINDS = {
     "text": "is not a sound file that can be read",
     "noise": "is not a sound file that can be read",
     "nan": "holds NaN or infinite samples",
+    "rate": "has a sample rate of 1999999973 Hz",
     "infinite": "holds NaN or infinite samples",
     "corrupt-flac": "(is cut short|is not a sound file that can be read)",
 }
@@ -155,7 +160,7 @@ def test_broken_files_are_counted_and_named(tmp_path: Path, kind: str) -> None:
         splits = SpeechTask(data=data).open(seed=0, device=CPU)
         assert sum(len(p) for p in (splits.train, splits.val, splits.test)) == 10
         (note,) = splits.notes
-        assert note.startswith("11 of 21 recordings were passed over: no/z_corrupt.flac")
+        assert note.startswith("12 of 22 recordings were passed over: no/z_corrupt.flac")
         assert note.endswith("; ...")
 
 
