@@ -50,8 +50,9 @@ def waveform_steps(io: IO, model: str) -> int:
 
 def frame_mask(x: Tensor) -> Tensor:
     """Which steps of (B, F, T) are heard: bool (B, T), true up to the last at which a feature is not zero."""
-    heard = (x != 0).any(1).to(torch.uint8)
-    return heard.flip(1).cummax(1).values.flip(1).bool()
+    steps = torch.arange(x.shape[2], device=x.device)
+    heard = (x != 0).any(1)
+    return steps < (heard * (steps + 1)).amax(1, keepdim=True)
 
 
 def pooled_mask(mask: Tensor, by: int) -> Tensor:
@@ -80,4 +81,4 @@ def masked_std(x: Tensor, mask: Tensor) -> Tensor:
 def last_step(x: Tensor, mask: Tensor) -> Tensor:
     """(B, T, C) at the last step heard, (B, C)."""
     last = (mask.sum(1) - 1).clamp(min=0)
-    return x.gather(1, last[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1)
+    return x[torch.arange(x.shape[0], device=x.device), last]

@@ -54,5 +54,6 @@ def _scaled(x: Tensor) -> StandardiseSteps:
 
 def step_mask(x: Tensor) -> Tensor:
     """Which steps of (B, F, T) are not padding: bool (B, T), true up to the last at which a feature is not 0."""
-    sound = (x != 0).any(1).to(torch.uint8)
-    return sound.flip(1).cummax(1).values.flip(1).bool()
+    steps = torch.arange(x.shape[2], device=x.device)
+    heard = (x != 0).any(1)
+    return steps < (heard * (steps + 1)).amax(1, keepdim=True)
