@@ -225,8 +225,9 @@ def _gru(layer: Layer, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[tu
     if layer.b_hh is not None:
         state_n = state_n + layer.b_hh[2 * size :]
     n = torch.addcmul(input_n, open_r, state_n)
-    new = torch.lerp(layer.candidate(n), h, open_z)
-    return (new,), {"r": r, "z": z, "n": n}
+    new = layer.candidate(n)
+    # no lerp: in mixed precision h may be wider than what the gates give
+    return (torch.addcmul(new, open_z, h - new),), {"r": r, "z": z, "n": n}
 
 
 def _turned(x: Tensor, lengths: Tensor | None) -> Tensor:

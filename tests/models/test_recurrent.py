@@ -203,6 +203,22 @@ def test_a_step_back_does_not_reach_the_batch_before() -> None:
     model(example(LANGUAGE)).sum().backward()  # would raise where the graph of the first were still part of it
 
 
+@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("activation", ["tanh", "softsign"])
+def test_mixed_precision(name: str, activation: str) -> None:
+    for io in (LANGUAGE, SPEECH):
+        model = net(FACTORIES[name](hidden_size=H, layers=2), io, activation)
+        x = example(io)
+        exact = model(x)
+        model.carry = io is LANGUAGE
+        with torch.autocast("cpu", torch.bfloat16):
+            first = model(x)
+            second = model(x)
+        torch.testing.assert_close(first.float(), exact, atol=0.03, rtol=0.03)
+        second.float().sum().backward()
+        assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
 # ------------------------------------------------------------------ tied weights, dropout
 def test_tied_weights_are_one_parameter() -> None:
     model = net(lstm(hidden_size=H, tied=True), LANGUAGE)
