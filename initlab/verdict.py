@@ -331,11 +331,12 @@ def closed_gates(e: Evidence) -> Finding | None:
     return None
 
 
+#: causes before what they lead to
 RULES: tuple[Rule, ...] = (
-    diverged,
     symmetric_units,
     vanishing,
     exploding,
+    diverged,
     saturated,
     states_saturated,
     closed_gates,
@@ -351,6 +352,7 @@ RULES: tuple[Rule, ...] = (
 _CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "symmetric_units": ("dead_units", "updates_too_small", "vanishing"),
     "vanishing": ("dead_units", "updates_too_small"),
+    "diverged": ("updates_too_small", "updates_too_large"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +28,9 @@ from initlab.spec import Experiment, InspectSettings, ProbeSettings, Scalar, Tra
 _NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect")
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
+_CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)$", re.DOTALL)
+#: names that mean something in Hydra's override grammar
+_HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
 
@@ -38,15 +42,17 @@ def conf_dir() -> Path:
 
 
 def quoted_formulas(overrides: Iterable[str]) -> list[str]:
-    """The overrides with the value of ``activation.f`` in quotes, where it has none.
+    """The overrides with formulas and schemes in quotes, where they have none.
 
-    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` away, and Hydra's grammar knows no bare
-    parentheses, products or commas.
+    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` and ``init.recurrent="he(gain=2)"`` away, and
+    Hydra's grammar knows no bare parentheses but those of its own functions.
     """
     found: list[str] = []
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.lstrip("+") == "activation.f" and value and value[0] not in "'\"":
+        formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
+        called = _CALL.match(value) if key.lstrip("+").startswith("init.") else None
+        if formula or (called is not None and called[1] not in _HYDRA_FUNCTIONS):
             escaped = value.replace('"', '\\"')
             override = f'{key}="{escaped}"'  # noqa: PLW2901
         found.append(override)
