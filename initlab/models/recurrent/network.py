@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from initlab.errors import ConfigError
+from initlab.models.masks import frame_mask, last_step
 from initlab.models.pieces import require, require_elementwise
 from initlab.models.recurrent.cells import GateName, recurrent_layers
 from initlab.recurrence import RecurrentKind
@@ -65,21 +66,22 @@ class RecurrentNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T) int64 or (B, F, T) to logits (B, T, classes) or (B, classes)."""
-        lengths = None
+        mask = None
         if self.embedding is not None:
             h = self.dropout(self.embedding(x))
         else:
-            lengths = None if self.per_step and not self.rnn.bidirectional else _lengths(x)
+            mask = None if self.per_step and not self.rnn.bidirectional else frame_mask(x)
             h = self.dropout(x.transpose(1, 2))
         packed: Any = h
-        if lengths is not None and self.rnn.bidirectional:  # the way back must not begin in padding
-            packed = pack_padded_sequence(h, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        if mask is not None and self.rnn.bidirectional:  # the way back must not begin in padding
+            lengths = mask.sum(1).clamp(min=1).cpu()
+            packed = pack_padded_sequence(h, lengths, batch_first=True, enforce_sorted=False)
         out, last = self.rnn(packed, self._first(len(x)))
         if packed is not h:
             out, _ = pad_packed_sequence(out, batch_first=True, total_length=h.shape[1])
         if self.carry:
             self.state = tuple(s.detach() for s in (last if isinstance(last, tuple) else (last,)))
-        return self.head(self.dropout(out if self.per_step else self._final(out, lengths)))
+        return self.head(self.dropout(out if self.per_step else self._final(out, mask)))
 
     def _first(self, batch: int) -> Any:
         """The state to begin with, in torch's form; None is zeros."""
@@ -88,12 +90,9 @@ class RecurrentNet(nn.Module):
         h, *c = (s[:, :batch].contiguous() for s in self.state)
         return (h, *c) if c else h
 
-    def _final(self, out: Tensor, lengths: Tensor | None) -> Tensor:
+    def _final(self, out: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, directions · H) to (B, directions · H): each direction where it has read everything."""
-        if lengths is None:
-            last = out[:, -1]
-        else:
-            last = out.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, out.shape[2]))[:, 0]
+        last = out[:, -1] if mask is None else last_step(out, mask)
         if not self.rnn.bidirectional:
             return last
         size = self.rnn.hidden_size
@@ -114,12 +113,6 @@ def _features(io: IO, name: str) -> int:
             "data=sequential_mnist, or model=cnn for images",
         )  # fmt: skip
     return 0 if io.vocabulary is not None else io.input_shape[0]
-
-
-def _lengths(x: Tensor) -> Tensor:
-    """(B,) int64: steps of (B, F, T) before the zeros at its end, at least 1."""
-    steps = torch.arange(1, x.shape[2] + 1, device=x.device)
-    return ((x != 0).any(dim=1) * steps).amax(dim=1).clamp(min=1)
 
 
 def _tie(head: nn.Linear, embedding: nn.Embedding | None, io: IO) -> None:
