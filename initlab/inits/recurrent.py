@@ -27,8 +27,8 @@ _RECURRENT = ("rnn", *_GATED)
 
 #: bias of one gate of a recurrent layer: (site of the gate, gate's name, context) → values
 GateBias = Callable[[Site, str, InitContext], Tensor]
-InputLaw = Literal["xavier", "he"]
-StateLaw = Literal["orthogonal", "xavier", "he"]
+InputLaw = Literal["xavier", "he", "torch"]
+StateLaw = Literal["orthogonal", "xavier", "he", "torch"]
 
 
 def recurrent(
@@ -49,8 +49,9 @@ def recurrent(
     recurrent are He's.
 
     Args:
-        inputs: law of the weights on a recurrent layer's inputs.
-        state: law of the weights on its previous state.
+        inputs: law of the weights on a recurrent layer's inputs; ``torch`` is its module's own, U(±1/√N) for a state of
+            N units.
+        state: law of the weights on its previous state, likewise.
         gain: of the latter.
         forget_bias: of an LSTM's gate f.
         update_bias: of a GRU's gate z.
@@ -60,6 +61,7 @@ def recurrent(
     Cost: no data pass.
     """
     rest, glorot = he(bias=bias), xavier(bias=bias)
+    laws: dict[str, Draw] = {"xavier": glorot.weight, "he": rest.weight, "torch": _of_torch}
     asked = {"lstm": forget_bias, "gru": update_bias}
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
@@ -72,9 +74,8 @@ def recurrent(
         if site.role == "recurrent":
             if state == "orthogonal":
                 return gain * orthogonal_matrix(*_square(site), generator)
-            return gain * (glorot if state == "xavier" else rest).weight(site, generator, context)
-        law = glorot if inputs == "xavier" and site.kind in _RECURRENT else rest
-        return law.weight(site, generator, context)
+            return gain * laws[state](site, generator, context)
+        return laws[inputs if site.kind in _RECURRENT else "he"](site, generator, context)
 
     def gate_bias(site: Site, gate: str, context: InitContext) -> Tensor:
         del context
@@ -192,6 +193,13 @@ def _constant(value: float) -> GateBias:
         return torch.full(site.shape, float(value))
 
     return gate_bias
+
+
+def _of_torch(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+    """U(±1/√N), N the units of the state: what nn.RNN, nn.LSTM and nn.GRU give all their parameters."""
+    del context
+    bound = 1 / math.sqrt(site.shape[0] // max(1, len(site.gates)))
+    return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
 
 
 def _square(site: Site) -> tuple[int, int]:

@@ -170,3 +170,15 @@ def test_a_gain_that_is_not_positive_is_refused() -> None:
     for make in (inits.he, inits.xavier, inits.lecun):
         with pytest.raises(ConfigError, match="gain=-1"):
             make(gain=-1)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_torchs_law_of_recurrent_layers_has_the_states_size_as_its_fan(kind: type[nn.RNNBase]) -> None:
+    model = kind(3, 400)
+    init = inits.recurrent(inputs="torch", state="torch")
+    initialised(model, init)
+    own = kind(3, 400)
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        drawn, given = getattr(model, name), getattr(own, name)
+        assert float(drawn.abs().max()) <= 1 / math.sqrt(400)
+        assert float(drawn.std()) == pytest.approx(float(given.std()), rel=0.05)

@@ -149,7 +149,8 @@ def test_a_crash_loses_at_most_what_came_after_the_last_checkpoint(tmp_path: Pat
 def test_divergence_is_a_result() -> None:
     result, recorder = untracked(*QUICK, "optimizer=sgd", "optimizer.lr=1e12", "init=normal", "init.std=3")
     assert result.status == "diverged" and result.diverged_step is not None
-    assert result.findings[0].name == "diverged"
+    # what led to it stands first
+    assert [f.name for f in result.findings][:2] == ["exploding", "diverged"]
     assert all(math.isfinite(v) for r in recorder.records for v in r.metrics.values())
     assert any("train/loss" in r.nonfinite for r in recorder.records)
     # the step is exact: the loss there is the first that is not finite
