@@ -124,7 +124,12 @@ def _data(arguments: list[str]) -> int:
 
         return data_command(config, verify=bool(names))
 
-    return _with_config([*rest, *(f"data={n}" for n in names)], act)
+    from initlab.config import conf_dir, task_of_data
+
+    task = [f"task={t}" for n in names if (t := task_of_data(n, conf_dir() / "data"))]
+    if any(a.startswith("task=") for a in rest):
+        task = []
+    return _with_config([*rest, *task, *(f"data={n}" for n in names)], act)
 
 
 def _inspect(arguments: list[str]) -> int:

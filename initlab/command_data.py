@@ -46,7 +46,9 @@ def _verify(config: DictConfig) -> int:
     names = splits.class_names[:_NAMES]
     more = "" if len(splits.class_names) <= _NAMES else f", and {len(splits.class_names) - _NAMES} more"
     what = "tokens" if splits.io.vocabulary is not None else "classes"
-    answers = f"{splits.io.classes} {what}: {', '.join(map(_visible, names))}{more}" if names else "a number"
+    answers = f"{splits.io.classes} {what}: {', '.join(map(_visible, names))}{more}"
+    if splits.baseline.accuracy is None and splits.io.classes == 1:
+        answers = "one number to answer"
     print(f"inputs {shape}, {answers}")
     for counted in splits.notes:
         print(counted)

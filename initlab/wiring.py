@@ -191,6 +191,8 @@ class _Recorder(TorchFunctionMode):
         inputs = self._known((args, list(kwargs.values())))
         if not inputs or getattr(func, "__name__", "") in ("__get__", "__set__", "size", "shape"):
             return
+        if not any(t.is_floating_point() for t in _tensors(output)):
+            return  # a mask, a length, an index: no signal goes that way
         name = func.__name__.rstrip("_") if not func.__name__.startswith("__") else func.__name__
         own = [self._parameters[id(t)] for t in _tensors((args, list(kwargs.values()))) if id(t) in self._parameters]
         if func.__name__ in _SUMS and len(inputs) == 2:

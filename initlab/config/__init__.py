@@ -1,5 +1,6 @@
 """From YAML and overrides to a frozen, typed `Experiment`. The only room, with `__main__`, that imports Hydra."""
 
+from initlab.config.belonging import task_of_data
 from initlab.config.compose import (
     arm_hash,
     compose,
@@ -26,6 +27,7 @@ __all__ = [
     "quoted_formulas",
     "resumed",
     "task_object",
+    "task_of_data",
     "tracking_settings",
     "typed_in",
 ]

@@ -19,6 +19,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
+from initlab.config.belonging import check_data
 from initlab.config.customary import settled
 from initlab.config.instantiate import build, section
 from initlab.errors import ConfigError, one_of
@@ -99,6 +100,7 @@ def experiment(
     threads = tree.get("threads")
     if threads is not None:
         threads = _typed(tree, "threads", int, lambda v: v > 0, "must be null or an integer greater than 0")
+    check_data(tree)
     data = _build(tree, "data")
     typed = tuple(overrides)
     task = _build(tree, "task", extras={"data": data})
@@ -145,6 +147,7 @@ def data_object(config: DictConfig) -> Any:
 def task_object(config: DictConfig) -> Any:
     """Only the task, with its data set, of a composed configuration."""
     tree = _resolve(config)
+    check_data(tree)
     return _build(tree, "task", extras={"data": _build(tree, "data")})
 
 

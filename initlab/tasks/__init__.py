@@ -1,6 +1,7 @@
 """Problems with data and a metric: files in, tensors out. Each factory here can be named in the configuration."""
 
-from initlab.tasks.catalog import Entry, listing
+from initlab.tasks.catalog import listing
+from initlab.tasks.entry import Entry
 from initlab.tasks.image import ImageData, ImageTask
 from initlab.tasks.sources.cifar10 import cifar10
 from initlab.tasks.sources.idx import fashion_mnist, mnist

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from initlab.tasks.download import data_root
+from initlab.tasks.entry import Entry
 from initlab.tasks.sources import cifar10 as cifar
 from initlab.tasks.sources import idx, packaged
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One data set.
-
-    Attributes:
-        name: as in ``data=<name>``.
-        title: what it shows, in words.
-        examples: how many there are in all parts, None where that depends on the user's files.
-        classes: how many, None likewise.
-        shape: of one example: (C, H, W), (F, T) or (T,), None likewise.
-        megabytes: to download, 0 where nothing is.
-        licence: of the data.
-        source: URL or package.
-        present: whether it can be opened on this machine as it is.
-        where: the place it lies at or would be looked for; for the user's own files, what to type.
-    """
-
-    name: str
-    title: str
-    examples: int | None
-    classes: int | None
-    shape: tuple[int, ...] | None
-    megabytes: int
-    licence: str
-    source: str
-    present: bool
-    where: str
-
-    @property
-    def size(self) -> str:
-        """Examples, classes, shape of an example and download in words."""
-        if self.examples is None or self.shape is None:
-            return "any size"
-        shape = " x ".join(map(str, self.shape))
-        fetched = f", {self.megabytes} MB to fetch" if self.megabytes else ""
-        return f"{self.examples:,} examples of {shape}, {self.classes} classes{fetched}"
+from initlab.tasks.speech.listing import entries as speech
+from initlab.tasks.synthetic.listing import entries as synthetic
+from initlab.tasks.text.listing import entries as text
 
 
 def listing(root: Path | None = None) -> list[Entry]:
-    """All data sets, those that need no download first. Reads nothing and fetches nothing.
+    """All data sets by task, those that need no download first. Reads nothing and fetches nothing.
 
     Args:
         root: see `download.data_root`.
@@ -59,6 +24,10 @@ def listing(root: Path | None = None) -> list[Entry]:
         DataError: `root`, or INITLAB_DATA, is not a directory.
     """
     home = data_root(root)
+    return [*_images(home), *speech(home), *text(home), *synthetic(home)]
+
+
+def _images(home: Path) -> list[Entry]:
     return [_mnist_mini(), _digits(), _idx(idx.MNIST, home), _idx(idx.FASHION_MNIST, home), _cifar10(home), *_own()]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from initlab.errors import DataError
-from initlab.tasks.catalog import Entry
+from initlab.tasks.entry import Entry
 from initlab.tasks.speech import commands, spoken_digits
 from initlab.tasks.speech.packaged import FRAMES, FSDD_LICENCE, FSDD_MFCC_SOURCE, fsdd_mfcc_path
 

@@ -1,0 +1,40 @@
+"""Which task a data set is for: one of another task is told before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from initlab.errors import ConfigError
+
+_TASKS = ("speech", "text", "synthetic")
+
+
+def check_data(tree: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the data set is made for another of initlab's tasks than the one that was chosen."""
+    data, task = ((tree.get(group) or {}).get("_target_", "") for group in ("data", "task"))
+    wanted, chosen = _task(str(data)), _task(str(task))
+    if wanted is not None and chosen is not None and wanted != chosen:
+        name = str(data).rpartition(".")[2]
+        raise ConfigError("data", name, f"is for task={wanted}, this is task={chosen}; add task={wanted}")
+
+
+def task_of_data(name: str, folder: Path) -> str | None:
+    """The task that ``data=name`` is for, read from its file in `folder`; None where that cannot be told."""
+    file = folder / f"{name}.yaml"
+    if not file.is_file():
+        return None
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    if isinstance(content, dict) and "_target_" in content:
+        return _task(str(content["_target_"]))
+    return name if name in _TASKS else None
+
+
+def _task(target: str) -> str | None:
+    parts = target.split(".")
+    if parts[:2] != ["initlab", "tasks"] or len(parts) < 3:
+        return None
+    return parts[2] if parts[2] in _TASKS else "image"
