@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from initlab.spec import Carrying, Site
 from initlab.wiring import call_name
 
+#: the smallest number that is no subnormal: dividing by less is dividing by 0 where those are flushed
+SMALLEST = torch.finfo(torch.float32).tiny
+
 #: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)
 Reading = Callable[[Site, Tensor, Tensor], None]
 

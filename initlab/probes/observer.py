@@ -18,7 +18,7 @@ from initlab.activations.slope import SATURATED_BELOW, SlopeBand, band_of
 from initlab.probes.aggregate import aggregates
 from initlab.sites import weights
 from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
-from initlab.taps import tapped
+from initlab.taps import SMALLEST, tapped
 
 
 class Observer:
@@ -122,7 +122,7 @@ class Observer:
             for site, norm, change in zip(self._sites, norms, changes, strict=True):
                 self._keep(site, "weight_norm", norm)
                 # a weight that is zero has no ratio; its finding is another one (symmetric units)
-                self._keep(site, "update_ratio", torch.where(norm > 0, change / norm.clamp_min(1e-38), 0.0))
+                self._keep(site, "update_ratio", torch.where(norm > 0, change / norm.clamp_min(SMALLEST), 0.0))
         if not self._values:
             return ()
         numbers: list[float] = torch.stack([v.to(torch.float32) for v in self._values]).tolist()

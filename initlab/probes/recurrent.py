@@ -27,7 +27,7 @@ from initlab import seeds
 from initlab.activations.slope import SlopeBand, slope_band
 from initlab.recurrence import GATES, Layer, layers, project, step
 from initlab.spec import Activation, InitContext, ProfileRow, Site
-from initlab.taps import undisturbed
+from initlab.taps import SMALLEST, undisturbed
 
 #: steps that are looked at: each costs a step of the unrolled layer and one back
 STEPS = 256
@@ -249,7 +249,7 @@ def _by_lag(seen: _Unrolled, lengths: Tensor, seed: int) -> Tensor:
 
 def _norms(g: Tensor) -> Tensor:
     """‖g‖ of each row, also where squares would be below the smallest number of single precision."""
-    largest = g.abs().amax(-1, keepdim=True).clamp_min(1e-38)
+    largest = g.abs().amax(-1, keepdim=True).clamp_min(SMALLEST)
     return (largest * (g / largest).norm(dim=-1, keepdim=True))[:, 0]
 
 

@@ -19,7 +19,7 @@ from initlab import seeds
 from initlab.activations.slope import slope_band
 from initlab.sites import weights
 from initlab.spec import Batch, InitContext, Site
-from initlab.taps import tapped, undisturbed
+from initlab.taps import SMALLEST, tapped, undisturbed
 from initlab.wiring import example_moments
 
 
@@ -171,7 +171,7 @@ def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -
 
 def _norm(g: Tensor) -> Tensor:
     """‖g‖, also where the squares of its entries are below the smallest number of single precision."""
-    largest = g.abs().amax().float().clamp_min(1e-38)
+    largest = g.abs().amax().float().clamp_min(SMALLEST)
     return largest * (g.float() / largest).norm()
 
 

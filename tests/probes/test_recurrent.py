@@ -196,3 +196,16 @@ def test_a_growing_recurrence_is_told() -> None:
         model.rnn.weight_hh_l0.mul_(10)  # type: ignore[union-attr]
     assert quiet < 2 and lag_peak(model, described, context) > 1e3
     assert lag_peak(model, (), context) == 1.0
+
+
+def test_a_gradient_of_nothing_is_nothing_where_subnormal_numbers_are_flushed() -> None:
+    model, x = network(nonlinearity="relu"), inputs()
+    with torch.no_grad():
+        model.rnn.weight_hh_l0.zero_()  # type: ignore[union-attr]
+    torch.set_flush_denormal(True)
+    try:
+        rows = look(model, x, activations.relu())
+    finally:
+        torch.set_flush_denormal(False)
+    assert all(v == 0.0 for k, v in by_position(rows, "lag_gradient").items() if k > 0)
+    assert number(rows, "lag_peak") == 1.0 and number(rows, "reach") == 1.0

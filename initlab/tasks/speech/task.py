@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,14 @@ class SpeechData:
 
     def __post_init__(self) -> None:
         self.augment.check(waveform=self.waveform)
+
+    def read(self) -> RawData:
+        """The data as read from their files; once and for all where they are drawn from again and again."""
+        return self.load() if self.plan.episodes is None else self._kept
+
+    @cached_property
+    def _kept(self) -> RawData:
+        return self.load()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +84,7 @@ class SpeechTask:
             DataError: a file is absent, damaged or of the wrong form.
             ConfigError: shots or limit do not suit the data.
         """
-        raw = self.data.load()
+        raw = self.data.read()
         train, val, test = partition(raw, self.data.plan, seed=seed)
         return Splits(
             train=_to(train, device),
