@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor, nn
 
+from initlab.models.pieces import require_numbers
 from initlab.spec import IO, Activation, ModelBuilder
 
 
@@ -24,6 +25,7 @@ class Linear(nn.Module):
 
     def __init__(self, io: IO, *, bias: bool = True) -> None:
         super().__init__()
+        require_numbers(io, "linear")
         self.head = nn.Linear(math.prod(io.input_shape), io.classes, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:

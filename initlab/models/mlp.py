@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from initlab.models.pieces import NormName, branch_end, flat_norm, require
+from initlab.models.pieces import NormName, branch_end, flat_norm, require, require_numbers
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 
@@ -69,6 +69,7 @@ class MLP(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        require_numbers(io, "mlp")
         activations = activation.sequence(depth)
         received = [math.prod(io.input_shape), *[width] * (depth - 1)]
         made = [a.units_before(width) for a in activations]

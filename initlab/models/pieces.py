@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.spec import Activation
+from initlab.spec import IO, Activation
 
 NormName = Literal["none", "batch", "layer"]
 
@@ -49,6 +49,12 @@ def require_elementwise(activations: tuple[Activation, ...], model: str) -> None
             )  # fmt: skip
 
 
+def require_numbers(io: IO, model: str) -> None:
+    """Raise ConfigError where the inputs are tokens, in a model that multiplies its inputs by weights."""
+    if io.vocabulary is not None:
+        raise ConfigError("model", model, "needs numbers, the data are tokens; use model=lstm, gru or rnn")
+
+
 def flat_norm(name: NormName, features: int) -> nn.Module:
     """Normalisation of (B, features). An identity for ``none``, so that names do not depend on it."""
     if name == "batch":
@@ -71,6 +77,8 @@ def image_shape(input_shape: tuple[int, ...], model: str) -> tuple[int, int, int
     """
     if len(input_shape) != 3:
         raise ConfigError(
-            "model", model, f"needs images (C, H, W), the data have the shape {input_shape}; use model=mlp"
+            "model",
+            model,
+            f"needs images (C, H, W), the data have the shape {input_shape}; use model=mlp, or lstm for a text",
         )
     return input_shape

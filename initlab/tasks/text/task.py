@@ -61,11 +61,14 @@ class TextTask:
 
     Attributes:
         data: the text.
+        carry: whether a network goes on from one window to the next (truncated backpropagation through time); without
+            it windows are shuffled, and each is read from an empty state.
         sample_length: tokens of the continuation that is sampled at the end of a run; 0 is none.
         temperature: of the sampling: logits are divided by it.
     """
 
     data: TextData
+    carry: bool = True
     sample_length: NonNegativeInt = 400
     temperature: PositiveFloat = 0.8
     name: str = field(default="text", init=False)
@@ -112,7 +115,7 @@ class TextTask:
             provenance=corpus.provenance,
             # a model of language is judged by its loss: the share of right guesses says little
             baseline=replace(classes.baseline(val.y, count), accuracy=None),
-            streams=True,
+            streams=self.carry,
             notes=tuple(notes),
         )
 
