@@ -27,12 +27,18 @@ from tests.command_line.driver import SMALL, initlab
         (["trian"], ["trian", "no such command"]),
         (["data", "minst"], ["data=minst", "mnist"]),
         (["model=resnet", "data=npz", "data.path=flat.npz"], ["model", "images"]),
+        (["data=fsdd_mfcc"], ["data=fsdd_mfcc", "task=speech"]),
+        (["task=text", "model=mlp"], ["model=mlp", "tokens", "lstm"]),
+        (["task=text", "data=text_file", "data.path=latin.txt"], ["data.path=latin.txt", "UTF-8", "offset 7"]),
+        (["task=speech", "data=audio_folder", "data.path=pictures"], ["data.path", "recordings"]),
+        (["task=speech", "model=m5"], ["model=m5", "data.features=waveform"]),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else None,
 )
 def test_one_clear_line_and_exit_code_2(workdir: Path, arguments: list[str], parts: list[str]) -> None:
     import numpy as np
 
+    (workdir / "latin.txt").write_bytes(b"the caf\xe9 and the tea\n" * 100)
     (workdir / "notes.npz").write_text("these are notes, not arrays\n" * 10)
     np.savez(workdir / "flat.npz", x=np.random.default_rng(0).normal(size=(40, 7)), y=np.arange(40) % 2)
     for name in ("cats", "dogs"):

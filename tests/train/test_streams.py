@@ -108,7 +108,8 @@ def test_what_a_run_of_a_language_model_leaves(workdir: Path) -> None:
 def test_a_relu_network_explodes_in_time_above_a_gain_of_root_two(gain: float, explodes: bool) -> None:
     """REFERENCE H15: the squared state grows g²/2-fold a step."""
     text = (
-        "task=text", "model=rnn", "activation=relu", "model.hidden_size=128", "init=by_role", "init.weight=normal(std=0.05)",
+        "task=text", "model=rnn", "activation=relu", "model.hidden_size=128", "init=by_role",
+        "init.weight=normal(std=0.05)",
         f"init.recurrent=he(gain={gain})", "trainer.max_steps=2", "trainer.epochs=1",
     )  # fmt: skip
     result, recorder = untracked(*text)
