@@ -273,7 +273,9 @@ def at_chance(e: Evidence) -> Finding | None:
         source = f"less than {1 - CHANCE_LOSS:.0%} below a constant answer"
     else:
         return None
-    remedies = (*better_init(e.params), *structure(e.params))
+    # a sequence that is answered at its end is lost where memory is short, whatever the layers' scale
+    over_time = longer_memory(e.params) if e.at_start("reach") and not e.answer_per_step else ()
+    remedies = (*over_time, *better_init(e.params), *structure(e.params))
     return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
 
 

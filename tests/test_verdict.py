@@ -216,3 +216,9 @@ def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
         stuck = replace(recurrent(reach=3.0, lag_peak=1e6), params={"model": model, "init": init, "activation": "relu"})
         overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
         assert overrides and f"init={init}" not in overrides
+
+
+def test_a_sequence_that_is_answered_at_its_end_wants_a_longer_memory_first() -> None:
+    lost = with_curve(recurrent(), "val/accuracy", (0, 0.1), (20, 0.1))
+    (finding,) = verdict.judge(lost)
+    assert finding.name == "at_chance" and finding.remedies[0].overrides == ("init=chrono",)
