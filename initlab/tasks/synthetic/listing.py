@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from initlab.tasks.entry import Entry
 from initlab.tasks.sources import packaged
 from initlab.tasks.synthetic import addition, copying
-
-if TYPE_CHECKING:
-    from initlab.tasks.catalog import Entry
 
 
 def entries(home: Path) -> list[Entry]:
     """One entry a data set. Makes nothing."""
     del home
-    from initlab.tasks.catalog import Entry  # it lists this room's entries in turn
 
     def made(name: str, title: str, classes: int, shape: tuple[int, ...], source: str) -> Entry:
         return Entry(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from initlab.tasks.entry import Entry
 from initlab.tasks.text import files, packaged, shakespeare
-
-if TYPE_CHECKING:
-    from initlab.tasks.catalog import Entry
 
 
 def entries(home: Path) -> list[Entry]:
     """One entry a text, `home` being the data root. Reads nothing and fetches nothing."""
-    from initlab.tasks.catalog import Entry  # it lists this room's entries in turn
-
     place = shakespeare.shakespeare_path(home)
 
     def yours(name: str, title: str, licence: str, source: str, where: str) -> Entry:
@@ -26,11 +21,12 @@ def entries(home: Path) -> list[Entry]:
     return [
         Entry(
             name="python_topics", title="English prose: Python's help topics, 465,000 characters", examples=7264,
-            classes=103, shape=(64,), megabytes=0, licence=packaged.LICENCE, source=packaged.SOURCE, present=True,
-            where="inside Python itself",
+            classes=103, tokens=True, shape=(64,), megabytes=0, licence=packaged.LICENCE, source=packaged.SOURCE,
+            present=True, where="inside Python itself",
         ),
         Entry(
             name="tiny_shakespeare", title="plays of Shakespeare, 1,115,394 characters", examples=17_427, classes=65,
+            tokens=True,
             shape=(64,), megabytes=1, licence=shakespeare.LICENCE, source=shakespeare.URL, present=place.is_file(),
             where=str(place),
         ),
