@@ -75,10 +75,9 @@ class Board:
         """How far the study is and how long it will take, and the best arm so far."""
         ended, total = sum(a.state in ENDED for a in arms), max(self._total, len(arms))
         left = remaining(arms, total=total, workers=self._workers)
-        parts = [f"{ended} of {total} arms ended", *([c] if (c := counts(arms)) else [])]
-        if left is not None and ended < total:
-            parts.append(f"about {duration(left)} left")
-        lines = [": ".join(parts[:2]) + "".join(f", {p}" for p in parts[2:])]
+        # the time comes before the counts: where the terminal is narrow, the end of a line is cut off
+        about = f", about {duration(left)} left" if left is not None and ended < total else ""
+        lines = [f"{ended} of {total} arms ended{about}{f': {counts(arms)}' if arms else ''}"]
         best = next((r for r in standings(arms, direction=self._direction) if r.rank == 1), None)
         if best is not None:
             lines.append(f"best so far {best.result.name}: {self._metric} {score(best)}")

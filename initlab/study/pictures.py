@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from initlab.report.drawing import COLOURS, GREY, axes_grid
+from initlab.report.drawing import COLOURS, axes_grid
 from initlab.report.note import SCORES
 from initlab.study.board import ArmResult, Direction, plain, varying
 
@@ -23,6 +23,9 @@ _CHOICES = 12
 _ANNOTATED = 16
 
 _NOTHING = "#d9d9d9"
+
+#: where an arm passes an axis that has no meaning for it, in axes from 0 to 1
+_BELOW = -0.12
 
 
 def pictures(
@@ -160,13 +163,21 @@ def history(arms: Sequence[ArmResult], *, metric: str, direction: Direction, nam
             )  # fmt: skip
         axis.plot(trials, values, "o", color=COLOURS[0], markersize=4, label="complete")
         low, high = _limits(values)
-        if _logarithmic(values, direction):
+        if _logarithmic(low, high, direction):
             axis.set_yscale("log")
-        elif (low, high) != (min(values), max(values)):
-            margin = 0.06 * (high - low)
-            axis.set_ylim(low - margin, high + margin)
-            hidden = sum(not low <= v <= high for v in values)
-            axis.set_title(f"{hidden} far beyond the axis", fontsize=8, color=GREY, loc="right")
+        axis.margins(y=0.1)  # room for the marks at the lower edge
+        far = [(t, v) for t, v in zip(trials, values, strict=True) if not low <= v <= high]
+        if far:
+            _frame(axis, low, high)
+            for mark, y, where in (
+                ("^", 0.975, [t for t, v in far if v > high]),
+                ("v", 0.09, [t for t, v in far if v < low]),
+            ):
+                if where:
+                    axis.plot(
+                        where, [y] * len(where), mark, color=COLOURS[0], markersize=6, markerfacecolor="none",
+                        transform=axis.get_xaxis_transform(), label="far above" if mark == "^" else "far below",
+                    )  # fmt: skip
     else:
         axis.set_yticks([])
     edge = axis.get_xaxis_transform()  # x in trials, y from 0 to 1 over the height
@@ -264,6 +275,7 @@ def parallel(
     import matplotlib as mpl
     import numpy as np
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
 
     done = [a for a in arms if _objective(a) is not None]
     if not keys or len(done) < 2:
@@ -279,13 +291,15 @@ def parallel(
     figure, (axis,) = axes_grid(1, 1, width=min(18.0, 3.0 + 1.5 * len(keys)), height=4.4)
     places: list[list[float]] = []
     for i, key in enumerate(keys):
-        at, ticks = _axis([a.choices.get(key) for a in done], heights)
+        options = _options(a.choices[key] for a in sorted(done, key=lambda a: a.trial) if key in a.choices)
+        at, ticks = _axis(options, [a.choices.get(key) for a in done], heights)
         places.append(at)
         axis.axvline(i, color="black", linewidth=0.8, zorder=1)
         for y, text in ticks:
             axis.annotate(
-                _short(text, 16), (i, y), xytext=(-4, 0), textcoords="offset points", ha="right", va="center",
-                fontsize=7, zorder=4, bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75},
+                _short(text, 16), (i, y), xytext=(-4, -7 if y == _BELOW else 0), textcoords="offset points",
+                ha="right", va="center", fontsize=7, zorder=4,
+                bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75},
             )  # fmt: skip
     axis.axvline(len(keys), color="black", linewidth=0.8, zorder=1)
     palette = _palette(direction)
@@ -296,15 +310,15 @@ def parallel(
         best = n == len(done) - 1
         axis.plot(
             x, _curve(x, points), color="black" if best else colours(height), linewidth=2.2 if best else 1.1,
-            alpha=1.0 if best else 0.75, zorder=3 if best else 2, label="best arm" if best else None,
+            alpha=1.0 if best else 0.75, zorder=3 if best else 2,
         )  # fmt: skip
-    for i in range(5):
+    for value in _ticks(scale.vmin, scale.vmax, logarithmic=isinstance(scale, LogNorm)):
         axis.annotate(
-            f"{float(scale.inverse(i / 4)):.3g}", (len(keys), i / 4), xytext=(4, 0), textcoords="offset points",
+            f"{value:.3g}", (len(keys), float(scale(value))), xytext=(4, 0), textcoords="offset points",
             ha="left", va="center", fontsize=7,
         )  # fmt: skip
     axis.set_xlim(-0.75, len(keys) + 0.3)
-    axis.set_ylim(-0.16, 1.05)
+    axis.set_ylim(-0.2, 1.05)
     axis.set_yticks([])
     axis.set_xticks(range(len(keys) + 1), [*(_short(k, 20) for k in keys), "objective"], fontsize=8)
     axis.tick_params(length=0)
@@ -313,8 +327,7 @@ def parallel(
     axis.set_xlabel("swept key", fontsize=8)
     mesh = ScalarMappable(norm=scale, cmap=palette)
     figure.colorbar(mesh, ax=axis, label=metric_label(metric), pad=0.01, extend=extend)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=8)
-    figure.suptitle(f"{_short(name, 60)}: {len(done)} complete arms", fontsize=10)
+    figure.suptitle(f"{_short(name, 60)}: {len(done)} complete arms, the best in black", fontsize=10)
     return figure
 
 
@@ -349,11 +362,6 @@ def _options(values: Any) -> list[str]:
     return [v for _, v in sorted(zip(found, options, strict=True))] if found else options
 
 
-def _logarithmic(values: Sequence[float], direction: Direction) -> bool:
-    # what is minimised (a loss, a perplexity) may span decades; an accuracy is read on its own scale
-    return direction == "minimize" and min(values) > 0 and max(values) / min(values) > 50
-
-
 def _limits(values: Sequence[float]) -> tuple[float, float]:
     """The range without what lies far beyond the bulk, so that one wild arm does not make all others look alike."""
     import numpy as np
@@ -366,19 +374,34 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return min(kept), max(kept)
 
 
+def _logarithmic(low: float, high: float, direction: Direction) -> bool:
+    # what is minimised (a loss, a perplexity) may span decades; an accuracy is read on its own scale
+    return direction == "minimize" and low > 0 and high / low > 50
+
+
 def _colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, str]:
     """Matplotlib's norm for the values, and at which end of the colour bar there is more."""
     from matplotlib.colors import LogNorm, Normalize
 
-    if _logarithmic(values, direction):
-        return LogNorm(min(values), max(values)), "neither"
     low, high = _limits(values)
     below, above = min(values) < low, max(values) > high
     extend = "both" if below and above else "min" if below else "max" if above else "neither"
+    if _logarithmic(low, high, direction):
+        return LogNorm(low, high), extend
     if low == high:
         # one value: a range around it, or every colour would be that of the worst
         low, high = low - (abs(low) or 1.0) * 0.01, high + (abs(high) or 1.0) * 0.01
     return Normalize(low, high), extend
+
+
+def _frame(axis: Any, low: float, high: float) -> None:
+    """Let the axis reach from `low` to `high` and a tenth beyond."""
+    if axis.get_yscale() == "log":
+        margin = (high / low) ** 0.1
+        axis.set_ylim(low / margin, high * margin)
+    else:
+        margin = 0.1 * (high - low)
+        axis.set_ylim(low - margin, high + margin)
 
 
 def _palette(direction: Direction) -> str:
@@ -406,28 +429,39 @@ def _labels(axis: Any, names: Sequence[str]) -> None:
     axis.set_ticks([i + 0.5 for i in where], [_short(names[i]) for i in where], fontsize=8)
 
 
-def _axis(values: Sequence[str | None], heights: Sequence[float]) -> tuple[list[float], list[tuple[float, str]]]:
+def _axis(
+    options: Sequence[str], values: Sequence[str | None], heights: Sequence[float]
+) -> tuple[list[float], list[tuple[float, str]]]:
     """Where each arm crosses a key's axis, from 0 to 1, and the axis's ticks. Below it where the key has no meaning."""
-    present = [v for v in values if v is not None]
-    options = _options(present)
-    found = _numbers(options)
-    missing = [(-0.12, "–")] if len(present) < len(values) else []
-    if found is not None and len(options) > 6:
-        logarithmic = min(found) > 0 and max(found) / min(found) > 100
-        low, high = (math.log(f(found)) if logarithmic else f(found) for f in (min, max))
-        at = [
-            -0.12 if v is None else ((math.log(float(v)) if logarithmic else float(v)) - low) / (high - low)
-            for v in values
-        ]  # fmt: skip
-        inner = [low + (high - low) * i / 4 for i in range(5)]
-        return at, [*missing, *((i / 4, f"{math.exp(t) if logarithmic else t:.3g}") for i, t in enumerate(inner))]
-    last = max(len(options) - 1, 1)
-    spot = {v: i / last if len(options) > 1 else 0.5 for i, v in enumerate(options)}
-    # arms with one choice in common are spread a little, good ones above, so that they can be told apart
-    apart = 0.5 * min(0.14, 0.5 / max(len(options), 1))
-    at = [-0.12 if v is None else spot[v] + apart * (h - 0.5) for v, h in zip(values, heights, strict=True)]
-    every = -(-len(options) // 30)
-    return at, [*missing, *((spot[v], v) for v in options[::every])]
+    numbers = _numbers(options)
+    missing = [(_BELOW, "unset")] if None in values else []
+    if numbers is not None and len(numbers) > 6:
+        low, high = min(numbers), max(numbers)
+        logarithmic = low > 0 and high / low > 100
+
+        def place(number: float) -> float:
+            a, b, x = (math.log(v) if logarithmic else v for v in (low, high, number))
+            return (x - a) / (b - a)
+
+        at = [_BELOW if v is None else place(float(v)) for v in values]
+        return at, [*missing, *((place(t), f"{t:.3g}") for t in _ticks(low, high, logarithmic=logarithmic))]
+    # numbers grow upwards; the first of names is the uppermost, as in the heat map
+    upwards = options if numbers is not None else options[::-1]
+    spot = {v: i / (len(upwards) - 1) if len(upwards) > 1 else 0.5 for i, v in enumerate(upwards)}
+    # arms with one choice in common are spread a little, by their objective, so that they can be told apart
+    apart = min(0.07, 0.25 / len(upwards)) if upwards else 0.0
+    at = [_BELOW if v is None else spot[v] + apart * (h - 0.5) for v, h in zip(values, heights, strict=True)]
+    every = -(-len(upwards) // 30)
+    return at, [*missing, *((spot[v], v) for v in upwards[:: max(every, 1)])]
+
+
+def _ticks(low: float, high: float, *, logarithmic: bool) -> list[float]:
+    """Round numbers from `low` to `high`: powers of ten on a logarithmic axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    if logarithmic and high / low >= 100:
+        return [10.0**n for n in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
+    return [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
 
 
 def _curve(x: Any, points: Sequence[float]) -> Any:
