@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from initlab.complaint import complain
 from initlab.errors import InitlabError, UnknownNameError, one_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-_DEBUG = "INITLAB_DEBUG"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except InitlabError as error:
-        return _complain(error, error.exit_code)
+        return complain(error, error.exit_code)
     except KeyboardInterrupt:
         print("initlab: interrupted", file=sys.stderr)
         return 1
@@ -40,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
         ours = translate(error, arguments)
         if ours is not None:
-            return _complain(ours, ours.exit_code, cause=error)
-        return _complain(error, 1)
+            return complain(ours, ours.exit_code, cause=error)
+        return complain(error, 1)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -54,16 +53,6 @@ def _dispatch(arguments: list[str]) -> int:
             f"{command}: no such command; {one_of(known, command)}, or begin with KEY=VALUE to train"
         )
     return COMMANDS[command](arguments)
-
-
-def _complain(error: BaseException, code: int, *, cause: BaseException | None = None) -> int:
-    if os.environ.get(_DEBUG) == "1":
-        raise cause or error
-    text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, InitlabError):
-        text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
-    print(f"initlab: {text}", file=sys.stderr)
-    return code
 
 
 def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) -> int:
@@ -88,7 +77,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     if errors:
         for error in errors[:-1]:
-            _complain(error, 1)
+            complain(error, 1)
         raise errors[-1]
     return max(codes, default=0)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from initlab import process, report, sites, tracking, verdict
 from initlab.activations import band_of
@@ -20,6 +20,7 @@ from initlab.probes.histograms import spread
 from initlab.spec import (
     Activation,
     Experiment,
+    Outlook,
     Profile,
     Record,
     RunHeader,
@@ -43,6 +44,13 @@ class Narrator(Protocol):
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None: ...
     def record(self, record: Record, total: int) -> None: ...
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A narrator that also wants to know what was said before the first step."""
+
+    def foreseen(self, outlook: Outlook) -> None: ...
 
 
 class Silent:
@@ -104,6 +112,8 @@ def _recorded(
             reopened.sink.close(reopened.status)  # nothing was done to that run: it keeps the end it had
         raise
     forecast = foresee(prepared) if reopened is None and experiment.tracking.enabled else None
+    if forecast is not None and isinstance(narrator, Foreseeing):
+        narrator.foreseen(forecast.outlook)
     sink = _open(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink
     status: RunStatus = "failed"
     try:

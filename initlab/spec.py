@@ -578,6 +578,31 @@ class TrackingSettings:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+SamplerName = Literal["grid", "random", "tpe", "gp", "cmaes", "nsga2", "qmc"]
+PrunerName = Literal["none", "median", "hyperband", "wilcoxon", "diagnostic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """How a space is searched; see conf/study/grid.yaml for each key in words."""
+
+    sampler: SamplerName = "grid"
+    name: str | None = None
+    trials: PositiveInt | None = None
+    timeout: PositiveFloat | None = None
+    metric: str = "auto"
+    direction: Literal["auto", "maximize", "minimize"] = "auto"
+    objective: Literal["mean", "lcb"] = "mean"
+    pruner: PrunerName = "none"
+    spare: UnitFloat = 0.1
+    workers: PositiveInt = 1
+    engine: Literal["local"] = "local"
+    storage: str | None = None
+    rerun: bool = False
+    space: Mapping[str, str | float | int | bool] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, tuple[str | float | int | bool, ...]]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run, fully decided: everything `run()` needs, with no configuration library left in it.

@@ -23,10 +23,18 @@ from initlab.config.belonging import check_data
 from initlab.config.customary import settled
 from initlab.config.instantiate import build, section
 from initlab.errors import ConfigError, one_of
-from initlab.spec import Experiment, InspectSettings, ProbeSettings, Scalar, TrackingSettings, TrainerSettings
+from initlab.spec import (
+    Experiment,
+    InspectSettings,
+    ProbeSettings,
+    Scalar,
+    StudySettings,
+    TrackingSettings,
+    TrainerSettings,
+)
 
 #: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
-_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect")
+_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect", "study", "replicas")
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)$", re.DOTALL)
@@ -60,8 +68,12 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
     return found
 
 
-def compose(overrides: list[str]) -> DictConfig:
+def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:
     """Compose a configuration as the command line does, for use from Python and tests. One process, one thread.
+
+    Args:
+        overrides: as typed.
+        folder: of the configuration files; None is `conf_dir`.
 
     Raises:
         ConfigError: for an unknown group, file, or key; names the valid ones.
@@ -71,7 +83,7 @@ def compose(overrides: list[str]) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="initlab"):
+    with initialize_config_dir(str(folder or conf_dir()), version_base="1.3", job_name="initlab"):
         return hydra_compose("config", overrides=quoted_formulas(overrides))
 
 
@@ -123,7 +135,9 @@ def experiment(
         tracking=section(TrackingSettings, tree, "tracking"),
         inspect=section(InspectSettings, tree, "inspect"),
         arm=arm_hash(tree),
-        params=flatten({k: v for k, v in tree.items() if k not in ("tracking", "resume", "inspect")})
+        params=flatten(
+            {k: v for k, v in tree.items() if k not in ("tracking", "resume", "inspect", "study", "replicas")}
+        )
         | {"task": task.name},
         config_yaml=f"{_TYPED}{json.dumps(typed)}\n{OmegaConf.to_yaml(OmegaConf.create(tree))}",
         choices=chosen,
@@ -137,6 +151,16 @@ def experiment(
 def tracking_settings(config: DictConfig) -> TrackingSettings:
     """Only the `tracking` section of a composed configuration, for commands that train nothing."""
     return section(TrackingSettings, _resolve(config), "tracking")
+
+
+def study_settings(config: DictConfig) -> StudySettings:
+    """Only the `study` section of a composed configuration."""
+    return section(StudySettings, _resolve(config), "study")
+
+
+def replicas(config: DictConfig) -> int:
+    """How many seeds an arm is trained with: ``replicas``, 1 where it is not given."""
+    return _typed(_resolve(config), "replicas", int, lambda v: v > 0, "must be an integer greater than 0")
 
 
 def data_object(config: DictConfig) -> Any:

@@ -1,1 +1,1 @@
-"""Studies: a search space, replicated over seeds, run by workers, compared. The only room that imports optuna and ray."""
+"""Studies: a search space, replicated over seeds, run by workers, compared. It alone imports optuna."""

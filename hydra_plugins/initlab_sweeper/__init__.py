@@ -1,0 +1,40 @@
+"""Hands `-m` to initlab's studies. Hydra finds sweepers only in packages below `hydra_plugins`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class InitlabSweeper(Sweeper):
+    """A sweep is a study: see `initlab.study.command`."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep the configuration without what is swept."""
+        del hydra_context, task_function
+        self.config = config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search what `arguments` and `hydra.sweeper.params` span; ends the process with the study's exit code."""
+        from initlab.study.command import study_command  # brings torch and optuna
+
+        assert self.config is not None
+        raise SystemExit(study_command(self.config, arguments, params={k: str(v) for k, v in self.params.items()}))
+
+
+# a plain mapping: Hydra loads this file in a way that dataclasses do not bear
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="initlab",
+    node={"_target_": "hydra_plugins.initlab_sweeper.InitlabSweeper", "params": {}},
+    provider="initlab",
+)

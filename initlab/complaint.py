@@ -1,0 +1,21 @@
+"""How an error is told: one line on stderr, and a traceback only for those who ask."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from initlab.errors import InitlabError
+
+_DEBUG = "INITLAB_DEBUG"
+
+
+def complain(error: BaseException, code: int, *, cause: BaseException | None = None) -> int:
+    """Print `error` as one line and return `code`; with INITLAB_DEBUG=1 raise `cause`, or the error itself."""
+    if os.environ.get(_DEBUG) == "1":
+        raise cause or error
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, InitlabError):
+        text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
+    print(f"initlab: {text}", file=sys.stderr)
+    return code

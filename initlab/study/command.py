@@ -1,0 +1,273 @@
+"""`-m`: search a space of configurations, each arm under several seeds, and go on where a study stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initlab import config as configuration
+from initlab import tracking
+from initlab.complaint import complain
+from initlab.errors import ConfigError, InitlabError
+from initlab.spec import Experiment, RunStatus, StudySettings
+from initlab.study import board, engine, ledger
+from initlab.study.arm import experiment_of
+from initlab.study.live import Board
+from initlab.study.parent import Parent, open_parent
+from initlab.study.plan import Plan, as_overrides, folder_of, load
+from initlab.study.space import Space, differences, extension_only, parse
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from optuna import Study
+
+#: keys that say how a study is worked on, and not what it is
+_HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
+
+
+def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mapping[str, str]) -> int:
+    """Search what `arguments`, `params` and `study.space` span.
+
+    Returns the exit code: 0 where every arm has an end, 1 where one raised an error or the study was stopped, 2 for bad
+    input, of which nothing is begun.
+    """
+    try:
+        return _search(config, list(arguments), params)
+    except InitlabError as error:
+        return complain(error, error.exit_code)
+    except Exception as error:
+        from initlab.config.mistakes import translate
+
+        ours = translate(error, list(arguments))
+        return complain(ours or error, ours.exit_code if ours else 1, cause=error)
+
+
+def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str]) -> int:
+    settings = configuration.study_settings(config)
+    space = _space(settings, arguments, params)
+    if not space.dimensions:
+        raise ConfigError("-m", None, "nothing is swept: give a key several values, such as init=he,xavier")
+    plan, study, first = _open(config, settings, space)
+    fresh = _enqueue(study, plan)
+    _say(plan, study, fresh)
+    asked = threading.Event()
+    _on_signals(asked)
+    track = first.tracking
+    if not fresh and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
+        _report(plan, study, (), interrupted=False, arguments=arguments)
+        return _code(study, interrupted=False)
+    parent = open_parent(plan, track)
+    plan = replace(plan, parent=parent.run_id)
+    plan.save()
+    status: RunStatus = "failed"
+    told: tuple[str, ...] = ()
+    live = Board(
+        total=len(ledger.current(study)), metric=plan.settings.metric, direction=_direction(plan), out=sys.stdout,
+        err=sys.stderr, workers=plan.settings.workers,
+        before=[a.trial for a in ledger.results(study) if a.state in board.ENDED],
+    )  # fmt: skip
+    try:
+        told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _look(live, parent, plan, arms))
+        status = "killed" if asked.is_set() else "finished"
+    finally:
+        live.close()
+        arms = ledger.results(study)
+        summary = board.summary(arms, metric=plan.settings.metric, direction=_direction(plan))
+        note = parent.close(plan, study, arms, status=status, summary=summary)
+        # runs of workers that died are ended, and what they left is sent
+        tracking.sync(plan.workdir, track)
+    _report(plan, study, told, interrupted=asked.is_set(), arguments=arguments)
+    if note:
+        print(note)
+    return _code(study, interrupted=asked.is_set())
+
+
+# ------------------------------------------------------------------ pieces
+def _space(settings: StudySettings, arguments: list[str], params: Mapping[str, str]) -> Space:
+    typed = [a for a in arguments if not a.lstrip("+").startswith(("study=", "study.", "replicas=", "hydra."))]
+    spanned = {**{str(k): str(v) for k, v in params.items()}, **{k: str(v) for k, v in settings.space.items()}}
+    conditions = {k: {of: [str(v) for v in values] for of, values in c.items()} for k, c in settings.conditions.items()}
+    keys = set(spanned) | {a.lstrip("+").partition("=")[0] for a in typed}
+    # a condition on a key that is not searched says nothing here
+    return parse(typed, space=spanned, conditions={k: c for k, c in conditions.items() if k in keys})
+
+
+def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Plan, Study, Experiment]:
+    """The plan and Optuna's study, new or gone on with. Nothing is written before every arm of a grid composed."""
+    import optuna
+
+    workdir = Path.cwd()
+    name = settings.name or f"study-{_fingerprint(space, settings)}"
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
+    folder = folder_of(workdir, name)
+    storage = settings.storage or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute()}"
+    known = load(folder)
+    seed, replicas = int(config.seed), configuration.replicas(config)
+    if known is not None:
+        _same(known, space, replicas)
+    plan = Plan(
+        name=name, folder=folder.absolute(), workdir=workdir, settings=settings, space=space, seed=seed,
+        replicas=replicas, storage=storage, parent="" if known is None else known.parent, seconds=settings.timeout,
+    )  # fmt: skip
+    if settings.sampler != "grid" and settings.trials is None and settings.timeout is None:
+        raise ConfigError(
+            "study.trials", None, f"study={settings.sampler} needs study.trials=N or study.timeout=SECONDS"
+        )
+    # composed from the files at hand: the study's own copy is made when all is well
+    draft = replace(plan, folder=folder.absolute()) if known is not None else _drafted(plan)
+    arms = list(space.arms()) if settings.sampler == "grid" else [_an_arm(space)]
+    first: Experiment | None = None
+    for arm in arms:
+        try:
+            decided = experiment_of(draft, arm)
+        except Exception as error:
+            from initlab.config.mistakes import translate
+
+            ours = error if isinstance(error, InitlabError) else translate(error, space.overrides(dict(arm)))
+            if ours is None:
+                raise
+            raise ConfigError("-m", as_overrides(arm), f"cannot be run: {ours}") from error
+        first = first or decided
+    assert first is not None
+    metric = first.task.monitor if settings.metric == "auto" else settings.metric
+    direction = settings.direction
+    if direction == "auto":
+        direction = "minimize" if metric.endswith(("loss", "perplexity", "bits_per_char")) else "maximize"
+    plan = replace(plan, settings=replace(settings, metric=metric, direction=direction), epochs=first.trainer.epochs)
+    tracking.resolve_uri(first.tracking, workdir)
+    plan.save()
+    plan.freeze(configuration.conf_dir())
+    study = optuna.create_study(
+        study_name=name, storage=ledger.open_storage(storage), direction=direction, load_if_exists=True
+    )
+    return plan, study, first
+
+
+class _Drafted(Plan):
+    """A plan whose configuration files are still those of the installation."""
+
+    @property
+    def conf(self) -> Path:
+        return configuration.conf_dir()
+
+
+def _drafted(plan: Plan) -> Plan:
+    return _Drafted(**{k: getattr(plan, k) for k in plan.__dataclass_fields__})
+
+
+def _an_arm(space: Space) -> dict[str, str]:
+    """Some arm of a space with ranges, to see that it composes."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return space.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
+
+
+def _fingerprint(space: Space, settings: StudySettings) -> str:
+    """Of what is fixed and which keys are searched, not of their values: a grid with one more is the same study."""
+    what = {
+        "fixed": sorted(f for f in space.fixed if not f.startswith(_HOW)),
+        "keys": sorted(d.key for d in space.dimensions),
+        "sampler": settings.sampler,
+    }
+    return hashlib.blake2b(json.dumps(what).encode(), digest_size=4).hexdigest()
+
+
+def _same(known: Plan, space: Space, replicas: int) -> None:
+    lines = [] if extension_only(known.space, space) else differences(known.space, space)
+    if replicas != known.replicas:
+        lines.append(f"replicas: {known.replicas} became {replicas}")
+    if lines:
+        raise ConfigError(
+            "study.name", known.name, f"is another study: {'; '.join(lines)}; give study.name=NAME for a new one"
+        )
+
+
+def _enqueue(study: Study, plan: Plan) -> int:
+    """Have the arms done that the study is to have and has not; how many they are."""
+    from optuna.trial import TrialState
+
+    counted = ledger.current(study)
+    if plan.settings.sampler != "grid":
+        total = plan.settings.trials if plan.settings.trials is not None else len(counted) + 10_000
+        new = max(0, total - len(counted))
+        for _ in range(new):
+            study.enqueue_trial({})
+        return new
+    rerun = plan.settings.rerun
+    done = [] if rerun else [t for t in counted if t.state != TrialState.FAIL]
+    have = {json.dumps(_parameters(t), sort_keys=True) for t in done}
+    new = 0
+    for arm in plan.space.arms():
+        if json.dumps(arm, sort_keys=True) not in have:
+            study.enqueue_trial(dict(arm))
+            new += 1
+    return new
+
+
+def _parameters(trial: Any) -> dict[str, str]:
+    return json.loads(trial.user_attrs.get(ledger.CHOICES, "{}")) or ledger.planned(trial)
+
+
+def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResult]) -> None:
+    live.update(arms)
+    parent.look(plan, arms)
+
+
+def _direction(plan: Plan) -> Any:
+    return plan.settings.direction
+
+
+def _say(plan: Plan, study: Study, fresh: int) -> None:
+    arms = ledger.results(study)
+    ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
+    print(
+        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {fresh} new;"
+        f" {plan.settings.metric}, {plan.settings.direction}; {plan.settings.workers} worker(s)",
+        flush=True,
+    )
+
+
+def _on_signals(asked: threading.Event) -> None:
+    def ask(number: int, _frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        name = signal.Signals(number).name
+        print(f"initlab: {name}: the workers end after the update at hand", file=sys.stderr, flush=True)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+
+
+def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool, arguments: Sequence[str]) -> None:
+    arms = ledger.results(study)
+    for line in told:
+        print(line)
+    rows = board.leaderboard(arms, direction=_direction(plan))
+    print(board.table(rows, metric=plan.settings.metric, width=_width()))
+    print(board.summary(arms, metric=plan.settings.metric, direction=_direction(plan)))
+    if plan.parent:
+        print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
+    if interrupted:
+        print(f"Next: python -m initlab -m {shlex.join(arguments)}   (goes on where it stopped)")
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((110, 24)).columns
+
+
+def _code(study: Study, *, interrupted: bool) -> int:
+    failed = any(a.state == "failed" for a in ledger.results(study))
+    return 1 if interrupted or failed else 0

@@ -1,0 +1,136 @@
+"""The study's own run in MLflow: the space, progress, the best so far, the leaderboard; its arms are its children."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import tracking
+from initlab.errors import InitlabError
+from initlab.report.drawing import png
+from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
+from initlab.study import board
+from initlab.study.board import ArmResult
+from initlab.study.pictures import pictures
+from initlab.study.plan import Plan
+from initlab.version import __version__
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+#: seconds that the parent's id is waited for, so that children can name it
+_PATIENCE = 120.0
+
+
+class Parent:
+    """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
+
+    def __init__(self, sink: tracking.RunSink | tracking.NullSink, serial: int) -> None:
+        self._sink = sink
+        self._serial = serial
+        self._said: Mapping[str, float] = {}
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id; waits for it, since children have to name it."""
+        if isinstance(self._sink, tracking.NullSink):
+            return ""
+        return self._sink.wait_id(_PATIENCE)
+
+    def look(self, plan: Plan, arms: Sequence[ArmResult]) -> None:
+        """Progress and the best value so far, where they changed."""
+        counts = {state: sum(a.state == state for a in arms) for state in ("complete", "pruned", "failed")}
+        values = [a.value for a in arms if a.value is not None and math.isfinite(a.value)]
+        numbers = {f"study/{k}": float(v) for k, v in counts.items()} | {"study/arms": float(len(arms))}
+        if values:
+            numbers["study/best"] = max(values) if plan.maximises else min(values)
+        if numbers == self._said:
+            return
+        self._said = numbers
+        step = sum(counts.values())
+        now = time.time_ns() // 1_000_000
+        self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
+        self._serial += 1
+        (plan.folder / "parent.json").write_text(json.dumps({"serial": self._serial}))
+
+    def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
+        """The leaderboard as note, table and pictures; returns what the tracker has to say."""
+        rows = board.leaderboard(arms, direction="maximize" if plan.maximises else "minimize")
+        text = board.table(rows, metric=plan.settings.metric, width=110, limit=100)
+        self._sink.tag({"mlflow.note.content": f"{summary}\n\n```\n{text}\n```", "initlab.verdict": summary[:200]})
+        if not isinstance(self._sink, tracking.NullSink):
+            with tempfile.TemporaryDirectory() as scratch:
+                for path, folder in _files(plan, study, arms, Path(scratch)):
+                    self._sink.artifact(path, folder)
+        return self._sink.close(status)
+
+
+def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
+    """The study's run, gone on with where `plan` names one."""
+    state = plan.folder / "parent.json"
+    if plan.parent and settings.enabled:
+        try:
+            reopened = tracking.reopen(plan.parent, settings, workdir=plan.workdir)
+            serial = int(json.loads(state.read_text())["serial"]) if state.is_file() else reopened.skip
+            return Parent(reopened.sink, serial)
+        except InitlabError:
+            pass  # deleted by somebody, or in a store that is away: a new one is begun
+    header = RunHeader(
+        name=plan.name,
+        experiment=settings.experiment,
+        params={
+            "study": plan.name, "sampler": plan.settings.sampler, "pruner": plan.settings.pruner,
+            "metric": plan.settings.metric, "replicas": plan.replicas, "seed": plan.seed,
+            **{f"space.{d.key}": str(asdict(d)) for d in plan.space.dimensions},
+        },
+        tags={
+            "initlab.kind": "study", "initlab.study": plan.name, "initlab.optuna": plan.storage,
+            "initlab.version": __version__,
+        },
+        dataset=None,
+        start_ms=time.time_ns() // 1_000_000,
+    )  # fmt: skip
+    files = {"space.json": json.dumps(plan.space.as_json(), indent=1), "study.json": json.dumps(asdict(plan.settings))}
+    return Parent(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
+
+
+def _files(plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path) -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    (folder / "leaderboard.csv").write_text(_csv(arms), encoding="utf-8")
+    found.append((folder / "leaderboard.csv", ""))
+    direction = "maximize" if plan.maximises else "minimize"
+    for stem, figure in pictures(arms, study, metric=plan.settings.metric, direction=direction).items():
+        (folder / f"{stem}.png").write_bytes(png(figure))
+        found.append((folder / f"{stem}.png", "figures"))
+    return found
+
+
+def _csv(arms: Sequence[ArmResult]) -> str:
+    keys = list(dict.fromkeys(k for a in arms for k in a.choices))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["trial", "arm", "state", "value", *keys, "seeds", "values", "seconds", "reason"])
+    for a in arms:
+        seeds, values = [r.seed for r in a.replicas], [r.value for r in a.replicas]
+        writer.writerow(
+            [
+                a.trial,
+                a.arm,
+                a.state,
+                a.value,
+                *(a.choices.get(k, "") for k in keys),
+                seeds,
+                values,
+                a.seconds,
+                a.reason,
+            ]
+        )
+    return out.getvalue()

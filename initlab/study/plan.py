@@ -1,0 +1,100 @@
+"""What a study was asked to do, frozen in a folder: whoever works on it later reads it there and nowhere else.
+
+The folder holds `plan.json` and a copy of the configuration files, so that a YAML file that is edited while a study
+runs changes nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from initlab.spec import StudySettings
+from initlab.study.space import Space
+
+STUDIES = Path(".initlab") / "studies"
+_PLAN, _CONF = "plan.json", "conf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study, decided.
+
+    Attributes:
+        name: of the study, also in the storage and as tag ``initlab.study``.
+        folder: where it is kept.
+        workdir: where runs are recorded.
+        settings: as configured, with metric and direction decided.
+        space: what is searched.
+        seed: of the first replica; replica r has seed + r.
+        replicas: seeds an arm is trained with.
+        storage: URL of Optuna's database.
+        parent: MLflow run id of the study's own run, empty where nothing is tracked.
+        epochs: that a run is trained for, what hyperband divides.
+        seconds: after which no arm is begun any more, None for no limit.
+    """
+
+    name: str
+    folder: Path
+    workdir: Path
+    settings: StudySettings
+    space: Space
+    seed: int
+    replicas: int
+    storage: str
+    parent: str = ""
+    epochs: int = 0
+    seconds: float | None = None
+
+    @property
+    def conf(self) -> Path:
+        """The copy of the configuration files."""
+        return self.folder / _CONF
+
+    @property
+    def maximises(self) -> bool:
+        return self.settings.direction == "maximize"
+
+    def save(self) -> None:
+        """Write `plan.json`, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain |= {"settings": asdict(self.settings), "space": self.space.as_json()}
+        text = json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}, indent=1)
+        temporary = self.folder / f"{_PLAN}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.folder / _PLAN)
+
+    def freeze(self, conf: Path) -> None:
+        """Copy the configuration files, where there is no copy yet."""
+        if not self.conf.exists():
+            temporary = self.folder / f"{_CONF}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(conf, temporary)
+            temporary.replace(self.conf)
+
+
+def load(folder: Path) -> Plan | None:
+    """The plan of a study, None where `folder` holds none."""
+    file = folder / _PLAN
+    if not file.is_file():
+        return None
+    plain: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    plain["settings"] = StudySettings(**plain["settings"])
+    plain["space"] = Space.from_json(plain["space"])
+    plain |= {k: Path(plain[k]) for k in ("folder", "workdir")}
+    return Plan(**plain)
+
+
+def folder_of(workdir: Path, name: str) -> Path:
+    """Where the study `name` is kept."""
+    return workdir / STUDIES / name
+
+
+def as_overrides(arm: Mapping[str, str]) -> str:
+    """An arm in one line, as it would be typed."""
+    return " ".join(f"{k}={v}" for k, v in arm.items())
