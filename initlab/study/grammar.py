@@ -104,6 +104,7 @@ def _pieces(text: str) -> list[str]:
 
 def _dimension(key: str, override: Override, text: str) -> Dimension:
     from hydra.core.override_parser.types import Glob, IntervalSweep, Sweep
+    from hydra.errors import HydraException
 
     value = cast("Any", override.value())
     if bare(key) == "seed":
@@ -120,7 +121,7 @@ def _dimension(key: str, override: Override, text: str) -> Dimension:
     else:
         try:
             options = [_text(key, element) for element in override.sweep_iterator()]
-        except (ArithmeticError, ValueError, TypeError) as error:
+        except (HydraException, ArithmeticError, ValueError, TypeError) as error:
             raise ConfigError(key, _value(text), f"cannot be counted through; {error}") from error
     if not options:
         raise ConfigError(key, _value(text), "gives no value at all")

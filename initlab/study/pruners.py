@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,9 @@ def pruner(name: str, *, epochs: int = 0, replicas: int = 1, objectives: int = 1
         if replicas < least:
             text = f"pruner=wilcoxon compares seeds and needs at least {least} at p = {WILCOXON_P}"
             raise ConfigError("replicas", replicas, text)
-        return WilcoxonPruner(p_threshold=WILCOXON_P)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls it experimental, since 3.6
+            return WilcoxonPruner(p_threshold=WILCOXON_P)
     if epochs == 1:
         raise ConfigError("trainer.epochs", epochs, f"pruner={name} compares arms after each epoch; give 2 or more")
     if name == "median":
