@@ -92,7 +92,7 @@ def heat_map(
         return None
     scale, extend = _colour_scale([float(v) for v in known], direction)
     figure, (axis,) = axes_grid(
-        1, 1, width=min(16.0, 3.2 + 0.85 * len(columns)), height=min(12.0, 1.7 + 0.42 * len(lines))
+        1, 1, width=min(16.0, 3.2 + 0.85 * len(columns)), height=min(12.0, max(3.6, 1.7 + 0.42 * len(lines)))
     )
     axis.set_facecolor(_NOTHING)
     mesh = axis.pcolormesh(
@@ -118,16 +118,13 @@ def heat_map(
     axis.set_xlabel(_short(across))
     axis.set_ylabel(_short(down))
     figure.colorbar(mesh, ax=axis, label=f"mean {metric_label(metric)}", pad=0.02, extend=extend)
-    figure.suptitle(f"{_short(name, 60)}: {_short(down)} × {_short(across)}", fontsize=10)
+    figure.suptitle(_short(name), fontsize=10)
     return figure
 
 
 def heat_map_keys(arms: Sequence[ArmResult]) -> tuple[str, str] | None:
     """The two keys of the heat map where none are named; None where fewer than two are choices among a few values."""
-    options = {
-        key: _options(a.choices[key] for a in arms if key in a.choices)
-        for key in varying(arms)
-    }  # fmt: skip
+    options = {key: _options(a.choices[key] for a in arms if key in a.choices) for key in varying(arms)}
     few = [k for k, values in options.items() if len(values) <= _CHOICES or _numbers(values) is None]
     if "init" in few and "activation" in few:
         return "init", "activation"
@@ -183,22 +180,13 @@ def history(arms: Sequence[ArmResult], *, metric: str, direction: Direction, nam
     edge = axis.get_xaxis_transform()  # x in trials, y from 0 to 1 over the height
     for (state, where), mark, colour in zip(lost.items(), ("x", "v"), (COLOURS[4], COLOURS[7]), strict=True):
         if where:
-            axis.plot(
-                where,
-                [0.025] * len(where),
-                mark,
-                color=colour,
-                markersize=5,
-                transform=edge,
-                clip_on=False,
-                label=state,
-            )
+            axis.plot(where, [0.025] * len(where), mark, color=colour, markersize=5, transform=edge, label=state)
     axis.set_xlabel("trial number")
     axis.set_ylabel(metric_label(metric))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.25)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
-    figure.suptitle(f"{_short(name, 60)}: optimisation history", fontsize=10)
+    figure.suptitle(f"{_short(name)}: optimisation history", fontsize=10)
     return figure
 
 
@@ -223,9 +211,7 @@ def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
     axis.set_ylabel("parameter")
     axis.grid(axis="x", alpha=0.25)
     axis.set_axisbelow(True)
-    figure.suptitle(
-        f"{_short(name, 50)}: what it took to be in the top {quantile:.0%} of {count} trials", fontsize=10
-    )  # fmt: skip
+    figure.suptitle(f"{_short(name)}: what it took to be in the top {quantile:.0%} of {count} trials", fontsize=10)
     return figure
 
 
@@ -243,7 +229,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
         return None
     quantile = min(0.5, max(0.1, 5 / count))
     with warnings.catch_warnings():
-        # trials without a finite value are left out, and Optuna warns of each: they are in the history
+        # Optuna leaves out trials without a finite value and warns of each; the title says how many are in
         warnings.simplefilter("ignore")
         try:
             raw = get_param_importances(
@@ -288,7 +274,7 @@ def parallel(
     scale, extend = _colour_scale(values, direction)
     clipped = np.clip(values, scale.vmin, scale.vmax)
     heights = [float(scale(v)) for v in clipped]
-    figure, (axis,) = axes_grid(1, 1, width=min(18.0, 3.0 + 1.5 * len(keys)), height=4.4)
+    figure, (axis,) = axes_grid(1, 1, width=min(18.0, max(5.6, 3.0 + 1.5 * len(keys))), height=4.4)
     places: list[list[float]] = []
     for i, key in enumerate(keys):
         options = _options(a.choices[key] for a in sorted(done, key=lambda a: a.trial) if key in a.choices)
@@ -327,7 +313,7 @@ def parallel(
     axis.set_xlabel("swept key", fontsize=8)
     mesh = ScalarMappable(norm=scale, cmap=palette)
     figure.colorbar(mesh, ax=axis, label=metric_label(metric), pad=0.01, extend=extend)
-    figure.suptitle(f"{_short(name, 60)}: {len(done)} complete arms, the best in black", fontsize=10)
+    figure.suptitle(f"{_short(name)}: {len(done)} complete arms, the best in black", fontsize=10)
     return figure
 
 
@@ -336,7 +322,7 @@ def metric_label(metric: str) -> str:
     part, _, score = metric.partition("/")
     words = {"train": "training", "val": "validation", "test": "test"}.get(part)
     if words is None or score not in SCORES:
-        return _short(metric, 48)
+        return _short(metric, 36)
     # the unit of a loss is the task's: nats for classes and tokens, else the target's, squared
     return f"{words} {SCORES[score]}{' (share of 1)' if score == 'accuracy' else ''}"
 

@@ -289,6 +289,7 @@ def test_the_time_that_is_left() -> None:
     assert remaining([*done, *running], total=8, workers=2) == pytest.approx((4 + 4 * 6) / 2)
     # more workers than arms do not make the last arm faster
     assert remaining([*done, arm(2, state="running", seconds=2.0)], total=3, workers=8) == pytest.approx(4)
+    assert remaining(done, total=3, workers=8) == pytest.approx(6)
     assert remaining(done, total=2, workers=2) == 0
     assert [duration(s) for s in (0.42, 9.96, 119.4, 120, 7169, 7200)] == [
         "0.4 s", "10 s", "119 s", "2 min", "119 min", "2.0 h",

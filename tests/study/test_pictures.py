@@ -99,7 +99,16 @@ def labelled(figure: Figure) -> bool:
 
 def drawn(figure: Figure) -> np.ndarray:
     """The pixels of the figure; a warning of missing glyphs or of a layout without room is an error in the tests."""
-    return imread(BytesIO(png(figure)))
+    # at its own resolution: texts keep the places in pixels that they were drawn at
+    return imread(BytesIO(png(figure, dpi=int(figure.dpi))))
+
+
+def inside(figure: Figure) -> bool:
+    """Whether the title and the labels of the axes lie on the paper, once the figure was drawn."""
+    width, height = figure.bbox.width, figure.bbox.height
+    texts = [*figure.texts, *(label for a in figure.axes for label in (a.xaxis.label, a.yaxis.label))]
+    boxes = [t.get_window_extent() for t in texts if t.get_text()]
+    return all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= width and b.y1 <= height for b in boxes)
 
 
 # ------------------------------------------------------------------ heat map
@@ -294,6 +303,7 @@ def test_eighteen_arms_give_four_figures_and_every_axis_says_what_it_is() -> Non
         assert labelled(figure)
         assert "init_x_activation" in figure.get_suptitle()
         assert drawn(figure).std() > 0.05  # something is on it
+        assert inside(figure)
 
 
 def test_forty_trials_of_a_sampler_give_them_too() -> None:
@@ -333,7 +343,8 @@ def test_very_long_names_many_arms_and_odd_letters() -> None:
     assert list(made) == ["heat_map", "history", "importance", "parallel"]
     for figure in made.values():
         height, width, _ = drawn(figure).shape
-        assert width <= 18 * 110 and height <= 12 * 110
+        assert inside(figure)
+        assert width <= 1800 and height <= 1200  # at 100 dots an inch
 
 
 def test_labels_of_metrics_have_words_and_units() -> None:
