@@ -322,7 +322,7 @@ def metric_label(metric: str) -> str:
     part, _, score = metric.partition("/")
     words = {"train": "training", "val": "validation", "test": "test"}.get(part)
     if words is None or score not in SCORES:
-        return _short(metric, 36)
+        return _short(metric, 24)
     # the unit of a loss is the task's: nats for classes and tokens, else the target's, squared
     return f"{words} {SCORES[score]}{' (share of 1)' if score == 'accuracy' else ''}"
 
