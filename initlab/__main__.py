@@ -152,11 +152,21 @@ def _ui(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
+def _worker(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.study.join import join  # brings torch and optuna
+
+        return join(Path.cwd(), None if config.study.name is None else str(config.study.name))
+
+    return _with_config(arguments, act)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "inspect": _inspect,
     "data": _data,
     "sync": _sync,
+    "worker": _worker,
     "ui": _ui,
 }
 

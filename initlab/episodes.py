@@ -7,43 +7,18 @@ pairs.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 
 from initlab import process, report, seeds, tracking
 from initlab.errors import ConfigError, StoreError
+from initlab.interval import interval
 from initlab.prepare import prepare
 from initlab.run import Narrator, Silent, header, opening_files, run
 from initlab.spec import Experiment, Finding, Profile, Record, RunResult, RunStatus
-
-#: confidence of the interval over draws
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Mean over draws, with its Student-t interval; the interval of a single draw has no width to tell: NaN."""
-
-    mean: float
-    low: float
-    high: float
-    draws: int
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """95 % interval of the mean of independent `values`, mean ± t·s/√n. Student, 1908."""
-    centre = mean(values)
-    if len(values) < 2:
-        return Interval(mean=centre, low=math.nan, high=math.nan, draws=len(values))
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return Interval(mean=centre, low=centre - half, high=centre + half, draws=len(values))
 
 
 def run_episodes(

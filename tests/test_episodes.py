@@ -9,8 +9,9 @@ import pytest
 from mlflow import MlflowClient
 from scipy import stats
 
-from initlab.episodes import interval, run_episodes
+from initlab.episodes import run_episodes
 from initlab.errors import ConfigError
+from initlab.interval import interval
 from initlab.spec import RunResult
 from tests.cases import Recorder, experiment
 

@@ -37,7 +37,7 @@ from initlab.spec import (
 _NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect", "study", "replicas")
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
-_CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)$", re.DOTALL)
+_CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
 #: names that mean something in Hydra's override grammar
 _HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
@@ -60,12 +60,35 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
     for override in overrides:
         key, _, value = override.partition("=")
         formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
-        called = _CALL.match(value) if key.lstrip("+").startswith("init.") else None
-        if formula or (called is not None and called[1] not in _HYDRA_FUNCTIONS):
+        if key.lstrip("+").startswith("init.") and _CALL.match(value):
+            override = f"{key}={','.join(map(_quoted_call, _at_top_level(value)))}"  # noqa: PLW2901
+        if formula:
             escaped = value.replace('"', '\\"')
             override = f'{key}="{escaped}"'  # noqa: PLW2901
         found.append(override)
     return found
+
+
+def _quoted_call(value: str) -> str:
+    """``he(gain=2)`` in quotes; a function of Hydra's grammar, and everything else, as it is."""
+    called = _CALL.fullmatch(value)
+    return f'"{value}"' if called is not None and called[1] not in _HYDRA_FUNCTIONS else value
+
+
+def _at_top_level(text: str) -> list[str]:
+    """`text` cut at the commas that stand in no parentheses and no quotes."""
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        depth += (character in "([{") - (character in ")]}") if not quote else 0
+        if character == "," and depth == 0 and not quote:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
 
 
 def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:

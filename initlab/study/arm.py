@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import seeds
-from initlab.episodes import interval, run_episodes
+from initlab.episodes import run_episodes
 from initlab.errors import InitlabError
+from initlab.interval import interval
 from initlab.prepare import Prepared
 from initlab.run import run
 from initlab.spec import Experiment, Outlook, Record, RunResult

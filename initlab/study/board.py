@@ -111,7 +111,7 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Direction) -> list[Row]
     out what the seeds share.
     """
     # initlab.episodes brings torch, whose import a table of three waiting arms need not wait for
-    from initlab.episodes import interval
+    from initlab.interval import interval
 
     ordered, ranked = _sorted(arms, direction)
     best = ordered[0].by_seed() if ranked else {}

@@ -23,6 +23,7 @@ from initlab.study.arm import experiment_of
 from initlab.study.live import Board
 from initlab.study.parent import Parent, open_parent
 from initlab.study.plan import Plan, as_overrides, folder_of, load
+from initlab.study.samplers import notes
 from initlab.study.space import Space, differences, extension_only, parse
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     known = load(folder)
     seed, replicas = int(config.seed), configuration.replicas(config)
     if known is not None:
-        _same(known, space, replicas)
+        _same(known, space, replicas, grid=settings.sampler == "grid")
     plan = Plan(
         name=name, folder=folder.absolute(), workdir=workdir, settings=settings, space=space, seed=seed,
         replicas=replicas, storage=storage, parent="" if known is None else known.parent, seconds=settings.timeout,
@@ -182,8 +183,12 @@ def _fingerprint(space: Space, settings: StudySettings) -> str:
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=4).hexdigest()
 
 
-def _same(known: Plan, space: Space, replicas: int) -> None:
-    lines = [] if extension_only(known.space, space) else differences(known.space, space)
+def _same(known: Plan, space: Space, replicas: int, *, grid: bool) -> None:
+    # a grid may grow; a sampler's record holds for the options that it was made with
+    if grid:
+        lines = [] if extension_only(known.space, space) else differences(known.space, space)
+    else:
+        lines = differences(known.space, space, additions=True)
     if replicas != known.replicas:
         lines.append(f"replicas: {known.replicas} became {replicas}")
     if lines:
@@ -235,6 +240,8 @@ def _say(plan: Plan, study: Study, fresh: int) -> None:
         f" {plan.settings.metric}, {plan.settings.direction}; {plan.settings.workers} worker(s)",
         flush=True,
     )
+    for note in notes(plan.settings.sampler, plan.space):
+        print(f"  {note}")
 
 
 def _on_signals(asked: threading.Event) -> None:

@@ -40,7 +40,7 @@ DOOMED = "doomed"
 def open_storage(url: str) -> RDBStorage:
     """Optuna's database at `url`, made where it is absent, by one process at a time."""
     import optuna
-    from optuna.storages import RDBStorage, RetryFailedTrialCallback
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     arguments: dict[str, Any] = {"pool_pre_ping": True}
@@ -55,22 +55,22 @@ def open_storage(url: str) -> RDBStorage:
         if lock is None:
             return RDBStorage(
                 url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryFailedTrialCallback(max_retry=RETRIES),
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
             )  # fmt: skip
         with lock:
             return RDBStorage(
                 url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryFailedTrialCallback(max_retry=RETRIES),
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
             )  # fmt: skip
 
 
 def superseded(trials: list[FrozenTrial]) -> set[int]:
     """Numbers of trials that were begun anew under another number."""
-    from optuna.storages import RetryFailedTrialCallback
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {RetryFailedTrialCallback.retried_trial_number(t) for t in trials}
+        found = {RetryHeartbeatStaleTrialCallback.retried_trial_number(t) for t in trials}
     return {n for n in found if n is not None}
 
 
@@ -110,7 +110,7 @@ def heartbeat(study: Study, trial: Trial) -> Generator[None]:
 def begin_anew(study: Study, trial: FrozenTrial) -> None:
     """Fail a running trial whose worker is gone, or was asked to stop, and enqueue it again."""
     from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.storages import RetryFailedTrialCallback
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
     from optuna.trial import TrialState
 
     storage: Any = study._storage  # pyright: ignore[reportPrivateUsage]
@@ -119,7 +119,7 @@ def begin_anew(study: Study, trial: FrozenTrial) -> None:
         if storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                RetryFailedTrialCallback()(study, storage.get_trial(trial_id))
+                RetryHeartbeatStaleTrialCallback()(study, storage.get_trial(trial_id))
     except UpdateFinishedTrialError:
         pass  # somebody else was faster
 
@@ -137,7 +137,9 @@ def _result(trial: FrozenTrial) -> ArmResult:
         TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
     }  # fmt: skip
     attrs = trial.user_attrs
-    choices: Mapping[str, str] = json.loads(attrs.get(CHOICES, "{}")) or planned(trial)
+    choices: Mapping[str, str] = {
+        k: _short(v) for k, v in (json.loads(attrs.get(CHOICES, "{}")) or planned(trial)).items()
+    }
     return ArmResult(
         trial=trial.number,
         arm=str(attrs.get(ARM, "")),
@@ -148,6 +150,15 @@ def _result(trial: FrozenTrial) -> ArmResult:
         reason=str(attrs.get(REASON, "")),
         seconds=float(attrs.get(SECONDS, 0.0)),
     )
+
+
+def _short(text: str) -> str:
+    """A number that a sampler drew, as far as a person wants to read it."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return f"{value:.4g}" if len(text) > len(f"{value:.4g}") + 2 else text
 
 
 def planned(trial: FrozenTrial) -> dict[str, str]:

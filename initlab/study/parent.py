@@ -107,7 +107,7 @@ def _files(plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path) ->
     (folder / "leaderboard.csv").write_text(_csv(arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
     direction = "maximize" if plan.maximises else "minimize"
-    for stem, figure in pictures(arms, study, metric=plan.settings.metric, direction=direction).items():
+    for stem, figure in pictures(arms, study, metric=plan.settings.metric, direction=direction, name=plan.name).items():
         (folder / f"{stem}.png").write_bytes(png(figure))
         found.append((folder / f"{stem}.png", "figures"))
     return found

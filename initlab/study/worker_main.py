@@ -24,7 +24,7 @@ def main(folder: Path, number: int, *, leader: int) -> int:
     from initlab.study.arm import work_on
     from initlab.study.plan import load
     from initlab.study.pruners import pruner
-    from initlab.study.samplers import sampler
+    from initlab.study.samplers import sampler, stream
 
     plan = load(folder)
     if plan is None:
@@ -42,9 +42,11 @@ def main(folder: Path, number: int, *, leader: int) -> int:
     study = optuna.load_study(
         study_name=plan.name,
         storage=ledger.open_storage(plan.storage),
-        sampler=sampler(settings.sampler, seed=plan.seed + number, workers=settings.workers),
         pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas),
     )
+    # draws go on where those of an earlier worker ended
+    draws = stream(plan.seed, worker=number, trials=len(study.get_trials(deepcopy=False)))
+    study.sampler = sampler(settings.sampler, seed=draws, workers=settings.workers)
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
     while not stop() and (deadline is None or time.monotonic() < deadline):
         trial = ledger.claim(study, plan.folder)
