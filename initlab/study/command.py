@@ -263,6 +263,10 @@ def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool,
     rows = board.leaderboard(arms, direction=_direction(plan))
     print(board.table(rows, metric=plan.settings.metric, width=_width()))
     print(board.summary(arms, metric=plan.settings.metric, direction=_direction(plan)))
+    spared = ledger.spared(study)
+    if spared:
+        best = (max if plan.maximises else min)(value for _, value in spared)
+        print(f"{len(spared)} arms that were called doomed ran on; the best of them reached {best:.4g}")
     if plan.parent:
         print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
     if interrupted:

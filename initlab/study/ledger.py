@@ -129,6 +129,14 @@ def results(study: Study) -> list[ArmResult]:
     return [_result(t) for t in current(study)]
 
 
+def spared(study: Study) -> list[tuple[str, float]]:
+    """(reason, objective) of the arms that were called doomed and ran on to their end all the same."""
+    from optuna.trial import TrialState
+
+    done = [t for t in current(study) if t.state == TrialState.COMPLETE and t.value is not None]
+    return [(str(t.user_attrs[DOOMED]), float(t.value or 0.0)) for t in done if DOOMED in t.user_attrs]
+
+
 def _result(trial: FrozenTrial) -> ArmResult:
     from optuna.trial import TrialState
 

@@ -91,12 +91,13 @@ def doomed(metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int
     for key in _LOSSES:
         if not math.isfinite(metrics.get(key, 0.0)):
             return f"{key} is not finite"
-    if outlook_verdict == "untrainable":
-        return "predicted untrainable before the first step"
     accuracy = metrics.get("val/accuracy")
     if chance is None or accuracy is None or epoch < EPOCHS_OF_GRACE or accuracy > chance + AT_CHANCE:
         return None
     where = f"at chance after {epoch} epoch{'s' if epoch != 1 else ''} (accuracy {accuracy:.3f})"
+    # by itself the outlook is no reason: it is about SGD, and Adam rescues networks whose gradient is merely small
+    if outlook_verdict == "untrainable":
+        return f"{where}, as predicted before the first step"
     norm, ratio = metrics.get("diag/grad_norm", math.inf), metrics.get("diag/grad_ratio", math.inf)
     dead = metrics.get("diag/dead_max", 0.0)
     if norm < GRADIENT_GONE:

@@ -176,7 +176,11 @@ FINE = {
         ({}, "marginal", 5, 0.1, None),
         ({"train/loss": math.nan}, None, 0, None, "train/loss is not finite"),
         ({"val/loss": math.inf}, "trainable", 0, 0.1, "val/loss is not finite"),
-        ({}, "untrainable", 0, None, "predicted untrainable"),
+        ({}, "untrainable", 1, 0.1, "at chance after 1 epoch (accuracy 0.110), as predicted"),
+        # the outlook alone is no doom: Adam rescues what SGD does not train
+        ({}, "untrainable", 0, 0.1, None),
+        ({"val/accuracy": 0.4}, "untrainable", 3, 0.1, None),
+        ({}, "untrainable", 3, None, None),
         (
             {"diag/grad_norm": 1e-7},
             "trainable",
