@@ -2,9 +2,9 @@
 
     python benchmarks/study_throughput.py [seeds]
 
-4 initialisations x 3 activations x 20 seeds on digits (a perceptron of 4 x 64 units, 10 epochs). The bare loop reads the
-data once and then does nothing but train and evaluate each epoch, in this process; the study is the command that a
-person types, with one worker, in a fresh directory. Both have one thread. Reported are the times and their ratio.
+4 initialisations x 3 activations x 20 seeds on digits (a perceptron of 4 x 64 units, 10 epochs). The bare loop reads
+the data once and then does nothing but train and evaluate each epoch, in this process; the study is the command that
+a person types, with one worker, in a fresh directory. Both have one thread. Reported are the times and their ratio.
 """
 
 from __future__ import annotations
