@@ -31,8 +31,9 @@ def run_episodes(
     """Run ``task.episodes`` episodes and record them as one run.
 
     Metrics: ``episode/<score>`` of the test part at step = number of the episode, and at the end the mean over episodes
-    as ``test/<score>`` with ``test/<score>_low`` and ``_high``. An episode that diverged counts with what a constant
-    answer reaches, and is told in the findings. A run that is stopped keeps the episodes that were done.
+    as ``test/<score>`` with ``test/<score>_low`` and ``_high``; likewise ``episode/val_<score>`` and ``val/<score>``. An
+    episode that diverged counts with what a constant answer reaches, and is told in the findings. A run that is stopped
+    keeps the episodes that were done.
 
     Raises:
         InitlabError: for bad input, before anything is written.
@@ -56,7 +57,11 @@ def run_episodes(
             narrator.started(experiment, prepared, sink.run_id, sink.folder)
             guessed = prepared.splits.baseline.accuracy
             done = _episodes(
-                experiment, sink, narrator, stop, constant={} if guessed is None else {"test/accuracy": guessed}
+                experiment,
+                sink,
+                narrator,
+                stop,
+                constant={} if guessed is None else {"test/accuracy": guessed, "val/accuracy": guessed},
             )
             status = "killed" if len(done.scores) < (experiment.task.episodes or 0) else "finished"
             result = _closed(experiment, done, status, seconds=time.perf_counter() - begun)
@@ -117,9 +122,11 @@ def _episodes(
             break
         steps += result.steps
         diverged += result.status == "diverged"
-        reached = {k: v for k, v in result.metrics.items() if k.startswith("test/") and k.count("/") == 1}
+        ended = result.status in ("finished", "stopped")
+        told = {k: v for k, v in result.metrics.items() if k.startswith(("test/", "val/")) and k.count("/") == 1}
+        reached = told if ended else {}
         scores.append(reached or constant)
-        metrics = {f"episode/{k.removeprefix('test/')}": v for k, v in scores[-1].items()}
+        metrics = {f"episode/{k.removeprefix('test/').replace('val/', 'val_')}": v for k, v in scores[-1].items()}
         now = time.time_ns() // 1_000_000
         record = Record(serial=i, step=i + 1, epoch=float(i + 1), time_ms=now, metrics=metrics)
         sink.write(record)
@@ -137,7 +144,8 @@ def _closed(experiment: Experiment, done: _Done, status: RunStatus, *, seconds: 
         if found.draws > 1:
             metrics |= {f"{key}_low": found.low, f"{key}_high": found.high}
         name = key.removeprefix("test/")
-        told.append(f"{name} {found.mean:.4f} (95 % {found.low:.4f} to {found.high:.4f})")
+        if name != key:
+            told.append(f"{name} {found.mean:.4f} (95 % {found.low:.4f} to {found.high:.4f})")
     metrics["episodes"] = float(len(done.scores))
     few = [f"{k}={v}" for k in ("shots", "limit") if (v := experiment.params.get(f"data.{k}")) is not None]
     text = (

@@ -198,3 +198,14 @@ def test_bad_combinations_are_refused_before_anything_runs(workdir: Path) -> Non
         assert all(p in done.stderr for p in parts), (arguments, done.stderr)
     assert not (workdir / "mlflow.db").exists()
     assert not (workdir / ".initlab" / "studies").exists()
+
+
+def test_few_shot_arms_are_judged_by_the_mean_over_their_draws(workdir: Path) -> None:
+    few = ("data=digits", "model=mlp", "model.width=16", "data.shots=3", "data.episodes=2", "trainer.epochs=3")
+    done = initlab("-m", *few, "init=he,xavier", "tracking.report=false", "probes=none", cwd=workdir, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert states(workdir) == {"COMPLETE": 2}
+    found = children(workdir)
+    assert len(found) == 2 and all(r.data.metrics["episodes"] == 2 for r in found)
+    values = {t.value for t in ledger.current(the_study(workdir))}
+    assert values == {r.data.metrics["val/accuracy"] for r in found}
