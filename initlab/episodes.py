@@ -31,9 +31,9 @@ def run_episodes(
     """Run ``task.episodes`` episodes and record them as one run.
 
     Metrics: ``episode/<score>`` of the test part at step = number of the episode, and at the end the mean over episodes
-    as ``test/<score>`` with ``test/<score>_low`` and ``_high``; likewise ``episode/val_<score>`` and ``val/<score>``. An
-    episode that diverged counts with what a constant answer reaches, and is told in the findings. A run that is stopped
-    keeps the episodes that were done.
+    as ``test/<score>`` with ``test/<score>_low`` and ``_high``; likewise ``episode/val_<score>`` and ``val/<score>``.
+    An episode that diverged counts with what a constant answer reaches, and is told in the findings. A run that is
+    stopped keeps the episodes that were done.
 
     Raises:
         InitlabError: for bad input, before anything is written.
