@@ -136,7 +136,7 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
             ours = error if isinstance(error, InitlabError) else translate(error, space.overrides(dict(arm)))
             if ours is None:
                 raise
-            raise ConfigError("-m", as_overrides(arm), f"cannot be run: {ours}") from error
+            raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
         first = first or decided
     assert first is not None
     metric = first.task.monitor if settings.metric == "auto" else settings.metric
