@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from initlab.models.masks import SequenceNorm, frame_mask, last_step, masked_mean, pooled_mask, sequence_shape, silenced
+from initlab.models.masks import SequenceNorm, last_step, masked_mean, pooled_mask, sequence_shape, silenced
 from initlab.models.pieces import image_norm, require
+from initlab.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Recurrent = Literal["gru", "lstm"]
@@ -83,7 +84,7 @@ class CRNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, T) to logits (B, classes)."""
-        mask = frame_mask(x)
+        mask = step_mask(x)
         x = self.activation1(self.norm1(self.conv1(x.unsqueeze(1))))
         x, mask = self.pool1(silenced(x, mask)), pooled_mask(mask, 2)
         x = self.activation2(self.norm2(self.conv2(silenced(x, mask))))

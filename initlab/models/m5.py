@@ -6,8 +6,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from initlab.models.masks import SequenceNorm, frame_mask, masked_mean, pooled_mask, silenced, waveform_steps
+from initlab.models.masks import SequenceNorm, masked_mean, pooled_mask, silenced, waveform_steps
 from initlab.models.pieces import image_norm, require
+from initlab.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 _FIRST, _STRIDE, _POOL = 80, 4, 4
@@ -57,7 +58,7 @@ class M5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, T) to logits (B, classes)."""
-        mask = frame_mask(x)
+        mask = step_mask(x)
         for i, (layer, pool) in enumerate(zip(self.layers, self.pools, strict=True)):
             x = layer(x)
             mask = pooled_mask(mask, _STRIDE) if i == 0 else mask

@@ -48,13 +48,6 @@ def waveform_steps(io: IO, model: str) -> int:
     return steps
 
 
-def frame_mask(x: Tensor) -> Tensor:
-    """Which steps of (B, F, T) are heard: bool (B, T), true up to the last at which a feature is not zero."""
-    steps = torch.arange(x.shape[2], device=x.device)
-    heard = (x != 0).any(1)
-    return steps < (heard * (steps + 1)).amax(1, keepdim=True)
-
-
 def pooled_mask(mask: Tensor, by: int) -> Tensor:
     """The mask (B, T // by) of a sequence after pooling or striding: a step counts where all its own are heard."""
     return mask[:, by - 1 :: by]

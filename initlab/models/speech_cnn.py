@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from initlab.models.masks import SequenceNorm, frame_mask, masked_mean, pooled_mask, sequence_shape, silenced
+from initlab.models.masks import SequenceNorm, masked_mean, pooled_mask, sequence_shape, silenced
 from initlab.models.pieces import image_norm, require
+from initlab.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Pooling = Literal["max", "average"]
@@ -85,7 +86,7 @@ class SpeechCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, T) to logits (B, classes)."""
-        mask = frame_mask(x)
+        mask = step_mask(x)
         x = self.activation1(self.norm1(self.conv1(x.unsqueeze(1))))
         x, mask = self.pool1(silenced(x, mask)), pooled_mask(mask, 2)
         x = self.activation2(self.norm2(self.conv2(silenced(x, mask))))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.models.masks import SequenceNorm, frame_mask, masked_mean, masked_std, sequence_shape, silenced
+from initlab.models.masks import SequenceNorm, masked_mean, masked_std, sequence_shape, silenced
 from initlab.models.pieces import image_norm, require
+from initlab.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 #: (kernel, dilation) of the layers that see frames
@@ -60,7 +61,7 @@ class TDNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, T) to logits (B, classes)."""
-        mask = frame_mask(x)
+        mask = step_mask(x)
         for layer, norm, activation in zip(self.layers, self.norms, self.activations, strict=True):
             # units lie along dimension 1 of (B, C, T, 1), which norms and activations know; of (B, C, T) they do not
             x = silenced(activation(norm(layer(x).unsqueeze(-1))).squeeze(-1), mask)

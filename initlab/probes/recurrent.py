@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from initlab import seeds
 from initlab.activations.slope import SlopeBand, slope_band
+from initlab.padding import step_mask
 from initlab.recurrence import GATES, Layer, layers, project, step
 from initlab.spec import Activation, InitContext, ProfileRow, Site
 from initlab.taps import SMALLEST, undisturbed
@@ -144,8 +145,7 @@ def _stacked(module: nn.RNNBase, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
 
 def _lengths(x: Tensor) -> Tensor:
     """Steps (T, B, F) of each example up to the last that is not zero in all features, at least 1: (B,) int64."""
-    steps = torch.arange(1, len(x) + 1, device=x.device)[:, None]
-    return (steps * (x != 0).any(-1)).amax(0).clamp_min(1)
+    return step_mask(x.permute(1, 2, 0)).sum(1).clamp_min(1)
 
 
 def _reversed(x: Tensor, lengths: Tensor) -> Tensor:

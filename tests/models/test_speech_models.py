@@ -13,10 +13,11 @@ from initlab.errors import ConfigError
 from initlab.models.cnn import cnn
 from initlab.models.crnn import crnn
 from initlab.models.m5 import m5
-from initlab.models.masks import frame_mask, last_step, masked_mean, masked_std, pooled_mask, silenced
+from initlab.models.masks import last_step, masked_mean, masked_std, pooled_mask, silenced
 from initlab.models.mlp import mlp
 from initlab.models.speech_cnn import speech_cnn
 from initlab.models.tdnn import tdnn
+from initlab.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder
 
 MFCC = IO(input_shape=(13, 40), classes=10)
@@ -175,7 +176,7 @@ def test_frame_mask_ends_at_the_last_step_heard() -> None:
     x[1, 0, 0] = x[1, 0, 4] = 2.0  # silence between two sounds is heard
     x[2, 0, 0] = 1e-30
     expected = [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-    assert frame_mask(x).int().tolist() == expected
+    assert step_mask(x).int().tolist() == expected
 
 
 @pytest.mark.parametrize("by", [2, 4])

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from initlab.errors import ConfigError
-from initlab.models.masks import frame_mask, last_step
+from initlab.models.masks import last_step
 from initlab.models.pieces import require, require_elementwise
 from initlab.models.recurrent.cells import GateName, recurrent_layers
+from initlab.padding import step_mask
 from initlab.recurrence import RecurrentKind
 from initlab.spec import IO, Activation
 
@@ -70,7 +71,7 @@ class RecurrentNet(nn.Module):
         if self.embedding is not None:
             h = self.dropout(self.embedding(x))
         else:
-            mask = None if self.per_step and not self.rnn.bidirectional else frame_mask(x)
+            mask = None if self.per_step and not self.rnn.bidirectional else step_mask(x)
             h = self.dropout(x.transpose(1, 2))
         packed: Any = h
         if mask is not None and self.rnn.bidirectional:  # the way back must not begin in padding

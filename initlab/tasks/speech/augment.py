@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from initlab.errors import ConfigError
+from initlab.padding import step_mask
 from initlab.spec import NonNegativeInt, UnitFloat
-from initlab.tasks.speech.sequences import step_mask
 
 AugmentName = Literal["none", "spec_augment", "time_shift", "spec_augment_time_shift"]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from initlab.padding import step_mask
+
 _CHUNK = 1 << 24  # numbers that are looked at together, so that statistics of large data need little memory
 
 
@@ -50,10 +52,3 @@ def _scaled(x: Tensor) -> StandardiseSteps:
     count = sum(int(step_mask(r).sum()) for r in rows)
     scale = (count / squares) ** 0.5 if squares > 0 else 1.0
     return StandardiseSteps(torch.full((1, 1, 1), scale), torch.zeros(1, 1, 1))
-
-
-def step_mask(x: Tensor) -> Tensor:
-    """Which steps of (B, F, T) are not padding: bool (B, T), true up to the last at which a feature is not 0."""
-    steps = torch.arange(x.shape[2], device=x.device)
-    heard = (x != 0).any(1)
-    return steps < (heard * (steps + 1)).amax(1, keepdim=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from initlab.padding import step_mask
 from initlab.tasks.speech.augment import SpeechAugment, masked, shifted
-from initlab.tasks.speech.sequences import step_mask
 
 LENGTHS = [20, 7, 1, 30, 0]
 
