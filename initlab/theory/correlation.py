@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from initlab.activations.slope import derivative
 from initlab.spec import Activation, ElementwiseFn
-from initlab.theory.quadrature import integrate
+from initlab.theory.quadrature import integrate, legendre
 
-_REACH = 9.5
-_NODES = 12
+_REACH = 8.5
+_NODES = 10
 #: around a kink the inner integral changes on the scale √(1 - c²): cut at these multiples of it
 _FINE = (1.0, 2.0, 3.0, 4.5, 6.5, 9.0)
 
@@ -48,15 +47,17 @@ def kinks_of(fn: ElementwiseFn, declared: tuple[float, ...] = ()) -> tuple[float
 
 def _gauss(borders: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes and weights (with the normal density) of panels between sorted `borders` (..., n) → (..., n - 1, nodes)."""
-    x, w = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(_NODES))
+    x, w = legendre(_NODES)
     low, high = borders[..., :-1, None], borders[..., 1:, None]
-    z = (low + high) / 2 + (high - low) / 2 * x
-    return z, (high - low) / 2 * w * torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    half = (high - low) / 2
+    z = torch.addcmul((low + high) / 2, half, x)
+    return z, (half * (w / math.sqrt(2 * math.pi))).mul(torch.exp((z * z).mul_(-0.5)))
 
 
-def _marks(kinks: tuple[float, ...], q: float) -> Tensor:
-    """Places of h, in units of √q, where the line is cut."""
-    grid = [float(h) for h in range(-8, 9)]
+def _marks(kinks: tuple[float, ...], q: float, step: float) -> Tensor:
+    """Places of h, in units of √q, where a line is cut of which a unit of z is `step` of h: kinks, and unit steps of h
+    where those of z are longer."""
+    grid = [float(h) for h in range(-8, 9)] if step > 1 else []
     return torch.tensor(sorted({*grid, *kinks}), dtype=torch.float64) / math.sqrt(q)
 
 
@@ -64,12 +65,12 @@ def _grid(kinks: tuple[float, ...], q: float, c: float) -> tuple[Tensor, Tensor,
     """Outer z₁ (n,) and weights, inner z₂ (n, m) and weights."""
     s = math.sqrt(max(0.0, (1 - c) * (1 + c)))
     base = torch.arange(-_REACH, _REACH + 0.5, 1.0, dtype=torch.float64)
-    marks = _marks(kinks, q)
+    marks, inner_marks = (_marks(kinks, q, math.sqrt(q) * scale) for scale in (1.0, s))
     fine = [k / math.sqrt(q) + sign * s * m for k in kinks for m in _FINE for sign in (-1, 1)]
     outer = torch.cat([base, marks, torch.tensor(fine, dtype=torch.float64)]).clamp(-_REACH, _REACH).unique()
     z1, w1 = _gauss(outer)
     z1, w1 = z1.reshape(-1), w1.reshape(-1)
-    moving = ((marks[None, :] - c * z1[:, None]) / max(s, 1e-300)).clamp(-_REACH, _REACH)
+    moving = ((inner_marks[None, :] - c * z1[:, None]) / max(s, 1e-300)).clamp(-_REACH, _REACH)
     inner = torch.cat([base.expand(len(z1), -1), moving], dim=1).sort(dim=1).values
     z2, w2 = _gauss(inner)
     return z1, w1, z2.flatten(1), w2.flatten(1)

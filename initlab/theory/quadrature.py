@@ -31,6 +31,13 @@ _TOLERANCE = 1e-14
 _MOST = 4096
 
 
+@lru_cache(maxsize=8)
+def legendre(nodes: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of the Gauss-Legendre rule on [-1, 1]; shared, not to be changed."""
+    x, w = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(nodes))
+    return x, w
+
+
 def integrate(
     f: Callable[[Tensor], Tensor],
     *,
@@ -49,7 +56,7 @@ def integrate(
     Returns:
         Integrals and error estimates, float64 of shape (k,).
     """
-    x, w = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(_NODES))
+    x, w = legendre(_NODES)
 
     def panels(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Integral over each panel, and the integral of the absolute values: (k, panels)."""
