@@ -17,7 +17,7 @@ from initlab import process, report, seeds, tracking
 from initlab.errors import ConfigError, StoreError
 from initlab.interval import interval
 from initlab.prepare import prepare
-from initlab.run import Narrator, Silent, header, opening_files, run
+from initlab.run import Narrator, Silent, close, header, opening_files, run
 from initlab.spec import Experiment, Finding, Profile, Record, RunResult, RunStatus
 
 
@@ -27,13 +27,14 @@ def run_episodes(
     workdir: Path | None = None,
     narrator: Narrator | None = None,
     stop: Callable[[], bool] = lambda: False,
+    tail: tracking.Tail | None = None,
 ) -> RunResult:
     """Run ``task.episodes`` episodes and record them as one run.
 
     Metrics: ``episode/<score>`` of the test part at step = number of the episode, and at the end the mean over episodes
     as ``test/<score>`` with ``test/<score>_low`` and ``_high``; likewise ``episode/val_<score>`` and ``val/<score>``.
     An episode that diverged counts with what a constant answer reaches, and is told in the findings. A run that is
-    stopped keeps the episodes that were done.
+    stopped keeps the episodes that were done. The other arguments are those of `run`.
 
     Raises:
         InitlabError: for bad input, before anything is written.
@@ -78,7 +79,7 @@ def run_episodes(
                 sink.tag({"initlab.error": f"{type(error).__name__}: {error}"[:500]})
             raise
         finally:
-            note = sink.close(status)
+            note = close(sink, status, tail)
     fault = bool(note) and not sink.uri.startswith("http")
     result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
     narrator.finished(experiment, result, sink.uri)

@@ -73,6 +73,7 @@ def run(
     narrator: Narrator | None = None,
     stop: Callable[[], bool] = lambda: False,
     reopened: tracking.Reopened | None = None,
+    tail: tracking.Tail | None = None,
 ) -> RunResult:
     """Train one run and record it.
 
@@ -82,6 +83,8 @@ def run(
         narrator: is told of the start, of every record and of the end.
         stop: asked before every update; True ends the run as killed, with a checkpoint to resume from.
         reopened: the run to go on with, of `tracking.reopen`; a new run without it.
+        tail: closes the record without waiting until it arrived; whoever gives one settles it. The result then may
+            name the run by its uid.
 
     Returns:
         The result. Divergence is a result with status ``diverged``, not an exception.
@@ -93,7 +96,7 @@ def run(
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
     with process.settings(experiment):
-        return _recorded(experiment, workdir, narrator=narrator or Silent(), stop=stop, reopened=reopened)
+        return _recorded(experiment, workdir, narrator=narrator or Silent(), stop=stop, reopened=reopened, tail=tail)
 
 
 def _recorded(
@@ -103,6 +106,7 @@ def _recorded(
     narrator: Narrator,
     stop: Callable[[], bool],
     reopened: tracking.Reopened | None,
+    tail: tracking.Tail | None,
 ) -> RunResult:
     """The run between the opening and the closing of its record, whatever happens in between."""
     try:
@@ -136,7 +140,7 @@ def _recorded(
             sink.tag({"initlab.error": f"{type(error).__name__}: {first_line(error)}"[:500]})
         raise
     finally:
-        note = sink.close(status)
+        note = close(sink, status, tail)
     # a server that is away gets its records later (sync); a store on this machine that takes none is a fault to mend
     fault = bool(note) and not sink.uri.startswith("http")
     result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
@@ -145,6 +149,14 @@ def _recorded(
 
 
 # ------------------------------------------------------------------ the pieces of the line
+def close(sink: tracking.RunSink | tracking.NullSink, status: RunStatus, tail: tracking.Tail | None) -> str:
+    """End the record of a run; what its tracker has to say, which is nothing yet where a tail waits for it."""
+    if tail is None:
+        return sink.close(status)
+    tail.close(sink, status)
+    return ""
+
+
 def header(experiment: Experiment, prepared: Prepared, *, kind: Literal["train", "inspect"]) -> RunHeader:
     """What the tracker is told of a run before its first record."""
     settings, splits = experiment.tracking, prepared.splits

