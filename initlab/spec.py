@@ -580,6 +580,7 @@ class TrackingSettings:
 
 SamplerName = Literal["grid", "random", "tpe", "gp", "cmaes", "nsga2", "qmc"]
 PrunerName = Literal["none", "median", "hyperband", "wilcoxon", "diagnostic"]
+DirectionName = Literal["auto", "maximize", "minimize"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -590,13 +591,16 @@ class StudySettings:
     name: str | None = None
     trials: PositiveInt | None = None
     timeout: PositiveFloat | None = None
-    metric: str = "auto"
-    direction: Literal["auto", "maximize", "minimize"] = "auto"
+    metric: str | tuple[str, ...] = "auto"
+    direction: DirectionName | tuple[DirectionName, ...] = "auto"
     objective: Literal["mean", "lcb"] = "mean"
     pruner: PrunerName = "none"
     spare: UnitFloat = 0.1
-    workers: PositiveInt = 1
-    engine: Literal["local"] = "local"
+    workers: NonNegativeInt = 1
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    cpus: PositiveFloat = 1.0
+    gpus: NonNegativeFloat = 0.0
     storage: str | None = None
     rerun: bool = False
     space: Mapping[str, str | float | int | bool] = field(default_factory=dict)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from initlab.spec import RunStatus
+from initlab.study.objectives import Directions, Metrics, each, fronts
 
-Direction = Literal["maximize", "minimize"]
 ArmState = Literal["waiting", "running", "complete", "pruned", "failed"]
 
 #: states in the order of the table, behind the arms that have a rank
@@ -25,12 +25,23 @@ _GAP = "  "
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One seed of an arm; `value` is None where it did not come to one."""
+    """One seed of an arm.
+
+    `value` is None where it did not come to one; `values` are those of each metric in a study with several, and `value`
+    is then the first of them.
+    """
 
     seed: int
     value: float | None
     status: RunStatus
     run_id: str = ""
+    values: tuple[float, ...] = ()
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> Replica:
+        """The replica whose fields went through JSON, which has lists alone."""
+        made = Replica(**plain)
+        return replace(made, values=tuple(made.values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +53,8 @@ class ArmResult:
         arm: hash of the configuration without its seed.
         choices: swept key → text of its value; a conditional key is absent where it has no meaning.
         state: where it stands.
-        value: the objective, None where there is none.
+        value: the objective, None where there is none; of several the first.
+        values: all objectives, where there are several.
         replicas: its seeds.
         reason: why it was pruned or failed.
         seconds: that it has taken.
@@ -56,11 +68,14 @@ class ArmResult:
     replicas: tuple[Replica, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    values: tuple[float, ...] = ()
 
     @property
     def finite(self) -> float | None:
-        """The objective where it is a number that can be compared."""
-        return self.value if self.value is not None and math.isfinite(self.value) else None
+        """The objective where it is a number that can be compared; of several the first, where all can."""
+        if self.value is None or not all(map(math.isfinite, (self.value, *self.values))):
+            return None
+        return self.value
 
     @property
     def name(self) -> str:
@@ -71,6 +86,13 @@ class ArmResult:
         """Seed → value, of the seeds that came to a finite one."""
         return {r.seed: r.value for r in self.replicas if r.value is not None and math.isfinite(r.value)}
 
+    def judged_by(self, which: int) -> ArmResult:
+        """The same arm as in a study of its objective number `which` alone."""
+        if not self.values and not any(r.values for r in self.replicas):
+            return self
+        replicas = tuple(replace(r, value=r.values[which] if r.values else None, values=()) for r in self.replicas)
+        return replace(self, value=self.values[which] if self.values else None, values=(), replicas=replicas)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -78,14 +100,18 @@ class Row:
 
     Attributes:
         result: the arm.
-        rank: 1 for the best; None for an arm that is not complete or has no finite objective.
-        mean: over seeds with a value, else the objective; NaN where there is neither.
+        rank: 1 for the best; None for an arm that is not complete or has no finite objective. With several objectives
+            1 for all of the front, the arms that no other is better than in everything; 2 for those that only the
+            front is better than, and so on.
+        mean: over seeds with a value, else the objective; NaN where there is neither. Of several objectives the first,
+            as all that follows.
         low: lower end of the mean's 95 % Student interval over seeds; NaN for fewer than two.
         high: its upper end.
         seeds: with a value.
         tied: whether the 95 % interval of the paired difference to the best arm, over common seeds, includes 0. True
             for the best itself; None for arms without rank and where fewer than two seeds are common. One comparison
-            at a time: nothing is corrected for how many arms there are.
+            at a time: nothing is corrected for how many arms there are. None with several objectives.
+        others: the same row for each further objective.
         note: why it was pruned or failed, and which seeds came to no good end.
     """
 
@@ -96,6 +122,7 @@ class Row:
     high: float = math.nan
     seeds: int = 0
     tied: bool | None = None
+    others: tuple[Row, ...] = ()
     note: str = ""
 
     @property
@@ -104,54 +131,60 @@ class Row:
         return (self.high - self.low) / 2
 
 
-def leaderboard(arms: Sequence[ArmResult], *, direction: Direction) -> list[Row]:
+def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
     """Best objective first, the lower trial number first among equals; then running, waiting, pruned and failed arms.
 
-    The order is that of the objective, which need not be the mean. Source: Student, 1908; pairs over common seeds take
-    out what the seeds share.
+    The order is that of the objective, which need not be the mean. With several objectives it is front by front, and
+    by the first of them within a front. Source: Student, 1908; pairs over common seeds take out what the seeds share.
     """
-    # initlab.episodes brings torch, whose import a table of three waiting arms need not wait for
-    from initlab.interval import interval
-
-    ordered, ranked = _sorted(arms, direction)
-    best = ordered[0].by_seed() if ranked else {}
+    ordered, ranks = _sorted(arms, direction)
+    several = len(each(direction)) > 1
+    best = ordered[0].by_seed() if ranks and not several else {}
     rows: list[Row] = []
     for i, arm in enumerate(ordered):
-        values = arm.by_seed()
-        found = interval(list(values.values())) if len(values) > 1 else None
-        tied: bool | None = None
-        if i == 0 and ranked:
-            tied = True
-        elif i < ranked:
-            common = [values[s] - best[s] for s in values if s in best]
-            if len(common) > 1:
-                difference = interval(common)
-                tied = difference.low <= 0 <= difference.high
-        rows.append(
-            Row(
-                result=arm,
-                rank=i + 1 if i < ranked else None,
-                mean=_mean(arm),
-                low=found.low if found else math.nan,
-                high=found.high if found else math.nan,
-                seeds=len(values),
-                tied=tied,
-                note=_note(arm),
-            )
-        )
+        row = _row(arm.judged_by(0), ranks[i] if i < len(ranks) else None, best=best, first=i == 0)
+        others = [_row(arm.judged_by(k), None, best={}, first=False) for k in range(1, len(each(direction)))]
+        rows.append(replace(row, result=arm, others=tuple(others), tied=None if several else row.tied))
     return rows
 
 
-def standings(arms: Sequence[ArmResult], *, direction: Direction) -> list[Row]:
+def _row(arm: ArmResult, rank: int | None, *, best: Mapping[int, float], first: bool) -> Row:
+    # initlab.episodes brings torch, whose import a table of three waiting arms need not wait for
+    from initlab.interval import interval
+
+    values = arm.by_seed()
+    found = interval(list(values.values())) if len(values) > 1 else None
+    tied: bool | None = None
+    if rank is not None and first:
+        tied = True
+    elif rank is not None:
+        common = [values[s] - best[s] for s in values if s in best]
+        if len(common) > 1:
+            difference = interval(common)
+            tied = difference.low <= 0 <= difference.high
+    return Row(
+        result=arm, rank=rank, mean=_mean(arm), low=found.low if found else math.nan,
+        high=found.high if found else math.nan, seeds=len(values), tied=tied, note=_note(arm),
+    )  # fmt: skip
+
+
+def standings(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
     """The leaderboard without intervals: cheap enough to be drawn every second."""
-    ordered, ranked = _sorted(arms, direction)
+    ordered, ranks = _sorted(arms, direction)
+
+    def row(arm: ArmResult, rank: int | None) -> Row:
+        return Row(result=arm, rank=rank, mean=_mean(arm), seeds=len(arm.by_seed()), note=_note(arm))
+
     return [
-        Row(result=arm, rank=i + 1 if i < ranked else None, mean=_mean(arm), seeds=len(arm.by_seed()), note=_note(arm))
+        replace(
+            row(arm.judged_by(0), ranks[i] if i < len(ranks) else None), result=arm,
+            others=tuple(row(arm.judged_by(k), None) for k in range(1, len(each(direction)))),
+        )
         for i, arm in enumerate(ordered)
-    ]
+    ]  # fmt: skip
 
 
-def table(rows: Sequence[Row], *, metric: str, width: int, limit: int = 20) -> str:
+def table(rows: Sequence[Row], *, metric: Metrics, width: int, limit: int = 20) -> str:
     """Aligned plain text, no line wider than `width` cells of a terminal, the first `limit` rows.
 
     Every key that takes more than one value among all the rows has a column. Where the width is short, reasons and
@@ -169,8 +202,11 @@ def table(rows: Sequence[Row], *, metric: str, width: int, limit: int = 20) -> s
     return "\n".join(text)
 
 
-def summary(arms: Sequence[ArmResult], *, metric: str, direction: Direction) -> str:
-    """The study in one line: how many arms in which state, the best one, and how many cannot be told from it."""
+def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions) -> str:
+    """The study in one line: how many arms in which state, the best one, and how many cannot be told from it.
+
+    With several objectives: how many arms are on the front, and that which is best in the first of them.
+    """
     many = f"{len(arms)} arm{'' if len(arms) == 1 else 's'}"
     if not arms:
         return many
@@ -179,6 +215,10 @@ def summary(arms: Sequence[ArmResult], *, metric: str, direction: Direction) -> 
     if best.rank is None:
         return f"{head}; none came to a result"
     choices = plain(", ".join(f"{k}={v}" for k, v in best.result.choices.items())) or best.result.name
+    if best.others:
+        front = sum(r.rank == 1 for r in rows)
+        with_first = f", best in {each(metric)[0]}" if front > 1 else ""
+        return f"{head}; {front} on the front{with_first}: {choices} with {scores(best, metric)}"
     ties = sum(r.tied is True for r in rows[1:])
     close = f"; {ties} more cannot be told from it" if ties else ""
     return f"{head}; best {choices} with {metric} {score(best)}{close}"
@@ -195,6 +235,11 @@ def score(row: Row) -> str:
     half = f" ± {_half(row.half)}" if math.isfinite(row.half) else ""
     seeds = f" ({row.seeds} seed{'' if row.seeds == 1 else 's'})" if row.seeds else ""
     return f"{number(row.mean)}{half}{seeds}"
+
+
+def scores(row: Row, metric: Metrics) -> str:
+    """Every objective with its name."""
+    return ", ".join(f"{m} {score(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
 
 
 def number(value: float) -> str:
@@ -219,21 +264,25 @@ def plain(text: str) -> str:
 
 
 # ------------------------------------------------------------------ pieces
-def _sorted(arms: Sequence[ArmResult], direction: Direction) -> tuple[list[ArmResult], int]:
-    """The arms in order, and how many of them have a rank."""
-    sign = -1.0 if direction == "maximize" else 1.0
+def _sorted(arms: Sequence[ArmResult], direction: Directions) -> tuple[list[ArmResult], list[int]]:
+    """The arms in order, and the ranks of those that have one, which come first."""
+    ways = each(direction)
+    sign = -1.0 if ways[0] == "maximize" else 1.0
     # trial numbers begin with the lead in every comparison that the objective leaves open
-    ranked = sorted(
-        (
-            (sign * value, a.trial, i)
-            for i, a in enumerate(arms)
-            if a.state == "complete" and (value := a.finite) is not None
-        )
+    able = sorted(
+        (sign * value, a.trial, i)
+        for i, a in enumerate(arms)
+        if a.state == "complete" and (value := a.finite) is not None
     )
     rest = sorted(
         (a for a in arms if a.state != "complete" or a.finite is None), key=lambda a: (_ORDER.index(a.state), a.trial)
     )
-    return [*(arms[i] for _, _, i in ranked), *rest], len(ranked)
+    ranked = [arms[i] for _, _, i in able]
+    if len(ways) == 1:
+        return [*ranked, *rest], list(range(1, len(ranked) + 1))
+    found = fronts([a.values for a in ranked], ways)
+    order = sorted(range(len(ranked)), key=found.__getitem__)  # keeps the order by the first within a front
+    return [*(ranked[i] for i in order), *rest], [found[i] for i in order]
 
 
 def _mean(arm: ArmResult) -> float:
@@ -278,19 +327,14 @@ class _Column:
         return max(map(cell_len, (self.heading, *self.cells)))
 
 
-def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: str) -> list[_Column]:
-    means = [number(r.mean) for r in shown]
-    digits = max(map(len, means))
-    columns = [
-        _Column(heading="trial", cells=[str(r.result.trial) for r in shown], right=True),
-        _Column(heading=plain(metric), cells=means, right=True, middle=True, least=(max(digits, 9), digits)),
-    ]
-    if any(math.isfinite(r.half) for r in shown):
-        halves = [f"± {_half(r.half)}" if math.isfinite(r.half) else "" for r in shown]
-        columns.append(_Column(heading="95 %", cells=halves, drop=3))
-    if any(r.rank is not None and not _is_mean(r) for r in shown):
-        values = [number(r.result.finite) if r.result.finite is not None else "" for r in shown]
-        columns.append(_Column(heading="objective", cells=values, right=True, drop=2))
+def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: Metrics) -> list[_Column]:
+    metrics = each(metric)
+    columns = [_Column(heading="trial", cells=[str(r.result.trial) for r in shown], right=True)]
+    if len(metrics) > 1:
+        cells = ["" if r.rank is None else "1 front" if r.rank == 1 else str(r.rank) for r in shown]
+        columns.append(_Column(heading="rank", cells=cells))
+    for k, name in enumerate(metrics):
+        columns += _scores(name, [(r, *r.others)[k] for r in shown], ranked=[r.rank is not None for r in shown])
     if any(r.seeds for r in shown):
         columns.append(_Column(heading="seeds", cells=[str(r.seeds or "") for r in shown], right=True, drop=0))
     if any(r.tied is not None and r.rank != 1 for r in shown):
@@ -300,6 +344,20 @@ def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: str) -> list[_Co
         columns.append(_Column(heading=plain(key), cells=cells, middle=True, least=(10, 3)))
     states = [f"{r.result.state}: {r.note}" if r.note else r.result.state for r in shown]
     columns.append(_Column(heading="state", cells=states, least=(18, 8)))
+    return columns
+
+
+def _scores(metric: str, rows: Sequence[Row], *, ranked: Sequence[bool]) -> list[_Column]:
+    """Columns of one metric."""
+    means = [number(r.mean) for r in rows]
+    digits = max(map(len, means))
+    columns = [_Column(heading=plain(metric), cells=means, right=True, middle=True, least=(max(digits, 9), digits))]
+    if any(math.isfinite(r.half) for r in rows):
+        halves = [f"± {_half(r.half)}" if math.isfinite(r.half) else "" for r in rows]
+        columns.append(_Column(heading="95 %", cells=halves, drop=3))
+    if any(has and not _is_mean(r) for r, has in zip(rows, ranked, strict=True)):
+        values = [number(r.result.finite) if r.result.finite is not None else "" for r in rows]
+        columns.append(_Column(heading="objective", cells=values, right=True, drop=2))
     return columns
 
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from statistics import fmean
 from typing import Any, TextIO
 
-from initlab.study.board import ENDED, ArmResult, Direction, Row, counts, number, plain, score, standings, table
+from initlab.study.board import ENDED, ArmResult, Row, counts, number, plain, scores, standings, table
+from initlab.study.objectives import Directions, Metrics, each
 
 #: lines of the terminal that are not rows: what stands above the table, its heading, "… more", and the prompt
 _FRAME = 5
@@ -23,8 +24,8 @@ class Board:
 
     Args:
         total: arms of the study.
-        metric: of the objective.
-        direction: of the objective.
+        metric: of the objective, or of each of several.
+        direction: of the objective, or of each.
         out: stream for lines.
         err: stream for the table.
         workers: that share what is left.
@@ -35,15 +36,16 @@ class Board:
         self,
         *,
         total: int,
-        metric: str,
-        direction: Direction,
+        metric: Metrics,
+        direction: Directions,
         out: TextIO,
         err: TextIO,
         workers: int = 1,
         before: Collection[int] = (),
     ) -> None:
-        self._total, self._metric = total, metric
-        self._direction: Direction = direction
+        self._total = total
+        self._metric: Metrics = metric
+        self._direction: Directions = direction
         self._out, self._err = out, err
         self._workers = max(workers, 1)
         self._before = frozenset(before)
@@ -78,9 +80,10 @@ class Board:
         # the time comes before the counts: where the terminal is narrow, the end of a line is cut off
         about = f", about {duration(left)} left" if left is not None and ended < total else ""
         lines = [f"{ended} of {total} arms ended{about}{f': {counts(arms)}' if arms else ''}"]
-        best = next((r for r in standings(arms, direction=self._direction) if r.rank == 1), None)
-        if best is not None:
-            lines.append(f"best so far {best.result.name}: {self._metric} {score(best)}")
+        first = [r for r in standings(arms, direction=self._direction) if r.rank == 1]
+        if first:
+            front = f"{len(first)} on the front, with " if first[0].others else "best so far "
+            lines.append(f"{front}{first[0].result.name}: {scores(first[0], self._metric)}")
         return lines
 
     def close(self) -> None:
@@ -125,17 +128,19 @@ class Board:
             print(line.encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
 
 
-def told(arm: ArmResult, *, metric: str) -> str:
+def told(arm: ArmResult, *, metric: Metrics) -> str:
     """One arm that ended, in one line: ``init=he activation=tanh: val/accuracy 0.8700 (3 seeds), 12 s``."""
     took = f", {duration(arm.seconds)}" if arm.seconds > 0 else ""
     if arm.state != "complete":
         why = f": {plain(arm.reason)}" if plain(arm.reason) else ""
         return f"{arm.name}: {arm.state}{why}{took}"
     if arm.finite is None:
-        return f"{arm.name}: {arm.state} without a finite {metric}{took}"
-    (row,) = standings([arm], direction="maximize")
+        return f"{arm.name}: {arm.state} without a finite {' or '.join(each(metric))}{took}"
+    (row,) = standings([arm.judged_by(0)], direction="maximize")
+    values = arm.values or (arm.finite,)
+    known = ", ".join(f"{m} {number(v)}" for m, v in zip(each(metric), values, strict=True))
     note = f"; {row.note}" if row.note else ""
-    return f"{arm.name}: {metric} {number(arm.finite)}{_seeds(row)}{took}{note}"
+    return f"{arm.name}: {known}{_seeds(row)}{took}{note}"
 
 
 def remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ from initlab import tracking
 from initlab.errors import InitlabError
 from initlab.report.drawing import png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
-from initlab.study import board
+from initlab.study import board, importance
 from initlab.study.board import ArmResult
 from initlab.study.pictures import pictures
 from initlab.study.plan import Plan
+from initlab.study.storage import masked
 from initlab.version import __version__
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ class Parent:
     def look(self, plan: Plan, arms: Sequence[ArmResult]) -> None:
         """Progress and the best value so far, where they changed."""
         counts = {state: sum(a.state == state for a in arms) for state in ("complete", "pruned", "failed")}
-        values = [a.value for a in arms if a.value is not None and math.isfinite(a.value)]
         numbers = {f"study/{k}": float(v) for k, v in counts.items()} | {"study/arms": float(len(arms))}
-        if values:
-            numbers["study/best"] = max(values) if plan.maximises else min(values)
+        numbers |= _best(plan, arms)
         if numbers == self._said:
             return
         self._said = numbers
@@ -63,9 +61,12 @@ class Parent:
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
         """The leaderboard as note, table and pictures; returns what the tracker has to say."""
-        rows = board.leaderboard(arms, direction="maximize" if plan.maximises else "minimize")
+        rows = board.leaderboard(arms, direction=plan.direction)
+        weights = importance.line(arms, study, plan.direction)
         text = board.table(rows, metric=plan.settings.metric, width=110, limit=100)
-        self._sink.tag({"mlflow.note.content": f"{summary}\n\n```\n{text}\n```", "initlab.verdict": summary[:200]})
+        self._sink.tag(
+            {"mlflow.note.content": f"{summary}\n\n```\n{text}\n```\n\n{weights}", "initlab.verdict": summary[:200]}
+        )
         if not isinstance(self._sink, tracking.NullSink):
             with tempfile.TemporaryDirectory() as scratch:
                 for path, folder in _files(plan, study, arms, Path(scratch)):
@@ -88,11 +89,11 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
         experiment=settings.experiment,
         params={
             "study": plan.name, "sampler": plan.settings.sampler, "pruner": plan.settings.pruner,
-            "metric": plan.settings.metric, "replicas": plan.replicas, "seed": plan.seed,
+            "metric": ", ".join(plan.metrics), "replicas": plan.replicas, "seed": plan.seed,
             **{f"space.{d.key}": str(asdict(d)) for d in plan.space.dimensions},
         },
         tags={
-            "initlab.kind": "study", "initlab.study": plan.name, "initlab.optuna": plan.storage,
+            "initlab.kind": "study", "initlab.study": plan.name, "initlab.optuna": masked(plan.storage),
             "initlab.version": __version__,
         },
         dataset=None,
@@ -104,28 +105,49 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
 
 def _files(plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
-    (folder / "leaderboard.csv").write_text(_csv(arms), encoding="utf-8")
+    (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
-    direction = "maximize" if plan.maximises else "minimize"
-    for stem, figure in pictures(arms, study, metric=plan.settings.metric, direction=direction, name=plan.name).items():
+    drawn = pictures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
+    for stem, figure in drawn.items():
         (folder / f"{stem}.png").write_bytes(png(figure))
         found.append((folder / f"{stem}.png", "figures"))
     return found
 
 
-def _csv(arms: Sequence[ArmResult]) -> str:
+def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:
+    """The best value so far: of the objective, or of each of several, with the size of the front."""
+    able = [a for a in arms if a.state == "complete" and a.finite is not None]
+    if not able:
+        return {}
+    if len(plan.metrics) == 1:
+        values = [a.value for a in able if a.value is not None]
+        return {"study/best": max(values) if plan.maximises else min(values)}
+    best = {
+        f"study/best/{m}": (max if way == "maximize" else min)(a.values[k] for a in able)
+        for k, (m, way) in enumerate(zip(plan.metrics, plan.directions, strict=True))
+    }
+    rows = board.standings(able, direction=plan.direction)
+    return {**best, "study/front": float(sum(r.rank == 1 for r in rows))}
+
+
+def _csv(plan: Plan, arms: Sequence[ArmResult]) -> str:
     keys = list(dict.fromkeys(k for a in arms for k in a.choices))
+    several = len(plan.metrics) > 1
+    rank = {r.result.trial: r.rank for r in board.standings(arms, direction=plan.direction)} if several else {}
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["trial", "arm", "state", "value", *keys, "seeds", "values", "seconds", "reason"])
+    named = ["rank", *plan.metrics] if several else ["value"]
+    writer.writerow(["trial", "arm", "state", *named, *keys, "seeds", "values", "seconds", "reason"])
     for a in arms:
-        seeds, values = [r.seed for r in a.replicas], [r.value for r in a.replicas]
+        seeds = [r.seed for r in a.replicas]
+        values = [list(r.values) or r.value for r in a.replicas]
+        judged = [rank.get(a.trial), *(a.values or [None] * len(plan.metrics))] if several else [a.value]
         writer.writerow(
             [
                 a.trial,
                 a.arm,
                 a.state,
-                a.value,
+                *judged,
                 *(a.choices.get(k, "") for k in keys),
                 seeds,
                 values,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from initlab.report.drawing import COLOURS, axes_grid
+from initlab.report.drawing import COLOURS, GREY, axes_grid
 from initlab.report.note import SCORES
-from initlab.study.board import ArmResult, Direction, plain, varying
+from initlab.study.board import ArmResult, plain, varying
+from initlab.study.importance import importances, searched
+from initlab.study.objectives import Direction, Directions, Metrics, each, fronts
 
 if TYPE_CHECKING:
     import optuna
@@ -22,6 +23,9 @@ _CHOICES = 12
 #: lines and columns of a heat map that still carry their numbers
 _ANNOTATED = 16
 
+#: arms of a front that carry their number
+_NUMBERED = 25
+
 _NOTHING = "#d9d9d9"
 
 #: where an arm passes an axis that has no meaning for it, in axes from 0 to 1
@@ -32,27 +36,92 @@ def pictures(
     arms: Sequence[ArmResult],
     study: optuna.Study | None,
     *,
-    metric: str,
-    direction: Direction,
+    metric: Metrics,
+    direction: Directions,
     name: str = "study",
 ) -> dict[str, Figure]:
     """File stem → figure, for what the study holds; a figure without data is left out.
 
+    With several objectives the front is drawn as well, and what is of one objective once for each: those after the
+    first are numbered, ``heat_map_2``.
+
     Args:
         arms: of the study, in any state.
         study: Optuna's record of it, for the importance; None where there is none.
-        metric: key of the objective.
-        direction: of the objective.
+        metric: key of the objective, or of each.
+        direction: of the objective, or of each.
         name: of the study, for the titles.
     """
-    keys = varying(arms)
-    made: dict[str, Callable[[], Figure | None]] = {
-        "heat_map": lambda: heat_map(arms, metric=metric, direction=direction, name=name),
-        "history": lambda: history(arms, metric=metric, direction=direction, name=name),
-        "importance": lambda: None if study is None else importance(study, name=name),
-        "parallel": lambda: parallel(arms, keys, metric=metric, direction=direction, name=name),
+    keys, metrics, ways = varying(arms), each(metric), _ways(direction)
+    made: dict[str, Figure | None] = {}
+    if len(metrics) > 1:
+        made["pareto"] = pareto(arms, metrics=metrics, directions=ways, name=name)
+    drawn: dict[str, Callable[[Sequence[ArmResult], str, Direction], Figure | None]] = {
+        "heat_map": lambda a, m, d: heat_map(a, metric=m, direction=d, name=name),
+        "history": lambda a, m, d: history(a, metric=m, direction=d, name=name),
+        "parallel": lambda a, m, d: parallel(a, keys, metric=m, direction=d, name=name),
     }
-    return {stem: figure for stem, make in made.items() if (figure := make()) is not None}
+    for k, (key, way) in enumerate(zip(metrics, ways, strict=True)):
+        alone = [a.judged_by(k) for a in arms]
+        for stem, make in drawn.items():
+            made[stem if k == 0 else f"{stem}_{k + 1}"] = make(alone, key, way)
+    made["importance"] = importance(searched(arms, study, direction), name=name)
+    return {stem: figure for stem, figure in sorted(made.items()) if figure is not None}
+
+
+def _ways(direction: Directions) -> tuple[Direction, ...]:
+    return direction if isinstance(direction, tuple) else (direction,)
+
+
+def pareto(
+    arms: Sequence[ArmResult], *, metrics: Sequence[str], directions: Sequence[Direction], name: str = "study"
+) -> Figure | None:
+    """The first objective against each other one, an arm a mark; those on the front filled and numbered by trial.
+
+    With two objectives a staircase bounds what the front dominates. None where no arm has come to all objectives.
+    """
+    done = sorted((a for a in arms if _objective(a) is not None and a.values), key=lambda a: a.trial)
+    if not done or len(metrics) < 2:
+        return None
+    rank = fronts([a.values for a in done], directions)
+    best = [a for a, r in zip(done, rank, strict=True) if r == 1]
+    rest = [a for a, r in zip(done, rank, strict=True) if r > 1]
+    others = range(1, len(metrics))
+    figure, axes = axes_grid(1, len(others), width=min(18.0, 1.6 + 4.6 * len(others)), height=4.6)
+    for axis, k in zip(axes, others, strict=True):
+        if rest:
+            axis.plot(
+                [a.values[k] for a in rest], [a.values[0] for a in rest], "o", color=GREY, markersize=5,
+                markerfacecolor="none", label="another arm is better in everything",
+            )  # fmt: skip
+        stairs = sorted((a.values[k], a.values[0]) for a in best)
+        if len(metrics) == 2 and len(best) > 1:
+            # an arm is at least as good up to the next one's cost: the step lies where the cost is the worse
+            where = "post" if directions[1] == "minimize" else "pre"
+            axis.step(*zip(*stairs, strict=True), where=where, color=COLOURS[0], linewidth=1.0, alpha=0.6)
+        axis.plot(
+            [a.values[k] for a in best], [a.values[0] for a in best], "o", color=COLOURS[0], markersize=7,
+            label="on the front, with trial number",
+        )  # fmt: skip
+        for arm in best[:_NUMBERED]:
+            axis.annotate(
+                str(arm.trial), (arm.values[k], arm.values[0]), xytext=(5, 5), textcoords="offset points", fontsize=8
+            )
+        for which, scale in ((k, axis.set_xscale), (0, axis.set_yscale)):
+            values = [a.values[which] for a in done]
+            if _logarithmic(min(values), max(values), directions[which]):
+                scale("log")
+        axis.margins(0.08)
+        axis.set_xlabel(f"{metric_label(metrics[k])}, {_better(directions[k])} is better")
+        axis.set_ylabel(f"{metric_label(metrics[0])}, {_better(directions[0])} is better")
+        axis.grid(alpha=0.25)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.suptitle(f"{_short(name)}: {len(best)} of {len(done)} arms on the front", fontsize=10)
+    return figure
+
+
+def _better(direction: Direction) -> str:
+    return "more" if direction == "maximize" else "less"
 
 
 def heat_map(
@@ -193,8 +262,8 @@ def history(arms: Sequence[ArmResult], *, metric: str, direction: Direction, nam
 def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
     """Share of each parameter in reaching the top quantile of the trials, by PED-ANOVA.
 
-    None where it cannot be computed: fewer than four complete trials, no parameter, or none that tells the top from
-    the rest. Source: Watanabe, Bansal & Hutter, IJCAI 2023.
+    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that tells
+    the top from the rest. Source: Watanabe, Bansal & Hutter, IJCAI 2023.
     """
     found = importances(study)
     if found is None:
@@ -213,36 +282,6 @@ def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
     axis.set_axisbelow(True)
     figure.suptitle(f"{_short(name)}: what it took to be in the top {quantile:.0%} of {count} trials", fontsize=10)
     return figure
-
-
-def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
-    """Parameter → share, the most important first; the top quantile they are about; complete trials. None as above.
-
-    Five trials at least are meant to lie in the top, so the quantile is wider than a tenth for fewer than fifty.
-    """
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.trial import TrialState
-
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    count = sum(all(math.isfinite(v) for v in t.values) for t in trials)
-    if count < 4:
-        return None
-    quantile = min(0.5, max(0.1, 5 / count))
-    with warnings.catch_warnings():
-        # Optuna leaves out trials without a finite value and warns of each; the title says how many are in
-        warnings.simplefilter("ignore")
-        try:
-            raw = get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile), normalize=False
-            )
-        except (ValueError, RuntimeError):
-            return None
-    total = sum(raw.values())
-    # all zero: Optuna would give every parameter the same share, which nothing measured
-    if not raw or not math.isfinite(total) or total <= 0:
-        return None
-    ordered = sorted(raw.items(), key=lambda item: -item[1])
-    return {key: value / total for key, value in ordered}, quantile, count
 
 
 def parallel(

@@ -11,10 +11,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from initlab.spec import StudySettings
+from initlab.study.objectives import Direction, Directions, each, way
 from initlab.study.space import Space
+from initlab.study.storage import is_secret
 
 STUDIES = Path(".initlab") / "studies"
 _PLAN, _CONF = "plan.json", "conf"
@@ -56,16 +58,34 @@ class Plan:
         return self.folder / _CONF
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """One, or all of a study with several objectives, the first one first."""
+        return each(self.settings.metric)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of each metric."""
+        return tuple(way(d) for d in each(self.settings.direction))
+
+    @property
+    def direction(self) -> Directions:
+        """Of the one metric, or of each of several."""
+        return self.directions[0] if len(self.directions) == 1 else self.directions
+
+    @property
     def maximises(self) -> bool:
-        return self.settings.direction == "maximize"
+        """Whether more of the first metric is better."""
+        return self.directions[0] == "maximize"
 
     def save(self) -> None:
-        """Write `plan.json`, whole or not at all."""
+        """Write `plan.json`, whole or not at all; for its owner's eyes alone where the storage has a password."""
         self.folder.mkdir(parents=True, exist_ok=True)
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"settings": asdict(self.settings), "space": self.space.as_json()}
         text = json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}, indent=1)
         temporary = self.folder / f"{_PLAN}.tmp"
+        temporary.touch()
+        temporary.chmod(0o600 if is_secret(self.storage) else 0o644)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.folder / _PLAN)
 
@@ -84,10 +104,16 @@ def load(folder: Path) -> Plan | None:
     if not file.is_file():
         return None
     plain: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    plain["settings"] = StudySettings(**plain["settings"])
+    settings: dict[str, Any] = {k: _tuple(v) for k, v in plain["settings"].items()}
+    plain["settings"] = StudySettings(**settings)
     plain["space"] = Space.from_json(plain["space"])
     plain |= {k: Path(plain[k]) for k in ("folder", "workdir")}
     return Plan(**plain)
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists alone."""
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def folder_of(workdir: Path, name: str) -> Path:

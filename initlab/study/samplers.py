@@ -21,24 +21,33 @@ _UNCONDITIONAL = {
     "gp": "models keys that every arm has",
     "nsga2": "crosses keys that every arm has",
 }
+#: samplers that follow one objective
+_ONE_OBJECTIVE = ("cmaes",)
 #: numpy's generators take seeds below this
 _SEEDS = 2**32
 
 
-def sampler(name: str, *, seed: int, workers: int = 1, options: Mapping[str, Any] | None = None) -> BaseSampler:
+def sampler(
+    name: str, *, seed: int, workers: int = 1, objectives: int = 1, options: Mapping[str, Any] | None = None
+) -> BaseSampler:
     """One of Optuna's samplers, without its warnings; what it cannot do is told by `notes`.
 
     Args:
         name: as in `NAMES`. A grid's arms are all enqueued, so that its sampler is never asked.
         seed: of its random numbers, see `stream`.
         workers: processes that search together.
+        objectives: that the study has.
         options: of Optuna's class, over those that are set here.
 
     Raises:
-        ConfigError: for an unknown name, an option that the class does not take, a package that is absent.
+        ConfigError: for an unknown name, an option that the class does not take, a package that is absent, and
+            several objectives where it knows one alone.
     """
     if name not in _MAKERS:
         raise ConfigError("study.sampler", name, one_of(NAMES, name))
+    if objectives > 1 and name in _ONE_OBJECTIVE:
+        others = ", ".join(n for n in NAMES if n not in _ONE_OBJECTIVE)
+        raise ConfigError("study.sampler", name, f"searches for one metric; with several, use {others}")
     with warnings.catch_warnings():
         # options that Optuna calls experimental and that have not changed since its version 3
         warnings.simplefilter("ignore")

@@ -18,12 +18,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from initlab.report.drawing import COLOURS, png
 from initlab.study.board import ArmResult, ArmState, Replica
+from initlab.study.importance import importances
 from initlab.study.pictures import (
     heat_map,
     heat_map_keys,
     history,
     importance,
-    importances,
     metric_label,
     parallel,
     pictures,
