@@ -156,7 +156,8 @@ def _worker(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab.study.join import join  # brings torch and optuna
 
-        return join(Path.cwd(), None if config.study.name is None else str(config.study.name))
+        name, storage = config.study.name, config.study.storage
+        return join(Path.cwd(), None if name is None else str(name), storage=None if storage is None else str(storage))
 
     return _with_config(arguments, act)
 

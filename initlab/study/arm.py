@@ -6,28 +6,34 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
-from initlab import seeds
+from initlab import seeds, tracking
 from initlab.episodes import run_episodes
 from initlab.errors import InitlabError
 from initlab.interval import interval
 from initlab.prepare import Prepared
 from initlab.run import run
-from initlab.spec import Experiment, Outlook, Record, RunResult
+from initlab.spec import Experiment, Outlook, Record, RunResult, RunStatus
 from initlab.study import ledger
 from initlab.study.board import Replica
+from initlab.study.objectives import numbers, picked
 from initlab.study.plan import Plan
 from initlab.study.pruners import doomed
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial, TrialState
+
+
+#: characters of a reason that are kept; the whole is in the arm's log
+_REASON = 600
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: somebody asked for it
@@ -58,24 +64,34 @@ def replica(first: Experiment, plan: Plan, number: int) -> Experiment:
     return replace(first, seed=seed, name=name, params={**first.params, "seed": seed}, config_yaml=yaml)
 
 
-def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool]) -> None:
-    """Train the arm that `trial` stands for and tell Optuna. Whatever goes wrong costs this arm alone."""
+def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool], tail: tracking.Tail) -> None:
+    """Train the arm that `trial` stands for and tell Optuna. Whatever goes wrong costs this arm alone.
+
+    The records of its runs arrive while the next ones train: the caller settles `tail`.
+    """
+    from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
     from optuna.trial import TrialState
 
     begun = time.perf_counter()
     try:
-        with ledger.heartbeat(study, trial):
-            value, state, reason = _trained(trial, _arm(study, trial, plan), plan, stop)
+        with ledger.Hold(study, trial) as hold:
+            arm = _arm(study, trial, plan)
+            values, state, reason = _trained(trial, arm, plan, stop=stop, lost=hold.lost, tail=tail)
     except Interrupted:
-        ledger.begin_anew(study, study._storage.get_trial(trial._trial_id))  # pyright: ignore[reportPrivateUsage]
+        mine = study._storage.get_trial(trial._trial_id)  # pyright: ignore[reportPrivateUsage]
+        ledger.begin_anew(study, mine, plan.folder, died=False)
         return
+    except (ledger.Lost, UpdateFinishedTrialError):
+        return  # whoever has the arm now tells
+    except StorageInternalError:
+        raise  # not the arm's fault
     except Exception as error:
         text = str(error) if isinstance(error, InitlabError) else f"{type(error).__name__}: {error}"
         (plan.folder / f"trial-{trial.number}.log").write_text(traceback.format_exc(), encoding="utf-8")
-        value, state, reason = None, TrialState.FAIL, " ".join(text.split())[:300]
-    trial.set_user_attr(ledger.REASON, reason)
-    trial.set_user_attr(ledger.SECONDS, time.perf_counter() - begun)
-    study.tell(trial, value, state=state)
+        values, state, reason = None, TrialState.FAIL, " ".join(text.split())[:_REASON]
+    seconds = time.perf_counter() - begun
+    with suppress(ledger.Lost):
+        ledger.finish(study, trial, plan.folder, values=values, state=state, reason=reason, seconds=seconds)
 
 
 @dataclass
@@ -85,6 +101,8 @@ class _Watcher:
     Attributes:
         pruned: the reason to end, empty where there is none.
         doomed: why the run was called doomed, also where it is spared.
+        seen: the last value of each key, NaN for one that was not finite.
+        parameters: of the network.
     """
 
     trial: Trial
@@ -94,7 +112,8 @@ class _Watcher:
     spared: bool = False
     pruned: str = ""
     doomed: str = ""
-    _seen: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    parameters: int = 0
     _outlook: str | None = None
     _chance: float | None = None
 
@@ -104,15 +123,16 @@ class _Watcher:
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
         del experiment, run_id, folder
         self._chance = prepared.splits.baseline.accuracy
+        self.parameters = prepared.parameters
 
     def record(self, record: Record, total: int) -> None:
         del total
-        self._seen.update(record.metrics)
-        self._seen.update(dict.fromkeys(record.nonfinite, math.nan))
+        self.seen.update(record.metrics)
+        self.seen.update(dict.fromkeys(record.nonfinite, math.nan))
         if not any(k.startswith("val/") for k in (*record.metrics, *record.nonfinite)):
             return
         if self.diagnoses and not self.doomed:
-            self.doomed = doomed(self._seen, self._outlook, round(record.epoch), self._chance) or ""
+            self.doomed = doomed(self.seen, self._outlook, round(record.epoch), self._chance) or ""
             if self.doomed and not self.spared:
                 self.pruned = f"diagnosed: {self.doomed}"
         value = record.metrics.get(self.metric)
@@ -134,39 +154,49 @@ def _arm(study: Study, trial: Trial, plan: Plan) -> dict[str, str]:
 
 
 def _trained(
-    trial: Trial, arm: Mapping[str, str], plan: Plan, stop: Callable[[], bool]
-) -> tuple[float | None, TrialState, str]:
+    trial: Trial,
+    arm: Mapping[str, str],
+    plan: Plan,
+    *,
+    stop: Callable[[], bool],
+    lost: Callable[[], bool],
+    tail: tracking.Tail,
+) -> tuple[tuple[float, ...] | None, TrialState, str]:
     from optuna.trial import TrialState
 
     trial.set_user_attr(ledger.CHOICES, json.dumps(arm))
     first = experiment_of(plan, arm, trial=trial.number)
     trial.set_user_attr(ledger.ARM, first.arm)
-    metric, over_seeds = plan.settings.metric, plan.settings.pruner == "wilcoxon"
-    done: list[Replica] = []
-    for number in range(plan.replicas):
+    metric, over_seeds = plan.metrics[0], plan.settings.pruner == "wilcoxon"
+    # an arm that is begun anew goes on with the replicas that its former worker had the end of
+    done = ledger.replicas_of(trial.user_attrs)
+    for number in range(len(done), plan.replicas):
         watcher = _Watcher(
             trial, metric, reports=number == 0 and plan.settings.pruner in ("median", "hyperband"),
             diagnoses=plan.settings.pruner == "diagnostic", spared=_is_spared(plan, arm),
         )  # fmt: skip
 
         def ends(watcher: _Watcher = watcher) -> bool:
-            return bool(watcher.pruned) or stop()
+            return bool(watcher.pruned) or stop() or lost()
 
         experiment = replica(first, plan, number)
         start = run if experiment.task.episodes is None else run_episodes
-        result = start(experiment, workdir=plan.workdir, narrator=watcher, stop=ends)
+        result = start(experiment, workdir=plan.workdir, narrator=watcher, stop=ends, tail=tail)
+        if lost():
+            raise ledger.Lost
         if result.status == "killed" and not watcher.pruned:
             raise Interrupted
-        value = result.metrics.get(metric) if result.status in ("finished", "stopped") else None
-        status = result.status if value is not None or result.status != "finished" else "failed"
-        done.append(Replica(seed=experiment.seed, value=value, status=status, run_id=result.run_id))
+        ended = result.status in ("finished", "stopped")
+        values = picked(numbers(result, watcher.seen, watcher.parameters), plan.metrics) if ended else None
+        status = result.status if values is not None or result.status != "finished" else "failed"
+        done.append(_replica_of(experiment.seed, values, status, result.run_id))
         trial.set_user_attr(ledger.REPLICAS, json.dumps([asdict(r) for r in done]))
         if watcher.pruned and result.status == "killed":
             return None, TrialState.PRUNED, f"{watcher.pruned} after {result.steps} updates"
         if watcher.doomed:
             trial.set_user_attr(ledger.DOOMED, watcher.doomed)
-        if over_seeds and value is not None:
-            trial.report(value, step=number)
+        if over_seeds and values is not None:
+            trial.report(values[0], step=number)
             if trial.should_prune():
                 return None, TrialState.PRUNED, f"pruned by wilcoxon after {number + 1} of {plan.replicas} seeds"
     return _judged(done, plan)
@@ -178,17 +208,32 @@ def _is_spared(plan: Plan, arm: Mapping[str, str]) -> bool:
     return draw < plan.settings.spare
 
 
-def _judged(done: list[Replica], plan: Plan) -> tuple[float | None, TrialState, str]:
-    """Mean over the replicas, or the bound of its interval; an arm of which a replica diverged has no value."""
+def _replica_of(seed: int, values: tuple[float, ...] | None, status: RunStatus, run_id: str) -> Replica:
+    found = values or ()
+    several = found if len(found) > 1 else ()
+    return Replica(seed=seed, value=found[0] if found else None, status=status, run_id=run_id, values=several)
+
+
+def _judged(done: list[Replica], plan: Plan) -> tuple[tuple[float, ...] | None, TrialState, str]:
+    """Of each metric the mean over the replicas, or the bound of its interval; an arm of which a replica diverged has
+    no value."""
     from optuna.trial import TrialState
 
     lost = [r for r in done if r.value is None]
     if lost:
         words = ", ".join(sorted({r.status for r in lost}))
         return None, TrialState.PRUNED, f"{words}: {len(lost)} of {len(done)} seeds"
-    values = [r.value for r in done if r.value is not None]
+    by_seed = [r.values or (r.value,) for r in done if r.value is not None]
+    judged = tuple(
+        _objective(values, plan, maximises=way == "maximize")
+        for values, way in zip(zip(*by_seed, strict=True), plan.directions, strict=True)
+    )
+    return judged, TrialState.COMPLETE, ""
+
+
+def _objective(values: Sequence[float], plan: Plan, *, maximises: bool) -> float:
     if plan.settings.objective == "mean" or len(values) < 2:
-        return mean(values), TrialState.COMPLETE, ""
+        return mean(values)
     found = interval(values)
-    bound = found.low if plan.maximises else found.high
-    return (bound if math.isfinite(bound) else found.mean), TrialState.COMPLETE, ""
+    bound = found.low if maximises else found.high
+    return bound if math.isfinite(bound) else found.mean

@@ -11,20 +11,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from initlab import config as configuration
 from initlab import tracking
 from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import Experiment, RunStatus, StudySettings
-from initlab.study import board, engine, ledger
+from initlab.study import board, engine, importance, ledger
 from initlab.study.arm import experiment_of
 from initlab.study.live import Board
+from initlab.study.objectives import decided
 from initlab.study.parent import Parent, open_parent
 from initlab.study.plan import Plan, as_overrides, folder_of, load
-from initlab.study.samplers import notes
+from initlab.study.pruners import pruner
+from initlab.study.samplers import notes, sampler
 from initlab.study.space import Space, differences, extension_only, parse
+from initlab.study.storage import choose, keep_apart, masked, open_storage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 #: keys that say how a study is worked on, and not what it is
 _HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
+#: settings by which arms come to their number: arms that differ in them cannot be compared
+_JUDGED = ("metric", "direction", "objective")
 
 
 def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mapping[str, str]) -> int:
@@ -64,14 +69,14 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     track = first.tracking
     if not fresh and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
         _report(plan, study, (), interrupted=False, arguments=arguments)
-        return _code(study, interrupted=False)
+        return _code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
     plan = replace(plan, parent=parent.run_id)
     plan.save()
     status: RunStatus = "failed"
     told: tuple[str, ...] = ()
     live = Board(
-        total=len(ledger.current(study)), metric=plan.settings.metric, direction=_direction(plan), out=sys.stdout,
+        total=len(ledger.current(study)), metric=plan.settings.metric, direction=plan.direction, out=sys.stdout,
         err=sys.stderr, workers=plan.settings.workers,
         before=[a.trial for a in ledger.results(study) if a.state in board.ENDED],
     )  # fmt: skip
@@ -81,19 +86,23 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     finally:
         live.close()
         arms = ledger.results(study)
-        summary = board.summary(arms, metric=plan.settings.metric, direction=_direction(plan))
+        summary = board.summary(arms, metric=plan.settings.metric, direction=plan.direction)
         note = parent.close(plan, study, arms, status=status, summary=summary)
         # runs of workers that died are ended, and what they left is sent
         tracking.sync(plan.workdir, track)
     _report(plan, study, told, interrupted=asked.is_set(), arguments=arguments)
     if note:
         print(note)
-    return _code(study, interrupted=asked.is_set())
+    return _code(plan, study, interrupted=asked.is_set())
 
 
 # ------------------------------------------------------------------ pieces
 def _space(settings: StudySettings, arguments: list[str], params: Mapping[str, str]) -> Space:
     typed = [a for a in arguments if not a.lstrip("+").startswith(("study=", "study.", "replicas=", "hydra."))]
+    for key in ("study.metric", "study.direction"):
+        for text in (a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")):
+            if "," in text and not text.startswith("["):
+                raise ConfigError(key, text, f"several are a list: {key}=[{text}]")
     spanned = {**{str(k): str(v) for k, v in params.items()}, **{k: str(v) for k, v in settings.space.items()}}
     conditions = {k: {of: [str(v) for v in values] for of, values in c.items()} for k, c in settings.conditions.items()}
     keys = set(spanned) | {a.lstrip("+").partition("=")[0] for a in typed}
@@ -110,8 +119,8 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
     folder = folder_of(workdir, name)
-    storage = settings.storage or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute()}"
     known = load(folder)
+    storage = choose(settings.storage, None if known is None else known.storage, workdir)
     seed, replicas = int(config.seed), configuration.replicas(config)
     if known is not None:
         _same(known, space, replicas, grid=settings.sampler == "grid")
@@ -129,7 +138,7 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     first: Experiment | None = None
     for arm in arms:
         try:
-            decided = experiment_of(draft, arm)
+            composed = experiment_of(draft, arm)
         except Exception as error:
             from initlab.config.mistakes import translate
 
@@ -137,19 +146,24 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
             if ours is None:
                 raise
             raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
-        first = first or decided
+        first = first or composed
     assert first is not None
-    metric = first.task.monitor if settings.metric == "auto" else settings.metric
-    direction = settings.direction
-    if direction == "auto":
-        direction = "minimize" if metric.endswith(("loss", "perplexity", "bits_per_char")) else "maximize"
-    plan = replace(plan, settings=replace(settings, metric=metric, direction=direction), epochs=first.trainer.epochs)
-    tracking.resolve_uri(first.tracking, workdir)
+    metric, direction = decided(settings, first.task.monitor)
+    # the password is kept in one place, see Plan.save
+    settings = replace(settings, metric=metric, direction=direction, storage=masked(storage))
+    plan = replace(plan, settings=settings, epochs=first.trainer.epochs)
+    objectives = len(plan.metrics)
+    # made here to see that they can be; the workers make their own
+    sampler(settings.sampler, seed=0, objectives=objectives)
+    pruner(settings.pruner, epochs=plan.epochs, replicas=replicas, objectives=objectives)
+    if known is not None:
+        _judged_alike(known, plan)
+    keep_apart(storage, tracking.resolve_uri(first.tracking, workdir))
+    engine.check(plan)
+    record = open_storage(storage)
     plan.save()
     plan.freeze(configuration.conf_dir())
-    study = optuna.create_study(
-        study_name=name, storage=ledger.open_storage(storage), direction=direction, load_if_exists=True
-    )
+    study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
     return plan, study, first
 
 
@@ -175,11 +189,16 @@ def _an_arm(space: Space) -> dict[str, str]:
 
 def _fingerprint(space: Space, settings: StudySettings) -> str:
     """Of what is fixed and which keys are searched, not of their values: a grid with one more is the same study."""
-    what = {
+    what: dict[str, Any] = {
         "fixed": sorted(f for f in space.fixed if not f.startswith(_HOW)),
         "keys": sorted(d.key for d in space.dimensions),
         "sampler": settings.sampler,
     }
+    # another judgement is another study; what is judged by default keeps the name that it always had
+    default = StudySettings()
+    judged = {k: getattr(settings, k) for k in _JUDGED if getattr(settings, k) != getattr(default, k)}
+    if judged:
+        what["judged"] = judged
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=4).hexdigest()
 
 
@@ -192,15 +211,32 @@ def _same(known: Plan, space: Space, replicas: int, *, grid: bool) -> None:
     if replicas != known.replicas:
         lines.append(f"replicas: {known.replicas} became {replicas}")
     if lines:
-        raise ConfigError(
-            "study.name", known.name, f"is another study: {'; '.join(lines)}; give study.name=NAME for a new one"
-        )
+        raise _another(known, lines)
+
+
+def _judged_alike(known: Plan, plan: Plan) -> None:
+    """Raises ConfigError where arms are to be judged by something else than those that the study has."""
+    pairs = {k: (getattr(known.settings, k), getattr(plan.settings, k)) for k in _JUDGED}
+    lines = [f"study.{k}: {_shown(was)} became {_shown(now)}" for k, (was, now) in pairs.items() if was != now]
+    if lines:
+        raise _another(known, lines)
+
+
+def _another(known: Plan, lines: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        "study.name", known.name, f"is another study: {'; '.join(lines)}; give study.name=NAME for a new one"
+    )
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
 
 
 def _enqueue(study: Study, plan: Plan) -> int:
     """Have the arms done that the study is to have and has not; how many they are."""
     from optuna.trial import TrialState
 
+    ledger.mend(study, plan.folder)
     counted = ledger.current(study)
     if plan.settings.sampler != "grid":
         total = plan.settings.trials if plan.settings.trials is not None else len(counted) + 10_000
@@ -210,17 +246,24 @@ def _enqueue(study: Study, plan: Plan) -> int:
         return new
     rerun = plan.settings.rerun
     done = [] if rerun else [t for t in counted if t.state != TrialState.FAIL]
-    have = {json.dumps(_parameters(t), sort_keys=True) for t in done}
+    have = {_arm_of(t) for t in done}
+    failed = {_arm_of(t): t for t in counted if t.state == TrialState.FAIL}
     new = 0
     for arm in plan.space.arms():
-        if json.dumps(arm, sort_keys=True) not in have:
+        text = json.dumps(arm, sort_keys=True)
+        if text in have:
+            continue
+        new += 1
+        if text in failed:
+            ledger.again(study, failed[text])
+        else:
             study.enqueue_trial(dict(arm))
-            new += 1
     return new
 
 
-def _parameters(trial: Any) -> dict[str, str]:
-    return json.loads(trial.user_attrs.get(ledger.CHOICES, "{}")) or ledger.planned(trial)
+def _arm_of(trial: Any) -> str:
+    choices = json.loads(trial.user_attrs.get(ledger.CHOICES, "{}")) or ledger.planned(trial)
+    return json.dumps(choices, sort_keys=True)
 
 
 def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResult]) -> None:
@@ -228,16 +271,12 @@ def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResul
     parent.look(plan, arms)
 
 
-def _direction(plan: Plan) -> Any:
-    return plan.settings.direction
-
-
 def _say(plan: Plan, study: Study, fresh: int) -> None:
     arms = ledger.results(study)
     ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
     print(
         f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {fresh} new;"
-        f" {plan.settings.metric}, {plan.settings.direction}; {plan.settings.workers} worker(s)",
+        f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
         flush=True,
     )
     for note in notes(plan.settings.sampler, plan.space):
@@ -260,9 +299,10 @@ def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool,
     arms = ledger.results(study)
     for line in told:
         print(line)
-    rows = board.leaderboard(arms, direction=_direction(plan))
+    rows = board.leaderboard(arms, direction=plan.direction)
     print(board.table(rows, metric=plan.settings.metric, width=_width()))
-    print(board.summary(arms, metric=plan.settings.metric, direction=_direction(plan)))
+    print(board.summary(arms, metric=plan.settings.metric, direction=plan.direction))
+    print(importance.line(arms, study, plan.direction))
     spared = ledger.spared(study)
     if spared:
         best = (max if plan.maximises else min)(value for _, value in spared)
@@ -270,7 +310,7 @@ def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool,
     if plan.parent:
         print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
     if interrupted:
-        print(f"Next: python -m initlab -m {shlex.join(arguments)}   (goes on where it stopped)")
+        print(f"Next: python -m initlab -m {shlex.join(map(masked, arguments))}   (goes on where it stopped)")
 
 
 def _width() -> int:
@@ -279,6 +319,8 @@ def _width() -> int:
     return shutil.get_terminal_size((110, 24)).columns
 
 
-def _code(study: Study, *, interrupted: bool) -> int:
-    failed = any(a.state == "failed" for a in ledger.results(study))
-    return 1 if interrupted or failed else 0
+def _code(plan: Plan, study: Study, *, interrupted: bool) -> int:
+    states = {a.state for a in ledger.results(study)}
+    # where time was limited, arms may be left
+    left = plan.seconds is None and bool(states & {"waiting", "running"})
+    return 1 if interrupted or left or "failed" in states else 0

@@ -1,16 +1,17 @@
-"""Workers as processes of this machine: started, watched, replaced when they die, ended together."""
+"""Workers under a leader: started, watched, replaced when they die, ended together.
+
+Where they run is an engine's affair: `local_engine` starts them as processes of this machine, `ray_engine` as actors of
+Ray. Workers that join from elsewhere (`initlab worker`) are not watched; what they leave is found by its silence.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
-from initlab.study import ledger
+from initlab.study import ledger, storage
 from initlab.study.board import ArmResult
 from initlab.study.plan import Plan
 
@@ -21,8 +22,38 @@ if TYPE_CHECKING:
 _LOOK = 0.5
 #: seconds that a worker has to end its arm after it was asked to
 _PATIENCE = 60.0
+#: seconds that workers have to see for themselves that nothing is left
+_GOODBYE = 5.0
 #: a worker that dies is replaced so often, all workers together; more tells of a machine that kills them
 _REPLACEMENTS = 10
+
+
+class Worker(Protocol):
+    """A worker as its leader sees it."""
+
+    @property
+    def known_as(self) -> tuple[int, str] | None:
+        """Process id and machine, as in the trials that it takes; None where it has not begun."""
+        ...
+
+    @property
+    def log(self) -> str:
+        """Where its output is."""
+        ...
+
+    def ended(self) -> str | None:
+        """Why it ended, "" where all is well; None while it works."""
+        ...
+
+    def ask(self) -> None:
+        """Ask it to end after the update at hand."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+#: starts the worker with a number
+Hire = Callable[[int], Worker]
 
 
 def drive(
@@ -30,82 +61,105 @@ def drive(
 ) -> tuple[str, ...]:
     """Run the study's workers until nothing waits; `look` is shown the arms from time to time.
 
+    Without workers of its own (``study.workers=0``) a leader waits for those that join.
+
     Returns:
         Sentences about workers that died.
     """
-    workers = [_start(plan, n) for n in range(plan.settings.workers)]
-    told: list[str] = []
-    replaced = 0
-    try:
-        while any(w.poll() is None for w in workers) and not stop():
-            time.sleep(_LOOK)
-            for number, worker in enumerate(workers):
-                code = worker.poll()
-                if code in (None, 0):
-                    continue
-                _release(study, worker.pid)
-                replaced += 1
-                if replaced > _REPLACEMENTS:
-                    told.append(f"workers died {replaced} times; see {_log(plan, number)}")
-                    return tuple(told)
-                told.append(f"a worker died ({_cause(code)}); its arm is begun anew")
-                workers[number] = _start(plan, number)
+    with _engine(plan) as hire:
+        workers: list[Worker] = []
+        told: list[str] = []
+        try:
+            workers += [hire(n) for n in range(plan.settings.workers)]
+            _watch(study, plan, workers, hire, told, stop=stop, look=look)
+        finally:
+            _end(study, plan, workers)
             look(ledger.results(study))
-    finally:
-        _end(workers)
-        look(ledger.results(study))
     return tuple(told)
 
 
-def _start(plan: Plan, number: int) -> subprocess.Popen[bytes]:
-    threads = max(1, (os.cpu_count() or 1) // plan.settings.workers)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **_gpu(number)}
-    paths = [str(Path(p).absolute()) if p else str(Path.cwd()) for p in sys.path]
-    with _log(plan, number).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "initlab.study.worker_main", str(plan.folder), str(number), str(os.getpid())],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=plan.workdir,
-            # a session of its own: a Ctrl-C on the terminal is for this process, which then asks them to end
-            start_new_session=True, env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
+def check(plan: Plan) -> None:
+    """Raises ConfigError where the plan's engine cannot work here. Starts nothing."""
+    if plan.settings.engine == "ray":
+        from initlab.study import ray_engine
+
+        ray_engine.check(plan)
 
 
-def _gpu(number: int) -> dict[str, str]:
-    """One GPU a worker, in turn, where there are several and nobody chose."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return {}
-    import torch
+def _engine(plan: Plan) -> AbstractContextManager[Hire]:
+    if plan.settings.engine == "ray":
+        from initlab.study import ray_engine
 
-    count = torch.cuda.device_count()
-    return {"CUDA_VISIBLE_DEVICES": str(number % count)} if count > 1 else {}
+        return ray_engine.actors(plan)
+    from initlab.study import local_engine
 
-
-def _log(plan: Plan, number: int) -> Path:
-    return plan.folder / f"worker-{number}.log"
+    return local_engine.processes(plan)
 
 
-def _release(study: Study, pid: int) -> None:
-    """Begin the arms of a dead worker anew at once, without waiting for their heartbeat to grow cold."""
-    from optuna.trial import TrialState
+def _watch(
+    study: Study,
+    plan: Plan,
+    workers: list[Worker],
+    hire: Hire,
+    told: list[str],
+    *,
+    stop: Callable[[], bool],
+    look: Callable[[Sequence[ArmResult]], None],
+) -> None:
+    from optuna.exceptions import StorageInternalError
 
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(ledger.WORKER) == pid:
-            ledger.begin_anew(study, trial)
+    reaper, replaced = ledger.Reaper(), 0
+    idle: float | None = None
+    away: float | None = None
+    while not stop():
+        endings = [w.ended() for w in workers]
+        if workers and all(e == "" for e in endings):
+            return
+        try:
+            for number, ending in enumerate(endings):
+                if not ending:
+                    continue
+                _release(study, plan, workers[number])
+                replaced += 1
+                if replaced > _REPLACEMENTS:
+                    told.append(f"workers died {replaced} times; see {workers[number].log}")
+                    return
+                told.append(f"a worker died ({ending}); its arm is begun anew")
+                workers[number] = hire(number)
+            reaper.look(study, plan.folder)
+            look(ledger.results(study))
+            if not ledger.is_idle(study, plan.folder):
+                idle = None
+            elif workers:
+                idle = idle or time.monotonic()
+                if time.monotonic() - idle > _GOODBYE:  # one of them was stopped, or could not be started
+                    return
+            else:
+                return
+            away = None
+        except StorageInternalError:
+            away = away or time.monotonic()
+            if time.monotonic() - away > storage.PATIENCE:
+                raise
+        time.sleep(_LOOK)
 
 
-def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+def _release(study: Study, plan: Plan, worker: Worker) -> None:
+    if worker.known_as is not None:
+        pid, host = worker.known_as
+        ledger.release(study, plan.folder, worker=pid, host=host)
+
+
+def _end(study: Study, plan: Plan, workers: Sequence[Worker]) -> None:
     """Ask for an end after the update at hand, and wait; what does not listen is killed."""
     for worker in workers:
-        if worker.poll() is None:
-            worker.terminate()
+        if worker.ended() is None:
+            worker.ask()
     deadline = time.monotonic() + _PATIENCE
+    while any(w.ended() is None for w in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for worker in workers:
-        try:
-            worker.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if worker.ended() is None:
             worker.kill()
-            worker.wait()
-
-
-def _cause(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+        if worker.ended():
+            _release(study, plan, worker)

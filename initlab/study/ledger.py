@@ -3,75 +3,54 @@
 An arm is an Optuna trial. All arms that a study is to have are enqueued at its start, with their parameters (a grid) or
 without (a sampler decides when one is taken), so that any number of workers does exactly as many, and a study is
 extended by enqueuing the difference. A worker that dies leaves its trial without a heartbeat; it is failed and enqueued
-again.
+again, with the replicas that were done. A worker that was taken for dead by mistake, since it stood still, finds out
+before its next update and lets go.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
+import time
 import warnings
-from collections.abc import Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from initlab.study.board import ArmResult, Replica
+from initlab.study.storage import GRACE, HEARTBEAT, alone
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from optuna import Study
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
-#: seconds between heartbeats, and after which a trial without one is taken for dead
-HEARTBEAT, GRACE = 5, 20
 #: a trial whose worker died is begun anew so many times
 RETRIES = 3
-#: seconds that a locked database is waited for
-PATIENCE = 100.0
-ARM, CHOICES, REPLICAS, REASON, WORKER, SECONDS = "arm", "choices", "replicas", "reason", "worker", "seconds"
+ARM, CHOICES, REPLICAS, REASON, SECONDS = "arm", "choices", "replicas", "reason", "seconds"
+#: process id and machine of the worker that has the trial
+WORKER, HOST = "worker", "host"
+#: how many workers died of the arm
+DEATHS = "deaths"
 #: why an arm was called doomed that ran on all the same, to see whether it was
 DOOMED = "doomed"
+#: what an attempt takes over from the one before it
+_KEPT = (CHOICES, ARM, REPLICAS, DEATHS, DOOMED)
+#: Optuna's names in a trial for the first of its attempts, and for all before it
+_FIRST, _BEFORE = "failed_trial", "retry_history"
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's database at `url`, made where it is absent, by one process at a time."""
-    import optuna
-    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    arguments: dict[str, Any] = {"pool_pre_ping": True}
-    lock = None
-    if url.startswith("sqlite:///"):
-        file = Path(url.removeprefix("sqlite:///"))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        arguments["connect_args"] = {"timeout": PATIENCE}
-        lock = FileLock(f"{file}.lock")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # heartbeats are called experimental
-        if lock is None:
-            return RDBStorage(
-                url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-            )  # fmt: skip
-        with lock:
-            return RDBStorage(
-                url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-            )  # fmt: skip
+class Lost(Exception):  # noqa: N818  not an error: another worker has the arm
+    """The trial was taken from this process, which had shown no sign of life for too long."""
 
 
-def superseded(trials: list[FrozenTrial]) -> set[int]:
+# ------------------------------------------------------------------ what counts
+def superseded(trials: Sequence[FrozenTrial]) -> set[int]:
     """Numbers of trials that were begun anew under another number."""
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = {RetryHeartbeatStaleTrialCallback.retried_trial_number(t) for t in trials}
-    return {n for n in found if n is not None}
+    return {n for t in trials for n in t.system_attrs.get(_BEFORE, ())}
 
 
 def current(study: Study) -> list[FrozenTrial]:
@@ -81,60 +60,245 @@ def current(study: Study) -> list[FrozenTrial]:
     return [t for t in trials if t.number not in old]
 
 
+def is_idle(study: Study, folder: Path) -> bool:
+    """Whether no arm waits and none is worked on. Not fooled by one that is just being begun anew."""
+    from optuna.trial import TrialState
+
+    open_states = (TrialState.WAITING, TrialState.RUNNING)
+    if study.get_trials(deepcopy=False, states=open_states):
+        return False
+    with alone(study, folder):
+        _mend(study)
+        return not study.get_trials(deepcopy=False, states=open_states)
+
+
+# ------------------------------------------------------------------ taking and ending
 def claim(study: Study, folder: Path) -> Trial | None:
     """The next trial that waits, for this process; None where none does.
 
-    The lock keeps two workers of one machine from taking the last one both.
+    One process at a time, so that no two take the last one both. The trial bears a sign of life and its worker's name
+    before it is called running: whenever this process dies, somebody will notice.
     """
-    from optuna.storages import fail_stale_trials
+    import optuna
     from optuna.trial import TrialState
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with FileLock(folder / "claim.lock"):
-            fail_stale_trials(study)
-            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                return None
-            return study.ask()
+    storage = _storage(study)
+    with alone(study, folder):
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if not waiting:
+            return None
+        trial_id = _id(waiting[0])
+        storage.record_heartbeat(trial_id)
+        storage.set_trial_user_attr(trial_id, WORKER, os.getpid())
+        storage.set_trial_user_attr(trial_id, HOST, socket.gethostname())
+        storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+    return optuna.Trial(study, trial_id)
 
 
-@contextmanager
-def heartbeat(study: Study, trial: Trial) -> Generator[None]:
-    """While open, the trial shows signs of life, so that nobody takes it for dead."""
-    from optuna.storages._heartbeat import get_heartbeat_thread
+def finish(
+    study: Study,
+    trial: Trial,
+    folder: Path,
+    *,
+    values: Sequence[float] | None,
+    state: TrialState,
+    reason: str,
+    seconds: float,
+) -> None:
+    """Note what came of a trial.
 
-    with get_heartbeat_thread(trial._trial_id, study._storage):  # pyright: ignore[reportPrivateUsage]
-        yield
-
-
-def begin_anew(study: Study, trial: FrozenTrial) -> None:
-    """Fail a running trial whose worker is gone, or was asked to stop, and enqueue it again."""
+    Raises:
+        Lost: it is another worker's by now.
+    """
     from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+    try:
+        trial.set_user_attr(REASON, reason)
+        trial.set_user_attr(SECONDS, seconds)
+        with alone(study, folder):
+            study.tell(trial, values, state=state, skip_if_finished=True)
+    except UpdateFinishedTrialError as error:
+        raise Lost from error
+
+
+class Hold:
+    """A trial that this process works on. While open it shows signs of life, so that nobody takes it for dead.
+
+    A process that was stopped, or cut off from the storage, for longer than others wait has to ask first whether the
+    trial is still its own: `lost` does, and is to be asked before every update.
+    """
+
+    def __init__(self, study: Study, trial: Trial) -> None:
+        self._storage = _storage(study)
+        self._trial_id = trial._trial_id  # pyright: ignore[reportPrivateUsage]
+        self._one = threading.Lock()
+        self._ended = threading.Event()
+        self._lost = False
+        self._asked = self._sure = time.monotonic()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Hold:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def lost(self) -> bool:
+        """Whether somebody else has the trial."""
+        now = time.monotonic()
+        # the storage counts in whole seconds
+        if not self._lost and now - self._sure > GRACE - 2 and now - self._asked > HEARTBEAT / 2:
+            self._look()
+        return self._lost
+
+    def _beat(self) -> None:
+        while not self._lost and not self._ended.wait(HEARTBEAT):
+            self._look()
+
+    def _look(self) -> None:
+        from optuna.exceptions import OptunaError
+        from optuna.trial import TrialState
+        from sqlalchemy.exc import SQLAlchemyError
+
+        with self._one:
+            self._asked = time.monotonic()
+            # a storage that is away tells nothing; it is asked again
+            with suppress(OptunaError, SQLAlchemyError):
+                self._storage.record_heartbeat(self._trial_id)
+                self._lost = self._storage.get_trial(self._trial_id).state != TrialState.RUNNING
+                self._sure = self._asked
+
+
+# ------------------------------------------------------------------ beginning anew
+def begin_anew(study: Study, trial: FrozenTrial, folder: Path, *, died: bool) -> bool:
+    """Fail a running trial whose worker is gone, or was asked to stop, and enqueue it again.
+
+    Where its worker `died`, and so did others before, it is failed for good. False where somebody else was faster.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    storage: Any = study._storage  # pyright: ignore[reportPrivateUsage]
-    trial_id = trial._trial_id  # pyright: ignore[reportPrivateUsage]
-    try:
-        if storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                RetryHeartbeatStaleTrialCallback()(study, storage.get_trial(trial_id))
-    except UpdateFinishedTrialError:
-        pass  # somebody else was faster
+    storage, trial_id = _storage(study), _id(trial)
+    with alone(study, folder):
+        deaths = int(trial.user_attrs.get(DEATHS, 0)) + died
+        try:
+            storage.set_trial_user_attr(trial_id, DEATHS, deaths)
+            if deaths > RETRIES:
+                storage.set_trial_user_attr(trial_id, REASON, f"{deaths} workers died of it")
+            storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+        _mend(study)
+    return True
 
 
+def again(study: Study, trial: FrozenTrial) -> None:
+    """Enqueue the arm of a trial that failed for good, in its place."""
+    _enqueue(study, trial, keep=(CHOICES, ARM))
+
+
+def mend(study: Study, folder: Path) -> None:
+    """Enqueue what a process failed in order to begin it anew, and then died before it came to this."""
+    with alone(study, folder):
+        _mend(study)
+
+
+def _mend(study: Study) -> None:
+    from optuna.trial import TrialState
+
+    for trial in current(study):
+        # an arm that raised an error has a reason
+        if trial.state == TrialState.FAIL and not trial.user_attrs.get(REASON):
+            _enqueue(study, trial, keep=_KEPT)
+
+
+def _enqueue(study: Study, trial: FrozenTrial, *, keep: Sequence[str]) -> None:
+    import optuna
+    from optuna.trial import TrialState
+
+    attrs = trial.system_attrs
+    before = [*attrs.get(_BEFORE, ()), trial.number]
+    kept = {k: trial.user_attrs[k] for k in keep if k in trial.user_attrs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # heartbeats are called experimental
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.WAITING, params=trial.params, distributions=trial.distributions, user_attrs=kept,
+                system_attrs={**attrs, _FIRST: before[0], _BEFORE: before},
+                # a pruner has seen the replicas that are taken over
+                intermediate_values=trial.intermediate_values if replicas_of(kept) else None,
+            )
+        )  # fmt: skip
+
+
+class Reaper:
+    """Begins the trials anew whose workers show no sign of life: those of other machines, or of a former session.
+
+    A trial has to look dead twice, a heartbeat apart: after a locked database comes free, the living get to say so.
+    """
+
+    def __init__(self) -> None:
+        self._suspects: dict[int, float] = {}
+        self._looked = -float(HEARTBEAT)
+
+    def look(self, study: Study, folder: Path) -> None:
+        """At most once a heartbeat."""
+        now = time.monotonic()
+        if now - self._looked < HEARTBEAT:
+            return
+        self._looked = now
+        storage = _storage(study)
+        stale = set(storage._get_stale_trial_ids(study._study_id))  # pyright: ignore[reportPrivateUsage]
+        self._suspects = {i: self._suspects.get(i, now) for i in stale}
+        for trial_id, since in self._suspects.items():
+            if now - since > HEARTBEAT - 1:
+                begin_anew(study, storage.get_trial(trial_id), folder, died=True)
+
+
+def release(study: Study, folder: Path, *, worker: int, host: str) -> None:
+    """Begin the trials of a dead worker anew at once, without waiting for their heartbeat to grow cold."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if (trial.user_attrs.get(WORKER), trial.user_attrs.get(HOST)) == (worker, host):
+            begin_anew(study, trial, folder, died=True)
+
+
+def replicas_of(attrs: Mapping[str, Any]) -> list[Replica]:
+    """The replicas that a trial has the end of, from its user attributes."""
+    # one that was pruned or interrupted is none to go on from
+    return [r for r in _replicas(attrs) if r.status != "killed"]
+
+
+def _replicas(attrs: Mapping[str, Any]) -> list[Replica]:
+    return [Replica.from_json(r) for r in json.loads(attrs.get(REPLICAS, "[]"))]
+
+
+def _storage(study: Study) -> Any:
+    return study._storage  # pyright: ignore[reportPrivateUsage]
+
+
+def _id(trial: FrozenTrial) -> int:
+    return trial._trial_id  # pyright: ignore[reportPrivateUsage]
+
+
+# ------------------------------------------------------------------ results
 def results(study: Study) -> list[ArmResult]:
     """Every trial that counts, in words that do not need Optuna."""
     return [_result(t) for t in current(study)]
 
 
 def spared(study: Study) -> list[tuple[str, float]]:
-    """(reason, objective) of the arms that were called doomed and ran on to their end all the same."""
+    """(reason, first objective) of the arms that were called doomed and ran on to their end all the same."""
     from optuna.trial import TrialState
 
-    done = [t for t in current(study) if t.state == TrialState.COMPLETE and t.value is not None]
-    return [(str(t.user_attrs[DOOMED]), float(t.value or 0.0)) for t in done if DOOMED in t.user_attrs]
+    done = [t for t in current(study) if t.state == TrialState.COMPLETE and DOOMED in t.user_attrs]
+    return [(str(t.user_attrs[DOOMED]), float(t.values[0])) for t in done]
 
 
 def _result(trial: FrozenTrial) -> ArmResult:
@@ -145,6 +309,8 @@ def _result(trial: FrozenTrial) -> ArmResult:
         TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
     }  # fmt: skip
     attrs = trial.user_attrs
+    # not trial.value, which trials with several raise on
+    values = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
     choices: Mapping[str, str] = {
         k: _short(v) for k, v in (json.loads(attrs.get(CHOICES, "{}")) or planned(trial)).items()
     }
@@ -153,8 +319,9 @@ def _result(trial: FrozenTrial) -> ArmResult:
         arm=str(attrs.get(ARM, "")),
         choices=choices,
         state=states[trial.state],
-        value=trial.value if trial.state == TrialState.COMPLETE else None,
-        replicas=tuple(Replica(**r) for r in json.loads(attrs.get(REPLICAS, "[]"))),
+        value=values[0] if values else None,
+        values=values if len(values) > 1 else (),
+        replicas=tuple(_replicas(attrs)),
         reason=str(attrs.get(REASON, "")),
         seconds=float(attrs.get(SECONDS, 0.0)),
     )

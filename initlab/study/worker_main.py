@@ -1,4 +1,4 @@
-"""A worker: takes the arms of a study one after another. `python -m initlab.study.worker_main FOLDER NUMBER`.
+"""A worker: takes the arms of a study one after another. `python -m initlab.study.worker_main FOLDER NUMBER LEADER`.
 
 It ends when no arm waits or runs any more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued
 again), and when the process that started it is gone.
@@ -11,20 +11,38 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from initlab import tracking
+    from initlab.study.plan import Plan
+
+#: seconds between two looks for an arm that another worker left
+_LOOK = 0.5
+#: seconds that a worker waits at its end for what its runs recorded
+_SETTLE = 30.0
+#: exit codes: nothing is left to do (or no time), and asked to stop before that
+DONE, STOPPED = 0, 1
 
 
-def main(folder: Path, number: int, *, leader: int) -> int:
-    """Work on the study kept in `folder` as its worker `number`, while the process `leader` lives (0 for nobody)."""
-    import optuna
-    import torch
-    from optuna.trial import TrialState
+def main(folder: Path, number: int, *, leader: int, storage: str | None = None) -> int:
+    """Work on the study kept in `folder` as its worker `number`, while the process `leader` lives (0 for nobody).
 
-    from initlab.study import ledger
-    from initlab.study.arm import work_on
+    Args:
+        folder: of the study.
+        number: of the worker, which its samples are drawn under.
+        leader: process id of the parent that the worker ends with.
+        storage: URL of Optuna's database, where it is reached by another than the study was begun with.
+
+    Returns:
+        The exit code: 0 where nothing is left, 1 on a signal, 2 where there is no study.
+    """
     from initlab.study.plan import load
-    from initlab.study.pruners import pruner
-    from initlab.study.samplers import sampler, stream
 
     plan = load(folder)
     if plan is None:
@@ -37,27 +55,70 @@ def main(folder: Path, number: int, *, leader: int) -> int:
     def stop() -> bool:
         return asked.is_set() or bool(leader and os.getppid() != leader)
 
-    settings = plan.settings
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
+    return work(replace(plan, storage=storage or plan.storage), number, stop=stop)
+
+
+def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
+    """Take arms until none is left, or `stop` says so; the exit code."""
+    from initlab import tracking
+
+    tail = tracking.Tail()
+    try:
+        return _arms(plan, number, stop=stop, tail=tail)
+    finally:
+        # what does not arrive in time is sent by the leader at its end
+        tail.settle(_SETTLE)
+
+
+def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.Tail) -> int:
+    import optuna
+    import torch
+    from optuna.exceptions import StorageInternalError
+
+    from initlab.study import ledger, storage
+    from initlab.study.arm import work_on
+    from initlab.study.pruners import pruner
+
+    settings, objectives = plan.settings, len(plan.metrics)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // max(1, settings.workers)))
     study = optuna.load_study(
         study_name=plan.name,
-        storage=ledger.open_storage(plan.storage),
-        pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas),
+        storage=storage.open_storage(plan.storage),
+        pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives),
     )
-    # draws go on where those of an earlier worker ended
-    draws = stream(plan.seed, worker=number, trials=len(study.get_trials(deepcopy=False)))
-    study.sampler = sampler(settings.sampler, seed=draws, workers=settings.workers)
+    _draw(study, plan, number)
+    reaper = ledger.Reaper()
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
+    away: float | None = None
     while not stop() and (deadline is None or time.monotonic() < deadline):
-        trial = ledger.claim(study, plan.folder)
-        if trial is None:
-            if not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                return 0
-            time.sleep(0.5)  # another worker may die and leave its arm to this one
-            continue
-        trial.set_user_attr(ledger.WORKER, os.getpid())
-        work_on(study, trial, plan, stop=stop)
-    return 0
+        try:
+            reaper.look(study, plan.folder)
+            trial = ledger.claim(study, plan.folder)
+            if trial is not None:
+                work_on(study, trial, plan, stop=stop, tail=tail)
+            elif ledger.is_idle(study, plan.folder):
+                return DONE
+            else:
+                time.sleep(_LOOK)  # another worker may die and leave its arm to this one
+            away = None
+        except StorageInternalError:
+            # a server that starts again is back within moments; what this worker had is begun anew
+            away = away or time.monotonic()
+            if time.monotonic() - away > storage.PATIENCE:
+                raise
+            time.sleep(storage.HEARTBEAT)
+    return STOPPED if stop() else DONE
+
+
+def _draw(study: Study, plan: Plan, number: int) -> None:
+    """Have the study draw on where its earlier workers ended."""
+    from initlab.study.samplers import sampler, stream
+
+    settings = plan.settings
+    draws = stream(plan.seed, worker=number, trials=len(study.get_trials(deepcopy=False)))
+    study.sampler = sampler(
+        settings.sampler, seed=draws, workers=max(1, settings.workers), objectives=len(plan.metrics)
+    )
 
 
 if __name__ == "__main__":
