@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from initlab.study import ledger
+from initlab.study.storage import open_storage
 from tests.command_line.driver import environment, initlab
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")
@@ -35,7 +36,7 @@ def children(workdir: Path) -> list[Any]:
 
 
 def the_study(workdir: Path) -> optuna.Study:
-    storage = ledger.open_storage(f"sqlite:///{workdir / '.initlab' / 'studies.db'}")
+    storage = open_storage(f"sqlite:///{workdir / '.initlab' / 'studies.db'}")
     (name,) = (p.name for p in (workdir / ".initlab" / "studies").iterdir() if p.is_dir())
     return optuna.load_study(study_name=name, storage=storage)
 
