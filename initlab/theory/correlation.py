@@ -3,6 +3,9 @@
 The outer integral is over z₁, the inner over z₂ in u₂ = √q (c z₁ + √(1 - c²) z₂). Both lines are cut at unit steps of
 z, at unit steps of h near the origin, where activations bend, and at every kink; the inner cut moves with z₁. As c → 1
 the inner integral turns into a kink of its own, of width √(1 - c²), and the outer line is cut finely around it.
+
+ReLU and its kin, with one slope on either side of 0, need no quadrature: they have the arc-cosine kernel (Cho & Saul,
+NeurIPS 2009).
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def _marks(kinks: tuple[float, ...], q: float, step: float) -> Tensor:
 
 
 def _grid(kinks: tuple[float, ...], q: float, c: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Outer z₁ (n,) and weights, inner z₂ (n, m) and weights."""
+    """Outer z₁ (n,) and weights, inner z₂ (n, m) and weights; (1, m) where they are the same for every z₁."""
     s = math.sqrt(max(0.0, (1 - c) * (1 + c)))
     base = torch.arange(-_REACH, _REACH + 0.5, 1.0, dtype=torch.float64)
     marks, inner_marks = (_marks(kinks, q, math.sqrt(q) * scale) for scale in (1.0, s))
@@ -70,6 +73,9 @@ def _grid(kinks: tuple[float, ...], q: float, c: float) -> tuple[Tensor, Tensor,
     outer = torch.cat([base, marks, torch.tensor(fine, dtype=torch.float64)]).clamp(-_REACH, _REACH).unique()
     z1, w1 = _gauss(outer)
     z1, w1 = z1.reshape(-1), w1.reshape(-1)
+    if not len(inner_marks):
+        z2, w2 = (t.reshape(1, -1) for t in _gauss(base.clamp(-_REACH, _REACH)))
+        return z1, w1, z2, w2
     moving = ((inner_marks[None, :] - c * z1[:, None]) / max(s, 1e-300)).clamp(-_REACH, _REACH)
     inner = torch.cat([base.expand(len(z1), -1), moving], dim=1).sort(dim=1).values
     z2, w2 = _gauss(inner)
@@ -95,16 +101,38 @@ def _expect(activation: Activation, q: float, c: float, *, slope: bool, squared_
 @lru_cache(maxsize=8192)
 def product(activation: Activation, q: float, c: float) -> float:
     """E[φ(u₁) φ(u₂)]."""
+    if (slopes := _two_slopes(activation.fn)) is not None:
+        (below, above), theta = slopes, math.acos(c)
+        arc = (math.sin(theta) + (math.pi - theta) * c) / (2 * math.pi)
+        return q * ((above - below) ** 2 * arc + above * below * c)
     return _expect(activation, q, c, slope=False)
 
 
 @lru_cache(maxsize=8192)
 def slope_product(activation: Activation, q: float, c: float) -> float:
     """E[φ'(u₁) φ'(u₂)], what σ_w² times is the slope of the correlation map at c."""
+    if (slopes := _two_slopes(activation.fn)) is not None:
+        below, above = slopes
+        return (above - below) ** 2 * (math.pi - math.acos(c)) / (2 * math.pi) + above * below
     return _expect(activation, q, c, slope=True)
 
 
 @lru_cache(maxsize=8192)
 def squared_gap(activation: Activation, q: float, c: float) -> float:
     """E[(φ(u₁) - φ(u₂))²]: exact where c is so near 1 that a difference of products would be rounding noise."""
+    if (slopes := _two_slopes(activation.fn)) is not None:
+        (below, above), theta = slopes, math.acos(c)
+        versine = 2 * math.sin(theta / 2) ** 2  # 1 - c without its cancellation
+        arc = versine - (math.sin(theta) - theta * math.cos(theta)) / math.pi
+        return q * ((above - below) ** 2 * arc + 2 * above * below * versine)
     return _expect(activation, q, c, slope=False, squared_gap=True)
+
+
+@lru_cache(maxsize=256)
+def _two_slopes(fn: ElementwiseFn) -> tuple[float, float] | None:
+    """(slope below 0, slope above) of a function that is a line on either side of 0, None of any other."""
+    size = torch.tensor([1e-3, 0.3, 1.0, 2.0, 7.1, 50.0], dtype=torch.float64)
+    with torch.no_grad():
+        below, above = fn(-size) / -size, fn(size) / size
+        flat = all(bool((s - s[0]).abs().max() <= 1e-14 * (1 + s[0].abs())) for s in (below, above))
+        return (float(below[0]), float(above[0])) if flat and float(fn(size[:1] * 0)) == 0.0 else None
