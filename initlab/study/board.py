@@ -144,7 +144,7 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row
     for i, arm in enumerate(ordered):
         row = _row(arm.judged_by(0), ranks[i] if i < len(ranks) else None, best=best, first=i == 0)
         others = [_row(arm.judged_by(k), None, best={}, first=False) for k in range(1, len(each(direction)))]
-        rows.append(replace(row, result=arm, others=tuple(others), tied=None if several else row.tied))
+        rows.append(replace(row, result=arm, others=tuple(others), tied=None if several else row.tied, note=_note(arm)))
     return rows
 
 
@@ -177,7 +177,7 @@ def standings(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
 
     return [
         replace(
-            row(arm.judged_by(0), ranks[i] if i < len(ranks) else None), result=arm,
+            row(arm.judged_by(0), ranks[i] if i < len(ranks) else None), result=arm, note=_note(arm),
             others=tuple(row(arm.judged_by(k), None) for k in range(1, len(each(direction)))),
         )
         for i, arm in enumerate(ordered)
