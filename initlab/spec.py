@@ -596,6 +596,9 @@ class StudySettings:
     objective: Literal["mean", "lcb"] = "mean"
     pruner: PrunerName = "none"
     spare: UnitFloat = 0.1
+    tune_lr: bool = False
+    lr_factors: tuple[PositiveFloat, ...] = (0.1, 0.3162, 1.0, 3.162, 10.0)
+    tune_epochs: PositiveInt | None = None
     workers: NonNegativeInt = 1
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None

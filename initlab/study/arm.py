@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -21,9 +22,9 @@ from initlab.interval import interval
 from initlab.prepare import Prepared
 from initlab.run import run
 from initlab.spec import Experiment, Outlook, Record, RunResult, RunStatus
-from initlab.study import ledger
+from initlab.study import ledger, tune
 from initlab.study.board import Replica
-from initlab.study.objectives import numbers, picked
+from initlab.study.objectives import Metrics, numbers, picked
 from initlab.study.plan import Plan
 from initlab.study.pruners import doomed
 
@@ -58,7 +59,10 @@ def experiment_of(plan: Plan, arm: Mapping[str, str], *, trial: int | None = Non
 
 def replica(first: Experiment, plan: Plan, number: int) -> Experiment:
     """The same arm under the seed of replica `number`."""
-    seed = plan.seed + number
+    return _under(plan.seed + number, first)
+
+
+def _under(seed: int, first: Experiment) -> Experiment:
     name = first.name.rpartition("-s")[0] + f"-s{seed}"
     yaml = first.config_yaml.replace(f"\nseed: {first.seed}\n", f"\nseed: {seed}\n")
     return replace(first, seed=seed, name=name, params={**first.params, "seed": seed}, config_yaml=yaml)
@@ -167,6 +171,13 @@ def _trained(
     trial.set_user_attr(ledger.CHOICES, json.dumps(arm))
     first = experiment_of(plan, arm, trial=trial.number)
     trial.set_user_attr(ledger.ARM, first.arm)
+    train = partial(_ended, workdir=plan.workdir, stop=stop, lost=lost, tail=tail)
+    if plan.settings.tune_lr:
+        sweep = _swept(trial, arm, plan, tune.own_lr(first.params), train)
+        if sweep.chosen is None:
+            return None, TrialState.PRUNED, sweep.note
+        # the arm goes by the configuration that it was asked with, its runs by what they really trained
+        first = experiment_of(plan, {**arm, tune.LR: repr(sweep.chosen)}, trial=trial.number)
     metric, over_seeds = plan.metrics[0], plan.settings.pruner == "wilcoxon"
     # an arm that is begun anew goes on with the replicas that its former worker had the end of
     done = ledger.replicas_of(trial.user_attrs)
@@ -175,20 +186,9 @@ def _trained(
             trial, metric, reports=number == 0 and plan.settings.pruner in ("median", "hyperband"),
             diagnoses=plan.settings.pruner == "diagnostic", spared=_is_spared(plan, arm),
         )  # fmt: skip
-
-        def ends(watcher: _Watcher = watcher) -> bool:
-            return bool(watcher.pruned) or stop() or lost()
-
         experiment = replica(first, plan, number)
-        start = run if experiment.task.episodes is None else run_episodes
-        result = start(experiment, workdir=plan.workdir, narrator=watcher, stop=ends, tail=tail)
-        if lost():
-            raise ledger.Lost
-        if result.status == "killed" and not watcher.pruned:
-            raise Interrupted
-        ended = result.status in ("finished", "stopped")
-        values = picked(numbers(result, watcher.seen, watcher.parameters), plan.metrics) if ended else None
-        status = result.status if values is not None or result.status != "finished" else "failed"
+        result = train(experiment, watcher)
+        values, status = _values(result, watcher, plan.metrics)
         done.append(_replica_of(experiment.seed, values, status, result.run_id))
         trial.set_user_attr(ledger.REPLICAS, json.dumps([asdict(r) for r in done]))
         if watcher.pruned and result.status == "killed":
@@ -200,6 +200,64 @@ def _trained(
             if trial.should_prune():
                 return None, TrialState.PRUNED, f"pruned by wilcoxon after {number + 1} of {plan.replicas} seeds"
     return _judged(done, plan)
+
+
+def _ended(
+    experiment: Experiment,
+    watcher: _Watcher,
+    *,
+    workdir: Path,
+    stop: Callable[[], bool],
+    lost: Callable[[], bool],
+    tail: tracking.Tail,
+) -> RunResult:
+    """A run, to its end or to where the watcher ends it."""
+
+    def ends() -> bool:
+        return bool(watcher.pruned) or stop() or lost()
+
+    start = run if experiment.task.episodes is None else run_episodes
+    result = start(experiment, workdir=workdir, narrator=watcher, stop=ends, tail=tail)
+    if lost():
+        raise ledger.Lost
+    if result.status == "killed" and not watcher.pruned:
+        raise Interrupted
+    return result
+
+
+def _values(result: RunResult, watcher: _Watcher, metrics: Metrics) -> tuple[tuple[float, ...] | None, RunStatus]:
+    """What a run is judged by, and how it ended; without its numbers it has failed."""
+    ended = result.status in ("finished", "stopped")
+    values = picked(numbers(result, watcher.seen, watcher.parameters), metrics) if ended else None
+    return values, result.status if values is not None or result.status != "finished" else "failed"
+
+
+def _swept(
+    trial: Trial,
+    arm: Mapping[str, str],
+    plan: Plan,
+    lr: float,
+    train: Callable[[Experiment, _Watcher], RunResult],
+) -> tune.Sweep:
+    """The sweep of an arm's learning rate about `lr`; that of an earlier attempt at the arm, where it was whole."""
+    if ledger.SWEEP in trial.user_attrs:
+        return tune.Sweep.from_json(json.loads(trial.user_attrs[ledger.SWEEP]))
+    settings, metric = plan.settings, tune.metric(plan.metrics[0])
+    shorter = {} if settings.tune_epochs is None else {"trainer.epochs": str(settings.tune_epochs)}
+
+    def measure(lr: float) -> tune.Point:
+        tried = experiment_of(plan, {**arm, **shorter, tune.LR: repr(lr)}, trial=trial.number)
+        tried = _under(tune.seed(plan.seed, plan.replicas), tried)
+        tags = {**tried.tracking.tags, "initlab.tuning": "true"}
+        tried = replace(tried, name=f"{tried.name}-lr{lr:g}", tracking=replace(tried.tracking, tags=tags, report=False))
+        watcher = _Watcher(trial, metric, diagnoses=settings.pruner == "diagnostic", spared=_is_spared(plan, arm))
+        result = train(tried, watcher)
+        values, status = _values(result, watcher, metric)
+        return tune.Point(lr=lr, value=values[0] if values else None, status=status, run_id=result.run_id)
+
+    found = tune.sweep(lr, settings.lr_factors, measure, maximises=plan.maximises)
+    trial.set_user_attr(ledger.SWEEP, json.dumps(found.as_json()))
+    return found
 
 
 def _is_spared(plan: Plan, arm: Mapping[str, str]) -> bool:

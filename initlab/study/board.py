@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from initlab.spec import RunStatus
 from initlab.study.objectives import Directions, Metrics, each, fronts
+from initlab.study.tune import Sweep
 
 ArmState = Literal["waiting", "running", "complete", "pruned", "failed"]
 
@@ -58,6 +59,7 @@ class ArmResult:
         replicas: its seeds.
         reason: why it was pruned or failed.
         seconds: that it has taken.
+        sweep: of its learning rate, in a study that tunes it.
     """
 
     trial: int
@@ -69,6 +71,7 @@ class ArmResult:
     reason: str = ""
     seconds: float = 0.0
     values: tuple[float, ...] = ()
+    sweep: Sweep | None = None
 
     @property
     def finite(self) -> float | None:
@@ -297,6 +300,8 @@ def _note(arm: ArmResult) -> str:
     bad = Counter(r.status for r in arm.replicas if r.status not in ("finished", "stopped"))
     of = len(arm.replicas)
     told = [arm.reason] if arm.reason else []
+    if arm.sweep is not None and arm.sweep.note and arm.sweep.note != arm.reason:
+        told.append(arm.sweep.note)
     told += [f"{n} of {of} seed{'' if of == 1 else 's'} {status}" for status, n in bad.items()]
     if arm.state == "complete" and arm.finite is None:
         told.append("no finite objective")
@@ -339,12 +344,18 @@ def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: Metrics) -> list
         columns.append(_Column(heading="seeds", cells=[str(r.seeds or "") for r in shown], right=True, drop=0))
     if any(r.tied is not None and r.rank != 1 for r in shown):
         columns.append(_Column(heading="to best", cells=[_to_best(r) for r in shown], drop=1))
+    if any(r.result.sweep for r in shown):
+        columns.append(_Column(heading="lr", cells=[_chosen_lr(r.result.sweep) for r in shown], right=True))
     for key in varying(r.result for r in rows):
         cells = [plain(r.result.choices.get(key, "–")) for r in shown]
         columns.append(_Column(heading=plain(key), cells=cells, middle=True, least=(10, 3)))
     states = [f"{r.result.state}: {r.note}" if r.note else r.result.state for r in shown]
     columns.append(_Column(heading="state", cells=states, least=(18, 8)))
     return columns
+
+
+def _chosen_lr(sweep: Sweep | None) -> str:
+    return "" if sweep is None or sweep.chosen is None else f"{sweep.chosen:.3g}"
 
 
 def _scores(metric: str, rows: Sequence[Row], *, ranked: Sequence[bool]) -> list[_Column]:

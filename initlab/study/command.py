@@ -18,8 +18,9 @@ from initlab import tracking
 from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import Experiment, RunStatus, StudySettings
-from initlab.study import board, engine, importance, ledger
+from initlab.study import board, engine, importance, ledger, tune
 from initlab.study.arm import experiment_of
+from initlab.study.grammar import bare
 from initlab.study.live import Board
 from initlab.study.objectives import decided
 from initlab.study.parent import Parent, open_parent
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 #: keys that say how a study is worked on, and not what it is
 _HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
+#: settings of a sweep that is made
+_TUNED = ("lr_factors", "tune_epochs")
 #: settings by which arms come to their number: arms that differ in them cannot be compared
-_JUDGED = ("metric", "direction", "objective")
+_JUDGED = ("metric", "direction", "objective", "tune_lr", *_TUNED)
 
 
 def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mapping[str, str]) -> int:
@@ -61,6 +64,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     space = _space(settings, arguments, params)
     if not space.dimensions:
         raise ConfigError("-m", None, "nothing is swept: give a key several values, such as init=he,xavier")
+    tune.check(settings, [bare(d.key) for d in space.dimensions])
     plan, study, first = _open(config, settings, space)
     fresh = _enqueue(study, plan)
     _say(plan, study, fresh)
@@ -146,6 +150,8 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
             if ours is None:
                 raise
             raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
+        if settings.tune_lr:
+            tune.own_lr(composed.params)
         first = first or composed
     assert first is not None
     metric, direction = decided(settings, first.task.monitor)
@@ -195,8 +201,8 @@ def _fingerprint(space: Space, settings: StudySettings) -> str:
         "sampler": settings.sampler,
     }
     # another judgement is another study; what is judged by default keeps the name that it always had
-    default = StudySettings()
-    judged = {k: getattr(settings, k) for k in _JUDGED if getattr(settings, k) != getattr(default, k)}
+    default = _judgement(StudySettings())
+    judged = {k: v for k, v in _judgement(settings).items() if v != default.get(k)}
     if judged:
         what["judged"] = judged
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=4).hexdigest()
@@ -216,10 +222,15 @@ def _same(known: Plan, space: Space, replicas: int, *, grid: bool) -> None:
 
 def _judged_alike(known: Plan, plan: Plan) -> None:
     """Raises ConfigError where arms are to be judged by something else than those that the study has."""
-    pairs = {k: (getattr(known.settings, k), getattr(plan.settings, k)) for k in _JUDGED}
-    lines = [f"study.{k}: {_shown(was)} became {_shown(now)}" for k, (was, now) in pairs.items() if was != now]
+    was, now = _judgement(known.settings), _judgement(plan.settings)
+    both = [k for k in _JUDGED if k in was and k in now]
+    lines = [f"study.{k}: {_shown(was[k])} became {_shown(now[k])}" for k in both if was[k] != now[k]]
     if lines:
         raise _another(known, lines)
+
+
+def _judgement(settings: StudySettings) -> dict[str, Any]:
+    return {k: getattr(settings, k) for k in _JUDGED if settings.tune_lr or k not in _TUNED}
 
 
 def _another(known: Plan, lines: Sequence[str]) -> ConfigError:
@@ -279,6 +290,9 @@ def _say(plan: Plan, study: Study, fresh: int) -> None:
         f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
         flush=True,
     )
+    if plan.settings.tune_lr:
+        count = len(set(plan.settings.lr_factors))
+        print(f"  each arm first finds its learning rate: {count} to {count + tune.EXTENSIONS} runs more")
     for note in notes(plan.settings.sampler, plan.space):
         print(f"  {note}")
 

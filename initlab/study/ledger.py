@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.study.board import ArmResult, Replica
 from initlab.study.storage import GRACE, HEARTBEAT, alone
+from initlab.study.tune import Sweep
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -37,8 +38,10 @@ WORKER, HOST = "worker", "host"
 DEATHS = "deaths"
 #: why an arm was called doomed that ran on all the same, to see whether it was
 DOOMED = "doomed"
+#: the learning rates that were tried for the arm, and the one that was chosen
+SWEEP = "sweep"
 #: what an attempt takes over from the one before it
-_KEPT = (CHOICES, ARM, REPLICAS, DEATHS, DOOMED)
+_KEPT = (CHOICES, ARM, SWEEP, REPLICAS, DEATHS, DOOMED)
 #: Optuna's names in a trial for the first of its attempts, and for all before it
 _FIRST, _BEFORE = "failed_trial", "retry_history"
 
@@ -324,6 +327,7 @@ def _result(trial: FrozenTrial) -> ArmResult:
         replicas=tuple(_replicas(attrs)),
         reason=str(attrs.get(REASON, "")),
         seconds=float(attrs.get(SECONDS, 0.0)),
+        sweep=Sweep.from_json(json.loads(attrs[SWEEP])) if SWEEP in attrs else None,
     )
 
 

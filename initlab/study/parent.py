@@ -90,6 +90,7 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
         params={
             "study": plan.name, "sampler": plan.settings.sampler, "pruner": plan.settings.pruner,
             "metric": ", ".join(plan.metrics), "replicas": plan.replicas, "seed": plan.seed,
+            "tune_lr": plan.settings.tune_lr,
             **{f"space.{d.key}": str(asdict(d)) for d in plan.space.dimensions},
         },
         tags={
@@ -137,7 +138,8 @@ def _csv(plan: Plan, arms: Sequence[ArmResult]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     named = ["rank", *plan.metrics] if several else ["value"]
-    writer.writerow(["trial", "arm", "state", *named, *keys, "seeds", "values", "seconds", "reason"])
+    tuned = ["lr", "sweep"] if plan.settings.tune_lr else []
+    writer.writerow(["trial", "arm", "state", *named, *keys, *tuned, "seeds", "values", "seconds", "reason"])
     for a in arms:
         seeds = [r.seed for r in a.replicas]
         values = [list(r.values) or r.value for r in a.replicas]
@@ -149,6 +151,7 @@ def _csv(plan: Plan, arms: Sequence[ArmResult]) -> str:
                 a.state,
                 *judged,
                 *(a.choices.get(k, "") for k in keys),
+                *((a.sweep.chosen, json.dumps(a.sweep.as_json())) if a.sweep else [""] * len(tuned)),
                 seeds,
                 values,
                 a.seconds,

@@ -79,9 +79,11 @@ class Space:
     def overrides(self, arm: Mapping[str, str]) -> list[str]:
         """The command line of `arm`: what is fixed, then its own values, quoted where Hydra's grammar wants it.
 
-        A fixed key is left out where its condition fails in this arm.
+        A fixed key is left out where its condition fails in this arm, and where the arm has a value of its own.
         """
-        kept = [f for f in self.fixed if self._applies(bare(f.partition("=")[0]), arm)]
+        own = {bare(k) for k in arm}
+        keys = {f: bare(f.partition("=")[0]) for f in self.fixed}
+        kept = [f for f, key in keys.items() if key not in own and self._applies(key, arm)]
         return quoted_formulas([*kept, *(f"{key}={value}" for key, value in arm.items())])
 
     def as_json(self) -> dict[str, Any]:
