@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,10 +26,21 @@ class InitlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search what `arguments` and `hydra.sweeper.params` span; ends the process with the study's exit code."""
+        assert self.config is not None
+        _start_workers(self.config)
         from initlab.study.command import study_command  # brings torch and optuna
 
-        assert self.config is not None
         raise SystemExit(study_command(self.config, arguments, params={k: str(v) for k, v in self.params.items()}))
+
+
+def _start_workers(config: DictConfig) -> None:
+    """Have the imports of the workers run beside our own; whether they are needed is seen later."""
+    from initlab.study.spare import SPARES, threads
+
+    workers = config.study.get("workers")
+    if isinstance(workers, int) and workers > 0 and config.study.get("engine") == "local":
+        cores = os.cpu_count() or 1
+        SPARES.start(min(workers, max(1, cores - 1)), threads=threads(workers))
 
 
 # a plain mapping: Hydra loads this file in a way that dataclasses do not bear

@@ -75,7 +75,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         _report(plan, study, (), interrupted=False, arguments=arguments)
         return _code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
-    plan = replace(plan, parent=parent.run_id)
+    plan = replace(plan, parent=parent.uid)
     plan.save()
     status: RunStatus = "failed"
     told: tuple[str, ...] = ()
@@ -93,10 +93,16 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         summary = board.summary(arms, metric=plan.settings.metric, direction=plan.direction)
         note = parent.close(plan, study, arms, status=status, summary=summary)
         # runs of workers that died are ended, and what they left is sent
-        tracking.sync(plan.workdir, track)
+        left = tracking.sync(plan.workdir, track).waiting
+        # an arm whose worker was taken for dead by mistake may have been trained twice
+        tracking.end_strays(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))
+        plan = replace(plan, parent=parent.run_id)
+        plan.save()
     _report(plan, study, told, interrupted=asked.is_set(), arguments=arguments)
     if note:
         print(note)
+    if left:
+        print(f"tracking: {left} runs wait in .initlab/spool; python -m initlab sync sends them")
     return _code(plan, study, interrupted=asked.is_set())
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from initlab.study.engine import Hire
 from initlab.study.plan import Plan
+from initlab.study.spare import SPARES, threads
 
 
 class _Process:
@@ -19,17 +17,8 @@ class _Process:
 
     def __init__(self, plan: Plan, number: int) -> None:
         self._log = plan.folder / f"worker-{number}.log"
-        threads = max(1, (os.cpu_count() or 1) // max(1, plan.settings.workers))
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **_gpu(number)}
-        paths = [str(Path(p).absolute()) if p else str(Path.cwd()) for p in sys.path]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "initlab.study.worker_main", str(plan.folder), str(number),
-                 str(os.getpid())],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=plan.workdir,
-                # a session of its own: a Ctrl-C on the terminal is for the leader, which then asks them to end
-                start_new_session=True, env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
-            )  # fmt: skip
+        environment = {"OMP_NUM_THREADS": str(threads(plan.settings.workers)), **_gpu(number)}
+        self._process = SPARES.take(plan.folder, number, self._log, environment)
 
     @property
     def known_as(self) -> tuple[int, str]:
@@ -56,7 +45,10 @@ class _Process:
 @contextmanager
 def processes(plan: Plan) -> Generator[Hire]:
     """While open, workers can be started."""
-    yield lambda number: _Process(plan, number)
+    try:
+        yield lambda number: _Process(plan, number)
+    finally:
+        SPARES.dismiss()
 
 
 def _gpu(number: int) -> dict[str, str]:

@@ -26,10 +26,6 @@ from initlab.version import __version__
 if TYPE_CHECKING:
     from optuna import Study
 
-#: seconds that the parent's id is waited for, so that children can name it
-_PATIENCE = 120.0
-
-
 class Parent:
     """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
 
@@ -39,11 +35,14 @@ class Parent:
         self._said: Mapping[str, float] = {}
 
     @property
+    def uid(self) -> str:
+        """What children name it by: known at once, while MLflow still has to be asked for an id."""
+        return "" if isinstance(self._sink, tracking.NullSink) else self._sink.uid
+
+    @property
     def run_id(self) -> str:
-        """MLflow's id; waits for it, since children have to name it."""
-        if isinstance(self._sink, tracking.NullSink):
-            return ""
-        return self._sink.wait_id(_PATIENCE)
+        """MLflow's id, or the uid as long as that is not known."""
+        return "" if isinstance(self._sink, tracking.NullSink) else self._sink.run_id
 
     def look(self, plan: Plan, arms: Sequence[ArmResult]) -> None:
         """Progress and the best value so far, where they changed."""

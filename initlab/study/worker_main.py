@@ -1,17 +1,20 @@
-"""A worker: takes the arms of a study one after another. `python -m initlab.study.worker_main FOLDER NUMBER LEADER`.
+"""A worker: takes the arms of a study one after another. `python -m initlab.study.worker_main --wait LEADER`.
 
-It ends when no arm waits or runs any more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued
-again), and when the process that started it is gone.
+It is told the study on its standard input, and ends at once where that closes without a word. Afterwards it ends when
+no arm waits or runs any more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued again), and when
+the process that started it is gone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +81,10 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.T
     from initlab.study import ledger, storage
     from initlab.study.arm import work_on
     from initlab.study.pruners import pruner
+    from initlab.study.spare import threads
 
     settings, objectives = plan.settings, len(plan.metrics)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // max(1, settings.workers)))
+    torch.set_num_threads(threads(settings.workers))
     study = optuna.load_study(
         study_name=plan.name,
         storage=storage.open_storage(plan.storage),
@@ -121,5 +125,34 @@ def _draw(study: Study, plan: Plan, number: int) -> None:
     )
 
 
+def wait(leader: int) -> int:
+    """Import what every arm needs, then do what the first line of the standard input says; see `spare`."""
+    with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
+        _warm()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return DONE
+    word = json.loads(line)
+    os.environ.update(word["environment"])
+    nowhere, log = os.open(os.devnull, os.O_RDONLY), os.open(word["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for target, source in ((0, nowhere), (1, log), (2, log)):
+        os.dup2(source, target)
+    return main(Path(word["folder"]), int(word["number"]), leader=leader)
+
+
+def _warm() -> None:
+    """Have loaded what the first run would load: torch brings half of itself with the first update of an optimiser."""
+    import optuna
+    import torch
+
+    from initlab.study import arm, pruners, samplers
+
+    del optuna, arm, pruners, samplers
+    weight = torch.ones(2, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([weight], fused=True)
+    torch.nn.functional.cross_entropy(weight, torch.tensor([0, 1])).backward()
+    optimizer.step()
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), leader=int(sys.argv[3]) if len(sys.argv) > 3 else 0))
+    sys.exit(wait(int(sys.argv[2])))

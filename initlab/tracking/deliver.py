@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from initlab.tracking.values import MLFLOW_STATUS, PARAM_LENGTH, TAG_LENGTH, as_
 
 METRICS_PER_BATCH = 1000
 SMALLEST_BATCH = 50
+PARENT = "mlflow.parentRunId"
+# a parent that was begun just before its first child arrives within moments
+PARENT_SECONDS = 20.0
 _log = logging.getLogger("initlab.tracking")
 
 
@@ -145,6 +149,8 @@ class Delivery:
         run, run_id = self.header.run, self.progress.run_id
         params = {clean_key(key): cut(as_text(value), PARAM_LENGTH) for key, value in run.params.items()}
         tags = {clean_key(key): cut(value, TAG_LENGTH) for key, value in run.tags.items()}
+        if PARENT in tags:
+            tags[PARENT] = self._parent(tags[PARENT])
         for portion in batches(params):
             self._pairs(portion, kind="param")
         for portion in batches(tags):
@@ -156,6 +162,17 @@ class Delivery:
                 self._set_aside(fault, {"dataset": run.dataset.name})
         self.progress.described = True
         self._save()
+
+    def _parent(self, named: str) -> str:
+        """MLflow's id of the parent run, which may be named by its uid: a study does not wait until it has an id."""
+        folder, deadline = self.folder.parent / named, time.monotonic() + PARENT_SECONDS
+        while folder.is_dir():
+            if known := spool.load_progress(folder, self.progress.uri).run_id:
+                return known
+            if time.monotonic() > deadline or self._stop():
+                raise StoreFaultError("away", f"its parent {named} has not arrived there yet")
+            time.sleep(0.1)
+        return self._client().find_run([self.progress.experiment_id], named) or named
 
     def _pairs(self, portion: dict[str, str], *, kind: str) -> None:
         def send(part: dict[str, str]) -> None:
