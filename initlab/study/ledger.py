@@ -282,6 +282,18 @@ def _replicas(attrs: Mapping[str, Any]) -> list[Replica]:
     return [Replica.from_json(r) for r in json.loads(attrs.get(REPLICAS, "[]"))]
 
 
+def kept_runs(study: Study) -> dict[str, set[str]]:
+    """Of the arms that were begun anew, the runs that count: arm → ids in the tracker."""
+    trials = study.get_trials(deepcopy=False)
+    old = superseded(trials)
+    arms = {str(t.user_attrs[ARM]) for t in trials if t.number in old and ARM in t.user_attrs}
+    kept: dict[str, set[str]] = {arm: set() for arm in arms}
+    for trial in trials:
+        if trial.number not in old and trial.user_attrs.get(ARM) in kept:
+            kept[trial.user_attrs[ARM]] |= {r.run_id for r in _replicas(trial.user_attrs)}
+    return kept
+
+
 def _storage(study: Study) -> Any:
     return study._storage  # pyright: ignore[reportPrivateUsage]
 

@@ -9,6 +9,7 @@ from initlab.tracking.null import NullSink
 from initlab.tracking.reopen import Reopened, reopen
 from initlab.tracking.sink import RunSink
 from initlab.tracking.start import start
+from initlab.tracking.strays import end_strays
 from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, spools, sync
 from initlab.tracking.tail import Tail
 from initlab.tracking.ui import ui
@@ -22,6 +23,7 @@ __all__ = [
     "Synced",
     "Tail",
     "describe_location",
+    "end_strays",
     "log_model",
     "reopen",
     "resolve_uri",

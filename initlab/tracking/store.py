@@ -130,6 +130,22 @@ class Store:
             set_artifact_uri(self._file, run_id, location)
         return run_id
 
+    def finished_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[tuple[str, int, dict[str, str]]]:
+        """Id, time of the end and tags of the runs that are FINISHED and carry `tags`, whose values hold no quotes."""
+        words = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+        found: list[tuple[str, int, dict[str, str]]] = []
+        with self._call():
+            token: str | None = None
+            while True:
+                page = self._client.search_runs(
+                    [experiment_id], filter_string=" and ".join([*words, "attributes.status = 'FINISHED'"]),
+                    max_results=1000, page_token=token,
+                )  # fmt: skip
+                found += [(str(r.info.run_id), int(r.info.end_time or 0), dict(r.data.tags)) for r in page]
+                token = page.token
+                if not token:
+                    return found
+
     def experiments(self) -> list[str]:
         with self._call():
             return [str(found.experiment_id) for found in self._client.search_experiments(max_results=1000)]
