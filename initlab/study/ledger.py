@@ -282,16 +282,13 @@ def _replicas(attrs: Mapping[str, Any]) -> list[Replica]:
     return [Replica.from_json(r) for r in json.loads(attrs.get(REPLICAS, "[]"))]
 
 
-def kept_runs(study: Study) -> dict[str, set[str]]:
-    """Of the arms that were begun anew, the runs that count: arm → ids in the tracker."""
-    trials = study.get_trials(deepcopy=False)
-    old = superseded(trials)
-    arms = {str(t.user_attrs[ARM]) for t in trials if t.number in old and ARM in t.user_attrs}
-    kept: dict[str, set[str]] = {arm: set() for arm in arms}
-    for trial in trials:
-        if trial.number not in old and trial.user_attrs.get(ARM) in kept:
-            kept[trial.user_attrs[ARM]] |= {r.run_id for r in _replicas(trial.user_attrs)}
-    return kept
+def kept_runs(study: Study) -> list[tuple[list[int], set[str]]]:
+    """Of each arm that was begun anew the numbers of all its trials, and its runs that count, by their ids."""
+    return [
+        ([*before, t.number], {r.run_id for r in _replicas(t.user_attrs)})
+        for t in current(study)
+        if (before := t.system_attrs.get(_BEFORE))
+    ]
 
 
 def _storage(study: Study) -> Any:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from initlab.spec import TrackingSettings
 from initlab.tracking.faults import StoreFaultError
 from initlab.tracking.location import resolve_uri
-from initlab.tracking.store import connect
+from initlab.tracking.store import Store, connect
 
 WHY = "trained again: its worker had been taken for dead"
 
 
 def end_strays(
-    settings: TrackingSettings, *, workdir: Path, study: str, kept: Mapping[str, Collection[str]]
+    settings: TrackingSettings, *, workdir: Path, study: str, kept: Sequence[tuple[Sequence[int], Collection[str]]]
 ) -> tuple[int, str]:
     """Have the finished runs of `study` end as killed that are none of its record's.
 
@@ -23,8 +22,8 @@ def end_strays(
         settings: say which store.
         workdir: of the study.
         study: its name.
-        kept: for each arm that may have such runs, the ids or uids of the runs that count. A seed that none of them
-            is known of is left alone.
+        kept: for each arm that may have such runs, the numbers of its trials, and the ids or uids of the runs that
+            count. A seed that none of them is known of is left alone.
 
     Returns:
         How many there were, and why they could not be looked for, "" where they could.
@@ -35,21 +34,29 @@ def end_strays(
     try:
         store = connect(resolve_uri(settings, workdir), workdir=workdir)
         experiment = store.experiment(settings.experiment)
-        for arm, ids in kept.items():
-            found = store.finished_runs(experiment, {"initlab.study": study, "initlab.arm": arm})
-            by_seed: dict[str, list[tuple[str, int, bool]]] = defaultdict(list)
-            for run_id, time_ms, tags in found:
-                by_seed[tags.get("seed", "")].append(
-                    (run_id, time_ms, bool({run_id, tags.get("initlab.uid")} & set(ids)))
-                )
-            for runs in by_seed.values():
-                if not any(counts for _, _, counts in runs):
-                    continue
-                for run_id, time_ms, counts in runs:
-                    if not counts:
-                        store.log(run_id, tags={"initlab.status": "killed", "initlab.stray": WHY})
-                        store.end(run_id, status="KILLED", time_ms=time_ms)
-                        ended += 1
+        for trials, ids in kept:
+            for run_id, time_ms in _strays(store, experiment, study=study, trials=trials, ids=set(ids)):
+                store.log(run_id, tags={"initlab.status": "killed", "initlab.stray": WHY})
+                store.end(run_id, status="KILLED", time_ms=time_ms)
+                ended += 1
     except StoreFaultError as fault:
         return ended, fault.reason
     return ended, ""
+
+
+def _strays(
+    store: Store, experiment: str, *, study: str, trials: Sequence[int], ids: set[str]
+) -> list[tuple[str, int]]:
+    """Id and end of the runs of one arm that do not count though another of their seed does."""
+    counting: set[tuple[str, str]] = set()
+    others: list[tuple[tuple[str, str], str, int]] = []
+    for number in trials:
+        for run_id, time_ms, tags in store.finished_runs(
+            experiment, {"initlab.study": study, "initlab.trial": str(number)}
+        ):
+            key = tags.get("initlab.arm", ""), tags.get("seed", "")
+            if ids & {run_id, tags.get("initlab.uid", run_id)}:
+                counting.add(key)
+            else:
+                others.append((key, run_id, time_ms))
+    return [(run_id, time_ms) for key, run_id, time_ms in others if key in counting]
