@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,9 +21,9 @@ from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import Experiment, RunStatus, StudySettings
 from initlab.study import board, engine, importance, ledger, tune
-from initlab.study.arm import experiment_of
+from initlab.study.arm import composed, experiment_of, keep
 from initlab.study.grammar import bare
-from initlab.study.live import Board
+from initlab.study.live import Board, duration
 from initlab.study.objectives import decided
 from initlab.study.parent import Parent, open_parent
 from initlab.study.plan import Plan, as_overrides, folder_of, load
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from optuna import Study
 
+#: arms of which the composed configuration is kept for the workers; those of a larger grid are composed again
+_KEPT = 1000
 #: keys that say how a study is worked on, and not what it is
 _HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
 #: settings of a sweep that is made
@@ -71,7 +75,8 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     asked = threading.Event()
     _on_signals(asked)
     track = first.tracking
-    if not fresh and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
+    endless = plan.settings.sampler != "grid" and plan.settings.trials is None
+    if not fresh and not endless and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
         _report(plan, study, (), interrupted=False, arguments=arguments)
         return _code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
@@ -84,6 +89,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         err=sys.stderr, workers=plan.settings.workers,
         before=[a.trial for a in ledger.results(study) if a.state in board.ENDED],
     )  # fmt: skip
+    threading.Thread(target=_warm, daemon=True).start()
     try:
         told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _look(live, parent, plan, arms))
         status = "killed" if asked.is_set() else "finished"
@@ -107,6 +113,13 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
 
 
 # ------------------------------------------------------------------ pieces
+def _warm() -> None:
+    """Load what the end of the study draws with while its workers train."""
+    for name in ("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats", "optuna.importance"):
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
 def _space(settings: StudySettings, arguments: list[str], params: Mapping[str, str]) -> Space:
     typed = [a for a in arguments if not a.lstrip("+").startswith(("study=", "study.", "replicas=", "hydra."))]
     for key in ("study.metric", "study.direction"):
@@ -146,9 +159,11 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     draft = replace(plan, folder=folder.absolute()) if known is not None else _drafted(plan)
     arms = list(space.arms()) if settings.sampler == "grid" else [_an_arm(space)]
     first: Experiment | None = None
+    kept: list[tuple[Mapping[str, str], DictConfig]] = []
     for arm in arms:
         try:
-            composed = experiment_of(draft, arm)
+            config_of_arm = composed(draft, arm)
+            ready = experiment_of(draft, arm, config=config_of_arm)
         except Exception as error:
             from initlab.config.mistakes import translate
 
@@ -157,8 +172,10 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
                 raise
             raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
         if settings.tune_lr:
-            tune.own_lr(composed.params)
-        first = first or composed
+            tune.own_lr(ready.params)
+        first = first or ready
+        if len(kept) < _KEPT:
+            kept.append((arm, config_of_arm))
     assert first is not None
     metric, direction = decided(settings, first.task.monitor)
     # the password is kept in one place, see Plan.save
@@ -175,6 +192,8 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     record = open_storage(storage)
     plan.save()
     plan.freeze(configuration.conf_dir())
+    for arm, config_of_arm in kept if settings.sampler == "grid" else ():
+        keep(plan, arm, config_of_arm)
     study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
     return plan, study, first
 
@@ -256,8 +275,9 @@ def _enqueue(study: Study, plan: Plan) -> int:
     ledger.mend(study, plan.folder)
     counted = ledger.current(study)
     if plan.settings.sampler != "grid":
-        total = plan.settings.trials if plan.settings.trials is not None else len(counted) + 10_000
-        new = max(0, total - len(counted))
+        if plan.settings.trials is None:
+            return 0  # workers make one when they take one, until the time is up
+        new = max(0, plan.settings.trials - len(counted))
         for _ in range(new):
             study.enqueue_trial({})
         return new
@@ -291,8 +311,10 @@ def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResul
 def _say(plan: Plan, study: Study, fresh: int) -> None:
     arms = ledger.results(study)
     ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
+    endless = plan.settings.sampler != "grid" and plan.settings.trials is None
+    new = f"for {duration(plan.settings.timeout or 0.0)}" if endless else fresh
     print(
-        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {fresh} new;"
+        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {new} new;"
         f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
         flush=True,
     )

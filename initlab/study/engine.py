@@ -141,7 +141,15 @@ def _watch(
             away = away or time.monotonic()
             if time.monotonic() - away > storage.PATIENCE:
                 raise
-        time.sleep(_LOOK)
+        _pause(workers)
+
+
+def _pause(workers: Sequence[Worker]) -> None:
+    """Until the next look, which comes at once where a worker ended."""
+    before = [w.ended() for w in workers]
+    deadline = time.monotonic() + _LOOK
+    while time.monotonic() < deadline and [w.ended() for w in workers] == before:
+        time.sleep(_LOOK / 10)
 
 
 def _release(study: Study, plan: Plan, worker: Worker) -> None:

@@ -6,6 +6,7 @@ runs changes nothing of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from initlab.study.space import Space
 from initlab.study.storage import is_secret
 
 STUDIES = Path(".initlab") / "studies"
-_PLAN, _CONF = "plan.json", "conf"
+_PLAN, _CONF, _ARMS = "plan.json", "conf", "arms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,12 @@ class Plan:
     def maximises(self) -> bool:
         """Whether more of the first metric is better."""
         return self.directions[0] == "maximize"
+
+    def kept(self, arm: Mapping[str, str]) -> Path:
+        """Where the composed configuration of an arm is, or would be."""
+        typed = json.dumps(self.space.overrides(dict(arm)))
+        name = hashlib.blake2b(typed.encode(), digest_size=8).hexdigest()
+        return self.folder / _ARMS / f"{name}.json"
 
     def save(self) -> None:
         """Write `plan.json`, whole or not at all; for its owner's eyes alone where the storage has a password."""
