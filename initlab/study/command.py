@@ -75,8 +75,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     asked = threading.Event()
     _on_signals(asked)
     track = first.tracking
-    endless = plan.settings.sampler != "grid" and plan.settings.trials is None
-    if not fresh and not endless and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
+    if not fresh and not plan.endless and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
         _report(plan, study, (), interrupted=False, arguments=arguments)
         return _code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
@@ -276,7 +275,7 @@ def _enqueue(study: Study, plan: Plan) -> int:
     counted = ledger.current(study)
     if plan.settings.sampler != "grid":
         if plan.settings.trials is None:
-            return 0  # workers make one when they take one, until the time is up
+            return 0
         new = max(0, plan.settings.trials - len(counted))
         for _ in range(new):
             study.enqueue_trial({})
@@ -311,10 +310,9 @@ def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResul
 def _say(plan: Plan, study: Study, fresh: int) -> None:
     arms = ledger.results(study)
     ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
-    endless = plan.settings.sampler != "grid" and plan.settings.trials is None
-    new = f"for {duration(plan.settings.timeout or 0.0)}" if endless else fresh
+    new = f"as many as {duration(plan.settings.timeout or 0.0)} take" if plan.endless else f"{fresh} new"
     print(
-        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {new} new;"
+        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {new};"
         f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
         flush=True,
     )

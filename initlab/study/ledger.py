@@ -76,8 +76,8 @@ def is_idle(study: Study, folder: Path) -> bool:
 
 
 # ------------------------------------------------------------------ taking and ending
-def claim(study: Study, folder: Path) -> Trial | None:
-    """The next trial that waits, for this process; None where none does.
+def claim(study: Study, folder: Path, *, endless: bool = False) -> Trial | None:
+    """The next trial that waits, for this process; None where none does. In an `endless` study there always is one.
 
     One process at a time, so that no two take the last one both. The trial bears a sign of life and its worker's name
     before it is called running: whenever this process dies, somebody will notice.
@@ -88,6 +88,9 @@ def claim(study: Study, folder: Path) -> Trial | None:
     storage = _storage(study)
     with alone(study, folder):
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if endless and not waiting:
+            study.enqueue_trial({})
+            waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if not waiting:
             return None
         trial_id = _id(waiting[0])

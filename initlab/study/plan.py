@@ -59,6 +59,11 @@ class Plan:
         return self.folder / _CONF
 
     @property
+    def endless(self) -> bool:
+        """Whether its time alone ends it: workers then make an arm when they take one."""
+        return self.settings.sampler != "grid" and self.settings.trials is None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """One, or all of a study with several objectives, the first one first."""
         return each(self.settings.metric)

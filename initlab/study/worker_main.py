@@ -97,7 +97,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.T
     while not stop() and (deadline is None or time.monotonic() < deadline):
         try:
             reaper.look(study, plan.folder)
-            trial = ledger.claim(study, plan.folder)
+            trial = ledger.claim(study, plan.folder, endless=plan.endless)
             if trial is not None:
                 work_on(study, trial, plan, stop=stop, tail=tail)
             elif ledger.is_idle(study, plan.folder):
