@@ -14,7 +14,7 @@ from filelock import FileLock
 from initlab.errors import StoreError
 from initlab.spec import TrackingSettings
 from initlab.tracking import spool
-from initlab.tracking.deliver import Delivery
+from initlab.tracking.deliver import PARENT, Delivery
 from initlab.tracking.faults import StoreFaultError
 from initlab.tracking.location import describe_location, resolve_uri
 from initlab.tracking.spool import SpoolHeader
@@ -123,8 +123,17 @@ def sync(workdir: Path, settings: TrackingSettings) -> SyncReport:
     """
     override = resolve_uri(settings, workdir) if settings.uri is not None else None
     stores: dict[str, Store | str] = {}
-    done = [_sync_one(folder, workdir=workdir, override=override, stores=stores) for folder in folders(workdir)]
+    # a child names its parent by the id that the parent gets there
+    ordered = sorted(folders(workdir), key=_is_child)
+    done = [_sync_one(folder, workdir=workdir, override=override, stores=stores) for folder in ordered]
     return SyncReport(runs=tuple(one for one in done if one is not None))
+
+
+def _is_child(folder: Path) -> bool:
+    try:
+        return PARENT in spool.load_header(folder).run.tags
+    except StoreError:
+        return False
 
 
 def _sync_one(folder: Path, *, workdir: Path, override: str | None, stores: dict[str, Store | str]) -> Synced | None:

@@ -1,0 +1,146 @@
+"""What befalls a study: a full disk, a locked database, a tracking server that is away, a worker that stands still.
+
+Killed processes are in test_studies, PostgreSQL in test_postgres; benchmarks/study_faults.py repeats all at random.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from initlab.study import ledger
+from tests.command_line.driver import initlab
+from tests.study.study_cases import TINY, broken, runs, states, the_study
+from tests.study.test_studies import running, until, worker_at_work
+from tests.tracking.tracking_cases import Server
+
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture
+def small_spool(workdir: Path) -> Iterator[Path]:
+    """A file system of 4 MB where runs are spooled; everything else of the study is on another."""
+    folder = workdir / ".initlab" / "spool"
+    folder.mkdir(parents=True)
+    mount = shutil.which("mount")
+    done = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], capture_output=True, check=False
+    )
+    if not done or done.returncode != 0:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take every byte that is left."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65536, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return ballast
+
+
+def test_a_spool_whose_disk_is_full_costs_the_arms_that_need_it(workdir: Path, small_spool: Path) -> None:
+    grid = (*TINY, "trainer.epochs=25", "init=he,xavier,lecun,orthogonal", "study.workers=2")
+    with running(*grid, cwd=workdir) as study:
+        until(lambda: worker_at_work(workdir))
+        until(lambda: states(the_study(workdir))["COMPLETE"] >= 1)
+        ballast = fill(small_spool)
+        out, _ = study.communicate(timeout=200)
+    assert study.returncode == 1, out
+    counted = states(the_study(workdir))
+    assert sum(counted.values()) == 4 and set(counted) == {"COMPLETE", "FAIL"}, (counted, out)
+    assert "No space left" in out or "its disk is full" in out or "are left on its disk" in out, out
+    assert "Traceback" not in out
+    done = {t.number: t.value for t in the_study(workdir).get_trials() if t.state.name == "COMPLETE"}
+
+    # with room again the same command trains what failed, in its place, and nothing else
+    ballast.unlink()
+    again = initlab("-m", *grid, cwd=workdir, timeout=200)
+    assert again.returncode == 0, again.stdout + again.stderr
+    trials = the_study(workdir).get_trials()
+    assert {t.number: t.value for t in trials if t.number in done} == done
+    assert broken(the_study(workdir), runs(workdir), arms=4, seeds=1) == []
+
+
+def test_a_storage_that_is_locked_for_20_seconds_is_waited_for(workdir: Path) -> None:
+    grid = (*TINY, "trainer.epochs=25", "init=he,xavier,lecun", "study.workers=2")
+    with running(*grid, cwd=workdir) as study:
+        until(lambda: worker_at_work(workdir))
+        with closing(sqlite3.connect(workdir / ".initlab" / "studies.db", timeout=60, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            time.sleep(20)
+            other.execute("COMMIT")
+        out, _ = study.communicate(timeout=200)
+    assert study.returncode == 0, out
+    found = the_study(workdir)
+    assert broken(found, runs(workdir), arms=3, seeds=1) == [], out
+    assert len(found.get_trials()) == 3  # nobody who lived was taken for dead
+
+
+def test_a_tracking_server_that_is_away_for_30_seconds(workdir: Path) -> None:
+    home = workdir / "server"
+    home.mkdir()
+    server = Server(home)
+    server.start()
+    try:
+        grid = (*TINY, "trainer.epochs=15", "init=he,xavier,lecun", "replicas=2", f"tracking.uri={server.uri}")
+        with running(*grid, cwd=workdir) as study:
+            until(lambda: worker_at_work(workdir))
+            server.kill()
+            time.sleep(30)
+            server.start()
+            out, _ = study.communicate(timeout=200)
+        assert study.returncode == 0, out
+        sent = initlab("sync", f"tracking.uri={server.uri}", cwd=workdir)
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        assert broken(the_study(workdir), runs(workdir, server.uri), arms=3, seeds=2) == [], out
+        assert not list((workdir / ".initlab" / "spool").iterdir())
+    finally:
+        server.kill()
+
+
+def test_a_worker_that_stands_still_loses_its_arm_and_nothing_is_doubled(workdir: Path) -> None:
+    grid = (*TINY, "trainer.epochs=40", "init=he,xavier,lecun", "study.workers=2")
+    with running(*grid, cwd=workdir) as study:
+        worker = until(lambda: worker_at_work(workdir))
+        os.kill(worker, signal.SIGSTOP)
+        # another worker trains its arm once it has been silent for long enough
+        until(lambda: len(the_study(workdir).get_trials()) > 3, 90)
+        os.kill(worker, signal.SIGCONT)
+        out, _ = study.communicate(timeout=200)
+    assert study.returncode == 0, out
+    found = the_study(workdir)
+    assert broken(found, runs(workdir), arms=3, seeds=1) == [], out
+    (lost,) = ledger.superseded(found.get_trials())
+    assert found.get_trials()[lost].user_attrs[ledger.WORKER] == worker
+
+
+def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(workdir: Path) -> None:
+    with running(*TINY, "trainer.epochs=20", "init=he,xavier", "replicas=4", cwd=workdir) as study:
+        worker = until(lambda: worker_at_work(workdir))
+        until(lambda: any(ledger.replicas_of(t.user_attrs) for t in the_study(workdir).get_trials()))
+        os.kill(worker, signal.SIGKILL)
+        out, _ = study.communicate(timeout=200)
+    assert study.returncode == 0, out
+    found = the_study(workdir)
+    assert broken(found, runs(workdir), arms=2, seeds=4) == [], out
+    (lost,) = ledger.superseded(found.get_trials())
+    trials = found.get_trials()
+    kept = ledger.replicas_of(trials[lost].user_attrs)
+    (instead,) = (t for t in trials if lost in t.system_attrs.get("retry_history", ()))
+    assert kept and ledger.replicas_of(instead.user_attrs)[: len(kept)] == kept
