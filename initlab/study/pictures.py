@@ -92,7 +92,7 @@ def pareto(
         if rest:
             axis.plot(
                 [a.values[k] for a in rest], [a.values[0] for a in rest], "o", color=GREY, markersize=5,
-                markerfacecolor="none", label="another arm is better in everything",
+                markerfacecolor="none", label="another is as good in all, or better",
             )  # fmt: skip
         stairs = sorted((a.values[k], a.values[0]) for a in best)
         if len(metrics) == 2 and len(best) > 1:

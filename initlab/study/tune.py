@@ -48,7 +48,8 @@ class Sweep:
     def note(self) -> str:
         """What a person should know of it; empty where all is well."""
         if self.chosen is None:
-            words = ", ".join(sorted({p.status for p in self.points}))
+            # what ends a run of a sweep is its diagnosis alone
+            words = ", ".join(sorted({"doomed" if p.status == "killed" else p.status for p in self.points}))
             low, high = (f(p.lr for p in self.points) for f in (min, max))
             return f"{words} at every learning rate from {low:g} to {high:g}"
         return "the best learning rate is at the edge of its sweep" if self.at_edge else ""

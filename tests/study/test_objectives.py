@@ -202,7 +202,7 @@ def test_the_pareto_figure_tells_the_front_from_the_rest() -> None:
     assert figure is not None and labelled(figure)
     (axis,) = figure.axes
     lines = {line.get_label(): line for line in axis.lines}
-    front, rest = lines["on the front, with trial number"], lines["another arm is better in everything"]
+    front, rest = lines["on the front, with trial number"], lines["another is as good in all, or better"]
     assert sorted(np.asarray(front.get_xydata()).tolist()) == pytest.approx(
         [pytest.approx(p) for p in ([0.15, 0.7], [0.55, 0.85])]
     )
