@@ -240,6 +240,25 @@ def test_the_conditions_of_the_default_file_say_what_the_groups_files_have() -> 
         assert parents == {group: [f for f, content in files[group].items() if name in content]}, key
 
 
+@pytest.mark.parametrize("name", config.groups()["study"])
+def test_every_file_of_the_catalogue_reads_and_its_arms_compose(name: str) -> None:
+    told = config.study_settings(config.compose([f"study={name}"]))
+    conditions = {k: {of: [str(v) for v in values] for of, values in c.items()} for k, c in told.conditions.items()}
+    spanned = {k: str(v) for k, v in told.space.items()}
+    space = parse([], space=spanned, conditions={k: c for k, c in conditions.items() if k in spanned})
+    assert len(space.dimensions) >= bool(spanned)
+    if told.sampler == "grid":
+        arms = list(space.arms())
+        some = [arms[0], arms[len(arms) // 2], arms[-1]]
+    else:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        some = [space.suggest(study.ask()) for _ in range(3)]
+    for arm in some if spanned else ():
+        overrides = space.overrides(arm)
+        made = config.experiment(config.compose(overrides), overrides=overrides)
+        assert all(made.params[k] is not None for k in arm if "." in k)
+
+
 # ------------------------------------------------------------------ a sampler
 def test_a_sampler_gets_only_legal_combinations() -> None:
     space = parse(
