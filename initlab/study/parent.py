@@ -8,12 +8,13 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import tracking
-from initlab.errors import InitlabError
+from initlab.errors import InitlabError, StoreError
 from initlab.report.drawing import png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study import board, importance
@@ -25,6 +26,7 @@ from initlab.version import __version__
 
 if TYPE_CHECKING:
     from optuna import Study
+
 
 class Parent:
     """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
@@ -54,23 +56,28 @@ class Parent:
         self._said = numbers
         step = sum(counts.values())
         now = time.time_ns() // 1_000_000
-        self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
-        self._serial += 1
-        (plan.folder / "parent.json").write_text(json.dumps({"serial": self._serial}))
+        # a full disk costs the curve of the progress, and not the study
+        with suppress(StoreError, OSError):
+            self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
+            self._serial += 1
+            (plan.folder / "parent.json").write_text(json.dumps({"serial": self._serial}))
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
         """The leaderboard as note, table and pictures; returns what the tracker has to say."""
         rows = board.leaderboard(arms, direction=plan.direction)
         weights = importance.line(arms, study, plan.direction)
         text = board.table(rows, metric=plan.settings.metric, width=110, limit=100)
-        self._sink.tag(
-            {"mlflow.note.content": f"{summary}\n\n```\n{text}\n```\n\n{weights}", "initlab.verdict": summary[:200]}
-        )
-        if not isinstance(self._sink, tracking.NullSink):
-            with tempfile.TemporaryDirectory() as scratch:
-                for path, folder in _files(plan, study, arms, Path(scratch)):
-                    self._sink.artifact(path, folder)
-        return self._sink.close(status)
+        note = f"{summary}\n\n```\n{text}\n```\n\n{weights}"
+        lost = ""
+        try:
+            self._sink.tag({"mlflow.note.content": note, "initlab.verdict": summary[:200]})
+            if not isinstance(self._sink, tracking.NullSink):
+                with tempfile.TemporaryDirectory() as scratch:
+                    for path, folder in _files(plan, study, arms, Path(scratch)):
+                        self._sink.artifact(path, folder)
+        except (StoreError, OSError) as error:
+            lost = f"the study's own run lacks its table or figures: {' '.join(str(error).split())}"
+        return "\n".join(filter(None, (lost, self._sink.close(status))))
 
 
 def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
