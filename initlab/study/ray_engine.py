@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
@@ -32,6 +34,8 @@ ANSWER = 20.0
 FORMS = "use null for a Ray of this machine, auto for the one that runs here, or ray://HOST:PORT"
 #: bytes of shared memory: workers pass each other nothing
 _SHARED = 100 * 2**20
+#: where Ray keeps the word that its clusters are entered with
+_TOKEN = Path("~/.ray/auth_token")
 
 
 def check(plan: Plan) -> None:
@@ -171,44 +175,77 @@ def actors(plan: Plan) -> Generator[Hire]:
 
 @contextmanager
 def _connected(plan: Plan) -> Generator[None]:
-    settings = plan.settings
-    # read when Ray is imported: nothing is sent to its makers, and what it says of an actor that died is said by us
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = ".*"
-    # Ray's machines find the modules that this process finds
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(p).absolute()) if p else str(Path.cwd()) for p in sys.path)
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     # under /tmp whatever TMPDIR says: a socket's path has room for a hundred characters
     with tempfile.TemporaryDirectory(prefix="initlab-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        try:
-            if settings.ray_address is None:
-                # as many as are asked for, as with processes: Ray would let those wait that it counts too many
-                cpus = max(os.cpu_count() or 1, math.ceil(settings.workers * settings.cpus))
-                ray.init(
-                    address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_SHARED,
-                    _temp_dir=scratch, **quiet,
-                )  # fmt: skip
-            else:
-                ray.init(address=settings.ray_address, **quiet)
-        except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError("study.ray_address", settings.ray_address, f"Ray cannot be used: {reason}") from error
-        finally:
-            # Ray takes SIGTERM for itself; a study that is asked to end has to tell its workers
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            os.environ.pop("PYTHONPATH")
-            if before is not None:
-                os.environ["PYTHONPATH"] = before
+        with _environment(plan), _signals_kept():
+            _start(plan, scratch)
+        import ray
+
         try:
             _fits(plan)
             yield
         finally:
             ray.shutdown()
+
+
+def _start(plan: Plan, scratch: str) -> None:
+    """Start a Ray, or find the one at the address."""
+    import ray
+
+    address = plan.settings.ray_address
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            # as many as are asked for, as with processes: Ray would let those wait that it counts too many
+            cpus = max(os.cpu_count() or 1, math.ceil(plan.settings.workers * plan.settings.cpus))
+            ray.init(
+                address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_SHARED,
+                _temp_dir=scratch, **quiet,
+            )  # fmt: skip
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is wrong is said by the error
+                ray.init(address=address, **quiet)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError("study.ray_address", address, f"Ray cannot be used: {reason}") from error
+
+
+@contextmanager
+def _environment(plan: Plan) -> Generator[None]:
+    """What Ray and its processes read when they start."""
+    wanted = {
+        # nothing is sent to its makers, and what it says of an actor that died is said by us
+        "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+        # workers find the modules that this process finds
+        "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) if p else str(Path.cwd()) for p in sys.path),
+    }  # fmt: skip
+    if "RAY_AUTH_MODE" not in os.environ:
+        if plan.settings.ray_address is None:
+            # a word for this one Ray, which would else keep one in the home directory
+            wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        elif {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or _TOKEN.expanduser().is_file():
+            wanted |= {"RAY_AUTH_MODE": "token"}
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            if value is not None:
+                os.environ[key] = value
+
+
+@contextmanager
+def _signals_kept() -> Generator[None]:
+    """Ray takes SIGTERM for itself; a study that is asked to end has to tell its workers."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _fits(plan: Plan) -> None:

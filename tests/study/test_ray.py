@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("ray")]
 RAY = ("study.engine=ray", "study.workers=2", "study.cpus=0.5")
 
 
-def test_a_grid_on_two_actors_of_which_one_is_killed(workdir: Path) -> None:
+def test_a_grid_on_two_actors_of_which_one_is_killed(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(workdir))
     grid = (*TINY, "trainer.epochs=15", "init=he,xavier", "activation=relu,tanh", "replicas=2", *RAY)
     with running(*grid, cwd=workdir) as study:
         killed = until(lambda: worker_at_work(workdir), 120)
@@ -36,7 +37,8 @@ def test_a_grid_on_two_actors_of_which_one_is_killed(workdir: Path) -> None:
     assert trials[lost].user_attrs[ledger.WORKER] == killed
     workers = {t.user_attrs[ledger.WORKER] for t in trials if t.state.name == "COMPLETE"}
     assert len(workers) == 2 and killed not in workers | {study.pid}
-    assert not list(Path("/tmp").glob("initlab-ray-*"))
+    # nothing stays, neither of its sockets and logs nor in the home directory
+    assert not list(Path("/tmp").glob("initlab-ray-*")) and not (workdir / ".ray").exists()
 
 
 def test_sigterm_ends_the_actors_and_says_how_to_go_on(workdir: Path) -> None:
