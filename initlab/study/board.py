@@ -235,20 +235,29 @@ def counts(arms: Iterable[ArmResult]) -> str:
 
 def score(row: Row) -> str:
     """Mean, half the width of its interval where there is one, and the number of seeds where they are known."""
-    half = f" ± {_half(row.half)}" if math.isfinite(row.half) else ""
-    seeds = f" ({row.seeds} seed{'' if row.seeds == 1 else 's'})" if row.seeds else ""
-    return f"{number(row.mean)}{half}{seeds}"
+    return f"{_with_half(row)}{_seeds(row)}"
 
 
 def scores(row: Row, metric: Metrics) -> str:
     """Every objective with its name."""
-    return ", ".join(f"{m} {score(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
+    told = (f"{m} {_with_half(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
+    return f"{', '.join(told)}{_seeds(row)}"
+
+
+def _with_half(row: Row) -> str:
+    return f"{number(row.mean)} ± {_half(row.half)}" if math.isfinite(row.half) else number(row.mean)
+
+
+def _seeds(row: Row) -> str:
+    return f" ({row.seeds} seed{'' if row.seeds == 1 else 's'})" if row.seeds else ""
 
 
 def number(value: float) -> str:
-    """Four decimals, or powers of ten where four decimals would say nothing; empty for NaN."""
+    """Four decimals, or powers of ten where four decimals would say nothing; none of large counts; empty for NaN."""
     if math.isnan(value):
         return ""
+    if 100 <= abs(value) < 1e9 and value == int(value):
+        return str(int(value))
     return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.3e}"
 
 

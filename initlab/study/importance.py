@@ -87,10 +87,10 @@ def line(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Direc
     found = importances(searched(arms, study, direction))
     if found is None:
         return f"importance: not computed; {_why_not(arms)}"
-    shares, _, _ = found
+    shares, _, count = found
     told = [f"{plain(key)} {100 * share:.0f} %" for key, share in list(shares.items())[:_NAMED]]
     more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
-    return f"importance: {', '.join(told)}{more}"
+    return f"importance: {', '.join(told)}{more} ({count} arms)"
 
 
 def _why_not(arms: Sequence[ArmResult]) -> str:

@@ -173,6 +173,9 @@ def test_the_leaderboard_goes_front_by_front() -> None:
         " val/accuracy 0.8500 ± "
     )
     assert "train/loss 0.5500 ± " in summary(arms, metric=METRICS, direction=WAYS)
+    assert summary(arms, metric=METRICS, direction=WAYS).count("(2 seeds)") == 1
+    counted = table(leaderboard([arm(0, (0.5, 151_242.0))], direction=WAYS), metric=METRICS, width=90)
+    assert "151242 " in counted
 
 
 def test_an_arm_without_one_of_its_numbers_has_no_rank() -> None:
@@ -243,7 +246,7 @@ def test_the_importance_of_a_grid_is_in_a_line() -> None:
     ]  # fmt: skip
     head, _, second = importance.line(one, optuna.create_study(), "maximize").partition(", ")
     assert head.startswith("importance: init ") and float(head.split()[-2]) > 80
-    assert second.startswith("activation ")
+    assert second.startswith("activation ") and second.endswith(" % (12 arms)")
     several = [
         arm(n, (0.9, 0.1) if i == "he" else (0.1, 0.9), init=i, activation=a) for n, (i, a) in enumerate(choices)
     ]
