@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from initlab import config as configuration
 from initlab.console import Console
 from initlab.episodes import run_episodes
+from initlab.errors import ConfigError
 from initlab.run import run
+from initlab.train.ranks import Ranks, opened
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,30 +31,39 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
     overrides = [str(o) for o in hydra.overrides.task]
     console = Console()
     try:
-        if config.resume is None:
+        with opened(ddp=config.trainer.ddp is True, device=str(config.device)) as ranks:
+            if config.resume is not None:
+                return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
-            start = run if experiment.task.episodes is None else run_episodes
-            return _code(start(experiment, narrator=console, stop=stop))
-        return _code(_resumed(config, overrides, console=console, stop=stop))
+            if experiment.task.episodes is None:
+                return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
+            if not ranks.alone:
+                raise ConfigError("trainer.ddp", True, "a few-shot run is many small ones: it trains in one process")
+            return _code(run_episodes(experiment, narrator=console, stop=stop))
     finally:
         console.close()
 
 
-def _resumed(config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool]) -> RunResult:
+def _resumed(
+    config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool], ranks: Ranks
+) -> RunResult:
     from initlab import tracking
 
     settings = configuration.tracking_settings(config)
-    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd())
+    # rank 0 records, and has what the run left
+    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.first else None
     try:
-        saved = (reopened.folder / "config.yaml").read_text(encoding="utf-8")
+        kept = None if reopened is None else (reopened.folder / "config.yaml").read_text(encoding="utf-8")
+        saved = ranks.told(kept) or ""
         merged = configuration.resumed(saved, config, overrides)
         fresh = [o for o in overrides if not o.startswith("resume=")]
         experiment = configuration.experiment(merged, overrides=[*configuration.typed_in(saved), *fresh])
     except BaseException:
-        # nothing was done to the run: it keeps the end it had
-        reopened.sink.close(reopened.status)
+        if reopened is not None:
+            # nothing was done to the run: it keeps the end it had
+            reopened.sink.close(reopened.status)
         raise
-    return run(experiment, narrator=console, stop=stop, reopened=reopened)
+    return run(experiment, narrator=console, stop=stop, reopened=reopened, ranks=ranks)
 
 
 def _code(result: RunResult) -> int:

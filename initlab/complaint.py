@@ -14,6 +14,8 @@ def complain(error: BaseException, code: int, *, cause: BaseException | None = N
     """Print `error` as one line and return `code`; with INITLAB_DEBUG=1 raise `cause`, or the error itself."""
     if os.environ.get(_DEBUG) == "1":
         raise cause or error
+    if int(os.environ.get("RANK", "0") or 0) > 0 and "WORLD_SIZE" in os.environ:
+        return code  # rank 0 of the same run says the same
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, InitlabError):
         text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"

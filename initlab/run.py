@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from initlab import process, report, sites, tracking, verdict
 from initlab.activations import band_of
-from initlab.errors import StoreError
+from initlab.errors import ConfigError, StoreError
 from initlab.prepare import Forecast, Prepared, first_line, forecast_rows, foresee, prepare
 from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers, take_histograms, unit_spread
 from initlab.probes.histograms import spread
@@ -30,6 +30,7 @@ from initlab.spec import (
 from initlab.taps import undisturbed
 from initlab.train import Checkpoints, Outcome, evaluate, train
 from initlab.train.loop import Run
+from initlab.train.ranks import ALONE, Ranks
 from initlab.version import __version__
 
 #: parameters that people filter runs by a range of; they are metrics too, since a tracker compares params as text
@@ -74,6 +75,7 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     reopened: tracking.Reopened | None = None,
     tail: tracking.Tail | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunResult:
     """Train one run and record it.
 
@@ -85,6 +87,7 @@ def run(
         reopened: the run to go on with, of `tracking.reopen`; a new run without it.
         tail: closes the record without waiting until it arrived; whoever gives one settles it. The result then may
             name the run by its uid.
+        ranks: the processes of the run. All but the first train and nothing else; their result has no findings.
 
     Returns:
         The result. Divergence is a result with status ``diverged``, not an exception.
@@ -96,7 +99,37 @@ def run(
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
     with process.settings(experiment):
-        return _recorded(experiment, workdir, narrator=narrator or Silent(), stop=stop, reopened=reopened, tail=tail)
+        if not ranks.first:
+            return _along(experiment, ranks, stop=stop)
+        return _recorded(
+            experiment,
+            workdir,
+            narrator=narrator or Silent(),
+            stop=stop,
+            reopened=reopened,
+            tail=tail,
+            ranks=ranks,
+        )
+
+
+def _along(experiment: Experiment, ranks: Ranks, *, stop: Callable[[], bool]) -> RunResult:
+    """The run on a rank that keeps nothing: it trains its share of every batch, and hears from rank 0 how it goes."""
+    quiet = replace(experiment, probes=replace(experiment.probes, enabled=False))
+    begun = time.perf_counter()
+    prepared = prepare(quiet)
+    with closing(ProfileLog(None)) as profile:
+        loop = _loop(quiet, prepared, profile=profile, checkpoints=Checkpoints(None), stop=stop, ranks=ranks)
+        steps = train(loop)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                break
+    return RunResult(
+        run_id="", status=outcome.ending, metrics={}, findings=(), profile=Profile(), steps=outcome.steps,
+        seconds=time.perf_counter() - begun, diverged_step=outcome.diverged_step,
+    )  # fmt: skip
 
 
 def _recorded(
@@ -107,6 +140,7 @@ def _recorded(
     stop: Callable[[], bool],
     reopened: tracking.Reopened | None,
     tail: tracking.Tail | None,
+    ranks: Ranks,
 ) -> RunResult:
     """The run between the opening and the closing of its record, whatever happens in between."""
     try:
@@ -131,6 +165,7 @@ def _recorded(
                 scratch=Path(scratch),
                 narrator=narrator,
                 stop=stop,
+                ranks=ranks,
             )
     except KeyboardInterrupt:
         status = "killed"
@@ -212,6 +247,7 @@ def _train_and_judge(
     scratch: Path,
     narrator: Narrator,
     stop: Callable[[], bool],
+    ranks: Ranks,
 ) -> tuple[RunResult, RunStatus]:
     begun = time.perf_counter()
     checkpoints = Checkpoints(sink.checkpoint_dir if experiment.trainer.checkpoint else None)
@@ -222,7 +258,7 @@ def _train_and_judge(
                 profile.rows(forecast_rows(forecast))
             _look_around(experiment, prepared, profile, moment="init", step=0)
         narrator.started(experiment, prepared, sink.run_id, sink.folder)
-        loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop)
+        loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop, ranks=ranks)
         metrics, outcome = _follow(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
         if outcome.steps > 0:
             _look_around(experiment, prepared, profile, moment="end", step=outcome.steps)
@@ -271,8 +307,13 @@ def _loop(
     profile: ProfileLog,
     checkpoints: Checkpoints,
     stop: Callable[[], bool],
+    ranks: Ranks,
 ) -> Run:
-    model, described, probes = prepared.model, prepared.sites, experiment.probes
+    if not ranks.alone and prepared.splits.streams:
+        raise ConfigError(
+            "trainer.ddp", True, "a text whose state is carried from batch to batch trains in one process"
+        )
+    model, described, probes = ranks.ready(prepared.model), prepared.sites, experiment.probes
     known = prepared.context.activations
     observer = Observer(model, described, settings=probes, activation=experiment.activation, activations=known)
     return Run(
@@ -293,6 +334,7 @@ def _loop(
         profile=profile,
         checkpoints=checkpoints,
         metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
+        ranks=ranks,
         stop=stop,
     )
 

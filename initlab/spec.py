@@ -545,6 +545,7 @@ class TrainerSettings:
     flush_denormal: bool = True
     fast_dev_run: bool = False
     log_every: PositiveInt = 10
+    ddp: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

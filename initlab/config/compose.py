@@ -201,8 +201,10 @@ def task_object(config: DictConfig) -> Any:
 def arm_hash(tree: Mapping[str, Any]) -> str:
     """Twelve hex digits that identify a configuration without its seed (and without where it runs and is watched)."""
     arm = {k: v for k, v in tree.items() if k not in _NOT_OF_THE_ARM and k != "hydra"}
-    if isinstance(arm.get("data"), dict):
-        arm["data"] = {k: v for k, v in arm["data"].items() if k != "root"}
+    # where the files lie, and how many processes share the work, change nothing of the result
+    for group, key in (("data", "root"), ("trainer", "ddp")):
+        if isinstance(arm.get(group), dict):
+            arm[group] = {k: v for k, v in arm[group].items() if k != key}
     return hashlib.blake2b(json.dumps(arm, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
 
 

@@ -23,7 +23,8 @@ def command(experiment: Experiment, *overrides: str) -> str:
     kept = [o for o in experiment.overrides if o.split("=")[0].lstrip("+~") not in groups | keys]
     # values inside a group that is replaced belong to the old choice
     kept = [o for o in kept if o.split("=")[0].split(".")[0] not in groups]
-    return " ".join(["python -m initlab", *map(_quoted, (*kept, *overrides))])
+    starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
+    return " ".join([starts, *map(_quoted, (*kept, *overrides))])
 
 
 def sentence(result: RunResult) -> str:

@@ -170,6 +170,8 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
             if ours is None:
                 raise
             raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
+        if ready.trainer.ddp:
+            raise ConfigError("trainer.ddp", True, "a study trains its arms side by side, one process each")
         if settings.tune_lr:
             tune.own_lr(ready.params)
         first = first or ready

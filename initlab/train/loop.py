@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -26,6 +26,7 @@ from initlab.train.carry import carrier
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.optimizers import parameter_groups
+from initlab.train.ranks import ALONE, Ranks
 
 PROBE_EXAMPLES = 1000
 Ending = Literal["finished", "diverged", "stopped", "killed"]
@@ -48,7 +49,7 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Run:
-    """What a training loop works with. `stop()` is asked before every update."""
+    """What a training loop works with. `stop()` is asked before every update; by several ranks, with every record."""
 
     model: nn.Module
     task: Task
@@ -65,6 +66,7 @@ class Run:
     checkpoints: Checkpoints
     metric_sites: frozenset[str] = frozenset()
     lr_scale: LrScale | None = None
+    ranks: Ranks = ALONE
     stop: Callable[[], bool] = field(default=lambda: False)
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
 
@@ -119,8 +121,12 @@ class _Loop:
         self.losses: list[Tensor] = []
         self.correct: list[Tensor] = []
         self.queue: list[Record] = []
-        torch.manual_seed(seeds.derive(run.seed, "train"))
-        self.state = run.checkpoints.load_last(run.model, self.optimizer) or State()
+        self._weight = 1.0
+        ranks = run.ranks
+        torch.manual_seed(seeds.derive(run.seed, "train", *(() if ranks.first else (f"rank{ranks.rank}",))))
+        self.state = self._begun()
+        #: what trains: over several ranks a wrapper that averages the gradients, around the model that is looked at
+        self.model = ranks.together(run.model)
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
         self.clock = (time.perf_counter(), 0)
@@ -130,6 +136,17 @@ class _Loop:
         short = PROBE_EXAMPLES - len(run.splits.val)
         wanted = run.dead is not None and short > 0 and not s.fast_dev_run and not run.splits.streams
         self._probe_set = run.splits.train.x[:short] if wanted else None
+
+    def _begun(self) -> State:
+        """Where the run stands: at its last checkpoint, which rank 0 has, or at the beginning."""
+        run = self.run
+        state = run.checkpoints.load_last(run.model, self.optimizer)
+        if not run.ranks.alone:
+            told = run.ranks.told(None if state is None else (asdict(state), self.optimizer.state_dict()))
+            if told is not None and not run.ranks.first:
+                state = State(**told[0])
+                self.optimizer.load_state_dict(told[1])
+        return state or State()
 
     # -------------------------------------------------------------- the straight line
     def epochs(self) -> Generator[Record, None, Ending]:
@@ -145,7 +162,7 @@ class _Loop:
                 if state.batch == 0:
                     self.carrier.state = ()
             while state.batch < self.batches and state.step < self.total:
-                if self.run.stop():
+                if self._asked():
                     self._save()
                     yield from self.pending()
                     return "killed"
@@ -166,6 +183,14 @@ class _Loop:
             if stopped:
                 return "stopped"
         return "finished"
+
+    def _asked(self) -> bool:
+        """Whether somebody wants the run to stop; several ranks agree on it with every record."""
+        ranks = self.run.ranks
+        if ranks.alone:
+            return self.run.stop()
+        due = self.state.step % self.run.settings.log_every == 0
+        return due and ranks.any(self.run.stop(), device=self.device)
 
     def pending(self) -> Iterator[Record]:
         ready, self.queue = self.queue, []
@@ -191,7 +216,8 @@ class _Loop:
             with observer.look():
                 loss, output = self._forward_backward(x, y)
             # one transfer, and only on looks: gradients of activations still carry the loss scale
-            observer.gradients(scale=self.scaler.get_scale() if self.scaler.is_enabled() else 1.0)
+            scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
+            observer.gradients(scale=scale * run.ranks.world)
         else:
             loss, output = self._forward_backward(x, y)
         if s.clip_grad_norm is not None:
@@ -203,8 +229,10 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(loss.detach())
         self.correct.append(run.task.correct(output.detach(), y))
-        state.window_seen += int(y.shape[0])
-        state.window_answers += y.numel()
+        if self._weight == 0:  # a rank without a share of this batch
+            self.correct[-1] = torch.zeros_like(self.correct[-1])
+        state.window_seen += len(index)
+        state.window_answers += len(index) * (y.numel() // len(y))
         if observer is not None:
             self._record(state.step, *self._split(observer.rows(state.step)))
         state.step += 1
@@ -213,18 +241,28 @@ class _Loop:
             self._flush()
 
     def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        splits = self.run.splits
+        splits, ranks = self.run.splits, self.run.ranks
+        share: slice | None = None
+        if not ranks.alone:
+            share, self._weight = ranks.rows(len(index)), ranks.weight(len(index))
+            if splits.augment is None:
+                index, share = index[share], None
         x, y = splits.prepare(splits.train.x[index]), splits.train.y[index]
         if splits.augment is not None:
+            # of the whole batch, also where a rank keeps its share alone: the draws are those of one process
             x = splits.augment(x, seeds.generator(self.run.seed, "data", f"augment{self.state.step}"))
+        if share is not None:
+            x, y = x[share], y[share]
         if self.run.settings.channels_last and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, y
 
     def _forward_backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(self.device, self.run.settings.precision):
-            output: Tensor = self.run.model(x)
+            output: Tensor = self.model(x)
             loss = self.run.task.loss(output, y)
+            if not self.run.ranks.alone:
+                loss = loss * self._weight
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         return loss, output
@@ -257,19 +295,17 @@ class _Loop:
         """Fetch the losses and right answers that wait on the device."""
         if not self.losses:
             return
-        numbers: list[float] = torch.stack([v.float() for v in (*self.losses, *self.correct)]).tolist()
-        self.state.window_loss.extend(numbers[: len(self.losses)])
+        ranks = self.run.ranks
+        values = ranks.sum(torch.stack([v.float() for v in (*self.losses, *self.correct)]))
+        numbers: list[float] = values.tolist()
+        self.state.window_loss.extend(v / ranks.world for v in numbers[: len(self.losses)])
         self.state.window_correct += sum(numbers[len(self.losses) :])
         self.losses, self.correct = [], []
 
     def _evaluate_epoch(self, *, first: bool = False) -> None:
-        run, state, s = self.run, self.state, self.run.settings
-        score = evaluate(
-            run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
-            limit=s.batch_size if s.fast_dev_run else None,
-            around=run.dead.pass_() if run.dead is not None else None,
-            more=self._probe_set,
-        )  # fmt: skip
+        run, state = self.run, self.state
+        score = run.ranks.told(self._score() if run.ranks.first else None)
+        assert score is not None
         rows = run.dead.rows(state.step) if run.dead is not None else ()
         if run.recurrent is not None:
             rows = (*rows, *run.recurrent.rows(state.step))
@@ -283,6 +319,15 @@ class _Loop:
         if not first:
             self._remember(score)
         self.clock = (time.perf_counter(), state.step)
+
+    def _score(self) -> Score:
+        run, s = self.run, self.run.settings
+        return evaluate(
+            run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
+            limit=s.batch_size if s.fast_dev_run else None,
+            around=run.dead.pass_() if run.dead is not None else None,
+            more=self._probe_set,
+        )  # fmt: skip
 
     def _remember(self, score: Score) -> None:
         state = self.state

@@ -1,0 +1,140 @@
+"""One run in several processes: each takes a share of every batch, and all take the same update.
+
+`torchrun --nproc-per-node=N -m initlab trainer=ddp` starts the processes. The batch is that of a single process, cut
+into shares; the gradient is the mean over the whole batch whatever the sizes of the shares, so that the result is that
+of one process up to the order of summation. Rank 0 alone records, evaluates and prints. Whatever decides about how the
+run goes on (a loss that is not finite, a wish to stop, the score of an epoch) is agreed upon, or told by rank 0: ranks
+that decide for themselves would sooner or later wait for one another for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from initlab.errors import ConfigError
+
+T = TypeVar("T")
+_HOW = "starts under torchrun: torchrun --nproc-per-node=N -m initlab trainer=ddp ..."
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a run.
+
+    Attributes:
+        rank: number of this one.
+        world: how many there are; one process alone needs no group, and nothing in here costs it anything.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that records, evaluates and prints."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        return self.world == 1
+
+    def rows(self, size: int) -> slice:
+        """This rank's share of a batch of `size` examples; one example of weight 0 where there are fewer than ranks."""
+        first, last = (size * r // self.world for r in (self.rank, self.rank + 1))
+        return slice(first, last) if last > first else slice(0, 1)
+
+    def weight(self, size: int) -> float:
+        """What the mean loss of the share counts, so that the mean over the ranks is that of the whole batch."""
+        first, last = (size * r // self.world for r in (self.rank, self.rank + 1))
+        return (last - first) * self.world / size
+
+    def ready(self, model: nn.Module) -> nn.Module:
+        """The model with batch statistics of the whole batch.
+
+        Raises:
+            ConfigError: it has batch norms, and there are no GPUs, which alone can take them over several processes.
+        """
+        norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage]
+        if self.alone or not norms:
+            return model
+        if next(model.parameters()).device.type != "cuda":
+            raise ConfigError(
+                "trainer.ddp", True, "batch norm over several processes needs GPUs; choose model.norm=layer, say"
+            )
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+    def together(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass averages the gradients over the ranks; all begin with rank 0's weights."""
+        if self.alone:
+            return model
+        device = next(model.parameters()).device
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the ranks, the same on all."""
+        if not self.alone:
+            distributed.all_reduce(values)
+        return values
+
+    def any(self, flag: bool, *, device: torch.device) -> bool:
+        """Whether it is so on one of them."""
+        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0) if not self.alone else flag
+
+    def told(self, value: T) -> T:
+        """Rank 0's value, on every rank."""
+        if self.alone:
+            return value
+        box: list[Any] = [value if self.first else None]
+        distributed.broadcast_object_list(box)
+        return box[0]
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def opened(*, ddp: bool, device: str) -> Generator[Ranks]:
+    """The ranks of this run, in touch with one another while open.
+
+    Args:
+        ddp: whether the run is one over several processes.
+        device: as configured; with GPUs each rank takes one.
+
+    Raises:
+        ConfigError: several processes were started for a run of one, or a run of several outside of torchrun.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    if not ddp:
+        if world > 1:
+            raise ConfigError(
+                "trainer.ddp", False, f"{world} processes were started: trainer.ddp=true trains one run in them"
+            )
+        yield ALONE
+        return
+    if "RANK" not in os.environ:
+        raise ConfigError("trainer.ddp", True, _HOW)
+    if world == 1:
+        yield ALONE
+        return
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if gpu:
+        if local >= torch.cuda.device_count():
+            raise ConfigError(
+                "trainer.ddp", True, f"{torch.cuda.device_count()} GPUs here: start no more processes, or device=cpu"
+            )
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield Ranks(rank=int(os.environ["RANK"]), world=world)
+    finally:
+        distributed.destroy_process_group()
