@@ -2,7 +2,7 @@
 
     python benchmarks/study_faults.py [rounds] [--seed S] [--only FAULT]
 
-Each round is a study of 3 arms x 2 seeds with two workers in a fresh directory. At a random moment one thing befalls it:
+Each round is a study of 3 arms x 2 seeds with two workers in a fresh directory, which at a random moment meets one of:
 
     worker    kill -9 of a worker
     leader    kill -9 of the leader; then the same command again
