@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from initlab.spec import TrackingSettings
 from initlab.study import ledger
+from initlab.tracking import end_strays
+from initlab.tracking.store import connect
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
@@ -128,6 +131,35 @@ def test_a_worker_that_stands_still_loses_its_arm_and_nothing_is_doubled(workdir
     assert broken(found, runs(workdir), arms=3, seeds=1) == [], out
     (lost,) = ledger.superseded(found.get_trials())
     assert found.get_trials()[lost].user_attrs[ledger.WORKER] == worker
+    # it let go before its next update; nothing had to be taken back from it
+    assert not [r for r in runs(workdir) if "initlab.stray" in r.data.tags]
+
+
+def test_of_runs_that_were_trained_twice_the_one_on_record_stays(workdir: Path) -> None:
+    store = connect(f"sqlite:///{workdir / 'mlflow.db'}", workdir=workdir)
+    experiment = store.experiment("initlab")
+
+    def finished(name: str, trial: int, seed: int, uid: str, study: str = "mine") -> str:
+        tags = {
+            "initlab.study": study, "initlab.trial": str(trial), "initlab.arm": "a", "seed": str(seed),
+            "initlab.uid": uid,
+        }  # fmt: skip
+        run_id = store.create_run(experiment, name=name, start_ms=1, tags=tags)
+        store.end(run_id, status="FINISHED", time_ms=7)
+        return run_id
+
+    twice = finished("twice", 0, 0, "u0")
+    kept = finished("kept", 3, 0, "u1")
+    by_uid = finished("by uid", 3, 1, "u2")
+    alone = finished("alone", 0, 2, "u3")  # what counts instead of it is not known
+    other = finished("other", 0, 0, "u4", study="yours")
+    settings = TrackingSettings(uri=f"sqlite:///{workdir / 'mlflow.db'}")
+    assert end_strays(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (1, "")
+    found = {r.info.run_id: r for r in runs(workdir)}
+    assert {i for i, r in found.items() if r.info.status == "FINISHED"} == {kept, by_uid, alone, other}
+    assert found[twice].info.status == "KILLED" and found[twice].info.end_time == 7
+    assert "initlab.stray" in found[twice].data.tags
+    assert end_strays(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (0, "")
 
 
 def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(workdir: Path) -> None:
