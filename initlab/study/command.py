@@ -182,10 +182,7 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     # the password is kept in one place, see Plan.save
     settings = replace(settings, metric=metric, direction=direction, storage=masked(storage))
     plan = replace(plan, settings=settings, epochs=first.trainer.epochs)
-    objectives = len(plan.metrics)
-    # made here to see that they can be; the workers make their own
-    sampler(settings.sampler, seed=0, objectives=objectives)
-    pruner(settings.pruner, epochs=plan.epochs, replicas=replicas, objectives=objectives)
+    _try_makers(plan)
     if known is not None:
         _judged_alike(known, plan)
     keep_apart(storage, tracking.resolve_uri(first.tracking, workdir))
@@ -197,6 +194,13 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
         keep(plan, arm, config_of_arm)
     study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
     return plan, study, first
+
+
+def _try_makers(plan: Plan) -> None:
+    """Raises ConfigError where the workers could not make their sampler and pruner."""
+    settings, objectives = plan.settings, len(plan.metrics)
+    sampler(settings.sampler, seed=0, objectives=objectives)
+    pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives)
 
 
 class _Drafted(Plan):
