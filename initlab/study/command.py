@@ -19,13 +19,13 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
-from initlab.spec import Experiment, RunStatus, StudySettings
+from initlab.spec import Experiment, RunStatus, StudySettings, TrackingSettings
 from initlab.study import board, engine, importance, ledger, tune
 from initlab.study.arm import composed, experiment_of, keep
 from initlab.study.grammar import bare
 from initlab.study.live import Board, duration
 from initlab.study.objectives import decided
-from initlab.study.parent import Parent, open_parent
+from initlab.study.parent import Parent, has_ended, open_parent
 from initlab.study.plan import Plan, as_overrides, folder_of, load
 from initlab.study.pruners import pruner
 from initlab.study.samplers import notes, sampler
@@ -75,8 +75,10 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     asked = threading.Event()
     _on_signals(asked)
     track = first.tracking
-    if not fresh and not plan.endless and not any(a.state in ("waiting", "running") for a in ledger.results(study)):
-        _report(plan, study, (), interrupted=False, arguments=arguments)
+    to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in ledger.results(study))
+    if not to_do and has_ended(plan):
+        left = _settle(plan, study, track) if tracking.spools(plan.workdir) else 0
+        _report(plan, study, (), interrupted=False, arguments=arguments, left=left)
         return _code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
     plan = replace(plan, parent=parent.uid)
@@ -90,24 +92,18 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     )  # fmt: skip
     threading.Thread(target=_warm, daemon=True).start()
     try:
-        told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _look(live, parent, plan, arms))
+        if to_do:  # else a former leader died after the last arm, and before the end of its own run
+            told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _look(live, parent, plan, arms))
         status = "killed" if asked.is_set() else "finished"
     finally:
         live.close()
         arms = ledger.results(study)
         summary = board.summary(arms, metric=plan.settings.metric, direction=plan.direction)
         note = parent.close(plan, study, arms, status=status, summary=summary)
-        # runs of workers that died are ended, and what they left is sent
-        left = tracking.sync(plan.workdir, track).waiting
-        # an arm whose worker was taken for dead by mistake may have been trained twice
-        tracking.end_strays(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))
+        left = _settle(plan, study, track)
         plan = replace(plan, parent=parent.run_id)
         plan.save()
-    _report(plan, study, told, interrupted=asked.is_set(), arguments=arguments)
-    if note:
-        print(note)
-    if left:
-        print(f"tracking: {left} runs wait in .initlab/spool; python -m initlab sync sends them")
+    _report(plan, study, told, interrupted=asked.is_set(), arguments=arguments, note=note, left=left)
     return _code(plan, study, interrupted=asked.is_set())
 
 
@@ -308,6 +304,14 @@ def _arm_of(trial: Any) -> str:
     return json.dumps(choices, sort_keys=True)
 
 
+def _settle(plan: Plan, study: Study, track: TrackingSettings) -> int:
+    """Send what workers left behind, and end the runs of those that died; how many runs wait still."""
+    left = tracking.sync(plan.workdir, track).waiting
+    # an arm whose worker was taken for dead by mistake may have been trained twice
+    tracking.end_strays(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))
+    return left
+
+
 def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResult]) -> None:
     live.update(arms)
     parent.look(plan, arms)
@@ -341,7 +345,16 @@ def _on_signals(asked: threading.Event) -> None:
         signal.signal(number, ask)
 
 
-def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool, arguments: Sequence[str]) -> None:
+def _report(
+    plan: Plan,
+    study: Study,
+    told: Sequence[str],
+    *,
+    interrupted: bool,
+    arguments: Sequence[str],
+    note: str = "",
+    left: int = 0,
+) -> None:
     arms = ledger.results(study)
     for line in told:
         print(line)
@@ -357,6 +370,10 @@ def _report(plan: Plan, study: Study, told: Sequence[str], *, interrupted: bool,
         print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
     if interrupted:
         print(f"Next: python -m initlab -m {shlex.join(map(masked, arguments))}   (goes on where it stopped)")
+    if note:
+        print(note)
+    if left:
+        print(f"tracking: {left} runs wait in .initlab/spool; python -m initlab sync sends them")
 
 
 def _width() -> int:

@@ -108,7 +108,7 @@ def _watch(
 ) -> None:
     from optuna.exceptions import StorageInternalError
 
-    reaper, replaced = ledger.Reaper(), 0
+    reaper, replaced, begun = ledger.Reaper(), 0, time.monotonic()
     idle: float | None = None
     away: float | None = None
     while not stop():
@@ -128,7 +128,9 @@ def _watch(
                 workers[number] = hire(number)
             reaper.look(study, plan.folder)
             look(ledger.results(study))
-            if not ledger.is_idle(study, plan.folder):
+            # the workers of a study that its time alone ends make their arms themselves
+            going = plan.endless and time.monotonic() - begun < (plan.seconds or 0.0)
+            if going or not ledger.is_idle(study, plan.folder):
                 idle = None
             elif workers:
                 idle = idle or time.monotonic()

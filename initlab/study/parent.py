@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from optuna import Study
 
 
+#: in the study's folder: how many records its run has, and whether it came to an end
+_STATE = "parent.json"
+
+
 class Parent:
     """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
 
@@ -60,7 +64,7 @@ class Parent:
         with suppress(StoreError, OSError):
             self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
             self._serial += 1
-            (plan.folder / "parent.json").write_text(json.dumps({"serial": self._serial}))
+            _remember(plan, self._serial)
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
         """The leaderboard as note, table and pictures; returns what the tracker has to say."""
@@ -77,16 +81,38 @@ class Parent:
                         self._sink.artifact(path, folder)
         except (StoreError, OSError) as error:
             lost = f"the study's own run lacks its table or figures: {' '.join(str(error).split())}"
-        return "\n".join(filter(None, (lost, self._sink.close(status))))
+        note = "\n".join(filter(None, (lost, self._sink.close(status))))
+        with suppress(OSError):
+            _remember(plan, self._serial, ended=True)
+        return note
+
+
+def has_ended(plan: Plan) -> bool:
+    """Whether the last leader of the study came to the end of its own run."""
+    return bool(_remembered(plan).get("ended"))
+
+
+def _remember(plan: Plan, serial: int, *, ended: bool = False) -> None:
+    temporary = plan.folder / f"{_STATE}.tmp"
+    temporary.write_text(json.dumps({"serial": serial, "ended": ended}), encoding="utf-8")
+    temporary.replace(plan.folder / _STATE)
+
+
+def _remembered(plan: Plan) -> dict[str, int]:
+    try:
+        return dict(json.loads((plan.folder / _STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
 
 
 def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
     """The study's run, gone on with where `plan` names one."""
-    state = plan.folder / "parent.json"
+    known = _remembered(plan)
     if plan.parent and settings.enabled:
         try:
             reopened = tracking.reopen(plan.parent, settings, workdir=plan.workdir)
-            serial = int(json.loads(state.read_text())["serial"]) if state.is_file() else reopened.skip
+            serial = int(known.get("serial", reopened.skip))
+            _remember(plan, serial)
             return Parent(reopened.sink, serial)
         except InitlabError:
             pass  # deleted by somebody, or in a store that is away: a new one is begun
