@@ -5,6 +5,7 @@ Killed processes are in test_studies, PostgreSQL in test_postgres; benchmarks/st
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -176,3 +177,21 @@ def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(work
     kept = ledger.replicas_of(trials[lost].user_attrs)
     (instead,) = (t for t in trials if lost in t.system_attrs.get("retry_history", ()))
     assert kept and ledger.replicas_of(instead.user_attrs)[: len(kept)] == kept
+
+
+def test_a_leader_that_is_killed_after_the_last_arm(workdir: Path) -> None:
+    grid = (*TINY, "init=he,xavier")
+    with running(*grid, cwd=workdir) as study:
+        until(lambda: worker_at_work(workdir))
+        until(lambda: states(the_study(workdir)) == {"COMPLETE": 2})
+        study.kill()
+        study.wait()
+    (state,) = (workdir / ".initlab" / "studies").glob("*/parent.json")
+    assert json.loads(state.read_text())["ended"] is False
+    again = initlab("-m", *grid, cwd=workdir, timeout=120)
+    assert again.returncode == 0 and "2 done before, 0 new" in again.stdout, again.stdout + again.stderr
+    assert broken(the_study(workdir), runs(workdir), arms=2, seeds=1) == []
+    # from now on it only reports
+    before = state.stat().st_mtime_ns
+    third = initlab("-m", *grid, cwd=workdir)
+    assert third.returncode == 0 and state.stat().st_mtime_ns == before
