@@ -25,12 +25,14 @@ def settings(experiment: Experiment) -> Generator[None]:
         if experiment.trainer.deterministic:
             # cuBLAS reads it when it starts; without it torch refuses to be deterministic on a GPU
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(experiment.trainer.deterministic)
+        if experiment.trainer.deterministic != strict:  # the call brings torch's compiler, which takes a second
+            torch.use_deterministic_algorithms(experiment.trainer.deterministic)
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)  # torch's default; it cannot be asked
-        torch.use_deterministic_algorithms(strict)
+        if torch.are_deterministic_algorithms_enabled() != strict:
+            torch.use_deterministic_algorithms(strict)
 
 
 def device_of(experiment: Experiment) -> torch.device:

@@ -143,11 +143,14 @@ def wait(leader: int) -> int:
 def _warm() -> None:
     """Have loaded what the first run would load: torch brings half of itself with the first update of an optimiser."""
     import optuna
+    import pandas as pd
+    import pyarrow.parquet as pq
     import torch
+    from scipy import stats
 
     from initlab.study import arm, pruners, samplers
 
-    del optuna, arm, pruners, samplers
+    del optuna, pd, pq, stats, arm, pruners, samplers
     weight = torch.ones(2, 2, requires_grad=True)
     optimizer = torch.optim.Adam([weight], fused=True)
     torch.nn.functional.cross_entropy(weight, torch.tensor([0, 1])).backward()

@@ -14,7 +14,7 @@ from initlab.tracking import spool
 from initlab.tracking.deliver import Delivery
 from initlab.tracking.faults import StoreFaultError
 from initlab.tracking.spool import Json, SpoolHeader
-from initlab.tracking.store import connect
+from initlab.tracking.store import Store, connect
 
 LONGEST_PAUSE = 60.0
 # a server that refuses so many times in a row while a run closes is down, not busy
@@ -29,8 +29,35 @@ def keep_traceback(workdir: Path) -> None:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}\n")
 
 
+class Line:
+    """The way to one store: who may send, and the connection that all share until it fails one of them."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self._making = threading.Lock()
+        self._store: Store | None = None
+
+    def connection(self, uri: str, workdir: Path) -> Callable[[], Store]:
+        """For one courier: the shared connection; a new one where it has to ask again."""
+        asked = False
+
+        def connected() -> Store:
+            nonlocal asked
+            with self._making:
+                if asked or self._store is None:
+                    self._store = connect(uri, workdir=workdir)
+                asked = True
+                return self._store
+
+        return connected
+
+
 class Courier:
-    """Survives every failure of the store. Its last word is `closed`; after that it touches the spool no more."""
+    """Survives every failure of the store. Its last word is `closed`; after that it touches the spool no more.
+
+    The couriers of a helper send one after another over one `line`: side by side they would only wait for one another's
+    locks in the store, and for the interpreter's.
+    """
 
     def __init__(
         self,
@@ -41,11 +68,13 @@ class Courier:
         workdir: Path,
         flush_seconds: float,
         say: Callable[[Json], None],
+        line: Line,
     ) -> None:
         self._folder = folder
         self._workdir = workdir
         self._flush_seconds = flush_seconds
         self._say = say
+        self._turn = line.turn
         self._said: tuple[str, str] = ("", "")
         self._wake = threading.Event()
         self._closing = False
@@ -58,7 +87,7 @@ class Courier:
             folder,
             header,
             uri=uri,
-            connect=lambda: connect(uri, workdir=workdir),
+            connect=line.connection(uri, workdir),
             stop=self._stop,
             found=self._found,
         )
@@ -147,6 +176,10 @@ class Courier:
             if not self._stop():
                 raise StoreFaultError("away", "another process is sending it")
             return
+        while not self._turn.acquire(timeout=0.1):
+            if self._stop():
+                lock.release()
+                return
         # busy first: whoever sees it unset after `abandon` knows that no round will begin
         self._busy = True
         try:
@@ -154,6 +187,7 @@ class Courier:
                 self._delivery.round()
                 self._done = self._closing and self._delivery.complete
         finally:
+            self._turn.release()
             lock.release()
             self._busy = False
 

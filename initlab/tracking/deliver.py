@@ -151,10 +151,11 @@ class Delivery:
         tags = {clean_key(key): cut(value, TAG_LENGTH) for key, value in run.tags.items()}
         if PARENT in tags:
             tags[PARENT] = self._parent(tags[PARENT])
-        for portion in batches(params):
-            self._pairs(portion, kind="param")
-        for portion in batches(tags):
-            self._pairs(portion, kind="tag")
+        if not self._at_once(params, tags):
+            for portion in batches(params):
+                self._pairs(portion, kind="param")
+            for portion in batches(tags):
+                self._pairs(portion, kind="tag")
         if run.dataset is not None:
             try:
                 self._client().log_dataset(run_id, run.dataset, profile=json.dumps(dict(run.inputs)))
@@ -162,6 +163,18 @@ class Delivery:
                 self._set_aside(fault, {"dataset": run.dataset.name})
         self.progress.described = True
         self._save()
+
+    def _at_once(self, params: dict[str, str], tags: dict[str, str]) -> bool:
+        """Send them in one call, as nearly always is possible; False where they are too many, or one is refused."""
+        if len(list(batches(params))) > 1 or len(list(batches(tags))) > 1:
+            return False
+        try:
+            self._client().log(self.progress.run_id, params=params, tags=tags)
+        except StoreFaultError as fault:
+            if fault.kind != "refused":
+                raise
+            return False
+        return True
 
     def _parent(self, named: str) -> str:
         """MLflow's id of the parent run, which may be named by its uid: a study does not wait until it has an id."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from initlab.errors import StoreError
 from initlab.tracking import spool
-from initlab.tracking.courier import Courier, keep_traceback
+from initlab.tracking.courier import Courier, Line, keep_traceback
 from initlab.tracking.spool import Json
 
 # for the batches in flight when the training process has ended; less than `sync` waits for them
@@ -68,6 +68,7 @@ class Desk:
         self._outgoing = outgoing
         self._lock = threading.Lock()
         self._couriers: dict[int, Courier] = {}
+        self._lines: dict[str, Line] = {}
 
     def say(self, run: int, message: Json) -> None:
         line = json.dumps({"run": run, **message}).encode() + b"\n"
@@ -113,6 +114,7 @@ class Desk:
             workdir=Path(message["workdir"]),
             flush_seconds=float(message["flush_seconds"]),
             say=lambda answer: self.say(run, answer),
+            line=self._lines.setdefault(message["uri"], Line()),
         )
         self._couriers[run] = courier
         courier.start()

@@ -206,7 +206,12 @@ class Store:
                 source=json.dumps(source | {"digest": dataset.digest}),
                 profile=profile,
             )
-            self._client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+            inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+            try:
+                self._client.log_inputs(run_id, inputs)
+            except Exception:
+                # two runs that bring the same new data set at once: the second time it is known
+                self._client.log_inputs(run_id, inputs)
 
     def upload(self, run_id: str, file: Path, folder: str) -> None:
         with self._call():
