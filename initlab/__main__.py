@@ -130,6 +130,17 @@ def _inspect(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
+def _compare(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.command_compare import compare_command
+
+        return compare_command(config)
+
+    from initlab.config import compare_overrides
+
+    return _with_config(compare_overrides(arguments), act)
+
+
 def _sync(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab import tracking
@@ -165,6 +176,7 @@ def _worker(arguments: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "inspect": _inspect,
+    "compare": _compare,
     "data": _data,
     "sync": _sync,
     "worker": _worker,

@@ -612,6 +612,25 @@ class StudySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What is compared, and by what; see conf/compare/default.yaml for each key in words."""
+
+    study: tuple[str, ...] = ()
+    filter: str | None = None
+    experiments: tuple[str, ...] = ()
+    metric: str = "auto"
+    direction: DirectionName = "auto"
+    baseline: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    target: float | None = None
+    alpha: Annotated[float, Gt(0), Lt(1)] = 0.05
+    curves: bool = True
+    rows: PositiveInt = 30
+    out: str | None = None
+    log: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run, fully decided: everything `run()` needs, with no configuration library left in it.
 

@@ -24,6 +24,7 @@ from initlab.config.customary import settled
 from initlab.config.instantiate import build, section
 from initlab.errors import ConfigError, one_of
 from initlab.spec import (
+    CompareSettings,
     Experiment,
     InspectSettings,
     ProbeSettings,
@@ -34,7 +35,18 @@ from initlab.spec import (
 )
 
 #: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
-_NOT_OF_THE_ARM = ("seed", "device", "threads", "resume", "tracking", "probes", "inspect", "study", "replicas")
+_NOT_OF_THE_ARM = (
+    "seed",
+    "device",
+    "threads",
+    "resume",
+    "tracking",
+    "probes",
+    "inspect",
+    "compare",
+    "study",
+    "replicas",
+)
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
@@ -61,7 +73,7 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
         key, _, value = override.partition("=")
         formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
         if key.lstrip("+").startswith("init.") and _CALL.match(value):
-            override = f"{key}={','.join(map(_quoted_call, _at_top_level(value)))}"  # noqa: PLW2901
+            override = f"{key}={','.join(map(_quoted_call, at_top_level(value)))}"  # noqa: PLW2901
         if formula:
             escaped = value.replace('"', '\\"')
             override = f'{key}="{escaped}"'  # noqa: PLW2901
@@ -75,7 +87,7 @@ def _quoted_call(value: str) -> str:
     return f'"{value}"' if called is not None and called[1] not in _HYDRA_FUNCTIONS else value
 
 
-def _at_top_level(text: str) -> list[str]:
+def at_top_level(text: str) -> list[str]:
     """`text` cut at the commas that stand in no parentheses and no quotes."""
     pieces, depth, quote = [""], 0, ""
     for character in text:
@@ -159,7 +171,11 @@ def experiment(
         inspect=section(InspectSettings, tree, "inspect"),
         arm=arm_hash(tree),
         params=flatten(
-            {k: v for k, v in tree.items() if k not in ("tracking", "resume", "inspect", "study", "replicas")}
+            {
+                k: v
+                for k, v in tree.items()
+                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas")
+            }
         )
         | {"task": task.name},
         config_yaml=f"{_TYPED}{json.dumps(typed)}\n{OmegaConf.to_yaml(OmegaConf.create(tree))}",
@@ -179,6 +195,20 @@ def tracking_settings(config: DictConfig) -> TrackingSettings:
 def study_settings(config: DictConfig) -> StudySettings:
     """Only the `study` section of a composed configuration."""
     return section(StudySettings, _resolve(config), "study")
+
+
+def compare_settings(config: DictConfig) -> CompareSettings:
+    """Only the `compare` section of a composed configuration; a study may be named by ``study.name`` too."""
+    tree = _resolve(config)
+    given = dict(tree.get("compare") or {})
+    # one word stands for a list of one
+    given |= {k: [v] for k in ("study", "experiments", "baseline", "keys") if isinstance(v := given.get(k), (str, int))}
+    named = (tree.get("study") or {}).get("name")
+    if not given.get("study") and named is not None:
+        given["study"] = [named]
+    if isinstance(given.get("study"), list):
+        given["study"] = [str(name) for name in given["study"]]
+    return section(CompareSettings, {"compare": given}, "compare")
 
 
 def replicas(config: DictConfig) -> int:

@@ -6,6 +6,7 @@ The only room that imports mlflow: not when it is imported, nor in the process t
 from initlab.tracking.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.model import log_model
 from initlab.tracking.null import NullSink
+from initlab.tracking.reading import Curve, Found, RunRecord, keep_files, read_artifact, read_curves, read_runs
 from initlab.tracking.reopen import Reopened, reopen
 from initlab.tracking.sink import RunSink
 from initlab.tracking.start import start
@@ -15,8 +16,11 @@ from initlab.tracking.tail import Tail
 from initlab.tracking.ui import ui
 
 __all__ = [
+    "Curve",
+    "Found",
     "NullSink",
     "Reopened",
+    "RunRecord",
     "RunSink",
     "SpoolInfo",
     "SyncReport",
@@ -24,7 +28,11 @@ __all__ = [
     "Tail",
     "describe_location",
     "end_strays",
+    "keep_files",
     "log_model",
+    "read_artifact",
+    "read_curves",
+    "read_runs",
     "reopen",
     "resolve_uri",
     "spools",

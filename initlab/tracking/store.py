@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,44 @@ class Store:
     def experiments(self) -> list[str]:
         with self._call():
             return [str(found.experiment_id) for found in self._client.search_experiments(max_results=1000)]
+
+    def experiment_names(self) -> dict[str, str]:
+        """Id → name of the experiments that are not deleted."""
+        with self._call():
+            found = self._client.search_experiments(max_results=1000)
+            return {str(e.experiment_id): str(e.name) for e in found}
+
+    def pages(self, experiment_ids: Sequence[str], words: str, *, size: int) -> Generator[Any]:
+        """MLflow's runs that the filter `words` lets pass, `size` a request. A filter that it refuses is `refused`."""
+        token: str | None = None
+        while experiment_ids:
+            with self._call():
+                page = self._client.search_runs(
+                    list(experiment_ids), filter_string=words, max_results=size, page_token=token
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def histories(self, run_ids: Sequence[str], key: str, *, limit: int) -> list[tuple[str, int, int, float]]:
+        """Run, step, time in ms and value of all values of a metric of several runs, in one request.
+
+        No more than `limit` of them in all: whoever gets as many asks for fewer runs.
+        """
+        with self._call():
+            store = self._client._tracking_client.store
+            if not is_server(self.uri):
+                found = store.get_metric_history_bulk(list(run_ids), key, limit)
+                return [(str(m.run_id), int(m.step), int(m.timestamp), float(m.value)) for m in found]
+            from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+            # what MLflow's own pages draw their curves from; its client has one request a run
+            at = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+            asked = {"run_id": list(run_ids), "metric_key": key, "max_results": limit}
+            answer = verify_rest_response(http_request(store.get_host_creds(), at, "GET", params=asked), at)
+            rows = answer.json()["metrics"]
+            return [(str(m["run_id"]), int(m["step"]), int(m["timestamp"]), float(m["value"])) for m in rows]
 
     def latest_runs(self, count: int) -> RunTable:
         """Ids and tags of the runs that started last."""
