@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import islice
 
 from torch import Tensor, nn
 
@@ -84,17 +85,17 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to logits (B, classes)."""
-        x = self._hidden(x.flatten(1), 0)
+        # in step: to look a layer up by its number costs as much as a small layer
+        hidden = iter(zip(self.layers, self.norms, self.activations, strict=True))
+        layer, norm, activation = next(hidden)
+        x = activation(norm(layer(x.flatten(1))))
         if self.branch_depth:
-            for branch, scale in enumerate(self.scales):
+            for scale in self.scales:
                 y = x
-                for i in range(self.branch_depth):
-                    y = self._hidden(y, 1 + branch * self.branch_depth + i)
+                for layer, norm, activation in islice(hidden, self.branch_depth):
+                    y = activation(norm(layer(y)))
                 x = x + scale(y)
         else:
-            for i in range(1, len(self.layers)):
-                x = self._hidden(x, i)
+            for layer, norm, activation in hidden:
+                x = activation(norm(layer(x)))
         return self.head(x)
-
-    def _hidden(self, x: Tensor, i: int) -> Tensor:
-        return self.activations[i](self.norms[i](self.layers[i](x)))
