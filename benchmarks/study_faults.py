@@ -44,8 +44,8 @@ from tests.tracking.tracking_cases import Server  # noqa: E402
 
 ARMS, SEEDS = 3, 2
 GRID = (*TINY, "trainer.epochs=15", "init=he,xavier,lecun", f"replicas={SEEDS}", "study.workers=2")
-#: seconds after its start in which a study is struck; most take about as long
-WINDOW = (1.0, 22.0)
+#: part of the time that an undisturbed study takes after which it is struck
+WINDOW = (0.25, 1.0)
 AGAIN = 4
 #: seconds that workers without a leader may take to notice
 LINGER = 60.0
@@ -144,8 +144,18 @@ FAULTS: dict[str, Callable[[Round], None]] = {
 
 
 # ------------------------------------------------------------------ a round
-def one(fault: str, rng: random.Random, folder: Path) -> tuple[list[str], str]:
-    """What is wrong after one round, and what happened in it."""
+def undisturbed() -> float:
+    """Seconds that a study takes here."""
+    with tempfile.TemporaryDirectory(prefix="initlab-fault-") as folder:
+        begun = time.monotonic()
+        done = initlab("-m", *GRID, cwd=Path(folder), timeout=300)
+        if done.returncode != 0:
+            raise SystemExit(done.stdout + done.stderr)
+        return time.monotonic() - begun
+
+
+def one(fault: str, rng: random.Random, folder: Path, *, seconds: float) -> tuple[list[str], str]:
+    """What is wrong after one round, and what happened in it; an undisturbed one takes `seconds`."""
     server = None
     command: tuple[str, ...] = ("-m", *GRID)
     if fault == "server":
@@ -155,7 +165,7 @@ def one(fault: str, rng: random.Random, folder: Path) -> tuple[list[str], str]:
         server.start()
         command = (*command, f"tracking.uri={server.uri}")
     try:
-        delay = rng.uniform(*WINDOW)
+        delay = seconds * rng.uniform(*WINDOW)
         with (folder / "out").open("w") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "initlab", *command], cwd=folder, env=environment(), stdout=out, stderr=out,
@@ -214,7 +224,8 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(FAULTS))
     given = parser.parse_args()
     rng = random.Random(given.seed)
-    failed = 0
+    failed, seconds = 0, undisturbed()
+    print(f"undisturbed: {seconds:.0f} s", flush=True)
     for number in range(given.rounds):
         # every kind once in a while, in an order of chance
         if number % len(FAULTS) == 0:
@@ -223,7 +234,7 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix=f"initlab-fault-{number}-"))
         begun = time.monotonic()
         try:
-            wrong, said = one(fault, rng, folder)
+            wrong, said = one(fault, rng, folder, seconds=seconds)
         except Exception as error:  # a study that cannot even be looked at is a finding too
             wrong, said = [f"{type(error).__name__}: {error}"], ""
         verdict = "ok" if not wrong else "WRONG: " + "; ".join(wrong) + f" (kept in {folder})"
