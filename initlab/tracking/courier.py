@@ -19,6 +19,8 @@ from initlab.tracking.store import Store, connect
 LONGEST_PAUSE = 60.0
 # a server that refuses so many times in a row while a run closes is down, not busy
 PATIENCE_AT_CLOSE = 4
+# a parent that was begun just before its first child arrives within moments
+PARENT_SECONDS = 20.0
 LOG = "tracking.log"
 _log = logging.getLogger("initlab.tracking")
 
@@ -90,6 +92,7 @@ class Courier:
             connect=line.connection(uri, workdir),
             stop=self._stop,
             found=self._found,
+            parent_seconds=PARENT_SECONDS,
         )
         self._thread = threading.Thread(target=self._run, name=f"courier-{header.uid[:8]}", daemon=True)
 

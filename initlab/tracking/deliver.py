@@ -25,15 +25,14 @@ from initlab.tracking.values import MLFLOW_STATUS, PARAM_LENGTH, TAG_LENGTH, as_
 METRICS_PER_BATCH = 1000
 SMALLEST_BATCH = 50
 PARENT = "mlflow.parentRunId"
-# a parent that was begun just before its first child arrives within moments
-PARENT_SECONDS = 20.0
 _log = logging.getLogger("initlab.tracking")
 
 
 class Delivery:
     """Brings one spool into one store, as far as it has grown. The caller holds its delivery lock.
 
-    `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches.
+    `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches. `parent_seconds` is
+    how long a run waits for the id of its parent, which may be on its way at the same time.
     """
 
     def __init__(
@@ -45,6 +44,7 @@ class Delivery:
         connect: Callable[[], Store],
         stop: Callable[[], bool] = lambda: False,
         found: Callable[[str, str], None] = lambda _run, _experiment: None,
+        parent_seconds: float = 0.0,
     ) -> None:
         self.folder = folder
         self.header = header
@@ -56,6 +56,7 @@ class Delivery:
         self._store: Store | None = None
         self._stop = stop
         self._found = found
+        self._parent_seconds = parent_seconds
         self._batch = METRICS_PER_BATCH
 
     @property
@@ -178,7 +179,7 @@ class Delivery:
 
     def _parent(self, named: str) -> str:
         """MLflow's id of the parent run, which may be named by its uid: a study does not wait until it has an id."""
-        folder, deadline = self.folder.parent / named, time.monotonic() + PARENT_SECONDS
+        folder, deadline = self.folder.parent / named, time.monotonic() + self._parent_seconds
         while folder.is_dir():
             if known := spool.load_progress(folder, self.progress.uri).run_id:
                 return known
