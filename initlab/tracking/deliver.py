@@ -31,8 +31,8 @@ _log = logging.getLogger("initlab.tracking")
 class Delivery:
     """Brings one spool into one store, as far as it has grown. The caller holds its delivery lock.
 
-    `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches. For `parent_seconds` a
-    run waits for the id of its parent, which may be on its way at the same time.
+    `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches. For
+    `parent_seconds` a run waits for the id of its parent, which may be on its way at the same time.
     """
 
     def __init__(
