@@ -296,13 +296,17 @@ def seeds_needed(values: Floats, one: int, other: int, *, alpha: float = 0.05, p
     from statsmodels.stats.power import TTestPower
 
     solver = TTestPower()
-    few = 2
-    if solver.power(size, few, alpha) >= power:
-        return float(few)
-    low, high = few, 20_000
+
+    def enough(n: int) -> bool:
+        return bool(solver.power(size, n, alpha) >= power)
+
+    high = 2
+    while not enough(high):
+        high *= 2
+    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if solver.power(size, middle, alpha) >= power else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return float(high)
 
 

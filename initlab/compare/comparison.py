@@ -1,0 +1,362 @@
+"""A comparison: the arms of a task in order, what can be said of each, and what has to be said of all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initlab.compare import arms as of_arms
+from initlab.compare import significance as tests
+from initlab.compare.arms import Arm, Judged, Raw
+from initlab.compare.curves import Band, Learning, band, last_step, learning
+from initlab.compare.effects import Effect, Ranking, ranking, two_way
+from initlab.compare.intervals import NONE, interquartile_mean, intervals
+from initlab.errors import ConfigError, InitlabError
+from initlab.spec import CompareSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from initlab.tracking import Curve
+
+    Floats = NDArray[np.float64]
+
+#: how far from untrained to the best arm counts as learned
+_LEARNED = 0.9
+#: arms of which the curves are drawn
+_DRAWN = 8
+#: two arms in so many are compared with each other by pairs; more would say nothing to a reader
+_MANY = 60
+
+
+class NothingToCompareError(InitlabError):
+    """There are runs, but nothing that could be compared."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is known of an arm.
+
+    Attributes:
+        arm: itself.
+        rank: 1 for the best mean; None for an arm without values.
+        n: seeds with a value, those that diverged among them.
+        mean: over them, as sd, low and high in the metric's own unit; NaN where there is none.
+        low: lower end of the mean's 95 % interval.
+        high: upper end.
+        method: of the interval.
+        iqm: interquartile mean.
+        best: probability of having the best mean.
+        p: of being as good as the best, corrected for all arms; the winner set are those above the level.
+        winner: whether it is in the winner set; None where the seeds cannot tell.
+        to_best: the best arm against this one; None for the best itself.
+        p_exact: of the sign-flip test against the best, corrected.
+        p_t: of the paired t-test against the best, corrected.
+        to_baseline: this arm against the baseline.
+        baseline_exact: of the sign-flip test against the baseline, Holm over the other arms.
+        baseline_t: of the t-test against it, Holm over the other arms.
+        learning: how it learned; None without curves.
+    """
+
+    arm: Arm
+    rank: int | None
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    method: str
+    iqm: float
+    best: float = math.nan
+    p: float = math.nan
+    winner: bool | None = None
+    to_best: tests.Pair | None = None
+    p_exact: float = math.nan
+    p_t: float = math.nan
+    to_baseline: tests.Pair | None = None
+    baseline_exact: float = math.nan
+    baseline_t: float = math.nan
+    learning: Learning | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The arms of one task.
+
+    Attributes:
+        label: of the task, "" where there is one task alone.
+        by: what arms are judged by.
+        keys: what tells them apart, in order.
+        rows: best first, arms without values last.
+        seeds: all that have a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
+        alpha: level of the tests.
+        paired: whether arms share their seeds.
+        correction: of p_exact and p_t.
+        baseline: number of the row that is the baseline.
+        target: of the validation curve; NaN without curves.
+        until: step up to which the area is taken.
+        needed: seeds to tell the first two arms apart.
+        effects: of the two keys that make a complete layout.
+        factors: their names.
+        bands: learning curves by row.
+        untrained: value that stands for a run that diverged; NaN where none had to.
+        notes: sentences that belong to the table.
+        warnings: sentences about what makes the comparison doubtful.
+    """
+
+    label: str
+    by: Judged
+    keys: tuple[str, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[str, ...]
+    values: Floats
+    alpha: float
+    paired: bool
+    correction: str
+    baseline: int | None
+    target: float
+    until: int
+    needed: float
+    effects: tuple[Effect, ...] = ()
+    factors: tuple[str, str] | None = None
+    bands: Mapping[int, Band] = field(default_factory=dict[int, Band])
+    untrained: float = math.nan
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def winners(self) -> list[Row]:
+        return [r for r in self.rows if r.winner]
+
+    @property
+    def runs(self) -> int:
+        return sum(len(r.arm.runs) for r in self.rows)
+
+    def count(self, ending: of_arms.Ending) -> int:
+        return sum(r.arm.count(ending) for r in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is compared: a task or several, and the arms over them."""
+
+    title: str
+    tasks: tuple[Comparison, ...]
+    ranking: Ranking | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def compare(
+    raw: Raw,
+    by: Judged,
+    choices: Mapping[str, Mapping[str, str]],
+    curves: Mapping[str, Curve],
+    settings: CompareSettings,
+    *,
+    keys: Sequence[str],
+    label: str = "",
+) -> Comparison:
+    """Compare the arms of one task.
+
+    Raises:
+        NothingToCompareError: where no run came to an end with the metric.
+        ConfigError: for a baseline that is no arm, or that has no values.
+    """
+    found, floor = of_arms.arms(raw, by, choices, curves)
+    _something(found, by, label)
+    table, seeds = of_arms.matrix(found, by)
+    n = np.isfinite(table).sum(axis=1)
+    means = np.where(n > 0, np.nansum(table, axis=1) / np.maximum(n, 1), -math.inf)
+    order = sorted(range(len(found)), key=lambda i: (-means[i], found[i].name))
+    found, table, n = [found[i] for i in order], table[order], n[order]
+    able = int((n > 0).sum())
+    values, shown = table[:able], table * by.sign
+    apart = never_trained(values)
+    said = intervals(values, apart=apart)
+    p = tests.winner_set(values, alpha=settings.alpha)
+    best = tests.probability_of_best(values)
+    exact, t, correction = tests.corrected_to(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
+    baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
+    if baseline is not None and baseline >= able:
+        raise ConfigError("compare.baseline", " ".join(settings.baseline), "no run of this arm came to an end")
+    others = [None if baseline in (None, i) else tests.against(values, i, baseline) for i in range(able)]
+    b_exact, b_t = (tests.holm([math.nan if o is None else getattr(o, w) for o in others]) for w in ("exact", "t"))
+    target = _target(found[:able], by, curves, settings)
+    shortest, longest = last_step(found, curves)
+    rows: list[Row] = []
+    for i, arm in enumerate(found):
+        if i >= able:
+            rows.append(_without(arm))
+            continue
+        own = values[i][np.isfinite(values[i])] * by.sign
+        ends = sorted((float(said.low[i]) * by.sign, float(said.high[i]) * by.sign))
+        rows.append(
+            Row(
+                arm=arm, rank=i + 1, n=int(n[i]), mean=float(own.mean()),
+                sd=float(own.std(ddof=1)) if len(own) > 1 else math.nan, low=ends[0], high=ends[1],
+                method=said.method[i], iqm=interquartile_mean(own), best=float(best[i]), p=float(p[i]),
+                winner=None if not math.isfinite(p[i]) else bool(p[i] > settings.alpha),
+                to_best=_own_unit(tests.against(values, 0, i), by) if i else None,
+                p_exact=float(exact[i]), p_t=float(t[i]), to_baseline=_own_unit(others[i], by),
+                baseline_exact=float(b_exact[i]), baseline_t=float(b_t[i]),
+                learning=learning(arm, by, curves, target=target, until=shortest) if curves else None,
+            )
+        )  # fmt: skip
+    block = tests.blocks(values)
+    made = Comparison(
+        label=label, by=by, keys=tuple(keys), rows=tuple(rows), seeds=tuple(seeds), values=shown,
+        alpha=settings.alpha, paired=block.paired, correction=correction, baseline=baseline, target=target,
+        until=shortest, needed=tests.seeds_needed(values, 0, 1, alpha=settings.alpha) if able > 1 else math.nan,
+        bands={i: b for i in range(min(able, _DRAWN)) if (b := band(found[i], curves)) is not None}, untrained=floor,
+    )  # fmt: skip
+    factors, effects = _effects(made)
+    made = replace(made, factors=factors, effects=tuple(effects))
+    return replace(made, notes=tuple(_notes(made, raw)), warnings=tuple(_warnings(made, shortest, longest)))
+
+
+def never_trained(values: Floats) -> NDArray[np.bool_]:
+    """Arms whose seeds all end alike and no better than the worst value of an arm whose seeds do not."""
+    n = np.isfinite(values).sum(axis=1)
+    top = np.nanmax(values, axis=1)
+    flat = (n > 1) & (top - np.nanmin(values, axis=1) <= 1e-12 * np.abs(top))
+    if flat.all() or not flat.any():
+        return np.zeros(len(values), bool)
+    return flat & (top <= float(np.nanmin(values[~flat])))
+
+
+def over_tasks(tasks: Sequence[Comparison]) -> tuple[Ranking | None, list[str]]:
+    """Ranks over tasks of the arms that have values in all of them, and what has to be said of it."""
+    named = [{r.arm.name: r.mean * c.by.sign for r in c.rows if r.rank is not None} for c in tasks]
+    common = [a for a in named[0] if all(a in other for other in named)]
+    if len(common) < 2:
+        return None, ["no two arms have values in all tasks, so that there are no ranks over tasks"]
+    left = len(set[str]().union(*named)) - len(common)
+    told = [f"{left} arms are not in all tasks and have no rank over tasks"] if left else []
+    means = np.array([[values[a] for a in common] for values in named])
+    return ranking(means, common, [c.label for c in tasks]), told
+
+
+# ------------------------------------------------------------------ pieces
+def _something(found: Sequence[Arm], by: Judged, label: str) -> None:
+    if any(len(a.values) > len(a.imputed) for a in found):
+        return
+    of = f" of {label}" if label else ""
+    ends = Counter(of_arms.ending_of(r) for a in found for r in a.runs.values())
+    total = sum(ends.values())
+    if ends["finished"]:
+        raise ConfigError("compare.metric", by.metric, f"no run{of} that came to its end has it")
+    words = {"diverged": "diverged", "failed": "failed", "early": "were ended early", "running": "still run"}
+    if len(ends) == 1:
+        raise NothingToCompareError(f"all {total} runs{of} {words[next(iter(ends))]}: there is nothing to compare")
+    told = ", ".join(f"{n} {words[e]}" for e, n in ends.items())
+    raise NothingToCompareError(f"none of {total} runs{of} came to its end ({told}): there is nothing to compare")
+
+
+def _without(arm: Arm) -> Row:
+    nan = math.nan
+    return Row(arm=arm, rank=None, n=0, mean=nan, sd=nan, low=nan, high=nan, method="", iqm=nan)
+
+
+def _own_unit(pair: tests.Pair | None, by: Judged) -> tests.Pair | None:
+    """The difference as it would be read off the metric, where less may be better."""
+    if pair is None or by.sign > 0:
+        return pair
+    return replace(pair, difference=-pair.difference, low=-pair.high, high=-pair.low)
+
+
+def _target(found: Sequence[Arm], by: Judged, curves: Mapping[str, Curve], settings: CompareSettings) -> float:
+    """As configured, else most of the way from an untrained network to the best arm's curves."""
+    if settings.target is not None or not curves:
+        return math.nan if settings.target is None else settings.target
+    best = [
+        c[-1][1] for s in found[0].values if s not in found[0].imputed and (c := curves.get(found[0].runs[s].run_id))
+    ]
+    runs = [r for a in found for r in a.runs.values()]
+    first = [c[0][1] for r in runs if (c := curves.get(r.run_id)) and c[0][0] == 0]
+    if not best or not first:
+        return math.nan
+    start, end = float(np.median(first)), float(np.mean(best))
+    return start + _LEARNED * (end - start)
+
+
+def _effects(made: Comparison) -> tuple[tuple[str, str] | None, list[Effect]]:
+    """Of the first two keys, where the arms are all combinations of them."""
+    able = [r for r in made.rows if r.rank is not None]
+    keys = list(dict.fromkeys(k for r in able for k in r.arm.choices))
+    if len(keys) != 2:
+        return None, []
+    factors = keys[0], keys[1]
+    levels = [[r.arm.choices.get(k, "") for r in able] for k in keys]
+    if len(set(zip(*levels, strict=True))) < len(able) or min(len(set(column)) for column in levels) < 2:
+        return None, []
+    return factors, two_way(made.values[: len(able)], levels[0], levels[1], names=factors)
+
+
+def _notes(made: Comparison, raw: Raw) -> list[str]:
+    """What belongs to the table."""
+    lines: list[str] = []
+    n = [r.n for r in made.rows if r.rank is not None]
+    pairs = tests.all_pairs(len(n))
+    if len(n) > 1 and made.paired and max(n) <= tests.EXACT_TO and tests.least(min(n)) * pairs > made.alpha:
+        lines.append(
+            f"the exact sign-flip test cannot reach {made.alpha:g} here: with {min(n)} seeds its smallest p is"
+            f" {tests.least(min(n)):.3g}, before the correction for {pairs} pair{'' if pairs == 1 else 's'};"
+            f" {tests.seeds_for_exact(made.alpha, pairs)} seeds could"
+        )
+    if made.count("diverged"):
+        if math.isfinite(made.untrained):
+            of = made.count("diverged")
+            lines.append(
+                f"{of} run{'' if of == 1 else 's'} diverged and count{'s' if of == 1 else ''} with"
+                f" {made.by.metric} {made.untrained:.4g}, what is reached without training"
+            )
+        else:
+            lines.append(f"{made.count('diverged')} runs diverged and have no value")
+    flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
+    if flat:
+        lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended alike under all seeds (sd 0)")
+    if raw.again:
+        lines.append(f"{raw.again} seeds were trained again: the latest run counts")
+    if len(n) > 1 and not any(r.winner is not None for r in made.rows):
+        lines.append("one seed an arm: no interval, no test; what differs may be chance (replicas=5)")
+    return lines
+
+
+def _warnings(made: Comparison, shortest: int, longest: int) -> list[str]:
+    lines: list[str] = []
+    able = [r for r in made.rows if r.rank is not None]
+    if len(able) == 1 and len(made.rows) == 1:
+        lines.append("there is one arm: nothing to compare it with")
+    counts = {r.n for r in able}
+    if len(counts) > 1:
+        lines.append(f"arms have different numbers of seeds: {min(counts)} to {max(counts)}")
+    lost: dict[of_arms.Ending, str] = {"failed": "failed", "early": "were ended early", "running": "still run"}
+    told = ", ".join(f"{k} {words}" for ending, words in lost.items() if (k := made.count(ending)))
+    if told:
+        lines.append(f"runs without a value: {told}")
+    if missing := sum(
+        of_arms.ending_of(run) == "finished" and s not in r.arm.values
+        for r in made.rows
+        for s, run in r.arm.runs.items()
+    ):
+        lines.append(f"{missing} runs that came to their end have no {made.by.metric}")
+    if not made.paired and len(able) > 1:
+        lines.append("arms do not share their seeds: differences are not paired (Welch's t)")
+    if shortest != longest:
+        lines.append(f"runs were trained for different numbers of updates: {shortest} to {longest}")
+    if any(r.method == NONE for r in able) and max(counts) > 1:
+        lines.append("an arm with one seed has no interval of its own")
+    return lines
+
+
+def most(rows: Sequence[Row]) -> str:
+    """The method of most intervals."""
+    counts = Counter(r.method for r in rows if r.method)
+    return counts.most_common(1)[0][0] if counts else ""

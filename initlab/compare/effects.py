@@ -1,0 +1,153 @@
+"""What init and activation do by themselves and together, and how arms do over several tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A factor of a two-way layout, or the interaction of both.
+
+    Attributes:
+        name: the key, or both with ×.
+        f: F statistic on aligned ranks, with degrees of freedom `df` and `df_residual`.
+        p: of it.
+        share: η², the part of all variance that it explains, of the values themselves.
+        partial: η² without what the other effects explain.
+    """
+
+    name: str
+    f: float
+    df: int
+    df_residual: int
+    p: float
+    share: float
+    partial: float
+
+
+def two_way(values: Floats, a: Sequence[str], b: Sequence[str], *, names: tuple[str, str]) -> list[Effect]:
+    """Main effects and interaction of two factors, with seeds as blocks. Empty where the layout is not complete.
+
+    Aligned rank transform (Wobbrock, Findlater, Gergle & Higgins, 2011): for each effect the values are stripped of all
+    others, ranked, and analysed as usual; so that one arm that fails does not decide, and ranks do not invent
+    interactions. η² is of the values.
+
+    Args:
+        values: arms × seeds; seeds with a hole are left out.
+        a: level of the first factor for each arm.
+        b: of the second.
+        names: of the factors.
+    """
+    whole = values[:, np.isfinite(values).all(axis=0)]
+    levels = sorted(set(a)), sorted(set(b))
+    cells = set(zip(a, b, strict=True))
+    complete = len(cells) == len(a) == len(levels[0]) * len(levels[1])
+    if not complete or min(map(len, levels)) < 2 or whole.shape[1] < 2 or np.ptp(whole) == 0:
+        return []
+    i = np.array([levels[0].index(x) for x in a])
+    j = np.array([levels[1].index(x) for x in b])
+    cell = np.zeros((len(levels[0]), len(levels[1])))
+    cell[i, j] = whole.mean(axis=1)
+    grand, rows, columns = cell.mean(), cell.mean(axis=1), cell.mean(axis=0)
+    parts = {
+        names[0]: (rows - grand)[i],
+        names[1]: (columns - grand)[j],
+        f"{names[0]} × {names[1]}": (cell - rows[:, None] - columns[None, :] + grand)[i, j],
+    }
+    rest = whole - whole.mean(axis=1)[:, None]
+    plain = _anova(whole, i, j)
+    total = sum(s for s, _ in plain.values())
+    from scipy.stats import f as f_distribution
+    from scipy.stats import rankdata
+
+    found: list[Effect] = []
+    for (name, part), which in zip(parts.items(), ("a", "b", "ab"), strict=True):
+        # rounding: what is equal must be ranked as equal
+        aligned = np.round(rest + part[:, None], 12)
+        table = _anova(rankdata(aligned).reshape(aligned.shape), i, j)
+        (own, df), (left, df_left) = table[which], table["residual"]
+        f = own / df / (left / df_left) if left > 1e-9 * own else math.inf
+        raw, raw_left = plain[which][0], plain["residual"][0]
+        found.append(
+            Effect(
+                name=name, f=f, df=df, df_residual=df_left, p=float(f_distribution.sf(f, df, df_left)),
+                share=raw / total, partial=raw / (raw + raw_left) if raw + raw_left > 0 else math.nan,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _anova(values: Floats, i: NDArray[np.int64], j: NDArray[np.int64]) -> dict[str, tuple[float, int]]:
+    """Sums of squares and degrees of freedom of a complete two-way layout with blocks, by statsmodels."""
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    arms, seeds = values.shape
+    frame = pd.DataFrame({
+        "y": values.ravel(), "a": np.repeat(i, seeds), "b": np.repeat(j, seeds),
+        "seed": np.tile(np.arange(seeds), arms),
+    })  # fmt: skip
+    table: Any = anova_lm(ols("y ~ C(a) * C(b) + C(seed)", frame).fit(), typ=1)
+    rows = {"a": "C(a)", "b": "C(b)", "ab": "C(a):C(b)", "seed": "C(seed)", "residual": "Residual"}
+    return {k: (float(table.loc[r, "sum_sq"]), round(float(table.loc[r, "df"]))) for k, r in rows.items()}
+
+
+# ------------------------------------------------------------------ several tasks
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Arms over tasks.
+
+    Attributes:
+        tasks: their labels.
+        arms: names, best average rank first.
+        ranks: average rank of each, 1 is the best.
+        p: of Friedman's test that all are alike; NaN for fewer than three arms.
+        critical: Nemenyi's difference of average ranks from which on two arms differ at 5 %.
+    """
+
+    tasks: tuple[str, ...]
+    arms: tuple[str, ...]
+    ranks: tuple[float, ...]
+    p: float
+    critical: float
+
+
+def ranking(means: Floats, arms: Sequence[str], tasks: Sequence[str]) -> Ranking | None:
+    """Average ranks of the arms over tasks (tasks × arms, more is better). Demšar, JMLR 2006.
+
+    None below two of each.
+    """
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+    count, many = means.shape
+    if count < 2 or many < 2:
+        return None
+    ranks = np.array([rankdata(-row) for row in means])
+    average = ranks.mean(axis=0)
+    p = math.nan
+    if many > 2 and not all(np.ptp(row) == 0 for row in means):
+        p = float(friedmanchisquare(*means.T).pvalue)
+    q = float(studentized_range.ppf(0.95, many, np.inf)) / math.sqrt(2)
+    order = np.argsort(average, kind="stable")
+    return Ranking(
+        tasks=tuple(tasks), arms=tuple(str(arms[k]) for k in order), ranks=tuple(float(average[k]) for k in order), p=p,
+        critical=q * math.sqrt(many * (many + 1) / (6 * count)),
+    )  # fmt: skip
+
+
+def profile(scores: Floats, levels: Floats) -> Floats:
+    """Share of an arm's runs at or above each level: the performance profile of Agarwal et al., NeurIPS 2021."""
+    finite = scores[np.isfinite(scores)]
+    return (finite[None, :] >= levels[:, None]).mean(axis=1) if len(finite) else np.full(len(levels), math.nan)

@@ -1,0 +1,53 @@
+"""The files of a comparison."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from initlab.compare.comparison import Report
+from initlab.compare.page import counted, of_task, over_tasks, page
+from initlab.compare.pictures import pictures
+from initlab.compare.table import caption_of, columns, frame, latex, markdown, verdict
+from initlab.report.drawing import png
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write table (CSV, Parquet, Markdown, LaTeX), figures (PNG, SVG) and page to `folder`, which is made.
+
+    Raises:
+        OSError: where it cannot be written to.
+    """
+    import pandas as pd
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.concat([frame(t) for t in report.tasks], ignore_index=True)
+    table.to_csv(folder / "comparison.csv", index=False)
+    table.to_parquet(folder / "comparison.parquet", index=False)
+    (folder / "comparison.md").write_text(as_markdown(report), encoding="utf-8")
+    tables = "\n".join(latex(columns(t), t) for t in report.tasks)
+    (folder / "comparison.tex").write_text(f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8")
+    images: dict[str, bytes] = {}
+    for stem, figure in pictures(report).items():
+        images[stem] = png(figure)
+        (folder / f"{stem}.png").write_bytes(images[stem])
+        buffer = BytesIO()
+        # without a date the same comparison gives the same file
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        (folder / f"{stem}.svg").write_bytes(buffer.getvalue())
+    (folder / "comparison.html").write_text(page(report, images), encoding="utf-8")
+    names = ["comparison.csv", "comparison.parquet", "comparison.md", "comparison.tex", "comparison.html"]
+    return [folder / n for n in (*names, *(f"{s}.{e}" for s in images for e in ("png", "svg")))]
+
+
+def as_markdown(report: Report) -> str:
+    """Verdict, table and what is doubtful, task by task."""
+    lines = [f"# {report.title}: comparison", "", f"{counted(report)}.", ""]
+    doubtful = [*report.warnings, *(w for t in report.tasks for w in of_task(t, t.warnings))]
+    lines += [f"- **to bear in mind**: {warning}" for warning in doubtful]
+    for task in report.tasks:
+        lines += ["", f"## {task.label or 'Arms'}", "", *(f"- {v}" for v in verdict(task)), ""]
+        lines += [markdown(columns(task)), "", " ".join(caption_of(task)), "", *(f"- {n}" for n in task.notes)]
+    if told := over_tasks(report):
+        lines += ["", "## Over tasks", "", *(f"- {line}" for line in told)]
+    return "\n".join(lines) + "\n"
