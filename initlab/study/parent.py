@@ -19,6 +19,7 @@ from initlab.report.drawing import png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study import board, importance
 from initlab.study.board import ArmResult
+from initlab.study.page import page
 from initlab.study.pictures import pictures
 from initlab.study.plan import Plan
 from initlab.study.storage import masked
@@ -77,7 +78,7 @@ class Parent:
             self._sink.tag({"mlflow.note.content": note, "initlab.verdict": summary[:200]})
             if not isinstance(self._sink, tracking.NullSink):
                 with tempfile.TemporaryDirectory() as scratch:
-                    for path, folder in _files(plan, study, arms, Path(scratch)):
+                    for path, folder in _files(plan, study, arms, Path(scratch), summary=summary, weights=weights):
                         self._sink.artifact(path, folder)
         except (StoreError, OSError) as error:
             lost = f"the study's own run lacks its table or figures: {' '.join(str(error).split())}"
@@ -136,15 +137,19 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
     return Parent(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
 
 
-def _files(plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path) -> list[tuple[Path, str]]:
+def _files(
+    plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path, *, summary: str, weights: str
+) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
     drawn = pictures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
-    for stem, figure in drawn.items():
-        (folder / f"{stem}.png").write_bytes(png(figure))
+    images = {stem: png(figure) for stem, figure in drawn.items()}
+    for stem, data in images.items():
+        (folder / f"{stem}.png").write_bytes(data)
         found.append((folder / f"{stem}.png", "figures"))
-    return found
+    (folder / "report.html").write_text(page(plan, arms, images, summary=summary, weights=weights), encoding="utf-8")
+    return [*found, (folder / "report.html", "")]
 
 
 def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:
