@@ -76,6 +76,63 @@ def structure(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     return tuple(found)
 
 
+def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """Schemes made for residual branches without norms, where they are not what was tried."""
+    schemes = (
+        ("residual_scaled", "the last layer of each of L branches times L^-1/2 (Hayou et al., AISTATS 2021)"),
+        ("fixup", "branches begin as nothing and wake in the first updates (Zhang et al., ICLR 2019)"),
+    )
+    return tuple(Remedy(overrides=(f"init={n}",), why=why) for n, why in schemes if params.get("init") != n)
+
+
+def no_bias(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """Biases of zero, where they were given another constant."""
+    bias = number(params, "init.bias")
+    return (Remedy(overrides=("init.bias=0",), why="a bias of zero leaves half of the units on"),) if bias else ()
+
+
+def no_decay(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """Less weight decay: none, and the customary one."""
+    usual = Remedy(overrides=("optimizer.weight_decay=0.01",), why="AdamW's customary decay")
+    none = Remedy(overrides=("optimizer.weight_decay=0",), why="leaves the weights to the loss")
+    return (none, usual) if str(params.get("optimizer")) == "adamw" else (none,)
+
+
+def clipping(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """A bound on the gradient's norm, where there is none."""
+    if number(params, "trainer.clip_grad_norm") is not None:
+        return ()
+    return (Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update"),)
+
+
+def unclipped() -> tuple[Remedy, ...]:
+    """No bound on the gradient's norm, where the bound is all that is left of it."""
+    return (Remedy(overrides=("trainer.clip_grad_norm=null",), why="the bound leaves next to nothing of any gradient"),)
+
+
+def more_updates(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+    """Smaller batches make more updates of the same epochs; else more epochs."""
+    batch, epochs = number(params, "trainer.batch_size"), number(params, "trainer.epochs")
+    found: list[Remedy] = []
+    if params.get("trainer.max_steps") is not None:
+        found.append(Remedy(overrides=("trainer.max_steps=null",), why="lets all epochs run"))
+    if batch is not None and batch > 64:
+        found.append(Remedy(overrides=("trainer.batch_size=64",), why=f"{batch / 64:.0f} times as many updates"))
+    if epochs is not None:
+        found.append(Remedy(overrides=(f"trainer.epochs={10 * int(epochs)}",), why="ten times as many updates"))
+    return tuple(found)
+
+
+def lr_for(params: Mapping[str, Scalar], factor: float) -> tuple[Remedy, ...]:
+    """The learning rate times `factor`, to one digit."""
+    lr = number(params, "optimizer.lr")
+    if lr is None or lr <= 0:
+        word = "larger" if factor > 1 else "smaller"
+        return (Remedy(overrides=("optimizer.lr=0.001",), why=f"the customary rate; a {word} one is wanted"),)
+    new = float(f"{lr * factor:.1g}")
+    return (Remedy(overrides=(f"optimizer.lr={new:g}",), why=f"{factor:.1g} times the rate: updates of 1e-3"),)
+
+
 def smaller_lr(params: Mapping[str, Scalar]) -> Remedy:
     """A tenth of the learning rate."""
     lr = number(params, "optimizer.lr")

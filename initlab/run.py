@@ -270,11 +270,12 @@ def _train_and_judge(
         final.update({f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None})
         now = time.time_ns() // 1_000_000
         sink.write(Record(serial=outcome.serial, step=outcome.steps, epoch=0.0, time_ms=now, metrics=final))
+    evidence = _evidence(experiment, prepared, seen, outcome)
     result = RunResult(
         run_id=sink.run_id,
         status=outcome.ending,
         metrics=metrics,
-        findings=verdict.judge(_evidence(experiment, prepared, seen, outcome)),
+        findings=verdict.judge(evidence),
         profile=seen,
         steps=outcome.steps,
         seconds=time.perf_counter() - begun,
@@ -283,6 +284,9 @@ def _train_and_judge(
         confusion=ending.confusion,
         texts=ending.texts,
     )
+    if experiment.tracking.enabled:
+        (scratch / verdict.FILE).write_text(verdict.kept(evidence, result.findings), encoding="utf-8")
+        sink.artifact(scratch / verdict.FILE)
     _hand_over(experiment, prepared, sink, result, scratch)
     return result, outcome.ending
 
@@ -417,6 +421,9 @@ def _evidence(experiment: Experiment, prepared: Prepared, profile: Profile, outc
         answer_per_step=splits.io.per_step,
         flat_both_sides=_flat_both_sides(experiment.activation),
         params=experiment.params,
+        branches=len({s.branch.index for s in prepared.sites if s.branch is not None}),
+        norms=sum(s.kind == "norm" and s.role == "norm" for s in prepared.sites),
+        running_statistics=any(name.endswith("running_var") for name, _ in prepared.model.named_buffers()),
     )
 
 

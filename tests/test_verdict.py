@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_before_training_explodes() -> None:
 def test_answers_that_are_numbers_are_held_against_the_best_constant() -> None:
     baseline = Baseline(untrained=7 / 6, constant=1 / 6, accuracy=None, words="7/6")
     numbers = replace(with_curve(GOOD, "val/loss", (0, 1.2), (20, 0.165)), baseline=baseline)
-    assert names(numbers) == [("at_chance", "failure")]
+    assert names(numbers)[0] == ("at_chance", "failure")
     assert names(with_curve(numbers, "val/loss", (0, 1.2), (20, 0.16))) == [("healthy", "ok")]
 
 

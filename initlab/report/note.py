@@ -18,13 +18,18 @@ SCORES = {
 
 def command(experiment: Experiment, *overrides: str) -> str:
     """The command line that gives this run, with `overrides` in place of what they replace."""
+    starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
+    return " ".join([starts, *map(_quoted, replaced(experiment.overrides, overrides))])
+
+
+def replaced(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
+    """What was typed, with `overrides` in place of what they replace."""
     groups = {o.split("=")[0] for o in overrides if "." not in o.split("=")[0]}
     keys = {o.split("=")[0] for o in overrides}
-    kept = [o for o in experiment.overrides if o.split("=")[0].lstrip("+~") not in groups | keys]
+    kept = [o for o in typed if o.split("=")[0].lstrip("+~") not in groups | keys]
     # values inside a group that is replaced belong to the old choice
     kept = [o for o in kept if o.split("=")[0].split(".")[0] not in groups]
-    starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
-    return " ".join([starts, *map(_quoted, (*kept, *overrides))])
+    return (*kept, *overrides)
 
 
 def sentence(result: RunResult) -> str:

@@ -1,0 +1,32 @@
+"""The numbers of the rules, each with its source: a reader can disagree with a number, not with a black box."""
+
+from __future__ import annotations
+
+import math
+
+# Mean-field theory finds networks trainable up to a depth of about 6 ξ (Schoenholz et al., ICLR 2017); there the
+# squared gradient has changed by e^±6 between first and last layer, and its norm by e^±3.
+GRADIENT_RATIO_WARN = math.exp(-3)
+GRADIENT_RATIO_FAIL = 1e-3
+# a signal whose standard deviation fell by three orders of magnitude is rounding noise in bf16 and hard to read in fp32
+SIGNAL_RATIO_FAIL = 1e-3
+# more than half of the units on the flat parts: Glorot & Bengio, AISTATS 2010, section 3, saw training stall there
+SATURATED_WARN = 0.5
+# Karpathy's notes for Stanford's CS231n name 40 % dead as what too high a rate does; a layer that is all dead makes the
+# network constant (Lu, Shin, Su & Karniadakis, 2019); a tenth is ordinary after He's initialisation and worth a note
+DEAD_NOTE, DEAD_WARN, DEAD_FAIL = 0.1, 0.4, 0.9
+# more than half of a gate's values below 0.1 while the sequence runs: the cell forgets at once (Karpathy, Johnson &
+# Fei-Fei, 2015, section 4.2, call values beyond 0.1 and 0.9 saturated)
+CLOSED_WARN = 0.5
+# ‖ΔW‖/‖W‖ near 1e-3 is the customary heuristic (Karpathy, 2015); two decades below or above tell of a wrong rate
+UPDATE_SMALL, UPDATE_USUAL, UPDATE_LARGE = 1e-5, 1e-3, 1e-1
+# decay alone, with no gradient, would have shrunk the weights to 1/e by then; what is left is what decay left
+DECAYED = math.exp(-1)
+# a hundred updates of the usual size move a weight by a tenth of its norm: with fewer it is still what it was drawn as
+HARDLY_MOVED = 0.1
+# a classifier that knows nothing has loss ln C; far above it the head's scale is too large
+INITIAL_LOSS_FACTOR = 3.0
+# accuracy within three standard errors of always guessing the commonest class
+CHANCE_SIGMAS = 3.0
+# where answers are not right or wrong: a loss within 3 % of the best constant answer's
+CHANCE_LOSS = 0.97
