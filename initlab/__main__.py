@@ -158,7 +158,8 @@ def _ui(arguments: list[str]) -> int:
         from initlab import tracking
         from initlab.config import tracking_settings
 
-        return tracking.ui(Path.cwd(), tracking_settings(config))
+        settings = tracking_settings(config)
+        return tracking.ui(Path.cwd(), settings, port=settings.ui_port)
 
     return _with_config(arguments, act)
 

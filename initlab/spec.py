@@ -576,6 +576,7 @@ class TrackingSettings:
     log_model: bool = False
     flush_seconds: PositiveFloat = 2.0
     drain_seconds: PositiveFloat = 30.0
+    ui_port: PositiveInt = 5000
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,0 +1,126 @@
+"""MLflow's own UI on a store of ours: what a person sees of a run, of a study, and of runs side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.browser.chromium import browser, errors, picture, requested
+from tests.command_line.driver import environment, initlab
+from tests.tracking.tracking_cases import free_port
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2")
+#: what MLflow's page complains of by itself: a store without users has no current one, and it watches its own size
+ITS_OWN = ("mlflow/users/current", "ResizeObserver loop")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Any, list[Any]]]:
+    """Address of the UI, id of the experiment, the study's own run, and its children."""
+    folder = tmp_path_factory.mktemp("ui")
+    done = initlab("-m", *TINY, "init=he,xavier", "activation=relu,tanh", "replicas=2", cwd=folder, timeout=200)
+    assert done.returncode == 0, done.stderr
+    port = free_port()
+    with (folder / "ui.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "initlab", "ui", f"tracking.ui_port={port}"], cwd=folder, env=environment(),
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait(lambda: answers(f"{address}/health"), 90)
+        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+        experiment = next(e for e in client.search_experiments() if e.name == "initlab")
+        runs = client.search_runs([experiment.experiment_id], max_results=100)
+        (parent,) = (r for r in runs if r.data.tags["initlab.kind"] == "study")
+        yield address, str(experiment.experiment_id), parent, [r for r in runs if r is not parent]
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Any:
+    with browser() as found:
+        yield found
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def wait(holds: Callable[[], Any], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.2)
+
+
+def text(chrome: Any) -> str:
+    return str(chrome.execute_script("return document.body.innerText"))
+
+
+def opened(chrome: Any, address: str, path: str, *parts: str) -> None:
+    """Open a page of the UI and wait until all `parts` stand on it; nothing is asked of anybody else."""
+    chrome.get("about:blank")
+    errors(chrome)
+    requested(chrome)
+    chrome.get(f"{address}/#{path}")
+    wait(lambda: all(p in text(chrome) for p in parts))
+    assert [e for e in errors(chrome) if not any(own in e for own in ITS_OWN)] == []
+    assert [u for u in requested(chrome) if not u.startswith((address, "about:"))] == []
+
+
+def test_a_run_shows_its_note_its_figures_and_its_report(
+    site: tuple[str, str, Any, list[Any]], chrome: Any, tmp_path: Path
+) -> None:
+    address, experiment, _, runs = site
+    run = f"/experiments/{experiment}/runs/{runs[0].info.run_id}"
+    opened(chrome, address, run, "updates in", "initlab.verdict", "val/accuracy", "optimizer.lr", "digits")
+    picture(chrome, tmp_path / "run.png")
+    opened(chrome, address, f"{run}/artifacts/report.html", "report.html")
+    chrome.switch_to.frame(chrome.find_element("css selector", "iframe"))
+    wait(lambda: "Verdict" in text(chrome))
+    assert chrome.execute_script("return [...document.images].every(i => i.naturalWidth > 100)")
+    chrome.switch_to.default_content()
+
+
+def test_a_study_shows_its_leaderboard_and_its_children(
+    site: tuple[str, str, Any, list[Any]], chrome: Any, tmp_path: Path
+) -> None:
+    address, experiment, parent, runs = site
+    opened(chrome, address, f"/experiments/{experiment}/runs/{parent.info.run_id}", "best init=", "study/best")
+    assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in runs)
+    opened(chrome, address, f"/experiments/{experiment}/runs", parent.info.run_name, f"{len(runs) + 1} matching runs")
+    picture(chrome, tmp_path / "runs.png")
+
+
+def test_runs_side_by_side_are_drawn_by_what_differs(
+    site: tuple[str, str, Any, list[Any]], chrome: Any, tmp_path: Path
+) -> None:
+    address, experiment, _, runs = site
+    ids = json.dumps([r.info.run_id for r in runs], separators=(",", ":"))
+    path = f"/compare-runs?runs={ids}&experiments=[%22{experiment}%22]"
+    # the parameters that differ, and no others, are the axes
+    opened(chrome, address, path, "Comparing 8 Runs", "Parallel Coordinates Plot", "Box Plot", "init", "activation")
+    axes = str(
+        chrome.execute_script("return [...document.querySelectorAll('svg text')].map(t => t.textContent).join(' ')")
+    )
+    assert "init" in axes and "activation" in axes
+    picture(chrome, tmp_path / "compare.png")
