@@ -81,6 +81,13 @@ class Judged:
         """Times this, more is better."""
         return 1.0 if self.direction == "maximize" else -1.0
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which the metric can lie."""
+        if self.metric.endswith("accuracy") or "/recall/" in self.metric:
+            return 0.0, 1.0
+        return (0.0 if self.metric.endswith(_LESS) else -math.inf), math.inf
+
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
@@ -98,7 +105,9 @@ def by_task(runs: Sequence[RunRecord], keys: Sequence[str]) -> list[Raw]:
     found: dict[tuple[str, ...], list[RunRecord]] = {}
     for run in runs:
         found.setdefault(tuple(run.params.get(p, "?") for p in parts), []).append(run)
-    return [_raw(", ".join(f"{p}={v}" for p, v in zip(parts, task, strict=True)), part) for task, part in found.items()]
+    return [
+        _raw(", ".join(f"{p}={v}" for p, v in zip(parts, task, strict=True)), found[task]) for task in sorted(found)
+    ]
 
 
 def _raw(label: str, runs: Sequence[RunRecord]) -> Raw:
@@ -285,11 +294,16 @@ def untrained(runs: Sequence[RunRecord], by: Judged, curves: Mapping[str, Curve]
     """The median of the curves before training, else the worst value that a run came to; NaN for what is no score."""
     if not by.metric.startswith(("train/", "val/", "test/")):
         return math.nan
-    first = [curve[0][1] for r in runs if (curve := curves.get(r.run_id)) and curve[0][0] == 0]
-    if first:
-        return float(np.median(first))
+    if not math.isnan(before := start(runs, curves)):
+        return before
     ended = [r.metrics[by.metric] for r in runs if ending_of(r) == "finished" and by.metric in r.metrics]
     return by.sign * min(by.sign * v for v in ended) if ended else math.nan
+
+
+def start(runs: Iterable[RunRecord], curves: Mapping[str, Curve]) -> float:
+    """The median of the curves before the first update; NaN where none begins there."""
+    first = [curve[0][1] for r in runs if (curve := curves.get(r.run_id)) and curve[0][0] == 0]
+    return float(np.median(first)) if first else math.nan
 
 
 def matrix(found: Sequence[Arm], by: Judged) -> tuple[Floats, list[str]]:

@@ -107,6 +107,7 @@ class Comparison:
         factors: their names.
         bands: learning curves by row.
         untrained: value that stands for a run that diverged; NaN where none had to.
+        start: what networks reach before they are trained; NaN where no curve tells.
         notes: sentences that belong to the table.
         warnings: sentences about what makes the comparison doubtful.
     """
@@ -128,6 +129,7 @@ class Comparison:
     factors: tuple[str, str] | None = None
     bands: Mapping[int, Band] = field(default_factory=dict[int, Band])
     untrained: float = math.nan
+    start: float = math.nan
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -141,6 +143,11 @@ class Comparison:
 
     def count(self, ending: of_arms.Ending) -> int:
         return sum(r.arm.count(ending) for r in self.rows)
+
+    def worse_than_untrained(self, value: float) -> bool:
+        """Whether a value is no better than a tenth of the way from an untrained network to the best arm."""
+        start = self.start
+        return self.by.sign * value <= self.by.sign * (start + 0.1 * (self.rows[0].mean - start))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +185,11 @@ def compare(
     found, table, n = [found[i] for i in order], table[order], n[order]
     able = int((n > 0).sum())
     values, shown = table[:able], table * by.sign
-    apart = never_trained(values)
+    diverging = np.array([bool(a.imputed) for a in found[:able]])
+    apart = never_trained(values) | diverging
     said = intervals(values, apart=apart)
-    p = tests.winner_set(values, alpha=settings.alpha)
-    best = tests.probability_of_best(values)
+    p = tests.winner_set(values, alpha=settings.alpha, apart=diverging)
+    best = tests.probability_of_best(values, apart=apart)
     exact, t, correction = tests.corrected_to(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
     baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
     if baseline is not None and baseline >= able:
@@ -196,7 +204,7 @@ def compare(
             rows.append(_without(arm))
             continue
         own = values[i][np.isfinite(values[i])] * by.sign
-        ends = sorted((float(said.low[i]) * by.sign, float(said.high[i]) * by.sign))
+        ends = sorted(float(np.clip(end[i] * by.sign, *by.bounds)) for end in (said.low, said.high))
         rows.append(
             Row(
                 arm=arm, rank=i + 1, n=int(n[i]), mean=float(own.mean()),
@@ -214,6 +222,7 @@ def compare(
         label=label, by=by, keys=tuple(keys), rows=tuple(rows), seeds=tuple(seeds), values=shown,
         alpha=settings.alpha, paired=block.paired, correction=correction, baseline=baseline, target=target,
         until=shortest, needed=tests.seeds_needed(values, 0, 1, alpha=settings.alpha) if able > 1 else math.nan,
+        start=of_arms.start([r for a in found for r in a.runs.values()], curves),
         bands={i: b for i in range(min(able, _DRAWN)) if (b := band(found[i], curves)) is not None}, untrained=floor,
     )  # fmt: skip
     factors, effects = _effects(made)
@@ -252,7 +261,7 @@ def _something(found: Sequence[Arm], by: Judged, label: str) -> None:
     total = sum(ends.values())
     if ends["finished"]:
         raise ConfigError("compare.metric", by.metric, f"no run{of} that came to its end has it")
-    words = {"diverged": "diverged", "failed": "failed", "early": "were ended early", "running": "still run"}
+    words = {"diverged": "diverged", "failed": "failed", "early": "ended early", "running": "still run"}
     if len(ends) == 1:
         raise NothingToCompareError(f"all {total} runs{of} {words[next(iter(ends))]}: there is nothing to compare")
     told = ", ".join(f"{n} {words[e]}" for e, n in ends.items())
@@ -278,11 +287,10 @@ def _target(found: Sequence[Arm], by: Judged, curves: Mapping[str, Curve], setti
     best = [
         c[-1][1] for s in found[0].values if s not in found[0].imputed and (c := curves.get(found[0].runs[s].run_id))
     ]
-    runs = [r for a in found for r in a.runs.values()]
-    first = [c[0][1] for r in runs if (c := curves.get(r.run_id)) and c[0][0] == 0]
-    if not best or not first:
+    start = of_arms.start([r for a in found for r in a.runs.values()], curves)
+    if not best or math.isnan(start):
         return math.nan
-    start, end = float(np.median(first)), float(np.mean(best))
+    end = float(np.mean(best))
     return start + _LEARNED * (end - start)
 
 
@@ -304,7 +312,13 @@ def _notes(made: Comparison, raw: Raw) -> list[str]:
     lines: list[str] = []
     n = [r.n for r in made.rows if r.rank is not None]
     pairs = tests.all_pairs(len(n))
-    if len(n) > 1 and made.paired and max(n) <= tests.EXACT_TO and tests.least(min(n)) * pairs > made.alpha:
+    if (
+        len(n) > 1
+        and made.paired
+        and min(n) > 1
+        and max(n) <= tests.EXACT_TO
+        and tests.least(min(n)) * pairs > made.alpha
+    ):
         lines.append(
             f"the exact sign-flip test cannot reach {made.alpha:g} here: with {min(n)} seeds its smallest p is"
             f" {tests.least(min(n)):.3g}, before the correction for {pairs} pair{'' if pairs == 1 else 's'};"
@@ -322,6 +336,12 @@ def _notes(made: Comparison, raw: Raw) -> list[str]:
     flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
     if flat:
         lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended alike under all seeds (sd 0)")
+    lost = [v for r in made.rows for v in r.arm.values.values() if made.worse_than_untrained(v)]
+    if some := len(lost) - made.count("diverged"):
+        lines.append(
+            f"{some} run{'' if some == 1 else 's'} ended and had learned nothing; where seeds fail now and then, few of"
+            " them say little of how often"
+        )
     if raw.again:
         lines.append(f"{raw.again} seeds were trained again: the latest run counts")
     if len(n) > 1 and not any(r.winner is not None for r in made.rows):
@@ -337,7 +357,7 @@ def _warnings(made: Comparison, shortest: int, longest: int) -> list[str]:
     counts = {r.n for r in able}
     if len(counts) > 1:
         lines.append(f"arms have different numbers of seeds: {min(counts)} to {max(counts)}")
-    lost: dict[of_arms.Ending, str] = {"failed": "failed", "early": "were ended early", "running": "still run"}
+    lost: dict[of_arms.Ending, str] = {"failed": "failed", "early": "ended early", "running": "still running"}
     told = ", ".join(f"{k} {words}" for ending, words in lost.items() if (k := made.count(ending)))
     if told:
         lines.append(f"runs without a value: {told}")

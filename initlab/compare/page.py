@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from initlab.compare.arms import Ending
 from initlab.compare.comparison import Comparison, Report
 from initlab.compare.table import caption_of, columns, number, probability, verdict
 
@@ -46,8 +47,14 @@ def counted(report: Report) -> str:
     """How many arms and runs, and what became of them."""
     told: list[str] = []
     for task in report.tasks:
-        words = {"finished": "finished", "diverged": "diverged", "failed": "failed", "early": "were ended early"}
-        ends = [f"{n} {w}" for e, w in words.items() if (n := task.count(e))]  # pyright: ignore[reportArgumentType]
+        words: dict[Ending, str] = {
+            "finished": "finished",
+            "diverged": "diverged",
+            "failed": "failed",
+            "early": "ended early",
+            "running": "still running",
+        }
+        ends = [f"{n} {w}" for e, w in words.items() if (n := task.count(e))]
         label = f"{task.label}: " if task.label else ""
         plural = "" if len(task.rows) == 1 else "s"
         told.append(f"{label}{len(task.rows)} arm{plural}, {task.runs} runs ({', '.join(ends)}), {task.by.metric}")

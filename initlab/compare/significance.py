@@ -98,19 +98,45 @@ def blocks(values: Floats) -> Blocks:
 
 
 # ------------------------------------------------------------------ the winner set
-def winner_set(values: Floats, *, alpha: float = 0.05, seed: int = 0, permutations: int = PERMUTATIONS) -> Floats:
+def winner_set(
+    values: Floats,
+    *,
+    alpha: float = 0.05,
+    apart: NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+) -> Floats:
     """p-value of each arm, corrected for all arms: those above `alpha` cannot be told from the best.
 
     The distance to the best mean, in standard errors, is held against the largest distance between any two arms when
     the arms are exchanged within each seed, so that having picked the best of many is paid for (Westfall & Young, 1993;
     the range is Tukey's). Arms that fall are taken out and the rest are tested again, by themselves: step down, as in
-    the model confidence set of Hansen, Lunde & Nason, 2011. NaN for all where the seeds leave nothing to tell by.
+    the model confidence set of Hansen, Lunde & Nason, 2011. Where arms and seeds are so few that no permutation could
+    reach the level, Tukey's studentised range takes its place. NaN where the seeds leave nothing to tell by.
+
+    Args:
+        values: arms × seeds.
+        alpha: level at which an arm falls.
+        apart: arms of which seeds diverged. What these scatter says nothing of the others, which are tested among
+            themselves; twice tested, every p-value counts twice (Bonferroni).
+        seed: of the permutations.
+        permutations: of each round, fewer where there are very many values.
     """
     rng = np.random.default_rng(seed)
+    if apart is not None and apart.any() and not apart.all():
+        means = np.array([-math.inf if not np.isfinite(row).any() else np.nanmean(row) for row in values])
+        if not apart[int(means.argmax())]:
+            p = 2 * _step_down(values, alpha / 2, rng, permutations)
+            p[~apart] = 2 * _step_down(values[~apart], alpha / 2, rng, permutations)
+            return np.minimum(p, 1.0)
+    return _step_down(values, alpha, rng, permutations)
+
+
+def _step_down(values: Floats, alpha: float, rng: np.random.Generator, permutations: int) -> Floats:
     p = np.full(len(values), math.nan)
     inside, floor = np.flatnonzero(np.isfinite(values).any(axis=1)), 0.0
     while len(inside) > 1:
-        found = _single_step(values[inside], rng, permutations)
+        found = _single_step(values[inside], alpha, rng, permutations)
         if found is None:
             return p
         found = np.maximum(found, floor)
@@ -125,7 +151,7 @@ def winner_set(values: Floats, *, alpha: float = 0.05, seed: int = 0, permutatio
     return p
 
 
-def _single_step(values: Floats, rng: np.random.Generator, permutations: int) -> Floats | None:
+def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permutations: int) -> Floats | None:
     b = blocks(values)
     if b.freedom < 1:
         return None
@@ -133,6 +159,10 @@ def _single_step(values: Floats, rng: np.random.Generator, permutations: int) ->
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     total = float((b.value**2).sum())
     observed = _distances(b.value[None], starts, counts, total, b.freedom)[0]
+    if resolution(b) > alpha:
+        from scipy.stats import studentized_range
+
+        return np.array([float(studentized_range.sf(math.sqrt(2) * d, len(values), b.freedom)) for d in observed])
     times = int(np.clip(_BUDGET / max(1, len(b.value)), min(_FEWEST, permutations), permutations))
     exceed, left = np.zeros(len(values)), times
     chunk = max(1, 8_000_000 // max(1, len(b.value)))
@@ -149,6 +179,15 @@ def _single_step(values: Floats, rng: np.random.Generator, permutations: int) ->
         # what differs only by rounding is as far
         exceed += size - np.searchsorted(largest, observed * (1 - 1e-9), side="left")
     return (exceed + 1) / (times + 1)
+
+
+def resolution(b: Blocks) -> float:
+    """Smallest p-value that exchanging arms within blocks can give; to call all arms otherwise changes nothing."""
+    arms = np.bincount(b.arm)
+    ways = sum(math.lgamma(k + 1) for k in np.bincount(b.block))
+    if not b.paired:
+        ways -= sum(math.lgamma(k + 1) for k in arms)
+    return math.exp(min(0.0, math.lgamma(len(arms) + 1) - ways))
 
 
 def _distances(rows: Floats, starts: Ints, counts: Floats, total: float, freedom: int) -> Floats:
@@ -310,7 +349,7 @@ def seeds_needed(values: Floats, one: int, other: int, *, alpha: float = 0.05, p
     return float(high)
 
 
-def probability_of_best(values: Floats, *, seed: int = 0) -> Floats:
+def probability_of_best(values: Floats, *, apart: NDArray[np.bool_] | None = None, seed: int = 0) -> Floats:
     """How probable it is that each arm has the best mean: posterior under flat priors, Student's t for each mean.
 
     What all arms share under a seed is taken out first; the scatter is borrowed as `intervals.spread` does.
@@ -324,7 +363,7 @@ def probability_of_best(values: Floats, *, seed: int = 0) -> Floats:
     if able.sum() < 2:
         found[able] = 1.0
         return found
-    of = spread(centred[able])
+    of = spread(centred[able], apart=None if apart is None else apart[able])
     n = np.isfinite(values[able]).sum(axis=1)
     if not np.isfinite(of.freedom).all() or not np.isfinite(of.variance).all():
         return np.full(len(values), math.nan)

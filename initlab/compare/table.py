@@ -164,10 +164,13 @@ def caption_of(made: Comparison) -> list[str]:
     more = "more" if made.by.sign > 0 else "less"
     said = [
         f"{made.by.metric} ({more} is better), mean over n seeds with 95 % interval ({most(made.rows)}).",
-        f"Best set: cannot be told from the best at {made.alpha:g}, corrected for all arms"
-        f" (p: max-statistic permutation{' within seeds' if made.paired else ''}, step down).",
     ]
-    if made.correction:
+    if any(r.winner is not None for r in made.rows) and len(made.rows) > 1:
+        said.append(
+            f"Best set: cannot be told from the best at {made.alpha:g}, corrected for all arms"
+            f" (p: max-statistic permutation{' within seeds' if made.paired else ''}, step down)."
+        )
+    if any(math.isfinite(r.p_t) for r in made.rows):
         kind = "paired" if made.paired else "Welch's"
         said.append(f"p exact, p t: sign-flip permutation and {kind} t against the best, {made.correction}.")
     if made.baseline is not None:
@@ -186,7 +189,7 @@ def verdict(made: Comparison) -> list[str]:
     half = f" [{number(best.low)}, {number(best.high)}]" if math.isfinite(best.low) else ""
     head = f"best: {best.arm.name} with {made.by.metric} {number(best.mean)}{half}"
     lines: list[str] = []
-    if best.winner is None:
+    if best.winner is None or len(able) == 1:
         lines.append(head)
     elif len(made.winners) == 1:
         lines.append(f"{head}; no other arm is as good (level {made.alpha:g}, corrected for {len(able)} arms)")
@@ -194,7 +197,7 @@ def verdict(made: Comparison) -> list[str]:
         others = [r.arm.name for r in made.winners if r is not best]
         told = "; ".join(others[:6]) + (f"; and {len(others) - 6} more" if len(others) > 6 else "")
         lines.append(f"{head}; {len(others)} more cannot be told from it: {told}")
-    if math.isfinite(best.best):
+    if math.isfinite(best.best) and len(able) > 1:
         lines.append(f"it is the best with probability {probability(best.best)}")
     if len(able) > 1 and not math.isnan(made.needed):
         count = "more than 10,000" if math.isinf(made.needed) else f"about {made.needed:.0f}"
@@ -203,7 +206,7 @@ def verdict(made: Comparison) -> list[str]:
             f" differ by what was seen (paired t-test, power 80 %, level {made.alpha:g})"
         )
     lines += [
-        f"{effect.name}: {effect.share:.0%} of the variance (η²; partial {effect.partial:.0%}), F({effect.df},"
+        f"{effect.name}: {effect.share:.1%} of the variance (η²; partial {effect.partial:.1%}), F({effect.df},"
         f" {effect.df_residual}) {effect.f:.3g} on aligned ranks, p {probability(effect.p)}"
         for effect in made.effects
     ]

@@ -134,9 +134,14 @@ def read_curves(found: Found, runs: Sequence[RunRecord], key: str, *, workdir: P
 
 def read_artifact(found: Found, run: RunRecord, name: str, *, workdir: Path) -> str:
     """The text of an artifact at the top of a run's, "" where it cannot be had."""
-    if found.uri and run.artifacts and "://" not in run.artifacts:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            return (Path(run.artifacts) / name).read_text(encoding="utf-8")
+    file = sqlite_file(found.uri)
+    if file is not None:
+        # where the directory was moved, MLflow still names the old place
+        moved = file.parent / "mlruns" / run.artifacts.rpartition("/mlruns/")[2]
+        for place in (Path(run.artifacts), moved):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                return (place / name).read_text(encoding="utf-8")
+        return ""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StoreFaultError, OSError):
