@@ -141,6 +141,19 @@ def _compare(arguments: list[str]) -> int:
     return _with_config(compare_overrides(arguments), act)
 
 
+def _explain(arguments: list[str]) -> int:
+    from initlab.config import asked_for
+
+    asked, rest = asked_for(arguments)
+
+    def act(config: DictConfig) -> int:
+        from initlab.command_explain import explain_command  # brings torch
+
+        return explain_command(config, asked)
+
+    return _with_config(rest, act)
+
+
 def _sync(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab import tracking
@@ -178,6 +191,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "inspect": _inspect,
     "compare": _compare,
+    "explain": _explain,
     "data": _data,
     "sync": _sync,
     "worker": _worker,

@@ -38,9 +38,13 @@ GOOD = Evidence(
 )
 
 
-def with_rows(evidence: Evidence, statistic: str, value: float, *, site: str | None = None) -> Evidence:
+def with_rows(
+    evidence: Evidence, statistic: str, value: float, *, site: str | None = None, step: int | None = None
+) -> Evidence:
     rows = tuple(
-        replace(r, value=value) if r.statistic == statistic and site in (None, r.site) else r
+        replace(r, value=value)
+        if r.statistic == statistic and site in (None, r.site) and step in (None, r.step)
+        else r
         for r in evidence.profile.rows
     )
     return replace(evidence, profile=replace(evidence.profile, rows=rows))
@@ -75,7 +79,7 @@ def test_healthy() -> None:
         (with_rows(GOOD, "saturated", 0.6, site="a"), ("saturated", "warning")),
         (with_rows(GOOD, "saturated", 0.6), ("saturated", "failure")),
         (with_rows(GOOD, "dead", 0.2, site="a"), ("dead_units", "note")),
-        (with_rows(GOOD, "dead", 0.5, site="a"), ("dead_units", "warning")),
+        (with_rows(with_rows(GOOD, "dead", 0.5, site="a"), "dead", 0.0, site="a", step=0), ("dead_units", "warning")),
         (with_rows(GOOD, "dead", 0.95, site="a"), ("dead_units", "failure")),
         (with_rows(GOOD, "update_ratio", 0.2), ("updates_too_large", "warning")),
         (with_rows(GOOD, "update_ratio", 1e-6), ("updates_too_small", "warning")),
@@ -220,5 +224,5 @@ def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
 
 def test_a_sequence_that_is_answered_at_its_end_wants_a_longer_memory_first() -> None:
     lost = with_curve(recurrent(), "val/accuracy", (0, 0.1), (20, 0.1))
-    (finding,) = verdict.judge(lost)
+    finding = verdict.judge(lost)[0]
     assert finding.name == "at_chance" and finding.remedies[0].overrides == ("init=chrono",)

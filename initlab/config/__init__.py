@@ -19,9 +19,13 @@ from initlab.config.compose import (
     tracking_settings,
     typed_in,
 )
+from initlab.config.explaining import Asked, asked_for
+from initlab.config.following import followed, typed_before
 
 __all__ = [
+    "Asked",
     "arm_hash",
+    "asked_for",
     "compare_overrides",
     "compare_settings",
     "compose",
@@ -29,6 +33,7 @@ __all__ = [
     "data_object",
     "experiment",
     "flatten",
+    "followed",
     "groups",
     "quoted_formulas",
     "replicas",
@@ -37,5 +42,6 @@ __all__ = [
     "task_object",
     "task_of_data",
     "tracking_settings",
+    "typed_before",
     "typed_in",
 ]

@@ -19,7 +19,12 @@ SCORES = {
 def command(experiment: Experiment, *overrides: str) -> str:
     """The command line that gives this run, with `overrides` in place of what they replace."""
     starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
-    return " ".join([starts, *map(_quoted, replaced(experiment.overrides, overrides))])
+    return shell(replaced(experiment.overrides, overrides), starts)
+
+
+def shell(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
+    """A command line, with what a shell would read otherwise in quotes."""
+    return " ".join([starts, *map(_quoted, overrides)])
 
 
 def replaced(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 The only room that imports mlflow: not when it is imported, nor in the process that trains, but where it delivers.
 """
 
+from initlab.tracking.artifacts import KeptRun, find_run
 from initlab.tracking.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.model import log_model
 from initlab.tracking.null import NullSink
@@ -18,6 +19,7 @@ from initlab.tracking.ui import ui
 __all__ = [
     "Curve",
     "Found",
+    "KeptRun",
     "NullSink",
     "Reopened",
     "RunRecord",
@@ -28,6 +30,7 @@ __all__ = [
     "Tail",
     "describe_location",
     "end_strays",
+    "find_run",
     "keep_files",
     "log_model",
     "read_artifact",

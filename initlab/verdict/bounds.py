@@ -15,6 +15,9 @@ SATURATED_WARN = 0.5
 # Karpathy's notes for Stanford's CS231n name 40 % dead as what too high a rate does; a layer that is all dead makes the
 # network constant (Lu, Shin, Su & Karniadakis, 2019); a tenth is ordinary after He's initialisation and worth a note
 DEAD_NOTE, DEAD_WARN, DEAD_FAIL = 0.1, 0.4, 0.9
+# before training: symmetric weights without biases leave each unit on for half of the inputs, and where all inputs are
+# alike half of the units for all of them; three quarters are beyond what chance makes of 36 units (three deviations)
+BORN_DEAD = 0.75
 # more than half of a gate's values below 0.1 while the sequence runs: the cell forgets at once (Karpathy, Johnson &
 # Fei-Fei, 2015, section 4.2, call values beyond 0.1 and 0.9 saturated)
 CLOSED_WARN = 0.5

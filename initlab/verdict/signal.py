@@ -13,6 +13,7 @@ from initlab.remedies import (
 )
 from initlab.spec import Finding, Remedy, Severity
 from initlab.verdict.bounds import (
+    BORN_DEAD,
     DEAD_FAIL,
     DEAD_NOTE,
     DEAD_WARN,
@@ -48,7 +49,7 @@ def born_dead(e: Evidence) -> Finding | None:
     arriving = e.at_start("measured_q")
     first = next((arriving[s] for s in e.hidden if s in arriving), 0.0)
     # where no signal arrives units are off as well, but their illness is the vanishing
-    off = {s: v for s, v in shares.items() if v > DEAD_WARN and arriving.get(s, 0.0) > SIGNAL_RATIO_FAIL**2 * first}
+    off = {s: v for s, v in shares.items() if v > BORN_DEAD and arriving.get(s, 0.0) > SIGNAL_RATIO_FAIL**2 * first}
     if not off or first <= 0:
         return None
     site = max(off, key=lambda s: off[s])
@@ -57,7 +58,7 @@ def born_dead(e: Evidence) -> Finding | None:
         severity="failure" if off[site] > DEAD_FAIL else "warning",
         evidence=f"before the first update {off[site]:.0%} of the units of {site} are off for every example, though"
         f" what they receive has mean square {arriving[site]:.3g} ({len(off)} of {len(e.hidden)} layers above"
-        f" {DEAD_WARN:.0%})",
+        f" {BORN_DEAD:.0%})",
         source="a unit that is off for all inputs gets no gradient, ever (Lu, Shin, Su & Karniadakis, 2019)",
         remedies=(*no_bias(e.params), _LEAK, *better_init(e.params)),
     )
@@ -164,13 +165,17 @@ def dead(e: Evidence) -> Finding | None:
         return None
     site = max(shares, key=lambda s: shares[s])
     share = shares[site]
+    # what is no more than at the start was not training's doing: deep layers see inputs that are all alike, and of
+    # symmetric weights every second unit is off for all of them
+    born = share <= max(e.at_start("dead").get(site, 0.0), DEAD_NOTE) + DEAD_NOTE and share <= BORN_DEAD
+    severity: Severity = "failure" if share > DEAD_FAIL else "warning" if share > DEAD_WARN and not born else "note"
     return Finding(
         name="dead_units",
-        severity="failure" if share > DEAD_FAIL else "warning" if share > DEAD_WARN else "note",
+        severity=severity,
         evidence=f"{share:.0%} of the units of {site} are off for every example of a whole pass"
         f" ({len(shares)} of {len(e.hidden)} layers above {DEAD_NOTE:.0%})",
         source="a dead unit gets no gradient (Lu, Shin, Su & Karniadakis, 2019)",
-        remedies=(_LEAK, smaller_lr(e.params)) if share > DEAD_WARN else (),
+        remedies=() if severity == "note" else (_LEAK, smaller_lr(e.params)),
     )
 
 

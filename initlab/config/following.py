@@ -1,0 +1,36 @@
+"""The configuration of a run that follows another: its own, with a remedy put over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from initlab.config.compose import compose, groups, typed_in
+
+
+def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration that a run saved, with `overrides` in place of what they replace.
+
+    A group (``init=he``) is taken whole from its file, so that what was set in the file before it does not stay; a
+    single value (``optimizer.lr=0.01``) is changed where it stands. Nothing is read of what else `conf/` says today.
+
+    Raises:
+        ConfigError: for a file that does not exist.
+    """
+    merged = OmegaConf.create(saved)
+    assert isinstance(merged, DictConfig)
+    known = groups()
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in known:
+            merged[key] = compose([override])[key]
+        else:
+            merged.merge_with(OmegaConf.from_dotlist([override]))
+    merged["resume"] = None
+    return merged
+
+
+def typed_before(saved: str) -> list[str]:
+    """The overrides that gave a saved configuration, without the run that was resumed."""
+    return [o for o in typed_in(saved) if not o.startswith("resume=")]
