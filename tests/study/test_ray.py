@@ -68,7 +68,9 @@ def test_what_ray_cannot_do_is_refused_before_anything_is_written(workdir: Path)
         done = initlab("-m", *TINY, "init=he,xavier", *settings, cwd=workdir)
         assert done.returncode == 2, (settings, done.stdout, done.stderr)
         assert all(p in done.stderr for p in parts), (settings, done.stderr)
-        assert len(done.stderr.splitlines()) == 1, done.stderr
+        # a Ray that is just about to end says more, before it can be asked not to
+        told = [line for line in done.stderr.splitlines() if "gcs_client.cc" not in line]
+        assert len(told) == 1, done.stderr
     assert not list(workdir.rglob("plan.json")) and not (workdir / "mlflow.db").exists()
 
 
