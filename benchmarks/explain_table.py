@@ -91,9 +91,8 @@ HEALTHY = {
         f"{DEEP} model.depth=12 init=lsuv activation=gelu optimizer=sgd trainer.epochs=5"
     ),
     "image, MLP, sigmoid, Xavier": Case("model=mlp activation=sigmoid init=xavier trainer.epochs=6"),
-    "image, 10 residual branches, Fixup": Case(
-        f"{DEEP} model.depth=21 model.residual=true model.branch_depth=2 model.branch_scale=true init=fixup"
-        " trainer.epochs=4"
+    "image, 10 residual branches, scaled": Case(
+        f"{DEEP} model.depth=21 model.residual=true model.branch_depth=2 init=residual_scaled trainer.epochs=4"
     ),
     "image, ResNet-20 with norms, He": Case("model=resnet model.width=4 init=he trainer.epochs=2"),
     "speech, CNN, ReLU, He": Case("task=speech trainer.epochs=5"),

@@ -82,7 +82,11 @@ def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
         ("residual_scaled", "the last layer of each of L branches times L^-1/2 (Hayou et al., AISTATS 2021)"),
         ("fixup", "branches begin as nothing and wake in the first updates (Zhang et al., ICLR 2019)"),
     )
-    return tuple(Remedy(overrides=(f"init={n}",), why=why) for n, why in schemes if params.get("init") != n)
+    found = [Remedy(overrides=(f"init={n}",), why=why) for n, why in schemes if params.get("init") != n]
+    if "model.branch_scale" in params and params.get("init") != "skipinit":
+        why = "branches times α, which begins as 0: gradients of a shallow network (De & Smith, 2020)"
+        found.insert(0, Remedy(overrides=("init=skipinit", "model.branch_scale=true"), why=why))
+    return tuple(found)
 
 
 def no_bias(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:

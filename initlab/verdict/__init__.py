@@ -88,7 +88,7 @@ def headline(findings: tuple[Finding, ...]) -> str:
 
 def _healthy(e: Evidence) -> Finding:
     parts: list[str] = []
-    ratio = e.at_start("grad_ratio").get("")
+    ratio = e.gradient_ratio()
     if ratio is not None:
         parts.append(f"gradient ratio first/last layer {ratio:.2f} at initialisation")
     for key, words in (("bits_per_char", "bits per character"), ("accuracy", "accuracy"), ("loss", "loss")):

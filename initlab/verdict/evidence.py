@@ -90,6 +90,14 @@ class Evidence:
         loss = self.profile.curves.get("val/loss", ())
         return loss[0][1] if loss and loss[0][0] == 0 and not self.running_statistics else None
 
+    def gradient_ratio(self) -> float | None:
+        """Gradient at the first hidden layer over that at the last, as initialised.
+
+        None where there is none at step 0, as where the last layer stands in a branch that begins as nothing; what is
+        seen a step later is then the branch waking, and not what depth does.
+        """
+        return next((r.value for r in self.of("grad_ratio", "") if r.step == 0), None)
+
     def first_updates(self) -> tuple[float, float] | None:
         """‖ΔW‖/‖W‖ of the first update, and of the first ten: medians over the weights that began as something.
 

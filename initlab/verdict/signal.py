@@ -65,7 +65,7 @@ def born_dead(e: Evidence) -> Finding | None:
 
 
 def vanishing(e: Evidence) -> Finding | None:
-    ratio = e.at_start("grad_ratio").get("")
+    ratio = e.gradient_ratio()
     signal = _signal_ratio(e)
     if ratio is not None and ratio < GRADIENT_RATIO_WARN:
         severity: Severity = "failure" if ratio < GRADIENT_RATIO_FAIL else "warning"
@@ -104,7 +104,7 @@ def unscaled_branches(e: Evidence) -> Finding | None:
 
 
 def exploding(e: Evidence) -> Finding | None:
-    ratio = e.at_start("grad_ratio").get("")
+    ratio = e.gradient_ratio()
     start, expected = e.loss_before(), e.baseline.untrained
     over_time = worst(e.at_start("lag_peak"))
     if ratio is not None and not ratio <= 1 / GRADIENT_RATIO_WARN:

@@ -18,7 +18,9 @@ def update_size(e: Evidence) -> Finding | None:
     middle = median(ratios) if len(ratios) >= 2 else None
     first = e.first_updates()
     severity: Severity = "failure" if lost(e) else "warning"
-    if first is not None and not first[1] <= UPDATE_LARGE:
+    # of the first update the decay alone makes ηλ: where that is most of it, the rate is not to blame
+    decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
+    if first is not None and not first[1] <= UPDATE_LARGE and not decay > 0.5 * first[0]:
         return Finding(
             name="updates_too_large",
             severity=severity,
