@@ -154,6 +154,15 @@ def _explain(arguments: list[str]) -> int:
     return _with_config(rest, act)
 
 
+def _advise(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.command_advise import advise_command  # brings torch
+
+        return advise_command(config)
+
+    return _with_config(arguments, act)
+
+
 def _sync(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab import tracking
@@ -192,6 +201,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "inspect": _inspect,
     "compare": _compare,
     "explain": _explain,
+    "advise": _advise,
     "data": _data,
     "sync": _sync,
     "worker": _worker,

@@ -47,14 +47,17 @@ class Prepared:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def prepare(experiment: Experiment) -> Prepared:
+def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared:
     """Open the data, build the model, describe its parameters and initialise them. Writes nothing anywhere.
+
+    Args:
+        splits: the data, where it is open already.
 
     Raises:
         InitlabError: bad data, a model that does not fit it, a parameter without an initialiser.
     """
     device = process.device_of(experiment)
-    splits = experiment.task.open(seed=experiment.seed, device=device)
+    splits = splits or experiment.task.open(seed=experiment.seed, device=device)
     model = _build(experiment, splits.io).to(device)
     example = splits.prepare(splits.train.x[:2])
     if experiment.trainer.channels_last and example.dim() == 4:

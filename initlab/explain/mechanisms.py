@@ -70,7 +70,8 @@ MECHANISMS: dict[str, Mechanism] = {
     ),
     "updates_too_large": Mechanism(
         "the learning rate is too high: an update moves a weight by as much as the weight itself",
-        f"the first ten updates (or the median one) are above {bounds.UPDATE_LARGE:g} of their weight",
+        f"the first update is larger than its weight, or the first ten (or all) are above {bounds.UPDATE_LARGE:g} of it"
+        " in the median",
         "an update is proportional to the rate; beyond 2/λ_max of the Hessian each step overshoots further than the"
         " last, and what the initialisation gave is gone after the first",
     ),

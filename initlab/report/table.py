@@ -1,7 +1,8 @@
-"""The profile as a Parquet file: one row a reading, for anybody's own analysis."""
+"""Tables: the profile as a Parquet file, one row a reading, for anybody's own analysis; and columns of text."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from initlab.spec import Profile
@@ -31,3 +32,14 @@ def write_parquet(profile: Profile, path: Path) -> None:
     )
     table = pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
     pq.write_table(table, path, compression="zstd")
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
+    """Lines with two spaces between the columns, those of `left` to the left and the others to the right."""
+    widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]

@@ -14,13 +14,19 @@ from initlab.verdict.outcome import lost
 
 def update_size(e: Evidence) -> Finding | None:
     """The learning rate, seen in what it does: how far an update moves a weight, against the weight itself."""
-    ratios = [r.value for r in e.of("update_ratio") if r.step >= 5 and math.isfinite(r.value)]
+    # a weight that is zero has no ratio, and its reading is 0: that it does not move is not said by it
+    zero = {(r.site, r.step) for r in e.of("weight_norm") if r.value == 0.0}
+    ratios = [
+        r.value for r in e.of("update_ratio")
+        if r.step >= 5 and math.isfinite(r.value) and (r.site, r.step) not in zero
+    ]  # fmt: skip
     middle = median(ratios) if len(ratios) >= 2 else None
     first = e.first_updates()
     severity: Severity = "failure" if lost(e) else "warning"
     # of the first update the decay alone makes ηλ: where that is most of it, the rate is not to blame
     decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
-    if first is not None and not first[1] <= UPDATE_LARGE and not decay > 0.5 * first[0]:
+    large = first is not None and (not first[0] <= 1 or not first[1] <= UPDATE_LARGE)
+    if first is not None and large and not decay > 0.5 * first[0]:
         return Finding(
             name="updates_too_large",
             severity=severity,
