@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from initlab.tracking import Curve, Found, RunRecord
 
 #: arms whose curves are drawn and measured; of very many runs they would be most of the time
-_CURVES = 5000
+_CURVES = 20_000
 
 
 def compare_command(config: DictConfig) -> int:

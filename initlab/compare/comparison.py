@@ -15,7 +15,7 @@ from initlab.compare import significance as tests
 from initlab.compare.arms import Arm, Judged, Raw
 from initlab.compare.curves import Band, Learning, band, last_step, learning
 from initlab.compare.effects import Effect, Ranking, ranking, two_way
-from initlab.compare.intervals import NONE, interquartile_mean, intervals
+from initlab.compare.intervals import MODERATED, NONE, interquartile_mean, intervals
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import CompareSettings
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _LEARNED = 0.9
 #: arms of which the curves are drawn
 _DRAWN = 8
-#: two arms in so many are compared with each other by pairs; more would say nothing to a reader
-_MANY = 60
+#: seeds from which on the tests hold their level where arms scatter differently (docs/compare.md)
+_FEW = 10
 
 
 class NothingToCompareError(InitlabError):
@@ -369,6 +369,11 @@ def _warnings(made: Comparison, shortest: int, longest: int) -> list[str]:
         lines.append(f"{missing} runs that came to their end have no {made.by.metric}")
     if not made.paired and len(able) > 1:
         lines.append("arms do not share their seeds: differences are not paired (Welch's t)")
+    if any(r.method == MODERATED for r in able) and min(counts) < _FEW:
+        lines.append(
+            f"arms scatter differently: with fewer than {_FEW} seeds an arm as good as the best is left out more often"
+            f" than {made.alpha:g}"
+        )
     if shortest != longest:
         lines.append(f"runs were trained for different numbers of updates: {shortest} to {longest}")
     if any(r.method == NONE for r in able) and max(counts) > 1:

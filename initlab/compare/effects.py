@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -89,19 +89,25 @@ def two_way(values: Floats, a: Sequence[str], b: Sequence[str], *, names: tuple[
 
 
 def _anova(values: Floats, i: NDArray[np.int64], j: NDArray[np.int64]) -> dict[str, tuple[float, int]]:
-    """Sums of squares and degrees of freedom of a complete two-way layout with blocks, by statsmodels."""
-    import pandas as pd
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import anova_lm
+    """Sums of squares and degrees of freedom of a complete two-way layout with blocks.
 
-    arms, seeds = values.shape
-    frame = pd.DataFrame({
-        "y": values.ravel(), "a": np.repeat(i, seeds), "b": np.repeat(j, seeds),
-        "seed": np.tile(np.arange(seeds), arms),
-    })  # fmt: skip
-    table: Any = anova_lm(ols("y ~ C(a) * C(b) + C(seed)", frame).fit(), typ=1)
-    rows = {"a": "C(a)", "b": "C(b)", "ab": "C(a):C(b)", "seed": "C(seed)", "residual": "Residual"}
-    return {k: (float(table.loc[r, "sum_sq"]), round(float(table.loc[r, "df"]))) for k, r in rows.items()}
+    There the parts are orthogonal, and each is a sum over means. A least-squares fit gives the same, and takes minutes
+    for a thousand arms.
+    """
+    (rows, columns), seeds = (int(i.max()) + 1, int(j.max()) + 1), values.shape[1]
+    cube = np.empty((rows, columns, seeds))
+    cube[i, j] = values
+    grand = cube.mean()
+    a, b, s = (cube.mean(axis=axes) - grand for axes in ((1, 2), (0, 2), (0, 1)))
+    ab = cube.mean(axis=2) - grand - a[:, None] - b[None, :]
+    rest = cube - grand - a[:, None, None] - b[None, :, None] - ab[:, :, None] - s[None, None, :]
+    return {
+        "a": (float((a**2).sum()) * columns * seeds, rows - 1),
+        "b": (float((b**2).sum()) * rows * seeds, columns - 1),
+        "ab": (float((ab**2).sum()) * seeds, (rows - 1) * (columns - 1)),
+        "seed": (float((s**2).sum()) * rows * columns, seeds - 1),
+        "residual": (float((rest**2).sum()), (rows * columns - 1) * (seeds - 1)),
+    }
 
 
 # ------------------------------------------------------------------ several tasks

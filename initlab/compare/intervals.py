@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 #: from so many seeds on an arm's own values say enough of its distribution for a bootstrap
 BOOTSTRAP_FROM = 20
 #: level at which arms count as spread differently
-_UNEQUAL = 0.01
+UNEQUAL = 0.01
 _RESAMPLES = 1999
 
 STUDENT, POOLED, MODERATED, BCA, NO_SPREAD, NONE = (
@@ -74,7 +74,7 @@ def intervals(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Inte
     return Intervals(mean=mean, low=low, high=high, method=tuple(method))
 
 
-def spread(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Spread:
+def spread(values: Floats, *, apart: NDArray[np.bool_] | None = None, level: float = UNEQUAL) -> Spread:
     """The variance of each arm, borrowed from the others as far as they scatter alike.
 
     Where the spreads of the arms cannot be told apart (Brown & Forsythe, 1974, without the zeros that an odd number of
@@ -84,6 +84,7 @@ def spread(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Spread:
     Args:
         values: arms × seeds.
         apart: arms that share nothing with the others, as those that never trained: all their seeds end alike.
+        level: of the test of equal spreads.
     """
     n, own = _count(values), _variance(values)
     freedom = np.maximum(n - 1.0, 0.0)
@@ -95,7 +96,7 @@ def spread(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Spread:
     for i in np.flatnonzero(own == 0.0):
         method[i] = NO_SPREAD
     if len(some) > 1 and own[some].max() > 0:
-        if brown_forsythe(values[some]) >= _UNEQUAL:
+        if brown_forsythe(values[some]) >= level:
             pooled = float((own[some] * freedom[some]).sum() / freedom[some].sum())
             variance[together], df[together] = pooled, _effective(values[some])
             method = [POOLED if together[i] else m for i, m in enumerate(method)]

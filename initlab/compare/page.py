@@ -89,7 +89,8 @@ def _task(task: Comparison) -> dict[str, Any]:
         "verdict": verdict(task),
         "caption": " ".join(caption_of(task)) + more,
         "columns": shown,
-        "rows": list(zip(*(c.cells for c in shown), strict=True)),
+        # an interval is one word to a browser
+        "rows": list(zip(*([v.replace(" ", "\N{NO-BREAK SPACE}") for v in c.cells] for c in shown), strict=True)),
         "notes": task.notes,
     }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initlab.compare.intervals import spread
+from initlab.compare.intervals import MODERATED, Spread, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ PERMUTATIONS, _FEWEST = 4999, 499
 _SIGNS = 9999
 #: numbers that the permutations of one round may be made of
 _BUDGET = 40_000_000
+#: level at which arms count as spread differently when they are tested
+UNEQUAL_TESTED = 0.05
 #: pairs of arms that are all tested; of more arms only those with the best are, corrected for all pairs
 _PAIRS = 2000
 _DRAWS = 20_000
@@ -112,7 +114,8 @@ def winner_set(
     the arms are exchanged within each seed, so that having picked the best of many is paid for (Westfall & Young, 1993;
     the range is Tukey's). Arms that fall are taken out and the rest are tested again, by themselves: step down, as in
     the model confidence set of Hansen, Lunde & Nason, 2011. Where arms and seeds are so few that no permutation could
-    reach the level, Tukey's studentised range takes its place. NaN where the seeds leave nothing to tell by.
+    reach the level, Tukey's studentised range takes its place, and where arms scatter differently, which forbids to
+    exchange them, a parametric bootstrap. NaN where the seeds leave nothing to tell by.
 
     Args:
         values: arms × seeds.
@@ -163,6 +166,9 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
         from scipy.stats import studentized_range
 
         return np.array([float(studentized_range.sf(math.sqrt(2) * d, len(values), b.freedom)) for d in observed])
+    of = spread(_centred(values, b), level=UNEQUAL_TESTED)
+    if MODERATED in of.method:
+        return _unequal(b, of, counts, rng, permutations)
     times = int(np.clip(_BUDGET / max(1, len(b.value)), min(_FEWEST, permutations), permutations))
     exceed, left = np.zeros(len(values)), times
     chunk = max(1, 8_000_000 // max(1, len(b.value)))
@@ -179,6 +185,42 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
         # what differs only by rounding is as far
         exceed += size - np.searchsorted(largest, observed * (1 - 1e-9), side="left")
     return (exceed + 1) / (times + 1)
+
+
+def _unequal(b: Blocks, of: Spread, counts: Floats, rng: np.random.Generator, times: int) -> Floats:
+    """The same where arms scatter differently, so that they cannot be exchanged: a parametric bootstrap.
+
+    Means are drawn about a common one, each with the variance of its arm, and these variances as chi-squares.
+    Krishnamoorthy, Lu & Mathew, 2007.
+    """
+    grown = len(counts) / (len(counts) - 1) if b.paired else 1.0
+    variance, freedom = of.variance * grown / counts, of.freedom / grown
+    means = np.bincount(b.arm, b.value) / counts
+
+    def far(means: Floats, variance: Floats) -> Floats:
+        best = means.argmax(axis=1)[:, None]
+        error = np.sqrt(variance + np.take_along_axis(variance, best, axis=1))
+        gap = np.take_along_axis(means, best, axis=1) - means
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(gap > 0, gap / error, 0.0)
+
+    observed, exceed, left = far(means[None], variance[None])[0], np.zeros(len(means)), times
+    chunk = max(1, 4_000_000 // len(means))
+    while left > 0:
+        shape = min(chunk, left), len(means)
+        left -= shape[0]
+        drawn = np.sqrt(variance) * rng.standard_normal(shape)
+        largest = far(drawn, variance * rng.chisquare(np.broadcast_to(freedom, shape)) / freedom).max(axis=1)
+        largest.sort()
+        exceed += shape[0] - np.searchsorted(largest, observed * (1 - 1e-9), side="left")
+    return (exceed + 1) / (times + 1)
+
+
+def _centred(values: Floats, b: Blocks) -> Floats:
+    """The values with the means of their blocks taken away, in their places."""
+    found = np.full(values.shape, math.nan)
+    found[np.nonzero(np.isfinite(values))] = b.value
+    return found
 
 
 def resolution(b: Blocks) -> float:
@@ -355,9 +397,7 @@ def probability_of_best(values: Floats, *, apart: NDArray[np.bool_] | None = Non
     What all arms share under a seed is taken out first; the scatter is borrowed as `intervals.spread` does.
     """
     b = blocks(values)
-    centred = np.full(values.shape, math.nan)
-    arm, column = np.nonzero(np.isfinite(values))
-    centred[arm, column] = b.value
+    centred = _centred(values, b)
     able = np.isfinite(values).any(axis=1)
     found = np.zeros(len(values))
     if able.sum() < 2:

@@ -1,10 +1,13 @@
-"""Effects of two factors and ranks over tasks, against sums of squares by hand, scipy and Demšar's table."""
+"""Effects of two factors and ranks over tasks, against statsmodels, scipy and Demšar's table."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from initlab.compare.effects import profile, ranking, two_way
 
@@ -14,17 +17,15 @@ B = ["relu", "tanh"] * 3
 
 
 def by_hand(values: np.ndarray) -> dict[str, tuple[float, int]]:
-    """Sums of squares of a 3 x 2 layout with seeds as blocks."""
-    cube = values.reshape(3, 2, -1)
-    n, grand = cube.shape[2], cube.mean()
-    a, b, s = cube.mean(axis=(1, 2)), cube.mean(axis=(0, 2)), cube.mean(axis=(0, 1))
-    ab = cube.mean(axis=2) - a[:, None] - b[None] + grand
-    parts = {
-        "a": (2 * n * ((a - grand) ** 2).sum(), 2), "b": (3 * n * ((b - grand) ** 2).sum(), 1),
-        "ab": (n * (ab**2).sum(), 2), "seed": (6 * ((s - grand) ** 2).sum(), n - 1),
-    }  # fmt: skip
-    left = ((cube - grand) ** 2).sum() - sum(v for v, _ in parts.values())
-    return {**parts, "residual": (left, 5 * (n - 1))}
+    """Sums of squares of a 3 x 2 layout with seeds as blocks, by least squares."""
+    arms, seeds = values.shape
+    frame = pd.DataFrame({
+        "y": values.ravel(), "a": np.repeat(A, seeds), "b": np.repeat(B, seeds),
+        "seed": np.tile(np.arange(seeds), arms),
+    })  # fmt: skip
+    table = anova_lm(ols("y ~ C(a) * C(b) + C(seed)", frame).fit(), typ=2)
+    rows = {"a": "C(a)", "b": "C(b)", "ab": "C(a):C(b)", "seed": "C(seed)", "residual": "Residual"}
+    return {k: (float(table.loc[r, "sum_sq"]), round(float(table.loc[r, "df"]))) for k, r in rows.items()}
 
 
 def test_two_way_is_the_aligned_rank_transform() -> None:
