@@ -7,6 +7,7 @@ initlab.meanfield("tanh", sigma_w=1.5, sigma_b=0.3)    fixed points, χ₁, dept
 initlab.initialize(model, "orthogonal")                every parameter of your own network
 initlab.describe(model)                                what each parameter is
 initlab.predict(model, inputs)                         signal and gradient by layer, before training
+initlab.advise(model, (inputs, targets))               which initialisation to take, and how sure that is
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from initlab.version import __version__
 
 if TYPE_CHECKING:
-    from initlab.api import critical_point, describe, gain, initialize, meanfield, predict
+    from initlab.api import advise, critical_point, describe, gain, initialize, meanfield, predict
 
-__all__ = ["__version__", "critical_point", "describe", "gain", "initialize", "meanfield", "predict"]
+__all__ = ["__version__", "advise", "critical_point", "describe", "gain", "initialize", "meanfield", "predict"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab import inits, sites, theory, wiring
+from initlab import advising, inits, sites, theory, wiring
 from initlab.activations import activations_of, naming, recognise
 from initlab.activations.modules import Pointwise
+from initlab.advising import Advice
 from initlab.auto import auto
 from initlab.errors import ConfigError
 from initlab.spec import Activation, Batch, ElementwiseFn, InitContext, Prediction, Site
+from initlab.taps import undisturbed
 from initlab.theory import CriticalPoint, GainKind, MeanField
 
 #: what is taken for an activation: a function of a tensor, a module, a catalogue name or formula, or one of ours
@@ -139,14 +143,66 @@ def predict(model: nn.Module, inputs: Tensor, *, activation: ActivationLike | No
         inputs: a batch of two examples or more, on the model's device.
         activation: as in `initialize`.
     """
-    from initlab.taps import undisturbed
-
     default = as_activation(activation) if activation is not None else None
     found = activations_of(model, default)
     context = InitContext(activation=default or next(iter(found.values()), naming.named("identity")), activations=found)
     with undisturbed(model):
         graph = wiring.trace(model.train(), inputs, moments=True)
     return theory.predict(graph, sites.describe(model, inputs[:2]), theory.scales(model), context)
+
+
+def advise(
+    model: nn.Module,
+    batch: tuple[Tensor, Tensor],
+    *,
+    activation: ActivationLike | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    seed: int = 0,
+) -> Advice:
+    """Which initialisation to give `model`, from a look at each candidate before training; `model` stays as it is.
+
+    Takes a copy of the model, a draw, two forward passes and a backward pass for each of about seven candidates.
+
+    Args:
+        batch: inputs and targets, on the model's device; a few dozen examples or more.
+        activation: as in `initialize`. What the model has is not put in question.
+        loss: of outputs and targets.
+        seed: of the draws.
+
+    Returns:
+        The advice: `init` for `initialize`, what to expect, a confidence in words with its reason, and all options with
+        their risk. Where theory is silent (recurrent layers, attention) it says so: `knows` is False, and `init` is
+        what is customary.
+
+    Raises:
+        ConfigError: where no initialiser of the catalogue fits the network.
+
+    Example:
+        >>> x, y = torch.randn(64, 4), torch.randint(2, (64,))
+        >>> initlab.advise(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (x, y)).knows
+        True
+    """
+    from copy import deepcopy
+
+    inputs, targets = batch
+    drawn = deepcopy(model)
+    described = sites.describe(drawn, inputs[:2])
+    default = as_activation(activation) if activation is not None else None
+    found = activations_of(drawn, default)
+    context = InitContext(
+        activation=default or next(iter(found.values()), naming.named("identity")),
+        activations=dict.fromkeys(found, default) if default is not None else found,
+        batches=_cycle((batch,), loss),
+    )
+    context = replace(context, sites=described, seed=seed)
+    with torch.no_grad(), undisturbed(drawn):
+        silence = float(loss(torch.zeros_like(drawn(inputs)), targets))
+    options = advising.weigh(
+        drawn, described, context, activation=context.activation.name, seed=seed, untrained_loss=silence
+    )
+    if all(option.refused for option in options):
+        raise ConfigError("model", None, f"no initialiser fits this network: {options[0].refused}")
+    return advising.decide(options, {}, silent=advising.silent_on(described))
 
 
 def as_activation(fn: ActivationLike) -> Activation:

@@ -41,7 +41,7 @@ def advise_command(config: DictConfig) -> int:
         prepared = prepare(experiment)
         silent = advising.silent_on(prepared.sites)
         options = _options(experiment, prepared, others=() if typed or silent else _ACTIVATIONS)
-    advice = advising.decide(options, past, silent=silent, typed_activation=typed, taken=taken)
+    advice = advising.decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
     command = shell(replaced(overrides, advice.overrides))
     print(
         f"{prepared.splits.provenance.name}, {experiment.params.get('model')}, {prepared.parameters:,} parameters:"

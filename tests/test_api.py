@@ -25,8 +25,8 @@ def test_importing_initlab_does_not_load_torch() -> None:
 
 
 def test_the_examples_of_the_docstrings() -> None:
-    result = doctest.testmod(api, extraglobs={"nn": nn})
-    assert result.attempted == 3 and result.failed == 0
+    result = doctest.testmod(api, extraglobs={"nn": nn, "torch": torch, "initlab": initlab})
+    assert result.attempted == 5 and result.failed == 0
 
 
 def test_gain_of_names_formulas_functions_and_modules() -> None:

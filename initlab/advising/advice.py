@@ -51,7 +51,7 @@ def decide(
     past: Mapping[tuple[str, str], Past],
     *,
     silent: str = "",
-    typed_activation: bool = True,
+    composed: str = "",
     taken: str = "",
 ) -> Advice:
     """The option to take.
@@ -65,7 +65,7 @@ def decide(
         options: in order, of one or of several activations.
         past: of like runs.
         silent: what the network is made of that the prediction says nothing of; then only runs count.
-        typed_activation: whether the activation was given, so that it is not part of the advice.
+        composed: the activation that the network has unless another is typed; of it nothing has to be said.
         taken: which runs `past` is of, in words.
     """
     usable = [o for o in options if o.outlook is not None]
@@ -88,9 +88,8 @@ def decide(
     seen = past.get((chosen.init, chosen.activation))
     knows = from_runs or not silent
     confidence, reason = _confidence(chosen, seen, silent=silent, from_runs=from_runs, taken=taken)
-    overrides = (
-        (f"init={chosen.init}",) if typed_activation else (f"init={chosen.init}", f"activation={chosen.activation}")
-    )
+    more = (f"activation={chosen.activation}",) if composed and chosen.activation != composed else ()
+    overrides = (f"init={chosen.init}", *more)
     rest = sorted((o for o in options if o is not chosen), key=lambda o: o.risk)
     return Advice(
         init=chosen.init, activation=chosen.activation, overrides=overrides, expected=_expected(chosen, seen, silent),
@@ -133,5 +132,11 @@ def _confidence(
     if not trainable:
         return "low", f"the outlook of the best candidate is {chosen.outlook.verdict}: {chosen.outlook.reasons[0]}"
     if chosen.plain:
-        return "medium", "the prediction ranks plain networks well, and tells no finer differences; no runs to compare"
-    return "low", "it has shortcuts, norms or operations for which the prediction was not checked; no runs to compare"
+        return (
+            "medium",
+            "the prediction ranks plain networks well, and tells no finer differences; too few like runs to compare",
+        )
+    return (
+        "low",
+        "it has shortcuts, norms or operations for which the prediction was not checked; too few like runs to compare",
+    )
