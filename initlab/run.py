@@ -17,6 +17,7 @@ from initlab.errors import ConfigError, StoreError
 from initlab.prepare import Forecast, Prepared, first_line, forecast_rows, foresee, prepare
 from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers, take_histograms, unit_spread
 from initlab.probes.histograms import spread
+from initlab.probes.interpret import interpret
 from initlab.spec import (
     Activation,
     Experiment,
@@ -258,11 +259,18 @@ def _train_and_judge(
                 profile.rows(forecast_rows(forecast))
             _look_around(experiment, prepared, profile, moment="init", step=0)
         narrator.started(experiment, prepared, sink.run_id, sink.folder)
+        looks = experiment.probes.enabled and experiment.probes.interpret
+        start = {k: p.detach().clone() for k, p in prepared.model.named_parameters()} if looks else {}
         loop = _loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop, ranks=ranks)
         metrics, outcome = _follow(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
         if outcome.steps > 0:
             _look_around(experiment, prepared, profile, moment="end", step=outcome.steps)
         ending = _test(experiment, prepared, checkpoints) if outcome.ending in ("finished", "stopped") else Ending()
+        seen_in = (
+            interpret(prepared.model, prepared.sites, prepared.splits, experiment.task, start)
+            if looks and outcome.ending in ("finished", "stopped")
+            else None
+        )
         final = dict(ending.metrics)
         seen = profile.profile()
     metrics.update(final)
@@ -282,6 +290,7 @@ def _train_and_judge(
         diverged_step=outcome.diverged_step,
         outlook=None if forecast is None else forecast.outlook,
         confusion=ending.confusion,
+        interpretation=seen_in,
         texts=ending.texts,
     )
     if experiment.tracking.enabled:

@@ -561,6 +561,7 @@ class ProbeSettings:
     histograms: bool = True
     dead_share: bool = True
     recurrent: bool = True
+    interpret: bool = False
     max_metric_sites: PositiveInt = 32
 
 
@@ -718,6 +719,53 @@ class Profile:
     curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinearProbe:
+    """What a linear classifier makes of a layer's output.
+
+    Attributes:
+        site: whose output, after its activation; empty for the input itself.
+        order: of the site in the forward pass, -1 for the input.
+        moment: of the network.
+        accuracy: on validation examples; by_class: the recall of each class.
+    """
+
+    site: str
+    order: int
+    moment: Literal["init", "end"]
+    accuracy: float
+    by_class: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitActivity:
+    """A unit (or channel) of a layer: mean of |what it sends on|, and the share of examples for which that is not 0."""
+
+    site: str
+    unit: int
+    mean: float
+    active: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpretation:
+    """What training made of a network.
+
+    Attributes:
+        filters: weights of the first layer as images (units, channels, height, width), None where they are none.
+        travelled: site → (‖W - W₀‖ / ‖W₀‖, cosine of W and W₀).
+        linear: probes by layer, at the start and at the end; empty where there is no one answer an example.
+        units: of each layer the most and the least active.
+        path: (α, loss, accuracy) on validation examples at W₀ + α (W - W₀).
+    """
+
+    filters: Tensor | None = None
+    travelled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    linear: tuple[LinearProbe, ...] = ()
+    units: tuple[UnitActivity, ...] = ()
+    path: tuple[tuple[float, float, float], ...] = ()
+
+
 Severity = Literal["ok", "note", "warning", "failure"]
 
 
@@ -763,6 +811,8 @@ class RunResult:
     tracking_fault: bool = False
     #: [true class][answer] counts on the test part, of classifiers
     confusion: tuple[tuple[int, ...], ...] = ()
+    #: where it was asked for (probes=interpret)
+    interpretation: Interpretation | None = None
     #: what the task had to say at the end, by file name
     texts: Mapping[str, str] = field(default_factory=dict)
 

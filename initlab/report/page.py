@@ -19,6 +19,10 @@ _TITLES = {
     "recurrence": "Recurrence over training",
     "weight_histograms": "Weights at initialisation and at the end",
     "activation_histograms": "Activations at initialisation and at the end",
+    "linear_probes": "How much of the answer each layer holds",
+    "path": "Loss on the way from the first weights to the last",
+    "travelled": "How far the weights went",
+    "first_filters": "Filters of the first layer",
     "activation_mixture": "What the mixed activations became",
     "activation_parameters": "Parameters of the learnable activations",
 }

@@ -9,6 +9,7 @@ from initlab.report.confusion import confusion_matrix
 from initlab.report.drawing import png
 from initlab.report.figures import figures
 from initlab.report.inspection import of_profile
+from initlab.report.interpretation import interpretation_figures, interpretation_json
 from initlab.report.page import page
 from initlab.report.recurrent import recurrent_figures
 from initlab.report.table import write_parquet
@@ -29,6 +30,9 @@ def write(
     for file_name, text in result.texts.items():
         (folder / file_name).write_text(text, encoding="utf-8")
         written.append((folder / file_name, ""))
+    if result.interpretation is not None:
+        (folder / "interpretation.json").write_text(interpretation_json(result.interpretation), encoding="utf-8")
+        written.append((folder / "interpretation.json", ""))
     if not full:
         return written
     made = figures(result.profile, sites, name=experiment.name, baseline=splits.baseline)
@@ -41,6 +45,8 @@ def write(
             "confusion": confusion_matrix(result.confusion, splits.class_names, name=experiment.name),
             **made,
         }
+    if result.interpretation is not None:
+        made.update(interpretation_figures(result.interpretation, splits.class_names, name=experiment.name))
     before = of_profile(result.profile, name=experiment.name)
     if before is not None:
         made["predicted_and_measured"] = before
