@@ -144,10 +144,16 @@ class Comparison:
     def count(self, ending: of_arms.Ending) -> int:
         return sum(r.arm.count(ending) for r in self.rows)
 
-    def worse_than_untrained(self, value: float) -> bool:
-        """Whether a value is no better than a tenth of the way from an untrained network to the best arm."""
-        start = self.start
-        return self.by.sign * value <= self.by.sign * (start + 0.1 * (self.rows[0].mean - start))
+    def failures(self, row: Row) -> int:
+        """Seeds that ended no better than a tenth of the way from an untrained network to the best arm, where others
+        of the same arm did."""
+        nothing = self.start + 0.1 * (self.rows[0].mean - self.start)
+        failed = sum(
+            self.by.sign * value <= self.by.sign * nothing
+            for seed, value in row.arm.values.items()
+            if seed not in row.arm.imputed
+        )
+        return 0 if failed == len(row.arm.values) else failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,11 +342,10 @@ def _notes(made: Comparison, raw: Raw) -> list[str]:
     flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
     if flat:
         lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended alike under all seeds (sd 0)")
-    lost = [v for r in made.rows for v in r.arm.values.values() if made.worse_than_untrained(v)]
-    if some := len(lost) - made.count("diverged"):
+    if some := sum(map(made.failures, made.rows)):
         lines.append(
-            f"{some} run{'' if some == 1 else 's'} ended and had learned nothing; where seeds fail now and then, few of"
-            " them say little of how often"
+            f"{some} run{'' if some == 1 else 's'} ended and had learned nothing, while other seeds of the arm had: few"
+            " seeds say little of how often that happens"
         )
     if raw.again:
         lines.append(f"{raw.again} seeds were trained again: the latest run counts")

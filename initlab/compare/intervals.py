@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 #: from so many seeds on an arm's own values say enough of its distribution for a bootstrap
-BOOTSTRAP_FROM = 20
+BOOTSTRAP_FROM = 50
 #: level at which arms count as spread differently
 UNEQUAL = 0.01
 _RESAMPLES = 1999
@@ -56,9 +56,9 @@ class Intervals:
 def intervals(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Intervals:
     """The 95 % interval of each arm's mean.
 
-    From 20 seeds on the bias-corrected and accelerated bootstrap (Efron, 1987) of the arm alone. Below, Student's t
-    with the variance that `spread` gives: the bootstrap of few values is too narrow, and the t of an arm alone misses
-    a rare failure that none of its seeds met, and the tail of skewed outcomes.
+    From 50 seeds on the bias-corrected and accelerated bootstrap (Efron, 1987) of the arm alone. Below, Student's t
+    with the variance that `spread` gives: the bootstrap of few values is too narrow (of 20 normal ones it covers 93 %),
+    and the t of an arm alone misses a rare failure that none of its seeds met, and the tail of skewed outcomes.
     """
     n, mean = _count(values), _mean(values)
     found = spread(values, apart=apart)

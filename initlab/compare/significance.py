@@ -224,12 +224,17 @@ def _centred(values: Floats, b: Blocks) -> Floats:
 
 
 def resolution(b: Blocks) -> float:
-    """Smallest p-value that exchanging arms within blocks can give; to call all arms otherwise changes nothing."""
+    """Smallest p-value where one arm is the best under all seeds and the others are alike.
+
+    It is how often chance gives any one arm all the best values.
+    """
     arms = np.bincount(b.arm)
-    ways = sum(math.lgamma(k + 1) for k in np.bincount(b.block))
-    if not b.paired:
-        ways -= sum(math.lgamma(k + 1) for k in arms)
-    return math.exp(min(0.0, math.lgamma(len(arms) + 1) - ways))
+    if b.paired:
+        ways = sum(math.log(k) for k in np.bincount(b.block) if k)
+    else:
+        total, own = len(b.value), int(arms.min())
+        ways = math.lgamma(total + 1) - math.lgamma(own + 1) - math.lgamma(total - own + 1)
+    return min(1.0, math.exp(math.log(len(arms)) - ways))
 
 
 def _distances(rows: Floats, starts: Ints, counts: Floats, total: float, freedom: int) -> Floats:

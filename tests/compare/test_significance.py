@@ -126,6 +126,13 @@ def test_two_arms_that_no_permutation_could_tell_apart_are_told_by_the_range() -
     assert tests.resolution(tests.blocks(np.zeros((2, 6)) + np.arange(6))) == pytest.approx(2**-5)
 
 
+def test_one_good_arm_among_equals_is_told_with_few_seeds() -> None:
+    values = np.array([[0.875, 0.96, 0.91], [0.104, 0.097, 0.097], [0.097, 0.097, 0.104], [0.097, 0.097, 0.097]])
+    # whichever arm it is called, it has all the best values once in 16 arrangements
+    assert tests.resolution(tests.blocks(values)) == pytest.approx(4**-2)
+    assert (winner_set(values)[1:] < 0.001).all()
+
+
 def test_an_arm_with_seeds_that_diverged_does_not_hide_the_others() -> None:
     rng = np.random.default_rng(1)
     values = np.array([[0.95], [0.93], [0.94]]) + 0.004 * rng.normal(size=(3, 6))
