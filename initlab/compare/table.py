@@ -168,7 +168,7 @@ def caption_of(made: Comparison) -> list[str]:
     if any(r.winner is not None for r in made.rows) and len(made.rows) > 1:
         said.append(
             f"Best set: cannot be told from the best at {made.alpha:g}, corrected for all arms"
-            f" (p: max-statistic permutation{' within seeds' if made.paired else ''}, step down)."
+            f" (p: maximum statistic{' within seeds' if made.paired else ''}, step down)."
         )
     if any(math.isfinite(r.p_t) for r in made.rows):
         kind = "paired" if made.paired else "Welch's"
