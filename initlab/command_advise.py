@@ -40,7 +40,7 @@ def advise_command(config: DictConfig) -> int:
     with process.settings(experiment):
         prepared = prepare(experiment)
         silent = advising.silent_on(prepared.sites)
-        options = _options(experiment, prepared, others=() if typed or silent else _ACTIVATIONS)
+        options = options_of(experiment, prepared, typed=typed, silent=silent)
     advice = advising.decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
     command = shell(replaced(overrides, advice.overrides))
     print(
@@ -68,11 +68,14 @@ def advise_command(config: DictConfig) -> int:
     return 0
 
 
-def _options(experiment: Experiment, prepared: Prepared, *, others: tuple[str, ...]) -> tuple[advising.Option, ...]:
-    """Candidates of the composed activation first, then of the others."""
+def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silent: str) -> tuple[advising.Option, ...]:
+    """Candidates of the composed activation first, then of the others where none was typed.
+
+    Where the prediction is silent on the network there is nothing that would tell activations apart.
+    """
     own = experiment.activation.name
     found = list(_of(experiment, prepared))
-    for name in others:
+    for name in () if typed or silent else _ACTIVATIONS:
         if name != own:
             other = replace(experiment, activation=named(name))
             found += _of(other, prepare(other, splits=prepared.splits))

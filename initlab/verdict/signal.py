@@ -93,10 +93,11 @@ def unscaled_branches(e: Evidence) -> Finding | None:
     if growth is None or growth <= 1 / GRADIENT_RATIO_WARN:
         return None
     loss = e.loss_before()
+    loud = loss is not None and not loss <= 100 * e.baseline.untrained
     told = f"; the loss before training is {loss:.3g} ({e.baseline.words})" if loss is not None else ""
     return Finding(
         name="unscaled_branches",
-        severity="failure" if not growth <= 1 / GRADIENT_RATIO_FAIL else "warning",
+        severity="failure" if loud or not growth <= 1 / GRADIENT_RATIO_FAIL else "warning",
         evidence=f"at initialisation the signal's standard deviation grows {growth:.1e}-fold over {e.branches} residual"
         f" branches that no norm bounds{told}",
         source="each sum doubles the mean square; branches · L^-1/2 keep it below e (Hayou et al., AISTATS 2021)",

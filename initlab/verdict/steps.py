@@ -22,7 +22,10 @@ def update_size(e: Evidence) -> Finding | None:
     ]  # fmt: skip
     middle = median(ratios) if len(ratios) >= 2 else None
     first = e.first_updates()
-    severity: Severity = "failure" if lost(e) else "warning"
+    end = e.last("val/loss")
+    # a loss above that of knowing nothing is a failure, whatever is still guessed right
+    worse = end is not None and not end <= e.baseline.constant
+    severity: Severity = "failure" if lost(e) or worse else "warning"
     # of the first update the decay alone makes ηλ: where that is most of it, the rate is not to blame
     decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
     large = first is not None and (not first[0] <= 1 or not first[1] <= UPDATE_LARGE)
