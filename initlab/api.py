@@ -187,6 +187,8 @@ def advise(
     inputs, targets = batch
     drawn = deepcopy(model)
     described = sites.describe(drawn, inputs[:2])
+    if not described:
+        raise ConfigError("model", None, "has no parameter that could be initialised")
     default = as_activation(activation) if activation is not None else None
     found = activations_of(drawn, default)
     context = InitContext(

@@ -183,7 +183,7 @@ def _predicting(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -
 def _ranked(made: Comparison) -> list[str]:
     first = made.rows[0]
     winners = made.winners
-    said = [f"Best by {made.by.metric}: {first.arm.name}, {first.mean:.4g} ({first.n} seeds)"]
+    said = [f"Best by {made.by.metric}: {first.arm.name}, {first.mean:.4g} ({first.n} seed{'s' * (first.n != 1)})"]
     if any(r.winner is not None for r in made.rows):
         others = [r.arm.name for r in winners if r is not first]
         what = (
