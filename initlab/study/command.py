@@ -54,6 +54,8 @@ def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mappi
     """
     try:
         return _search(config, list(arguments), params)
+    except BrokenPipeError:
+        raise  # the reader of our output has gone, and with it whoever could be told
     except InitlabError as error:
         return complain(error, error.exit_code)
     except Exception as error:
@@ -370,6 +372,8 @@ def _report(
         print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
     if interrupted:
         print(f"Next: python -m initlab -m {shlex.join(map(masked, arguments))}   (goes on where it stopped)")
+    elif plan.parent and sum(a.value is not None for a in arms) > 1:
+        print(f"Next: python -m initlab compare study={plan.name}   (corrected tests, effects, seeds needed)")
     if note:
         print(note)
     if left:
