@@ -42,9 +42,7 @@ def with_rows(
     evidence: Evidence, statistic: str, value: float, *, site: str | None = None, step: int | None = None
 ) -> Evidence:
     rows = tuple(
-        replace(r, value=value)
-        if r.statistic == statistic and site in (None, r.site) and step in (None, r.step)
-        else r
+        replace(r, value=value) if r.statistic == statistic and site in (None, r.site) and step in (None, r.step) else r
         for r in evidence.profile.rows
     )
     return replace(evidence, profile=replace(evidence.profile, rows=rows))
