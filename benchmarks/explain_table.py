@@ -1,6 +1,6 @@
 """Does `explain` name the right cause, does its remedy train, and is it silent where nothing is wrong?
 
-    python benchmarks/explain_table.py                     all four tables, as Markdown (docs/explain.md)
+    python benchmarks/explain_table.py                     all tables, as Markdown (docs/explain.md)
     python benchmarks/explain_table.py broken 'lr 10'      some rows of one
 
 Every row is real training, recorded in a store of its own directory, read back and explained as the command does; the
@@ -122,6 +122,24 @@ HEALTHY = {
         "task=synthetic model.hidden_size=64 init=recurrent data.length=50 trainer.max_steps=1200"
     ),
 }  # fmt: skip
+#: not looked at while the rules and their bounds were made
+HEALTHY_TOO = {
+    "speech, TDNN, ReLU, He": Case("task=speech model=tdnn trainer.epochs=3"),
+    "speech, CRNN": Case("task=speech model=crnn init=recurrent trainer.epochs=4"),
+    "text, GRU": Case("task=text model=gru model.hidden_size=64 init=recurrent trainer.max_steps=300"),
+    "digits, MLP depth 4, SiLU, AdamW": Case(
+        "data=digits model=mlp model.depth=4 activation=silu optimizer=adamw trainer.epochs=10"
+    ),
+    "digits, softmax regression from zeros": Case(
+        "data=digits model=linear init=zeros optimizer.lr=0.01 trainer.epochs=20"
+    ),
+    "digits, convnet with batch norms": Case(
+        "data=digits model=convnet model.depth=6 model.width=16 model.norm=batch trainer.epochs=4"
+    ),
+    "image, MLP depth 50, ReLU, orthogonal, clipped": Case(
+        f"{DEEP} model.depth=50 init=orthogonal optimizer=sgd trainer.clip_grad_norm=1.0 trainer.epochs=8"
+    ),
+}
 TABLES: Mapping[str, Mapping[str, Case]] = {
     "broken": BROKEN,
     "checked": CHECKED,
@@ -185,8 +203,8 @@ def main(arguments: list[str]) -> None:
     which = arguments[:1] or list(TABLES)
     for table in which:
         cases = TABLES[table]
-        if table == "healthy":
-            print("| healthy configuration | alarms | learned |\n|---|---|---|", flush=True)
+        if table.startswith("healthy"):
+            print(f"| {table} | alarms | learned |\n|---|---|---|", flush=True)
         else:
             print(
                 f"| {table} | cause named | right | learned | tried | learned then | cured |",
@@ -196,7 +214,7 @@ def main(arguments: list[str]) -> None:
         done: list[Row] = []
         for row in rows(cases, arguments[1:]):
             done.append(row)
-            if table == "healthy":
+            if table.startswith("healthy"):
                 cells = [row.name, ", ".join(row.alarms) or "none", f"{row.before:.2f}"]
             else:
                 cells = [
@@ -204,7 +222,7 @@ def main(arguments: list[str]) -> None:
                     ", then ".join(f"`{t}`" for t in row.tried), f"{row.after:.2f}", "yes" if row.cured else "no",
                 ]  # fmt: skip
             print(f"| {' | '.join(cells)} |", flush=True)
-        if table == "healthy":
+        if table.startswith("healthy"):
             print(f"\nNo alarm: {sum(not r.alarms for r in done)} of {len(done)}\n")
         else:
             print(
