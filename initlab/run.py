@@ -150,7 +150,9 @@ def _recorded(
         if reopened is not None:
             reopened.sink.close(reopened.status)  # nothing was done to that run: it keeps the end it had
         raise
-    forecast = foresee(prepared) if reopened is None and experiment.tracking.enabled else None
+    # probes=none is for those who want the loss and no look at anything
+    wanted = experiment.probes.enabled or isinstance(narrator, Foreseeing)
+    forecast = foresee(prepared) if reopened is None and experiment.tracking.enabled and wanted else None
     if forecast is not None and isinstance(narrator, Foreseeing):
         narrator.foreseen(forecast.outlook)
     sink = _open(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink

@@ -795,7 +795,7 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 class RunResult:
     """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings.
 
-    `outlook` is what was said before the first step; None for a resumed or untracked run.
+    `outlook` is what was said before the first step; None for a resumed, untracked or unprobed run.
     """
 
     run_id: str

@@ -147,11 +147,8 @@ class _Watcher:
     doomed: str = ""
     seen: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
-    _outlook: str | None = None
+    outlook: str | None = None
     _chance: float | None = None
-
-    def foreseen(self, outlook: Outlook) -> None:
-        self._outlook = outlook.verdict
 
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
         del experiment, run_id, folder
@@ -165,7 +162,7 @@ class _Watcher:
         if not any(k.startswith("val/") for k in (*record.metrics, *record.nonfinite)):
             return
         if self.diagnoses and not self.doomed:
-            self.doomed = doomed(self.seen, self._outlook, round(record.epoch), self._chance) or ""
+            self.doomed = doomed(self.seen, self.outlook, round(record.epoch), self._chance) or ""
             if self.doomed and not self.spared:
                 self.pruned = f"diagnosed: {self.doomed}"
         value = record.metrics.get(self.metric)
@@ -176,6 +173,19 @@ class _Watcher:
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
         del experiment, result, uri
+
+
+class _Diagnosing(_Watcher):
+    """One that also asks for the outlook, which is then looked for whatever the probes are."""
+
+    def foreseen(self, outlook: Outlook) -> None:
+        self.outlook = outlook.verdict
+
+
+def _watcher(trial: Trial, metric: str, plan: Plan, arm: Mapping[str, str]) -> _Watcher:
+    if plan.settings.pruner == "diagnostic":
+        return _Diagnosing(trial, metric, diagnoses=True, spared=_is_spared(plan, arm))
+    return _Watcher(trial, metric)
 
 
 def _arm(study: Study, trial: Trial, plan: Plan) -> dict[str, str]:
@@ -211,10 +221,8 @@ def _trained(
     # an arm that is begun anew goes on with the replicas that its former worker had the end of
     done = ledger.replicas_of(trial.user_attrs)
     for number in range(len(done), plan.replicas):
-        watcher = _Watcher(
-            trial, metric, reports=number == 0 and plan.settings.pruner in ("median", "hyperband"),
-            diagnoses=plan.settings.pruner == "diagnostic", spared=_is_spared(plan, arm),
-        )  # fmt: skip
+        watcher = _watcher(trial, metric, plan, arm)
+        watcher.reports = number == 0 and plan.settings.pruner in ("median", "hyperband")
         experiment = replica(first, plan, number)
         result = train(experiment, watcher)
         values, status = _values(result, watcher, plan.metrics)
@@ -279,7 +287,7 @@ def _swept(
         tried = _under(tune.seed(plan.seed, plan.replicas), tried)
         tags = {**tried.tracking.tags, "initlab.tuning": "true"}
         tried = replace(tried, name=f"{tried.name}-lr{lr:g}", tracking=replace(tried.tracking, tags=tags, report=False))
-        watcher = _Watcher(trial, metric, diagnoses=settings.pruner == "diagnostic", spared=_is_spared(plan, arm))
+        watcher = _watcher(trial, metric, plan, arm)
         result = train(tried, watcher)
         values, status = _values(result, watcher, metric)
         return tune.Point(lr=lr, value=values[0] if values else None, status=status, run_id=result.run_id)
