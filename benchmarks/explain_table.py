@@ -145,6 +145,7 @@ TABLES: Mapping[str, Mapping[str, Case]] = {
     "checked": CHECKED,
     "held out": HELD_OUT,
     "healthy": HEALTHY,
+    "healthy, held out": HEALTHY_TOO,
 }
 
 

@@ -103,8 +103,8 @@ class Evidence:
 
         A weight that begins as zero (the end of a branch, a head) has no ratio to speak of. None where nobody looked.
         """
-        begun = {s for s, v in self.at_start("weight_norm").items() if v > 0}
-        rows = [r for r in self.of("update_ratio") if r.site and (not begun or r.site in begun) and r.step < FIRST]
+        zero = {s for s, v in self.at_start("weight_norm").items() if v == 0}
+        rows = [r for r in self.of("update_ratio") if r.site and r.site not in zero and r.step < FIRST]
         # what is not finite after the first step is the divergence itself
         known = [r for r in rows if not math.isnan(r.value)]
         first = [r.value for r in known if r.step == min(k.step for k in known)] if known else []
