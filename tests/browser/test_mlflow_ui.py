@@ -119,8 +119,6 @@ def test_runs_side_by_side_are_drawn_by_what_differs(
     path = f"/compare-runs?runs={ids}&experiments=[%22{experiment}%22]"
     # the parameters that differ, and no others, are the axes
     opened(chrome, address, path, "Comparing 8 Runs", "Parallel Coordinates Plot", "Box Plot", "init", "activation")
-    axes = str(
-        chrome.execute_script("return [...document.querySelectorAll('svg text')].map(t => t.textContent).join(' ')")
-    )
-    assert "init" in axes and "activation" in axes
+    drawn = "return [...document.querySelectorAll('svg text')].map(t => t.textContent).join(' ')"
+    wait(lambda: all(key in str(chrome.execute_script(drawn)) for key in ("init", "activation")))
     picture(chrome, tmp_path / "compare.png")
