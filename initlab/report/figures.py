@@ -25,6 +25,13 @@ def figures(
         "loss_curves": lambda: loss_curves(profile, name=name, baseline=baseline),
         "gradient_norm": lambda: over_time(profile, sites, "grad_norm", "‖∂loss/∂W‖ (Frobenius norm)", name=name),
         "activation_std": lambda: over_time(profile, sites, "act_std", "standard deviation of φ(h)", name=name),
+        "update_ratio": lambda: over_time(
+            profile, sites, "update_ratio", "‖ΔW‖ / ‖W‖", name=name, healthy=(1e-4, 1e-2)
+        ),
+        "saturated": lambda: over_time(
+            profile, sites, "saturated", "share of saturated values", name=name, healthy=(1e-4, 0.5)
+        ),
+        "dead": lambda: over_time(profile, sites, "dead", "share of dead units", name=name, healthy=(1e-4, 0.4)),
         "weight_histograms": lambda: histograms(profile, "weight", "weight W", name=name),
         "activation_histograms": lambda: histograms(profile, "activation", "activation φ(h)", name=name),
         "activation_mixture": lambda: readings(profile, ("blend_", "homotopy"), "share in the mixture", name=name),
@@ -64,12 +71,24 @@ def loss_curves(profile: Profile, *, name: str, baseline: Baseline | None) -> Fi
     return figure
 
 
-def over_time(profile: Profile, sites: Sequence[Site], statistic: str, label: str, *, name: str) -> Figure | None:
-    """Layer × step heat map of log10 of a statistic, and its profile over the layers at the first and last look."""
+def over_time(
+    profile: Profile,
+    sites: Sequence[Site],
+    statistic: str,
+    label: str,
+    *,
+    name: str,
+    healthy: tuple[float, float] | None = None,
+) -> Figure | None:
+    """Layer × step heat map of log10 of a statistic, and its profile over the layers at the first and last look.
+
+    What is 0 or not finite is grey. `healthy` is a range that is marked in the profile: a decade around the customary
+    1e-3 for updates, below what `verdict.bounds` warns of for shares.
+    """
     import numpy as np
 
-    rows = [r for r in profile.rows if r.statistic == statistic and r.site]
-    if not rows:
+    rows = [r for r in profile.rows if r.statistic == statistic and r.site and r.position < 0]
+    if not any(math.isfinite(r.value) and r.value > 0 for r in rows):
         return None
     steps = sorted({r.step for r in rows})
     order = {s.name: s.order for s in sites}
@@ -97,6 +116,8 @@ def over_time(profile: Profile, sites: Sequence[Site], statistic: str, label: st
         (len(steps) - 1, f"update {steps[-1]}", COLOURS[1]),
     ):
         right.plot(grid[:, column], np.arange(len(layers)) + 0.5, color=colour, marker="o", markersize=3, label=text)
+    if healthy is not None:
+        right.axvspan(math.log10(healthy[0]), math.log10(healthy[1]), color=COLOURS[2], alpha=0.12, label="healthy")
     right.set_ylim(len(layers), 0)
     right.set_yticks([])
     right.set_xlabel(f"log10 {label}", fontsize=8)

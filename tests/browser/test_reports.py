@@ -31,6 +31,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         done = initlab(*arguments[:1], *TINY, *arguments[1:], cwd=folder, timeout=200)
         assert done.returncode in (0, 1), done.stderr
         (found[name],) = folder.glob("mlruns/**/report.html")
+    study = found["study"].parents[4]
+    done = initlab("compare", "compare.out=comparison", cwd=study, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found["comparison"] = study / "comparison" / "comparison.html"
     return found
 
 
@@ -40,7 +44,7 @@ def chrome() -> Any:
         yield found
 
 
-@pytest.mark.parametrize("name", ["run", "failed_run", "study"])
+@pytest.mark.parametrize("name", ["run", "failed_run", "study", "comparison"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_a_report_is_readable_and_asks_nobody(
     pages: dict[str, Path], chrome: Any, name: str, colours: str, tmp_path: Path
