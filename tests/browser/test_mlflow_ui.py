@@ -65,7 +65,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait(holds: Callable[[], Any], seconds: float = 40) -> None:
+def wait(holds: Callable[[], Any], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -95,6 +95,7 @@ def test_a_run_shows_its_note_its_figures_and_its_report(
     opened(chrome, address, run, "updates in", "initlab.verdict", "val/accuracy", "optimizer.lr", "digits")
     picture(chrome, tmp_path / "run.png")
     opened(chrome, address, f"{run}/artifacts/report.html", "report.html")
+    wait(lambda: chrome.find_elements("css selector", "iframe"))
     chrome.switch_to.frame(chrome.find_element("css selector", "iframe"))
     wait(lambda: "Verdict" in text(chrome))
     assert chrome.execute_script("return [...document.images].every(i => i.naturalWidth > 100)")
