@@ -186,6 +186,16 @@ def _ui(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
+def _server(arguments: list[str]) -> int:
+    from initlab.server.asked import asked_for
+    from initlab.server.serve import serve
+
+    settings, flags = asked_for(arguments, Path.cwd())
+    if flags:
+        return _with_config(flags, lambda _config: None)
+    return serve(settings)
+
+
 def _worker(arguments: list[str]) -> int:
     def act(config: DictConfig) -> int:
         from initlab.study.join import join  # brings torch and optuna
@@ -206,6 +216,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sync": _sync,
     "worker": _worker,
     "ui": _ui,
+    "server": _server,
 }
 
 if __name__ == "__main__":
