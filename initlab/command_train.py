@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
+from initlab import tracking
 from initlab.console import Console
 from initlab.episodes import run_episodes
 from initlab.errors import ConfigError
@@ -35,6 +36,7 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
             if config.resume is not None:
                 return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
+            tracking.check_access(experiment.tracking, workdir=Path.cwd())
             if experiment.task.episodes is None:
                 return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
             if not ranks.alone:
@@ -47,8 +49,6 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
 def _resumed(
     config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool], ranks: Ranks
 ) -> RunResult:
-    from initlab import tracking
-
     settings = configuration.tracking_settings(config)
     # rank 0 records, and has what the run left
     reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.first else None

@@ -80,7 +80,7 @@ def run_episodes(
             raise
         finally:
             note = close(sink, status, tail)
-    fault = bool(note) and not sink.uri.startswith("http")
+    fault = bool(note) and not sink.uri.startswith("http") and not experiment.tracking.offline
     result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
     narrator.finished(experiment, result, sink.uri)
     return result

@@ -180,7 +180,7 @@ def _recorded(
     finally:
         note = close(sink, status, tail)
     # a server that is away gets its records later (sync); a store on this machine that takes none is a fault to mend
-    fault = bool(note) and not sink.uri.startswith("http")
+    fault = bool(note) and not sink.uri.startswith("http") and not experiment.tracking.offline
     result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
     narrator.finished(experiment, result, sink.uri)
     return result

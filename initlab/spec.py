@@ -573,6 +573,7 @@ class TrackingSettings:
     experiment: str = "initlab"
     run_name: str | None = None
     enabled: bool = True
+    offline: bool = False
     report: bool = True
     log_model: bool = False
     flush_seconds: PositiveFloat = 2.0

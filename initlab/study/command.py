@@ -184,6 +184,7 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     if known is not None:
         _judged_alike(known, plan)
     keep_apart(storage, tracking.resolve_uri(first.tracking, workdir))
+    tracking.check_access(first.tracking, workdir=workdir)
     engine.check(plan)
     record = open_storage(storage)
     plan.save()
@@ -308,6 +309,8 @@ def _arm_of(trial: Any) -> str:
 
 def _settle(plan: Plan, study: Study, track: TrackingSettings) -> int:
     """Send what workers left behind, and end the runs of those that died; how many runs wait still."""
+    if track.offline:
+        return len(tracking.spools(plan.workdir))
     left = tracking.sync(plan.workdir, track).waiting
     # an arm whose worker was taken for dead by mistake may have been trained twice
     tracking.end_strays(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))

@@ -3,6 +3,7 @@
 The only room that imports mlflow: not when it is imported, nor in the process that trains, but where it delivers.
 """
 
+from initlab.tracking.access import check_access
 from initlab.tracking.artifacts import KeptRun, find_run
 from initlab.tracking.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.model import log_model
@@ -28,6 +29,7 @@ __all__ = [
     "SyncReport",
     "Synced",
     "Tail",
+    "check_access",
     "describe_location",
     "end_strays",
     "find_run",

@@ -9,7 +9,7 @@ from pathlib import Path
 from initlab.errors import ConfigError, StoreError, UnknownNameError
 from initlab.spec import TrackingSettings
 from initlab.tracking.faults import StoreFaultError
-from initlab.tracking.location import describe_location, resolve_uri, sqlite_file
+from initlab.tracking.location import describe_location, readable_uri, sqlite_file
 from initlab.tracking.store import Store, connect
 from initlab.tracking.sync import spools
 
@@ -59,7 +59,7 @@ def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> KeptRu
         UnknownNameError: naming the latest runs.
         ConfigError: where there is no store, or it does not answer.
     """
-    uri = resolve_uri(settings, workdir)
+    uri = readable_uri(settings, workdir)
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")

@@ -85,6 +85,7 @@ class Courier:
         self._busy = False
         self._done = False
         self._fault = ""
+        self._denied = False
         self._delivery = Delivery(
             folder,
             header,
@@ -149,7 +150,7 @@ class Courier:
             fault = self._attempt()
             failures = 0 if fault is None else failures + 1
             self._report(fault)
-            if closing and (self._done or fault is None or failures >= PATIENCE_AT_CLOSE):
+            if closing and (self._done or fault is None or failures >= PATIENCE_AT_CLOSE or self._denied):
                 break
             if fault is None:
                 pause = self._flush_seconds
@@ -160,11 +161,14 @@ class Courier:
             self._pause(pause, failing=fault is not None)
 
     def _attempt(self) -> str | None:
+        self._denied = False
         try:
             # takes seconds the first time (the import of MLflow), and touches no spool
             self._delivery.prepare()
             self._round()
         except StoreFaultError as fault:
+            # a password does not become right within the seconds of a run's end
+            self._denied = fault.kind == "denied"
             return fault.reason
         except Exception as error:  # whatever it is, training goes on and the spool keeps everything
             reason = f"{type(error).__name__}: {error}"

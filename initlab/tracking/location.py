@@ -51,6 +51,14 @@ def _absolute_sqlite(given: str, *, workdir: Path, origin: str) -> str:
     return f"{scheme}:///{file.as_posix()}{question}{query}"
 
 
+def readable_uri(settings: TrackingSettings, workdir: Path) -> str:
+    """As `resolve_uri`, for whoever reads there. Raises ConfigError also for a server that must not be asked."""
+    uri = resolve_uri(settings, workdir)
+    if settings.offline and sqlite_file(uri) is None:
+        raise ConfigError("tracking.offline", True, f"{describe_location(uri)} cannot be read without asking it")
+    return uri
+
+
 def sqlite_file(uri: str) -> Path | None:
     """The database file of a SQLite `uri`, None for any other store."""
     if not uri.startswith("sqlite"):

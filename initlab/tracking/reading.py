@@ -17,7 +17,7 @@ from typing import Any
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.faults import StoreFaultError
-from initlab.tracking.location import describe_location, is_server, resolve_uri, sqlite_file
+from initlab.tracking.location import describe_location, is_server, readable_uri, sqlite_file
 from initlab.tracking.picking import Clause, clauses, fits, unreadable
 from initlab.tracking.store import Store, connect
 
@@ -96,7 +96,7 @@ def read_runs(
         ConfigError: for a store that does not exist or does not answer, an unknown experiment, a filter that cannot be
             read.
     """
-    uri = resolve_uri(settings, workdir)
+    uri = readable_uri(settings, workdir)
     asked = clauses(words) if words else ()
     try:
         file = sqlite_file(uri)

@@ -16,7 +16,7 @@ from initlab.errors import ConfigError, StoreError, UnknownNameError, one_of
 from initlab.spec import RunHeader, RunStatus, TrackingSettings
 from initlab.tracking import spool
 from initlab.tracking.faults import StoreFaultError
-from initlab.tracking.location import describe_location, resolve_uri
+from initlab.tracking.location import describe_location, readable_uri, resolve_uri
 from initlab.tracking.sink import RunSink
 from initlab.tracking.spool import SpoolHeader
 from initlab.tracking.start import local_db, workdir_error
@@ -52,10 +52,12 @@ def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopene
     """
     if not settings.enabled:
         raise ConfigError("resume", run_id, "an untracked run cannot be resumed; leave out tracking=none")
-    uri = resolve_uri(settings, workdir)
+    resolve_uri(settings, workdir)  # a wrong one is told first
     try:
         local = _from_spool(run_id, settings, workdir=workdir)
-        return local if local is not None else _from_store(run_id, settings, uri=uri, workdir=workdir)
+        if local is not None:
+            return local
+        return _from_store(run_id, settings, uri=readable_uri(settings, workdir), workdir=workdir)
     except OSError as error:
         raise workdir_error(workdir, error) from error
 

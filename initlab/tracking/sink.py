@@ -50,6 +50,7 @@ class RunSink:
         self.uri = uri
         self.folder = folder
         self._workdir = workdir
+        self._offline = settings.offline
         self.drain_seconds = settings.drain_seconds
         self._keep_checkpoints = header.keep_checkpoints
         self._skip = skip
@@ -65,8 +66,9 @@ class RunSink:
         self._writer = Writer(folder, header, lock=lock, uri=uri, workdir=workdir, flush_seconds=settings.flush_seconds)
 
     def begin(self) -> None:
-        """Have the records delivered from now on."""
-        self._writer.start()
+        """Have the records delivered from now on; offline they stay in the spool."""
+        if not self._offline:
+            self._writer.start()
 
     def resumed(self) -> None:
         """Note that the run goes on, before `begin`."""
@@ -182,7 +184,8 @@ class RunSink:
             place = self._shown(spool.rejected_file(self.folder))
             return f"tracking: {describe_location(self.uri)} refused {_count(count, 'value')}; they are in {place}"
         records, artifacts = self._writer.waiting()
-        reason = unnoted or self._writer.fault or f"{describe_location(self.uri)} took too long"
+        late = "offline" if self._offline else f"{describe_location(self.uri)} took too long"
+        reason = unnoted or self._writer.fault or late
         what = f"{_count(records, 'record')} and {_count(artifacts, 'artifact')} wait"
         if not records and not artifacts:
             what = "the end of the run waits"

@@ -28,7 +28,7 @@ def end_strays(
     Returns:
         How many there were, and why they could not be looked for, "" where they could.
     """
-    if not settings.enabled or not kept:
+    if not settings.enabled or settings.offline or not kept:
         return 0, ""
     ended = 0
     try:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from initlab.errors import StoreError
+from initlab.errors import ConfigError, StoreError
 from initlab.spec import TrackingSettings
 from initlab.tracking import spool
 from initlab.tracking.deliver import PARENT, Delivery
@@ -119,8 +119,10 @@ def sync(workdir: Path, settings: TrackingSettings) -> SyncReport:
 
     Each goes to the store it was meant for, or to `settings.uri` where that is set. Runs that are alive are left
     alone and named; the failure of one does not stop the others; repeating it, also at the same time, does no harm.
-    Raises ConfigError for a `settings.uri` that cannot be used.
+    Raises ConfigError for a `settings.uri` that cannot be used, and offline.
     """
+    if settings.offline:
+        raise ConfigError("tracking.offline", True, "sync is what sends; leave that out")
     override = resolve_uri(settings, workdir) if settings.uri is not None else None
     stores: dict[str, Store | str] = {}
     # a child names its parent by the id that the parent gets there
