@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from initlab.errors import ConfigError, InitlabError
+from initlab.server.leftovers import check_free
 from initlab.server.secret_files import kept, write
 
 ROLE = "initlab"
@@ -65,6 +66,7 @@ class Cluster:
     def start(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Start it, wait until it answers, make the databases that are missing. Raises InitlabError."""
         self._end_an_orphan()
+        check_free("postgres_port", self.port)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", "data", "-p", str(self.port),

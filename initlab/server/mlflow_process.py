@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 
 from initlab.server.asked import ServerSettings
@@ -60,6 +61,8 @@ class MlflowProcess:
         for key in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
             self._environ.pop(key, None)
         self._process: subprocess.Popen[bytes] | None = None
+        #: Unix time of its last start
+        self.since = 0.0
 
     @property
     def pid(self) -> int:
@@ -72,6 +75,7 @@ class MlflowProcess:
 
     def start(self) -> None:
         (self._home / "artifacts").mkdir(exist_ok=True)
+        self.since = time.time()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=self._home, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import socket
 import threading
 import time
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from initlab.errors import ConfigError, InitlabError, WorkdirError
 from initlab.server.asked import ServerSettings
 from initlab.server.cluster import Cluster, last_line
+from initlab.server.leftovers import STATE, check_free, end_leftovers
 from initlab.server.mlflow_process import MlflowProcess
 from initlab.server.secret_files import ADMIN, write
 
@@ -24,8 +24,6 @@ _START_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
 #: deaths in a row, each within a minute of its start, after which it gives up
 _DEATHS, _SHORT_LIFE = 5, 60.0
-#: what runs now, for scripts: address, account, processes
-STATE = "state.json"
 
 
 def serve(settings: ServerSettings) -> int:
@@ -37,15 +35,16 @@ def serve(settings: ServerSettings) -> int:
     """
     if find_spec("flask_wtf") is None:
         raise ConfigError("server", None, "MLflow's accounts are not installed: pip install 'initlab[server]'")
-    _free("port", settings.port)
-    if settings.postgres:
-        _free("postgres_port", settings.postgres_port)
+    if not (settings.home / STATE).exists():
+        check_free("port", settings.port)  # before anything is written
     lock = _taken(settings.home)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     cluster = mlflow = None
     try:
+        end_leftovers(settings.home)
+        check_free("port", settings.port)
         if settings.postgres:
             cluster = Cluster(settings.home, settings.postgres_port)
             cluster.start(stop.is_set)
@@ -55,8 +54,8 @@ def serve(settings: ServerSettings) -> int:
             _note(settings, mlflow, cluster)
             print("\n".join(greeting(settings, cluster)), flush=True)
             _watch(settings, mlflow, cluster, stop)
-    finally:
         print("initlab: ending the server", flush=True)
+    finally:
         if mlflow is not None:
             mlflow.stop()
         if cluster is not None:
@@ -131,17 +130,13 @@ def _watch(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | N
 
 
 def _note(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | None) -> None:
-    state = {"uri": f"http://127.0.0.1:{settings.port}", "user": ADMIN, "mlflow": mlflow.pid}
+    state: dict[str, str | int | float] = {
+        "uri": f"http://127.0.0.1:{settings.port}", "user": ADMIN, "mlflow": mlflow.pid, "since": mlflow.since,
+    }  # fmt: skip
     if cluster is not None and cluster.process is not None:
         state |= {"postgres": cluster.process.pid, "postgres_port": cluster.port}
         state |= {"optuna": cluster.url("optuna", driver="")}
     write(settings.home / STATE, json.dumps(state, indent=1))
-
-
-def _free(key: str, port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise ConfigError(key, port, "something listens there already; choose another port")
 
 
 def _taken(home: Path) -> FileLock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import shutil
@@ -97,15 +96,15 @@ class Stack:
         return code
 
     def kill(self) -> None:
-        """Everything at once, as a machine that loses its power."""
+        """What starts and leads, without a word to what was started: that is left for the next start to find."""
         state = self.state()
         if self._process is not None:
             self._process.kill()
             self._process.wait(30)
             self._process = None
         for name in ("mlflow", "postgres"):
-            with contextlib.suppress(ProcessLookupError, KeyError):
-                os.killpg(int(state[name]), signal.SIGKILL)
+            if name in state:
+                os.kill(int(state[name]), signal.SIGKILL)
 
     def remove(self) -> None:
         if self._process is not None:
