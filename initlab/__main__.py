@@ -206,6 +206,12 @@ def _worker(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
+def _schedule(arguments: list[str]) -> int:
+    from initlab.command_schedule import schedule_command
+
+    return schedule_command(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "inspect": _inspect,
@@ -217,6 +223,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "worker": _worker,
     "ui": _ui,
     "server": _server,
+    "schedule": _schedule,
 }
 
 if __name__ == "__main__":

@@ -19,5 +19,10 @@ def complain(error: BaseException, code: int, *, cause: BaseException | None = N
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, InitlabError):
         text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
-    print(f"initlab: {text}", file=sys.stderr)
+    print(printable(f"initlab: {text}"), file=sys.stderr)
     return code
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: names and values come from files that others wrote."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -52,6 +52,8 @@ _TYPED = "# overrides: "
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
 #: names that mean something in Hydra's override grammar
 _HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
+#: folders beside the groups, whose files are no part of a configuration
+_NO_GROUPS = ("schedule",)
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
 
@@ -258,7 +260,7 @@ def groups() -> dict[str, list[str]]:
     return {
         folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
         for folder in sorted(conf_dir().iterdir())
-        if folder.is_dir()
+        if folder.is_dir() and folder.name not in _NO_GROUPS
     }
 
 

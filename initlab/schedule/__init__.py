@@ -1,0 +1,1 @@
+"""Studies at given times: each firing begun once, whoever else schedules, gone on with after a stop, and compared."""

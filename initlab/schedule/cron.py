@@ -1,0 +1,182 @@
+"""When a schedule is due: a cron expression on the clock of a place, as instants.
+
+The expression is that of cron(5): minute, hour, day of the month, month, day of the week, where 0 and 7 are Sunday and
+a day fits where either of two restricted day fields does. It is matched on the wall clock of the time zone. A time that
+the clock skips in spring is read with the offset from before the change, one that comes twice in autumn is its first
+occurrence (RFC 5545, 3.3.5), and what then falls on one instant is due once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from heapq import merge
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from initlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
+
+FORM = "five fields, MINUTE HOUR DAY MONTH WEEKDAY, such as '30 2 * * mon-fri' (half past two on working days)"
+_NICKNAMES = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}  # fmt: skip
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: no clock is changed by more at a time, but where a country moved over the date line
+_CHANGE = timedelta(hours=3)
+#: what a longer text could only be is a mistake
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A cron expression in a time zone. Made by `rule`."""
+
+    expression: str
+    timezone: str
+
+    @cached_property
+    def _zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @cached_property
+    def _triggers(self) -> tuple[CronTrigger, ...]:
+        return tuple(_trigger(fields) for fields in _alternatives(self.expression))
+
+    def between(self, after: datetime, until: datetime) -> list[datetime]:
+        """Instants (UTC) later than `after` and no later than `until`, in order."""
+        first, last = self._wall(after) - _CHANGE, self._wall(until) + _CHANGE
+        found: set[datetime] = set()
+        for wall in self._walls(first):
+            if wall > last:
+                break
+            instant = self._instant(wall)
+            if after < instant <= until:
+                found.add(instant)
+        return sorted(found)
+
+    def upcoming(self, after: datetime) -> datetime | None:
+        """The first instant later than `after`; None where there is none any more."""
+        best: datetime | None = None
+        limit: datetime | None = None
+        for wall in self._walls(self._wall(after) - _CHANGE):
+            if limit is not None and wall > limit:
+                break
+            instant = self._instant(wall)
+            if instant > after and (best is None or instant < best):
+                best = instant
+                # an hour that the clock skips is read as a later one, which the next walls may come before
+                limit = limit or wall + _CHANGE
+        return best
+
+    def local(self, instant: datetime) -> datetime:
+        """`instant` on the clock of the schedule's place."""
+        return instant.astimezone(self._zone)
+
+    def _wall(self, instant: datetime) -> datetime:
+        return instant.astimezone(self._zone).replace(tzinfo=None)
+
+    def _instant(self, wall: datetime) -> datetime:
+        # fold=0 is RFC 5545's reading of both, the hour that is skipped and the one that comes twice
+        return wall.replace(tzinfo=self._zone, fold=0).astimezone(UTC)
+
+    def _walls(self, first: datetime) -> Iterator[datetime]:
+        """What the clock shows at each match from `first` on; APScheduler sees a clock that is never changed."""
+        return merge(*(_matches(trigger, first) for trigger in self._triggers))
+
+
+def rule(expression: str, timezone: str) -> Rule:
+    """The rule of an expression.
+
+    Raises:
+        ConfigError: naming `cron` or `timezone`.
+    """
+    try:
+        # a file of the system's time zones, by a name from a stranger: zoneinfo refuses paths
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError("timezone", timezone, f"no such time zone{_near(timezone)}") from error
+    made = Rule(" ".join(expression.split()), timezone)
+    try:
+        if len(expression) > _LONGEST:
+            raise ValueError(f"longer than {_LONGEST} characters")
+        if made.upcoming(datetime.now(UTC)) is None:
+            raise ConfigError("cron", expression, "this date never comes")
+    except (ValueError, OverflowError) as error:
+        raise ConfigError("cron", expression[:_LONGEST], f"must be {FORM} ({error})") from error
+    return made
+
+
+def _near(timezone: str) -> str:
+    import difflib
+    from zoneinfo import available_timezones
+
+    near = difflib.get_close_matches(timezone, available_timezones(), n=1)
+    return f" (did you mean {near[0]}?)" if near else "; use a name such as Europe/Berlin or UTC"
+
+
+# ------------------------------------------------------------------ the expression
+def _alternatives(expression: str) -> list[tuple[str, str, str, str, str]]:
+    """The fields, twice where a day may fit by its date or by its weekday."""
+    fields = _NICKNAMES.get(expression.lower(), expression).lower().split()
+    if len(fields) != 5:
+        raise ValueError(f"{len(fields)} fields")
+    minute, hour, day, month, weekday = fields
+    weekday = _weekdays(weekday)
+    # cron(5): a field that begins with a star restricts nothing
+    if day.startswith("*") or weekday == "*" or fields[4].startswith("*"):
+        return [(minute, hour, day, month, weekday)]
+    return [(minute, hour, day, month, "*"), (minute, hour, "*", month, weekday)]
+
+
+def _weekdays(field: str) -> str:
+    """As names, one by one: APScheduler's 0 is Monday, and its week ends on Sunday."""
+    if field == "*":
+        return field
+    found: list[str] = []
+    for part in field.split(","):
+        span, slash, step = part.partition("/")
+        if not slash:
+            step = "1"
+        if not step.isdecimal() or int(step) < 1:
+            raise ValueError(f"{part} as the day of the week")
+        if span == "*":
+            first, last = 0, 6
+        else:
+            low, dash, high = span.partition("-")
+            first = _weekday(low)
+            last = _weekday(high) if dash else (6 if slash else first)
+            if last < first:
+                last += 7  # fri-mon
+        found += [_DAYS[d % 7] for d in range(first, last + 1, int(step))]
+    return ",".join(dict.fromkeys(found))
+
+
+def _weekday(text: str) -> int:
+    if text in _DAYS:
+        return _DAYS.index(text)
+    if text.isdecimal() and len(text) == 1 and int(text) <= 7:
+        return int(text)
+    raise ValueError(f"{text or 'nothing'} as a day of the week")
+
+
+def _trigger(fields: tuple[str, str, str, str, str]) -> CronTrigger:
+    from apscheduler.triggers.cron import CronTrigger
+
+    minute, hour, day, month, weekday = fields
+    return CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
+
+
+def _matches(trigger: Any, first: datetime) -> Iterator[datetime]:
+    at = first.replace(tzinfo=UTC)
+    while True:
+        found = trigger.get_next_fire_time(None, at)
+        if found is None:
+            return
+        yield found.replace(tzinfo=None)
+        at = found + timedelta(minutes=1)
