@@ -192,8 +192,8 @@ def _run(asked: _Asked, schedule: Schedule) -> int:
     from initlab.schedule.child import Process
     from initlab.schedule.scheduler import GRACE, identity
 
-    composing.check(schedule)
     stop = _stopping()
+    composing.check(schedule)
     with opened(asked.storage, Path.cwd()) as ledger:
         firing = ledger.by_hand(schedule.name, datetime.now(UTC), owner := identity())
         if firing is None:
@@ -229,11 +229,11 @@ def _serve(asked: _Asked, schedules: Sequence[Schedule]) -> int:
 
     if not any(s.enabled for s in schedules):
         raise ConfigError("enabled", False, f"no schedule in {asked.folder} is enabled: there is nothing to wait for")
+    stop = _stopping()
     for schedule in schedules:
         composing.check(schedule)
         _check_secret(schedule)
     workdir = Path.cwd()
-    stop = _stopping()
     with opened(asked.storage, workdir) as ledger:
         done = _Following(ledger, workdir)
         scheduler = Scheduler(

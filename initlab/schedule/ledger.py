@@ -91,7 +91,8 @@ class Firing:
 
 def study_of(schedule: str, due: datetime) -> str:
     """Name of the study of a firing: the same whoever begins it, and however often."""
-    return f"{schedule}-{due.astimezone(UTC):%Y%m%dT%H%MZ}"
+    # cron knows no seconds: what has them was begun by hand
+    return f"{schedule}-{due.astimezone(UTC):{'%Y%m%dT%H%M%SZ' if due.second else '%Y%m%dT%H%MZ'}}"
 
 
 def open_ledger(given: str | None, workdir: Path) -> Ledger:
@@ -188,15 +189,16 @@ class Ledger:
 
     def by_hand(self, name: str, now: datetime, owner: str) -> Firing | None:
         """A firing that a person asks for, running at once; None where one of the schedule has no end yet."""
-        due = now.replace(second=0, microsecond=0)
         with self._engine.begin() as c:
             if _open(c, name):
                 return None
-            there = _one(c, "SELECT 1 FROM initlab_firings WHERE schedule = :name AND due = :due", name=name,
-                         due=int(due.timestamp()))  # fmt: skip
-            if there is None:
-                _insert(c, name, Decision(due=due, verdict="waiting", reason="by hand"), now)
-            return self._take(c, name, int(due.timestamp()), now, owner)
+            taken = {f.due for f in _firings(c, "WHERE schedule = :name AND due >= :now", name=name,
+                                             now=int(now.timestamp()))}  # fmt: skip
+            due = int(now.timestamp())
+            while due in taken or due % 60 == 0:
+                due += 1
+            _insert(c, name, Decision(due=datetime.fromtimestamp(due, UTC), verdict="waiting", reason="by hand"), now)
+            return self._take(c, name, due, now, owner)
 
     # -------------------------------------------------------------- whose turn it is
     def begin(self, name: str, now: datetime, owner: str) -> Firing | None:

@@ -152,10 +152,12 @@ def _check(made: Schedule) -> None:
     for override in made.run:
         key, equals, _ = override.partition("=")
         bare = key.lstrip("+~")
-        if bare in _OURS or bare.startswith("hydra."):
+        if bare in _OURS or bare.startswith(("hydra.", "hydra/", "hydra@")):
             raise ConfigError("run", override, f"{bare} is not a schedule's to say")
-        if not equals and not key.startswith("~"):
-            raise ConfigError("run", override, "must be overrides, KEY=VALUE")
+        if key.startswith("-") or (not equals and not key.startswith("~")):
+            raise ConfigError(
+                "run", override, "must be overrides, KEY=VALUE; one that holds a comma takes quotes: 'init=he,xavier'"
+            )
         if _CONTROL.search(override):
             raise ConfigError("run", repr(override), "holds control characters")
     if made.webhook is not None and made.webhook_env is not None:
