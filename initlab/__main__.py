@@ -11,13 +11,19 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from initlab.complaint import complain
 from initlab.errors import InitlabError, UnknownNameError, one_of
+from initlab.leaving import promptly
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+
+#: words of a command line that ask for a study, and those with which it has no worker here
+_SEARCHES = frozenset({"-m", "--multirun"})
+_NO_WORKER = frozenset({"--help", "-h", "--hydra-help", "--cfg", "--info", "study.engine=ray", "study.workers=0"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,8 +67,9 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
-    from initlab.config import conf_dir, quoted_formulas
+    from initlab.config import check_folders, conf_dir, quoted_formulas
 
+    check_folders(arguments)
     codes: list[int] = []
     errors: list[Exception] = []
 
@@ -99,6 +106,11 @@ def _train(arguments: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
+    if _SEARCHES.intersection(arguments) and not _NO_WORKER.intersection(arguments):
+        from initlab.study.spare import SPARES, threads
+
+        # what its first worker imports takes as long as all that has to be done before it
+        SPARES.have(1, threads=threads(1))
     return _with_config(arguments, act)
 
 
@@ -222,9 +234,15 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sync": _sync,
     "worker": _worker,
     "ui": _ui,
-    "server": _server,
     "schedule": _schedule,
+    "server": _server,
 }
 
+
+def entry() -> NoReturn:
+    """`initlab`, typed."""
+    promptly(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

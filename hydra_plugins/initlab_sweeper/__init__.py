@@ -40,7 +40,9 @@ def _start_workers(config: DictConfig) -> None:
     workers = config.study.get("workers")
     if isinstance(workers, int) and workers > 0 and config.study.get("engine") == "local":
         cores = os.cpu_count() or 1
-        SPARES.start(min(workers, max(1, cores - 1)), threads=threads(workers))
+        SPARES.have(min(workers, max(1, cores - 1)), threads=threads(workers))
+    else:
+        SPARES.dismiss()
 
 
 # a plain mapping: Hydra loads this file in a way that dataclasses do not bear

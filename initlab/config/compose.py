@@ -21,7 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from initlab.config.belonging import check_data
 from initlab.config.customary import settled
+from initlab.config.environment import read_only_harmless_variables
 from initlab.config.instantiate import build, section
+from initlab.config.targets import consent
 from initlab.errors import ConfigError, one_of
 from initlab.spec import (
     CompareSettings,
@@ -46,6 +48,7 @@ _NOT_OF_THE_ARM = (
     "compare",
     "study",
     "replicas",
+    "config",
 )
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
@@ -144,17 +147,18 @@ def experiment(
     """
     tree = settled(_resolve(config), conf_dir() / "activation")
     chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
-    seed = _typed(tree, "seed", typing.Annotated[int, "seed"], lambda v: v >= 0, "must be an integer, 0 or greater")
+    seed = _typed(tree, "seed", typing.Annotated[int, "seed"], lambda v: 0 <= v < 2**63, "must be an integer, 0 or greater, below 2^63")
     device = _device(str(tree.get("device", "auto")))
     threads = tree.get("threads")
     if threads is not None:
-        threads = _typed(tree, "threads", int, lambda v: v > 0, "must be null or an integer greater than 0")
+        threads = _typed(tree, "threads", int, lambda v: 0 < v <= 4096, "must be null or an integer from 1 to 4096")
     check_data(tree)
-    data = _build(tree, "data")
     typed = tuple(overrides)
-    task = _build(tree, "task", extras={"data": data})
+    packages = consent(tree, typed)
+    data = _build(tree, "data", packages=packages)
+    task = _build(tree, "task", extras={"data": data}, packages=packages)
     resume = tree.get("resume")
-    built = {group: _build(tree, group) for group in _GROUPS if group not in ("task", "data")}
+    built = {group: _build(tree, group, packages=packages) for group in _GROUPS if group not in ("task", "data")}
     trainer = section(TrainerSettings, tree, "trainer")
     experiment_ = Experiment(
         name=name or _name(tree, chosen),
@@ -176,7 +180,7 @@ def experiment(
             {
                 k: v
                 for k, v in tree.items()
-                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas")
+                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas", "config")
             }
         )
         | {"task": task.name},
@@ -265,11 +269,15 @@ def groups() -> dict[str, list[str]]:
 
 
 # ------------------------------------------------------------------ pieces
-def _build(tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None) -> Any:
-    return build(tree, group, extras=extras, choices=groups().get(group, []))
+def _build(
+    tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None, packages: Iterable[str] = ()
+) -> Any:
+    names = sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
+    return build(tree, group, extras=extras, choices=names, packages=packages)
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:
+    read_only_harmless_variables()
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     assert isinstance(tree, dict)
     plain = {str(k): v for k, v in tree.items() if k not in ("hydra", "experiment")}

@@ -25,9 +25,9 @@ class Spares:
         self._waiting: deque[subprocess.Popen[bytes]] = deque()
         atexit.register(self.dismiss)
 
-    def start(self, count: int, *, threads: int) -> None:
-        """Start so many, each with `threads` CPU threads."""
-        self._waiting.extend(_start(threads) for _ in range(count))
+    def have(self, count: int, *, threads: int) -> None:
+        """Start as many as it takes for `count` to wait, each with `threads` CPU threads."""
+        self._waiting.extend(_start(threads) for _ in range(count - len(self._waiting)))
 
     def take(self, folder: Path, number: int, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Worker `number` of the study in `folder`: one that waits, or a new one. Its output goes to `log`."""

@@ -7,8 +7,11 @@ the process that started it is gone.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -18,6 +21,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from initlab.leaving import promptly
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -29,6 +34,11 @@ if TYPE_CHECKING:
 _LOOK = 0.5
 #: seconds that a worker waits at its end for what its runs recorded
 _SETTLE = 30.0
+#: what an arm loads; the last of it only where it is looked at by probes
+_FIRST = (
+    "initlab.study.arm", "optuna", "optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command",
+    "initlab.study.pruners", "initlab.study.samplers", "pyarrow.parquet", "pandas", "scipy.optimize", "scipy.stats",
+)  # fmt: skip
 #: exit codes: nothing is left to do (or no time), and asked to stop before that
 DONE, STOPPED = 0, 1
 
@@ -91,6 +101,8 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.T
         pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives),
     )
     _draw(study, plan, number)
+    gc.collect()
+    gc.freeze()  # the modules stay; to look them through at every collection costs a few percent of a tiny run
     reaper = ledger.Reaper()
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
     away: float | None = None
@@ -128,7 +140,7 @@ def _draw(study: Study, plan: Plan, number: int) -> None:
 def wait(leader: int) -> int:
     """Import what every arm needs, then do what the first line of the standard input says; see `spare`."""
     with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
-        _warm()
+        _warm(until=_spoken_to)
     line = sys.stdin.buffer.readline()
     if not line:
         return DONE
@@ -140,22 +152,17 @@ def wait(leader: int) -> int:
     return main(Path(word["folder"]), int(word["number"]), leader=leader)
 
 
-def _warm() -> None:
-    """Have loaded what the first run would load: torch brings half of itself with the first update of an optimiser."""
-    import optuna
-    import pandas as pd
-    import pyarrow.parquet as pq
-    import torch
-    from scipy import stats
+def _spoken_to() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
-    from initlab.study import arm, pruners, samplers
 
-    del optuna, pd, pq, stats, arm, pruners, samplers
-    weight = torch.ones(2, 2, requires_grad=True)
-    optimizer = torch.optim.Adam([weight], fused=True)
-    torch.nn.functional.cross_entropy(weight, torch.tensor([0, 1])).backward()
-    optimizer.step()
+def _warm(*, until: Callable[[], bool]) -> None:
+    """Load what the first arm would load, in the order of its need, as long as there is time."""
+    for name in _FIRST:
+        if until():
+            return
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":
-    sys.exit(wait(int(sys.argv[2])))
+    promptly(lambda: wait(int(sys.argv[2])))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from scipy.special import digamma, polygamma
-
 from initlab.spec import Activation
 from initlab.theory.quadrature import integrate, moments_of
 
@@ -16,6 +14,8 @@ def log_norm_linear(width: int) -> tuple[float, float]:
 
     ‖h‖² is ‖x‖²/width times a chi-square variable of `width` degrees of freedom.
     """
+    from scipy.special import digamma, polygamma
+
     return float(digamma(width / 2) - math.log(width / 2)), float(polygamma(1, width / 2))
 
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-from scipy import optimize
-
 _NOISE = 1e-9
 
 
 def root(f: Callable[[float], float], low: float, high: float) -> float:
     """The root of `f` between `low` and `high`, where its signs differ, by Brent's method."""
+    from scipy import optimize  # takes half a second to load
+
     return float(cast("Any", optimize.brentq)(f, low, high, xtol=1e-14, rtol=1e-14))
 
 
@@ -47,6 +47,8 @@ def brackets(f: Callable[[float], float], grid: list[float]) -> list[tuple[float
 
 def _nearest_to_zero(f: Callable[[float], float], low: float, high: float, negative: bool) -> float:
     """Where |f| is smallest between two points, or a place where `f` has already crossed zero."""
+    from scipy import optimize
+
     search = cast("Any", optimize.minimize_scalar)
     found = search(lambda x: -f(x) if negative else f(x), bounds=(low, high), method="bounded", options={"xatol": 1e-7})
     return float(found.x)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, cast
 
 import torch
 from annotated_types import Gt, Lt
-from scipy import optimize
 from torch import Tensor, nn
 
 from initlab.activations import named
@@ -103,6 +102,8 @@ def _solved(name: str, of: str, goal: tuple[float, Literal["slope", "curvature"]
             return [1e3, 1e3]
         _, _, a, b = shaped(math.exp(float(p[0])), float(p[1]))
         return [a, b] if math.isfinite(a + b) else [1e3, 1e3]
+
+    from scipy import optimize
 
     for start in _STARTS:
         found = cast("Any", optimize.root)(miss, start, method="hybr", tol=1e-12)

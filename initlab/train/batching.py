@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from initlab import seeds
+from initlab.spec import Part
 
 #: streams in which a part that is one long sequence is read for its score, whatever the batch size: each begins with an
 #: empty state, so that their number is part of the result
 EVAL_STREAMS = 16
+#: bytes of a part of which an epoch's order is made a copy of
+GATHERED = 32 * 2**20
 
 
 def batches_of(size: int, batch_size: int, *, streams: bool) -> int:
@@ -40,3 +43,14 @@ def in_streams(size: int, batch_size: int, *, device: torch.device) -> list[Tens
     first = torch.arange(streams, device=device) * steps
     # how many streams reach so far is known without asking the device
     return [first[: (size - 1 - i) // steps + 1] + i for i in range(steps)]
+
+
+def gathered(part: Part, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
+    """The batches of `order`, all fetched at once: for tiny networks that is a tenth of an update saved.
+
+    None where the part is so large that a second copy of it would be felt.
+    """
+    if part.x.nbytes + part.y.nbytes > GATHERED:
+        return None
+    index, sizes = torch.cat(order), [len(i) for i in order]
+    return list(zip(part.x[index].split(sizes), part.y[index].split(sizes), strict=True))

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from initlab import seeds
 from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers
 from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
-from initlab.train.batching import batches_of, in_streams, shuffled
+from initlab.train.batching import batches_of, gathered, in_streams, shuffled
 from initlab.train.carry import carrier
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
-from initlab.train.optimizers import parameter_groups
+from initlab.train.optimizers import parameter_groups, stepper
 from initlab.train.ranks import ALONE, Ranks
 
 PROBE_EXAMPLES = 1000
@@ -116,6 +116,7 @@ class _Loop:
         self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
         self.optimizer = run.optimizer(parameter_groups(run.model, run.sites, run.lr_scale))
         self.base_rates = [float(g["lr"]) for g in self.optimizer.param_groups]
+        self.step = stepper(self.optimizer)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
         self.losses: list[Tensor] = []
@@ -156,6 +157,7 @@ class _Loop:
             yield from self.pending()
         while state.step < self.total:
             order = self._order(state.epoch)
+            at_hand = self._at_hand(order)
             self.run.model.train()
             if self.carrier is not None:
                 self.carrier.carry = True
@@ -166,7 +168,7 @@ class _Loop:
                     self._save()
                     yield from self.pending()
                     return "killed"
-                self._update(order[state.batch])
+                self._update(order[state.batch], at_hand[state.batch] if at_hand else None)
                 yield from self.pending()
                 every = settings.checkpoint_every
                 if every is not None and state.step % every == 0 and state.batch < self.batches:
@@ -203,11 +205,16 @@ class _Loop:
             return in_streams(self.size, batch_size, device=self.device)
         return shuffled(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
 
-    def _update(self, index: Tensor) -> None:
+    def _at_hand(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
+        """The epoch's batches as stored, where they are examples of a small part that this process trains alone."""
+        splits = self.run.splits
+        return gathered(splits.train, order) if self.run.ranks.alone and not splits.streams else None
+
+    def _update(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> None:
         run, state, s = self.run, self.state, self.run.settings
         for module in self.moving:
             module.set_progress(state.step / self.total)
-        x, y = self._batch(index)
+        x, y = self._batch(index, stored)
         rate = run.lr_schedule(state.step, self.total)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
@@ -224,9 +231,13 @@ class _Loop:
             torch.nn.utils.clip_grad_norm_(self.parameters, s.clip_grad_norm, foreach=True)
         if observer is not None:
             observer.before_update()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.step()
+        for parameter in self.parameters:  # what zero_grad does, without its book-keeping
+            parameter.grad = None
         self.losses.append(loss.detach())
         self.correct.append(run.task.correct(output.detach(), y))
         if self._weight == 0:  # a rank without a share of this batch
@@ -240,14 +251,15 @@ class _Loop:
         if state.step % s.log_every == 0 or state.step == self.total:
             self._flush()
 
-    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         splits, ranks = self.run.splits, self.run.ranks
         share: slice | None = None
         if not ranks.alone:
             share, self._weight = ranks.rows(len(index)), ranks.weight(len(index))
             if splits.augment is None:
                 index, share = index[share], None
-        x, y = splits.prepare(splits.train.x[index]), splits.train.y[index]
+        x, y = stored or (splits.train.x[index], splits.train.y[index])
+        x = splits.prepare(x)
         if splits.augment is not None:
             # of the whole batch, also where a rank keeps its share alone: the draws are those of one process
             x = splits.augment(x, seeds.generator(self.run.seed, "data", f"augment{self.state.step}"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -56,7 +58,8 @@ def _factory(
         # one kernel for all parameters: the same numbers, fewer launches; torch has it for CPU and CUDA
         fused = can_fuse and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
         speed: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
-        return make([_scaled(g, kind, lr) for g in groups], lr=lr, **options, **speed)
+        _without_compiler()
+        return make(_merged([_scaled(g, kind, lr) for g in groups], {"lr": lr, **options}), lr=lr, **options, **speed)
 
     return build
 
@@ -66,6 +69,46 @@ def _scaled(group: Mapping[str, object], kind: StepKind, lr: float) -> dict[str,
     rest = {k: v for k, v in group.items() if k != "lr_scale"}
     scales = cast("Mapping[StepKind, float] | None", group.get("lr_scale"))
     return rest if scales is None else rest | {"lr": lr * scales[kind]}
+
+
+def _merged(groups: list[dict[str, object]], defaults: Mapping[str, object]) -> list[dict[str, object]]:
+    """Groups that the defaults make equal as one: each costs a launch of its own in every update."""
+    merged: dict[str, dict[str, object]] = {}
+    for group in groups:
+        options = {**defaults, **{k: v for k, v in group.items() if k != "params"}}
+        same = merged.setdefault(repr(sorted(options.items())), {**group, "params": []})
+        cast("list[object]", same["params"]).extend(cast("list[object]", group["params"]))
+    return list(merged.values())
+
+
+def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """The update of `optimizer`, the same numbers as its `step`.
+
+    For those of torch.optim it goes without what is wrapped around `step` for torch.compile and for the profiler: a
+    tenth of an update of a tiny network.
+    """
+    theirs = type(optimizer).__module__.partition(".")[0] == "torch"
+    step = inspect.unwrap(type(optimizer).step) if theirs else type(optimizer).step
+
+    def update() -> None:
+        with torch.no_grad():
+            step(optimizer)
+
+    def called() -> None:
+        optimizer.step()
+
+    return update if theirs else called
+
+
+def _without_compiler() -> None:
+    """Have torch's optimisers not load torch.compile, which takes a second, only to say that it must leave them alone.
+
+    The word for that is kept as an attribute of the function, which torch sets at its first call.
+    """
+    for name in ("add_param_group", "state_dict", "load_state_dict"):
+        inner = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if inner is not None and "torch._dynamo" not in sys.modules:
+            inner.__dict__.setdefault("__dynamo_disable", inner)
 
 
 def sgd(

@@ -1,0 +1,37 @@
+"""The end of a command's process, once everything is done."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+#: what Python itself exits with where its last output could not be written
+_UNWRITTEN = 120
+
+
+def promptly(main: Callable[[], int]) -> NoReturn:
+    """Run `main` and end the process with the code that it returns, as soon as everybody else is done at exit.
+
+    Python would then take apart a few thousand modules, of which nobody sees anything but a second or two of waiting.
+    """
+    code = 1  # of an exception that nobody caught
+
+    def leave() -> None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            os._exit(code or _UNWRITTEN)
+        os._exit(code)
+
+    # registered first, and so called last: threads have been joined and files closed by then
+    atexit.register(leave)
+    try:
+        code = main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    sys.exit(code)
