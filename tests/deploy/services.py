@@ -123,10 +123,12 @@ class Services:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
 
-    def stop(self, name: str) -> int:
-        """With the signal that Compose sends."""
+    def stop(self, name: str, *, hard: bool = False) -> int:
+        """With the signal that Compose sends; `hard` does not wait for what takes long."""
         process = self._running.pop(name)
-        process.send_signal(getattr(signal, self.service(name).get("stop_signal", "SIGTERM")))
+        process.send_signal(
+            signal.SIGKILL if hard else getattr(signal, self.service(name).get("stop_signal", "SIGTERM"))
+        )
         try:
             return process.wait(60)
         finally:
