@@ -198,6 +198,20 @@ def _ui(arguments: list[str]) -> int:
     return _with_config(arguments, act)
 
 
+def _export(arguments: list[str]) -> int:
+    from initlab.command_transfer import export_command, words_of
+
+    words, rest = words_of(arguments, ("study", "to"))
+    return _with_config(rest, lambda config: export_command(config, words))
+
+
+def _import(arguments: list[str]) -> int:
+    from initlab.command_transfer import import_command, words_of
+
+    words, rest = words_of(arguments, ("from", "as"))
+    return _with_config(rest, lambda config: import_command(config, words))
+
+
 def _server(arguments: list[str]) -> int:
     from initlab.server.asked import asked_for
     from initlab.server.serve import serve
@@ -236,6 +250,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "ui": _ui,
     "schedule": _schedule,
     "server": _server,
+    "export": _export,
+    "import": _import,
 }
 
 

@@ -5,6 +5,8 @@ The only room that imports mlflow: not when it is imported, nor in the process t
 
 from initlab.tracking.access import check_access
 from initlab.tracking.artifacts import KeptRun, find_run
+from initlab.tracking.exporting import export_study
+from initlab.tracking.importing import Imported, import_runs
 from initlab.tracking.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.model import log_model
 from initlab.tracking.null import NullSink
@@ -20,6 +22,7 @@ from initlab.tracking.ui import ui
 __all__ = [
     "Curve",
     "Found",
+    "Imported",
     "KeptRun",
     "NullSink",
     "Reopened",
@@ -32,7 +35,9 @@ __all__ = [
     "check_access",
     "describe_location",
     "end_strays",
+    "export_study",
     "find_run",
+    "import_runs",
     "keep_files",
     "log_model",
     "read_artifact",

@@ -88,6 +88,12 @@ class Store:
     def _call(self) -> contextlib.AbstractContextManager[None]:
         return translated(self.uri, needs=self._file)
 
+    @contextlib.contextmanager
+    def client(self) -> Generator[Any]:
+        """MLflow's own client, for calls that are made in one place alone. Raises StoreFaultError as they all do."""
+        with self._call():
+            yield self._client
+
     def experiment(self, name: str) -> str:
         """Id of the experiment `name`, created where there is none."""
         with self._call():
