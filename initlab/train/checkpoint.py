@@ -93,7 +93,10 @@ class Checkpoints:
         """Put the best weights into the model; False where there are none."""
         best = self._best
         if best is None and self.folder is not None and (self.folder / "best.safetensors").exists():
-            best = load_file(self.folder / "best.safetensors")
+            try:
+                best = load_file(self.folder / "best.safetensors")
+            except SafetensorError as error:
+                raise InitlabError(f"{self.folder / 'best.safetensors'} is damaged: {error}") from error
         if best is None:
             return False
         model.load_state_dict(best)
@@ -118,9 +121,9 @@ class Checkpoints:
             tensors = load_file(self.folder / LAST)
             model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
             _unpack_optimizer(optimizer, tensors, state.optimizer)
-        except (RuntimeError, KeyError, ValueError) as error:
+            torch.set_rng_state(tensors["rng.cpu"])
+        except (SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise InitlabError(f"the checkpoint in {self.folder} does not fit this model: {error}") from error
-        torch.set_rng_state(tensors["rng.cpu"])
         device = next(model.parameters()).device
         if isinstance(model, Carrying):
             carried = sorted((k for k in tensors if k.startswith("carried.")), key=lambda k: int(k.split(".")[1]))
@@ -156,6 +159,9 @@ def _unpack_optimizer(
     for group in groups:  # JSON has no tuples
         if "betas" in group:
             group["betas"] = tuple(group["betas"])
+    now = optimizer.state_dict()["param_groups"]
+    if len(groups) != len(now) and sum(len(g["params"]) for g in groups) == sum(len(g["params"]) for g in now):
+        groups = now  # of a version that kept groups apart although they were treated alike; the order is the same
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +14,8 @@ from initlab import activations, inits
 from initlab.sites import describe
 from initlab.spec import InitContext, OptimizerFactory, Site, StepKind
 from initlab.train import optimizers
-from initlab.train.optimizers import parameter_groups
+from initlab.train.checkpoint import Checkpoints, State
+from initlab.train.optimizers import adam, adamw, parameter_groups, rmsprop, sgd, stepper
 
 FACTORIES: list[tuple[OptimizerFactory, StepKind, float]] = [
     (optimizers.sgd(lr=0.1, weight_decay=0.01), "sgd", 0.1),
@@ -77,3 +82,53 @@ def test_without_multipliers_one_step_is_the_same_as_before() -> None:
         return [p.detach() for p in model.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(step(True), step(False), strict=True))
+
+
+@pytest.mark.parametrize("make", [sgd, adam, adamw, rmsprop])
+def test_the_short_way_to_an_update_gives_the_same_numbers(make: Callable[..., OptimizerFactory]) -> None:
+    ends: list[list[torch.Tensor]] = []
+    for short in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+        x = torch.randn(8, 4)
+        optimizer = make(lr=0.01, weight_decay=0.1)(parameter_groups(model, describe(model, x)))
+        update = stepper(optimizer) if short else optimizer.step
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            update()
+        ends.append([p.detach().clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_an_optimizer_of_ones_own_is_asked_itself() -> None:
+    class Mine(torch.optim.SGD):
+        asked = 0
+
+        def step(self, closure: Any = None) -> Any:
+            self.asked += 1
+            return super().step(closure)
+
+    weight = torch.ones(2, requires_grad=True)
+    optimizer = Mine([weight], lr=0.1)
+    weight.sum().backward()
+    stepper(optimizer)()
+    assert optimizer.asked == 1 and torch.allclose(weight, torch.tensor(0.9))
+
+
+def test_groups_that_are_treated_alike_are_one_and_older_checkpoints_fit(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    x = torch.randn(8, 4)
+    groups = parameter_groups(model, describe(model, x))
+    assert [len(adamw(weight_decay=w)(groups).param_groups) for w in (0.0, 0.1)] == [1, 2]
+    older = torch.optim.Adam(groups)
+    for _ in range(3):
+        older.zero_grad()
+        model(x).square().sum().backward()
+        older.step()
+    Checkpoints(tmp_path).save_last(model, older, State(step=3))
+    newer = adam()(groups)
+    Checkpoints(tmp_path).load_last(model, newer)
+    for parameter in model.parameters():
+        assert torch.equal(older.state[parameter]["exp_avg_sq"], newer.state[parameter]["exp_avg_sq"])
+        assert newer.state[parameter]["step"] == 3
