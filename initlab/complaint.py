@@ -8,6 +8,8 @@ import sys
 from initlab.errors import InitlabError
 
 _DEBUG = "INITLAB_DEBUG"
+#: characters of a message; what was typed is repeated in it, and may be of any length
+_LONGEST = 4000
 
 
 def complain(error: BaseException, code: int, *, cause: BaseException | None = None) -> int:
@@ -19,6 +21,7 @@ def complain(error: BaseException, code: int, *, cause: BaseException | None = N
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, InitlabError):
         text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
     print(printable(f"initlab: {text}"), file=sys.stderr)
     return code
 

@@ -21,11 +21,13 @@ from initlab.config.compose import (
 )
 from initlab.config.explaining import Asked, asked_for
 from initlab.config.following import followed, typed_before
+from initlab.config.strangers import check_folders
 
 __all__ = [
     "Asked",
     "arm_hash",
     "asked_for",
+    "check_folders",
     "compare_overrides",
     "compare_settings",
     "compose",

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from initlab.config.belonging import check_data
 from initlab.config.customary import settled
 from initlab.config.environment import read_only_harmless_variables
-from initlab.config.instantiate import build, section
+from initlab.config.instantiate import LONGEST, build, section
 from initlab.config.targets import consent
 from initlab.errors import ConfigError, one_of
 from initlab.spec import (
@@ -57,6 +57,8 @@ _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
 _HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
 #: folders beside the groups, whose files are no part of a configuration
 _NO_GROUPS = ("schedule",)
+#: brackets within brackets of an override
+_DEEPEST = 50
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
 
@@ -75,6 +77,7 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for override in overrides:
+        _can_be_read(override)
         key, _, value = override.partition("=")
         formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
         if key.lstrip("+").startswith("init.") and _CALL.match(value):
@@ -84,6 +87,19 @@ def quoted_formulas(overrides: Iterable[str]) -> list[str]:
             override = f'{key}="{escaped}"'  # noqa: PLW2901
         found.append(override)
     return found
+
+
+def _can_be_read(override: str) -> None:
+    """Raises ConfigError for what Hydra's parser would take for ever, or all of the stack."""
+    key = override.partition("=")[0][:60]
+    if len(override) > LONGEST * 2:
+        raise ConfigError(key, None, f"is too long: {LONGEST * 2} characters are the most on a command line")
+    depth = deepest = 0
+    for character in override:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST:
+        raise ConfigError(key, None, f"is nested deeper than {_DEEPEST} brackets")
 
 
 def _quoted_call(value: str) -> str:
@@ -147,7 +163,13 @@ def experiment(
     """
     tree = settled(_resolve(config), conf_dir() / "activation")
     chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
-    seed = _typed(tree, "seed", typing.Annotated[int, "seed"], lambda v: 0 <= v < 2**63, "must be an integer, 0 or greater, below 2^63")
+    seed = _typed(
+        tree,
+        "seed",
+        typing.Annotated[int, "seed"],
+        lambda v: 0 <= v < 2**63,
+        "must be an integer, 0 or greater, below 2^63",
+    )
     device = _device(str(tree.get("device", "auto")))
     threads = tree.get("threads")
     if threads is not None:

@@ -6,20 +6,21 @@ its options in the error. A third party's factory gets the same for free by anno
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from initlab.config.targets import locate
 from initlab.errors import ConfigError, InitlabError, one_of
 
 T = TypeVar("T")
 
-#: modules a configuration may name in `_target_`; a stranger's YAML must not be able to call os.system
-ALLOWED_TARGETS = ("initlab.", "torch.", "torchvision.")
+#: of an integer, as arrays and files hold it; of one that says how large a network is; of a text or a list
+LARGEST, LARGEST_OF_A_MODEL, LONGEST = 2**63 - 1, 10**6, 10_000
 
 
 def section(kind: type[T], tree: Mapping[str, Any], group: str) -> T:
@@ -28,7 +29,12 @@ def section(kind: type[T], tree: Mapping[str, Any], group: str) -> T:
 
 
 def build(
-    tree: Mapping[str, Any], group: str, *, extras: Mapping[str, Any] | None = None, choices: Iterable[str] = ()
+    tree: Mapping[str, Any],
+    group: str,
+    *,
+    extras: Mapping[str, Any] | None = None,
+    choices: Iterable[str] = (),
+    packages: Iterable[str] = (),
 ) -> Any:
     """What the group's `_target_` makes of the group's other keys.
 
@@ -37,6 +43,7 @@ def build(
         group: which part of it.
         extras: objects built before, passed where the factory has a parameter of that name.
         choices: files of the group, for the error where none was chosen.
+        packages: that `_target_` may name beside initlab, torch and torchvision.
 
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
@@ -45,33 +52,21 @@ def build(
     if not isinstance(node, dict) or "_target_" not in node:
         raise ConfigError(group, None, f"no file was chosen; {one_of(choices)}")
     arguments = dict(cast("dict[str, Any]", node))
-    target = str(arguments.pop("_target_"))
-    return _call(_locate(target, f"{group}._target_"), arguments, group, extras)
+    target = arguments.pop("_target_")
+    _no_target_below(arguments, group)
+    return _call(locate(target, f"{group}._target_", packages), arguments, group, extras)
 
 
-def _locate(target: str, key: str) -> Callable[..., Any]:
-    if not target.startswith(ALLOWED_TARGETS) and not _is_declared_plugin(target):
-        raise ConfigError(
-            key, target, f"must begin with one of {', '.join(ALLOWED_TARGETS)}or a package on hydra.searchpath"
-        )
-    module, _, attribute = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(key, target, f"cannot be imported ({error})") from error
-    if not callable(found):
-        raise ConfigError(key, target, "is not callable")
-    return cast("Callable[..., Any]", found)
-
-
-def _is_declared_plugin(target: str) -> bool:
-    """Whether the target's package was put on `hydra.searchpath=[pkg://...]` by the user, which is consent."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return False
-    declared = [str(path) for path in HydraConfig.get().searchpath]
-    return any(target.partition(".")[0] == path.removeprefix("pkg://").partition(".")[0] for path in declared)
+def _no_target_below(node: Any, key: str) -> None:
+    """Raises ConfigError for a `_target_` inside the arguments: nothing there is ever made, and it looks as if."""
+    if isinstance(node, dict):
+        for name, value in cast("dict[Any, Any]", node).items():
+            if str(name) in ("_target_", "_partial_", "_recursive_", "_convert_", "_args_"):
+                raise ConfigError(f"{key}.{name}", str(value)[:80], "is not read here: one _target_ a group")
+            _no_target_below(value, f"{key}.{name}")
+    elif isinstance(node, list):
+        for number, value in enumerate(cast("list[Any]", node)):
+            _no_target_below(value, f"{key}.{number}")
 
 
 def _call(
@@ -115,6 +110,7 @@ def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _validated(key: str, value: Any, hint: Any) -> Any:
+    _of_a_size(key, value)
     if hint is None:
         return value
     # True is an int to Python; as a depth or a rate it is a slip
@@ -129,6 +125,29 @@ def _validated(key: str, value: Any, hint: Any) -> Any:
         if type(error).__module__.startswith("pydantic"):
             return value
         raise
+
+
+def _of_a_size(key: str, value: Any) -> None:
+    """Raises ConfigError for what no run can be meant to have, before anything tries to make it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(key, value, "must be a finite number")
+    most = LARGEST_OF_A_MODEL if key.startswith("model.") else LARGEST
+    if isinstance(value, int) and abs(value) > most:
+        raise ConfigError(key, _cut(value), f"is too large: {most} is the most")
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise ConfigError(key, _cut(value), f"is too long: {LONGEST} characters are the most")
+    if isinstance(value, (list, tuple)):
+        listed = cast("list[Any]", value)
+        if len(listed) > LONGEST:
+            raise ConfigError(key, f"[{len(listed)} items]", f"is too long: {LONGEST} items are the most")
+        for item in listed:
+            _of_a_size(key, item)
+
+
+def _cut(value: object) -> str:
+    # int() refuses to print numbers of thousands of digits
+    text = f"about 10^{value.bit_length() * 3 // 10}" if isinstance(value, int) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _leaves(hint: Any) -> set[Any]:

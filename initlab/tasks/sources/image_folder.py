@@ -17,6 +17,7 @@ from initlab.errors import DataError
 from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
+from initlab.tasks.links import refuse_links_out
 from initlab.tasks.raw import RawData, digest
 from initlab.tasks.splitting import Fraction, Plan
 
@@ -27,6 +28,8 @@ Channels = Literal[1, 3, "auto"]
 Fit = Literal["crop", "stretch", "pad"]
 Labelled = list[tuple[Path, int]]
 
+#: pixels of an image; a kilobyte can say that it has billions
+_LARGEST = 50_000_000
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 _PARTS = {"val": ("val", "valid", "validation"), "test": ("test",)}
 _GREY = frozenset({"1", "L", "LA", "La", "F"})
@@ -141,6 +144,7 @@ def _labelled(home: Path, class_names: Sequence[str], *, every_class: bool) -> L
     items: Labelled = []
     for label, name in enumerate(class_names):
         images = sorted(p for p in (home / name).rglob("*") if _is_image(p, home))
+        refuse_links_out(images, home)
         if every_class and not images:
             raise DataError(
                 "data.path", str(home / name), "holds no images; put "
@@ -171,6 +175,9 @@ def _read(path: Path, *, size: int, channels: Channels, fit: Fit) -> np.ndarray:
 
     try:
         with Image.open(path) as file:
+            # said by the header: nothing of it is decoded yet
+            if file.width * file.height > _LARGEST:
+                raise ValueError(f"{file.width} x {file.height} pixels are more than {_LARGEST:,}")
             upright = ImageOps.exif_transpose(file)
             image = _plain(upright, channels)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

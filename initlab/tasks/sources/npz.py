@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -119,10 +120,27 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
             if missing:
                 held = ", ".join(archive.files) or "nothing"
                 raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HOW}")
-            return {n: archive[n] for n in names}
+            _fits(file, names)
+            found = {n: archive[n] for n in names}
+            if not all(isinstance(a, np.ndarray) for a in found.values()):
+                raise ValueError("it holds what is no array")
+            return found
+    except (MemoryError, RuntimeError, NotImplementedError) as error:  # a size, a password or a packing from elsewhere
+        raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {_HOW}") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
         why = "holds Python objects instead of numbers" if "allow_pickle" in str(error) else f"is damaged ({error})"
         raise DataError("data.path", str(file), f"{why}; {_HOW}") from error
+
+
+def _fits(file: Path, names: Sequence[str]) -> None:
+    """Raises DataError for arrays that unfold to more than there is memory for; a small file can hold them."""
+    import psutil
+
+    with zipfile.ZipFile(file) as archive:
+        size = sum(i.file_size for i in archive.infolist() if i.filename.removesuffix(".npy") in names)
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise DataError("data.path", str(file), f"holds {size / 1e9:.3g} GB of arrays, {free / 1e9:.3g} GB are free")
 
 
 def _part(arrays: dict[str, np.ndarray], suffix: str, *, path: Path, layout: Layout) -> Part:

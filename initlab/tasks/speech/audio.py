@@ -13,6 +13,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".aif", ".aiff", ".au"})
 #: subtypes whose samples are integers of at most 16 bits
 _SHORT = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what a program that writes to a pipe leaves in the header
+_LONGEST = 1 << 28  # samples, an hour and a half at 48 kHz; a few bytes can promise more than a memory holds
 _RATES = (1_000, 768_000)  # Hz; a damaged header that says otherwise would ask for a filter of any length
 _LAST_PAGE = 4  # flag of the page that ends an Ogg stream
 
@@ -38,6 +39,8 @@ def decode(content: bytes, sample_rate: int) -> Tensor:
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, rate = file.frames, file.samplerate
+            if promised * file.channels > _LONGEST:
+                raise ValueError(f"its header promises {promised * file.channels:,} samples")
             short = file.subtype in _SHORT and file.channels == 1 and rate == sample_rate
             samples = file.read(dtype="int16" if short else "float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, MemoryError) as error:

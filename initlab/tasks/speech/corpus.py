@@ -24,6 +24,7 @@ from initlab.tasks.speech.audio import BadAudioError, as_float, decode
 from initlab.tasks.speech.cache import Arrays, cached
 from initlab.tasks.speech.features import Features, extract
 
+_LARGEST = 1 << 28  # bytes of a file in an archive: a recording of an hour; a small archive can hold a huge one
 _FORMAT = 1  # to be raised where the same source and settings give other numbers than before
 
 
@@ -63,6 +64,8 @@ class Archive:
             for member in tar:
                 name = self.name_of(member.name) if member.isfile() else None
                 file = tar.extractfile(member) if name is not None else None
+                if name is not None and member.size > _LARGEST:
+                    raise tarfile.ReadError(f"{name} unfolds to {member.size:,} bytes")
                 if name is not None and file is not None:
                     yield name, file.read()
 

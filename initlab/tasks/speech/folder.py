@@ -7,6 +7,7 @@ from pathlib import Path
 
 from initlab.errors import DataError
 from initlab.spec import NonNegativeInt, PartName, PositiveFloat, PositiveInt, UnitFloat
+from initlab.tasks.links import refuse_links_out
 from initlab.tasks.raw import RawData
 from initlab.tasks.speech.audio import SUFFIXES
 from initlab.tasks.speech.augment import AugmentName, SpeechAugment
@@ -151,6 +152,7 @@ def _labelled(home: Path, class_names: list[str], *, every_class: bool) -> list[
     found: list[tuple[Path, str]] = []
     for name in class_names:
         sounds = [p for p in (home / name).rglob("*") if _is_sound(p, home)]
+        refuse_links_out(sounds, home)
         if every_class and not sounds:
             raise DataError(
                 "data.path", str(home / name), f"holds no recordings; put "

@@ -1,0 +1,99 @@
+"""Folders of configuration files that somebody else may have written, looked through before Hydra reads any of them.
+
+Hydra makes objects of what it finds under its own key (callbacks, logging, sweepers), sets variables of the environment
+and chooses directories by it, and YAML's aliases make gigabytes of a few lines. Files in the folders that are typed
+behind `hydra.searchpath` or `--config-dir` may do neither. A package, `pkg://mylab.conf`, is code that the user
+installed, and is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from initlab.errors import ConfigError
+
+#: of a file, and of a folder
+_LARGEST, _MOST = 1 << 20, 5_000
+_DEEPEST, _ALIASES = 64, 50
+
+
+def check_folders(arguments: Sequence[str]) -> None:
+    """Look through the folders that `arguments` name.
+
+    Raises:
+        ConfigError: naming the file and what is wrong with it.
+    """
+    for folder in _folders(arguments):
+        files = [f for pattern in ("*.yaml", "*.yml") for f in sorted(folder.rglob(pattern))]
+        if len(files) > _MOST:
+            raise ConfigError("hydra.searchpath", folder, f"holds more than {_MOST} files: name the folder of yours")
+        for file in files:
+            check_file(file, folder)
+
+
+def check_file(file: Path, folder: Path) -> None:
+    """Raises ConfigError where a file says what Hydra does, or unfolds to more than it holds."""
+    name = str(file.relative_to(folder))
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ConfigError(name, None, f"is larger than {_LARGEST} bytes: no configuration is")
+        text = file.read_text(encoding="utf-8")
+        keys = _keys(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(name, None, f"cannot be read as YAML ({' '.join(str(error).split())[:200]})") from error
+    package = next((w for w in _packages(text)), "")
+    inside = file.relative_to(folder).parts[0] == "hydra" or package.startswith("hydra")
+    named = next((k for k in keys if k.partition(".")[0].partition("/")[0].removeprefix("override ") == "hydra"), None)
+    if inside or named is not None:
+        raise ConfigError(
+            name, named or package or "hydra", "says what Hydra itself does: that is for the command line"
+        )
+
+
+# ------------------------------------------------------------------ pieces
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    found: list[str] = []
+    for i, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "hydra.searchpath":
+            found += [w.strip(" '\"") for w in value.strip("[]").split(",")]
+        elif key in ("--config-dir", "-cd", "--config-path", "-cp"):
+            found.append(value or next(iter(arguments[i + 1 :]), ""))
+    places = [Path(f.removeprefix("file://")).expanduser() for f in found if f and not f.startswith("pkg://")]
+    return [p for p in places if p.is_dir()]
+
+
+def _packages(text: str) -> Iterable[str]:
+    for line in text.splitlines():
+        if line.startswith("#") and "@package" in line:
+            yield line.partition("@package")[2].strip()
+
+
+def _keys(text: str) -> list[str]:
+    """Keys of the outermost mapping, and what its list of defaults names; raises ValueError for what unfolds."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > _DEEPEST or aliases > _ALIASES:
+            raise ValueError(f"nested deeper than {_DEEPEST}, or more than {_ALIASES} aliases")
+    return _outermost(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def _outermost(node: Any) -> list[str]:
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    found: list[str] = []
+    for key, value in node.value:
+        name = str(key.value)
+        found.append(name)
+        if name == "defaults" and isinstance(value, yaml.SequenceNode):
+            found += [str(k.value) for item in value.value if isinstance(item, yaml.MappingNode) for k, _ in item.value]
+            found += [str(item.value) for item in value.value if isinstance(item, yaml.ScalarNode)]
+        if name == "<<":  # merged from elsewhere in the file
+            found += _outermost(value)
+    return found
