@@ -111,6 +111,8 @@ def _run(folder: Path, run_id: str) -> Json:
     ):
         raise ConfigError("from", folder / RUN, "is damaged: a part is missing or of another type")
     artifact_files(folder / ARTIFACTS)
+    for _ in read_points(folder / METRICS):
+        pass
     return run
 
 
