@@ -25,6 +25,7 @@ from initlab.config.environment import read_only_harmless_variables
 from initlab.config.instantiate import LONGEST, build, section
 from initlab.config.targets import consent
 from initlab.errors import ConfigError, one_of
+from initlab.masking import masked
 from initlab.spec import (
     CompareSettings,
     Experiment,
@@ -175,7 +176,8 @@ def experiment(
     if threads is not None:
         threads = _typed(tree, "threads", int, lambda v: 0 < v <= 4096, "must be null or an integer from 1 to 4096")
     check_data(tree)
-    typed = tuple(overrides)
+    # what is recorded, printed and typed again; the settings keep the password
+    typed = tuple(map(masked, overrides))
     packages = consent(tree, typed)
     data = _build(tree, "data", packages=packages)
     task = _build(tree, "task", extras={"data": data}, packages=packages)
@@ -206,7 +208,7 @@ def experiment(
             }
         )
         | {"task": task.name},
-        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{OmegaConf.to_yaml(OmegaConf.create(tree))}",
+        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{masked(OmegaConf.to_yaml(OmegaConf.create(tree)))}",
         choices=chosen,
         overrides=typed,
         resume=None if resume is None else str(resume),

@@ -27,6 +27,7 @@ from initlab.study.board import Replica
 from initlab.study.objectives import Metrics, numbers, picked
 from initlab.study.plan import Plan
 from initlab.study.pruners import doomed
+from initlab.study.storage import is_secret
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,7 +65,11 @@ def keep(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(OmegaConf.to_container(config, resolve=False)), encoding="utf-8")
+        text = json.dumps(OmegaConf.to_container(config, resolve=False))
+        temporary.touch()
+        # as for plan.json: the workers need a password that the tracker's or the study's URL has
+        temporary.chmod(0o600 if is_secret(text) else 0o644)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(file)
 
 

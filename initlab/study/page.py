@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
+from initlab.masking import masked
 from initlab.study import board
 from initlab.study.board import ArmResult, Row
 from initlab.study.plan import Plan
@@ -124,5 +125,5 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
         (f"study.{k}", str(getattr(plan.settings, k))) for k in ("sampler", "trials", "pruner", "objective", "tune_lr")
     ]
     space = [(d.key, board.plain(str(d))) for d in plan.space.dimensions]
-    fixed = [tuple(f.partition("=")[::2]) for f in plan.space.fixed]
+    fixed = [tuple(masked(f).partition("=")[::2]) for f in plan.space.fixed]
     return [*space, *((k, v) for k, v in fixed), ("replicas", str(plan.replicas)), ("seed", str(plan.seed)), *said]

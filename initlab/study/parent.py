@@ -133,7 +133,10 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
         dataset=None,
         start_ms=time.time_ns() // 1_000_000,
     )  # fmt: skip
-    files = {"space.json": json.dumps(plan.space.as_json(), indent=1), "study.json": json.dumps(asdict(plan.settings))}
+    files = {
+        "space.json": masked(json.dumps(plan.space.as_json(), indent=1)),
+        "study.json": json.dumps(asdict(plan.settings)),
+    }
     return Parent(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
 
 

@@ -90,14 +90,14 @@ class Plan:
         return self.folder / _ARMS / f"{name}.json"
 
     def save(self) -> None:
-        """Write `plan.json`, whole or not at all; for its owner's eyes alone where the storage has a password."""
+        """Write `plan.json`, whole or not at all; for its owner's eyes alone where a URL in it has a password."""
         self.folder.mkdir(parents=True, exist_ok=True)
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"settings": asdict(self.settings), "space": self.space.as_json()}
         text = json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}, indent=1)
         temporary = self.folder / f"{_PLAN}.tmp"
         temporary.touch()
-        temporary.chmod(0o600 if is_secret(self.storage) else 0o644)
+        temporary.chmod(0o600 if is_secret(text) else 0o644)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.folder / _PLAN)
 

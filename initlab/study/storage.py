@@ -7,7 +7,6 @@ is guarded there by a lock of the server, since a lock file holds on one file sy
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from initlab.errors import ConfigError
+from initlab.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -80,12 +80,6 @@ def _parsed(url: str) -> URL:
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError("study.storage", masked(url), f"is no database's URL; {FORMS}") from error
     return parsed
-
-
-def masked(url: str) -> str:
-    """`url` without any password, for whatever a person or a tracker gets to see."""
-    # greedy: a password may hold what it should not, unescaped
-    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", url))
 
 
 def is_secret(url: str) -> bool:
