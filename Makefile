@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?= task=image init=he
 
 .PHONY: run test lint types contracts tests docs format clean
+.PHONY: server env backup restore
 .DEFAULT_GOAL := run
 
 # -c constraints.txt: the versions that were tested together
@@ -15,6 +16,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[samples,test]'
+	@touch $@
+
+$(VENV)/.installed-server: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[samples,server]'
 	@touch $@
 
 run: $(VENV)/.installed
@@ -35,6 +40,21 @@ contracts: $(VENV)/.installed-test
 # one thread a process: two test processes with two threads each would wait for one another at every small operation
 tests: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+# a server for a team, without containers; POSTGRES=1: on PostgreSQL instead of SQLite. ARGS of its own: SERVER='port=5001'
+server: $(VENV)/.installed-server
+	$(BIN)/python -m initlab server $(if $(POSTGRES),postgres=true) $(SERVER)
+
+# secrets for docker-compose.yml; never overwrites
+env:
+	$(PYTHON) deploy/make_env.py
+
+# of docker-compose.yml's stack; SERVER_HOME=.initlab/server for that of `make server`
+backup:
+	$(PYTHON) deploy/backup.py backup $(TO) $(if $(SERVER_HOME),--home=$(SERVER_HOME))
+
+restore:
+	$(PYTHON) deploy/backup.py restore $(FROM) $(if $(SERVER_HOME),--home=$(SERVER_HOME))
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deploy.compose_file import ROOT
 from tests.deploy.services import Services
 from tests.study.study_cases import TINY
 from tests.tracking.tracking_cases import eventually
@@ -121,6 +124,40 @@ def test_dashboard(services: Services) -> None:
         assert made.returncode == 0, made.stderr
     services.up("dashboard")
     services.stop("dashboard")
+
+
+def test_backup_and_restore(services: Services, tmp_path: Path) -> None:
+    def counted() -> dict[str, str]:
+        return {
+            f"{database}.{table}": sql(services, user, database, f"SELECT count(*), max({column}) FROM {table}").stdout
+            for user, database, table, column in (
+                ("mlflow", "mlflow", "metrics", "timestamp"), ("mlflow", "mlflow_auth", "users", "username"),
+                ("lab", "optuna", "trial_user_attributes", "key"), ("lab", "schedule", "initlab_firings", "schedule"),
+            )
+        }  # fmt: skip
+
+    before = counted()
+    assert all(line[:1].isdigit() for line in before.values()), before
+    word, port = services.variables["POSTGRES_PASSWORD"], services.ports["postgres"]
+    kept, data = tmp_path / "kept", services.folder / "data"
+    how = [
+        # in the place of `docker compose exec` and `run`
+        f"--postgres=env PGHOST=127.0.0.1 PGPORT={port} PGPASSWORD={word} PATH={services.environ('postgres')['PATH']}",
+        f"--artifacts=tar -C {data}",
+    ]
+    command = [sys.executable, str(ROOT / "deploy" / "backup.py")]
+    subprocess.run([*command, "backup", str(kept), *how], check=True, capture_output=True)
+    files = sorted(p.relative_to(data) for p in data.rglob("*") if p.is_file())
+    assert files
+    for user, database in (("mlflow", "mlflow"), ("mlflow", "mlflow_auth"), ("lab", "optuna"), ("lab", "schedule")):
+        done = sql(services, user, database, f'DROP OWNED BY "{user}"')
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(data / "artifacts")
+    assert counted() != before
+    done = subprocess.run([*command, "restore", str(kept), *how], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert counted() == before
+    assert sorted(p.relative_to(data) for p in data.rglob("*") if p.is_file()) == files
 
 
 def test_artifacts_in_s3(services: Services) -> None:
