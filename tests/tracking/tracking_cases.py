@@ -119,10 +119,11 @@ def free_port() -> int:
 
 
 class Server:
-    """A real `mlflow server` on a loopback port, with a SQLite store of its own in `home`."""
+    """A real `mlflow server` on a loopback port, with a SQLite store of its own in `home`, or the one at `backend`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, backend: str = "") -> None:
         self.home = home
+        self.backend = backend
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -136,6 +137,7 @@ class Server:
 
     def start(self) -> None:
         command = [str(MLFLOW), "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", self.backend] if self.backend else []
         with (self.home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.home, env={**os.environ, **QUIET}, stdout=log, stderr=log, start_new_session=True
@@ -161,10 +163,14 @@ class Server:
 
 
 class Gate:
-    """A port in front of a server that opens and shuts: the same address, dead or alive, as a network shows it."""
+    """A port in front of a server that opens and shuts: the same address, dead or alive, as a network shows it.
 
-    def __init__(self, target: int) -> None:
+    Each request waits `delay` seconds on its way.
+    """
+
+    def __init__(self, target: int, *, delay: float = 0.0) -> None:
         self.port = free_port()
+        self.delay = delay
         self._target = target
         self._listener: socket.socket | None = None
         self._pipes: list[socket.socket] = []
@@ -185,13 +191,14 @@ class Gate:
                 return
             outer = socket.create_connection(("127.0.0.1", self._target))
             self._pipes += [inner, outer]
-            for source, sink in ((inner, outer), (outer, inner)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            for source, sink, asks in ((inner, outer, True), (outer, inner, False)):
+                threading.Thread(target=self._pump, args=(source, sink, asks), daemon=True).start()
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if asks and data.startswith((b"GET ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"HEAD ")):
+                    time.sleep(self.delay)
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
