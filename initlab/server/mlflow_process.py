@@ -43,6 +43,8 @@ class MlflowProcess:
             "--workers", str(settings.workers), "--serve-artifacts",
             "--artifacts-destination", (home / "artifacts").as_uri(),
             "--app-name", "basic-auth", "--allowed-hosts", ",".join(dict.fromkeys(hosts)),
+            # a line a request would fill a disk in time: nothing here turns logs over
+            "--uvicorn-opts", "--no-access-log",
         ]  # fmt: skip
         # where a variable can say it, it is on no command line
         self._environ = {
