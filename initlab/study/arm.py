@@ -154,9 +154,11 @@ class _Watcher:
     parameters: int = 0
     outlook: str | None = None
     _chance: float | None = None
+    _adaptive: bool = False
 
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
-        del experiment, run_id, folder
+        del run_id, folder
+        self._adaptive = experiment.params.get("optimizer") != "sgd"
         self._chance = prepared.splits.baseline.accuracy
         self.parameters = prepared.parameters
 
@@ -167,7 +169,8 @@ class _Watcher:
         if not any(k.startswith("val/") for k in (*record.metrics, *record.nonfinite)):
             return
         if self.diagnoses and not self.doomed:
-            self.doomed = doomed(self.seen, self.outlook, round(record.epoch), self._chance) or ""
+            epoch = round(record.epoch)
+            self.doomed = doomed(self.seen, self.outlook, epoch, self._chance, adaptive=self._adaptive) or ""
             if self.doomed and not self.spared:
                 self.pruned = f"diagnosed: {self.doomed}"
         value = record.metrics.get(self.metric)

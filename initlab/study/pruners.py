@@ -31,6 +31,9 @@ EPOCHS_OF_GRACE = 1
 GRADIENT_GONE = 1e-6
 #: the same for the gradient at the first hidden layer against the last; a run is called vanishing from 1e-3
 RATIO_GONE = 1e-6
+#: Adam divides the gradient by its size, down to its ε: networks with a ratio of 2e-9 still came off their plateau, as late
+#: as in the third epoch; none below 1e-10 did, where elements of the first layer are 1e-5 ε and less (docs/studies.md)
+BEYOND_RESCUE, EPOCHS_OF_RESCUE = 1e-10, 4
 #: a layer of which no unit is left makes the network constant (Lu, Shin, Su & Karniadakis, 2019)
 ALL_DEAD = 0.99
 _LOSSES = ("train/loss", "val/loss")
@@ -79,7 +82,9 @@ def fewest_seeds(p: float) -> int:
     return math.floor(math.log2(1 / p)) + 1
 
 
-def doomed(metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int, chance: float | None) -> str | None:
+def doomed(
+    metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int, chance: float | None, *, adaptive: bool
+) -> str | None:
     """Why it is of no use to train this run any further, None where it may still come to something.
 
     Args:
@@ -87,6 +92,7 @@ def doomed(metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int
         outlook_verdict: what was said before training; None where nothing was.
         epoch: epochs that are done.
         chance: accuracy of the best answer that is the same for every input; None where answers are not right or wrong.
+        adaptive: whether the optimiser's step is free of the gradient's scale, as Adam's is.
     """
     for key in _LOSSES:
         if not math.isfinite(metrics.get(key, 0.0)):
@@ -95,11 +101,13 @@ def doomed(metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int
     if chance is None or accuracy is None or epoch < EPOCHS_OF_GRACE or accuracy > chance + AT_CHANCE:
         return None
     where = f"at chance after {epoch} epoch{'s' if epoch != 1 else ''} (accuracy {accuracy:.3f})"
-    # by itself the outlook is no reason: it is about SGD, and Adam rescues networks whose gradient is merely small
-    if outlook_verdict == "untrainable":
-        return f"{where}, as predicted before the first step"
     norm, ratio = metrics.get("diag/grad_norm", math.inf), metrics.get("diag/grad_ratio", math.inf)
     dead = metrics.get("diag/dead_max", 0.0)
+    rescued = adaptive and epoch < EPOCHS_OF_RESCUE and ratio > BEYOND_RESCUE and norm > GRADIENT_GONE
+    if rescued and dead <= ALL_DEAD:
+        return None
+    if outlook_verdict == "untrainable":
+        return f"{where}, as predicted before the first step"
     if norm < GRADIENT_GONE:
         return f"{where}, and the gradient has vanished (norm {norm:.1e})"
     if ratio < RATIO_GONE:

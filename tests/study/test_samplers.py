@@ -209,11 +209,20 @@ FINE = {
 def test_who_is_doomed(
     changed: dict[str, float], outlook: str | None, epoch: int, chance: float | None, said: str | None
 ) -> None:
-    reason = doomed({**FINE, **changed}, outlook, epoch, chance)
+    reason = doomed({**FINE, **changed}, outlook, epoch, chance, adaptive=False)
     assert (reason is None) == (said is None)
     assert said is None or said in str(reason)
 
 
 def test_a_run_that_was_not_looked_at_is_not_doomed() -> None:
-    assert doomed({}, None, 3, 0.1) is None
-    assert doomed({"val/accuracy": 0.1}, None, 3, 0.1) is None
+    assert doomed({}, None, 3, 0.1, adaptive=False) is None
+    assert doomed({"val/accuracy": 0.1}, None, 3, 0.1, adaptive=False) is None
+
+
+def test_adam_is_given_time_where_its_step_still_reaches_the_first_layer() -> None:
+    still = {**FINE, "val/accuracy": 0.1, "diag/grad_ratio": 3e-9}
+    assert doomed(still, "untrainable", 1, 0.1, adaptive=False) is not None
+    assert [doomed(still, "untrainable", e, 0.1, adaptive=True) is None for e in (1, 3, 4)] == [True, True, False]
+    gone = {**still, "diag/grad_ratio": 1e-12}
+    assert "as predicted" in str(doomed(gone, "untrainable", 1, 0.1, adaptive=True))
+    assert "dead" in str(doomed({**still, "diag/dead_max": 1.0, "diag/grad_ratio": 1.0}, None, 1, 0.1, adaptive=True))
