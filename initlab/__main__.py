@@ -238,6 +238,24 @@ def _schedule(arguments: list[str]) -> int:
     return schedule_command(arguments)
 
 
+def _doctor(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.command_doctor import doctor_command  # brings torch
+
+        return doctor_command(config)
+
+    return _with_config(arguments, act)
+
+
+def _gc(arguments: list[str]) -> int:
+    def act(config: DictConfig) -> int:
+        from initlab.command_gc import gc_command
+
+        return gc_command(config)
+
+    return _with_config(arguments, act)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "inspect": _inspect,
@@ -249,6 +267,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "worker": _worker,
     "ui": _ui,
     "schedule": _schedule,
+    "doctor": _doctor,
+    "gc": _gc,
     "server": _server,
     "export": _export,
     "import": _import,

@@ -50,6 +50,7 @@ _NOT_OF_THE_ARM = (
     "study",
     "replicas",
     "config",
+    "gc",
 )
 #: first line of a saved configuration: what was typed
 _TYPED = "# overrides: "
@@ -204,7 +205,7 @@ def experiment(
             {
                 k: v
                 for k, v in tree.items()
-                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas", "config")
+                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas", "config", "gc")
             }
         )
         | {"task": task.name},

@@ -1,0 +1,37 @@
+"""One thing that was looked at, and what is to be done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What was found.
+
+    Attributes:
+        level: a problem keeps something from working, a warning may.
+        subject: what was looked at, in a word.
+        found: in a sentence.
+        do: what to do, "" where nothing is.
+    """
+
+    level: Level
+    subject: str
+    found: str
+    do: str = ""
+
+
+def ok(subject: str, found: str) -> Line:
+    return Line(level="ok", subject=subject, found=found)
+
+
+def warning(subject: str, found: str, do: str) -> Line:
+    return Line(level="warning", subject=subject, found=found, do=do)
+
+
+def problem(subject: str, found: str, do: str) -> Line:
+    return Line(level="problem", subject=subject, found=found, do=do)
