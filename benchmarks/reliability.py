@@ -117,8 +117,8 @@ def main() -> int:
     if not asked.only:
         lines += [
             "",
-            f"Training with a server that takes {SLOW:g} s for every call: {to_quick:.3f} times the seconds with a quick",
-            f"server, {to_none:.3f} times those with tracking=none (medians of 5, in turns).",
+            f"Training with a server that takes {SLOW:g} s for every call: {to_quick:.3f} times the seconds with a",
+            f"quick server, {to_none:.3f} times those with tracking=none (medians of 5, in turns).",
         ]
     lines += ["", f"Seed {asked.seed}, {(time.monotonic() - begun) / 60:.0f} minutes."]
     print("\n".join(lines))

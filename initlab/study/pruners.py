@@ -31,8 +31,8 @@ EPOCHS_OF_GRACE = 1
 GRADIENT_GONE = 1e-6
 #: the same for the gradient at the first hidden layer against the last; a run is called vanishing from 1e-3
 RATIO_GONE = 1e-6
-#: Adam divides the gradient by its size, down to its ε: networks with a ratio of 2e-9 still came off their plateau, as late
-#: as in the third epoch; none below 1e-10 did, where elements of the first layer are 1e-5 ε and less (docs/studies.md)
+#: Adam divides the gradient by its size, down to its ε: networks with a ratio of 2e-9 still came off their plateau, as
+#: late as in the third epoch; none below 1e-10 did, where elements of the first layer are 1e-5 ε (docs/studies.md)
 BEYOND_RESCUE, EPOCHS_OF_RESCUE = 1e-10, 4
 #: a layer of which no unit is left makes the network constant (Lu, Shin, Su & Karniadakis, 2019)
 ALL_DEAD = 0.99
