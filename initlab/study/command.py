@@ -20,7 +20,7 @@ from initlab import tracking
 from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import Experiment, RunStatus, StudySettings, TrackingSettings
-from initlab.study import board, engine, importance, ledger, tune
+from initlab.study import board, engine, importance, ledger, robustness, tune
 from initlab.study.arm import composed, experiment_of, keep
 from initlab.study.grammar import bare
 from initlab.study.live import Board, duration
@@ -367,6 +367,8 @@ def _report(
     print(board.table(rows, metric=plan.settings.metric, width=_width()))
     print(board.summary(arms, metric=plan.settings.metric, direction=plan.direction))
     print(importance.line(arms, study, plan.direction))
+    for line in robustness.lines(arms, plan.direction):
+        print(line)
     spared = ledger.spared(study)
     if spared:
         best = (max if plan.maximises else min)(value for _, value in spared)

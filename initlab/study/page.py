@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from initlab.masking import masked
-from initlab.study import board
+from initlab.study import board, robustness
 from initlab.study.board import ArmResult, Row
 from initlab.study.plan import Plan
 
@@ -42,7 +42,9 @@ def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, 
     keys = board.varying(arms)
     ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
     more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
-    answers = (_best(plan, rows), _lost(rows), ("Importance", [weights.removeprefix("importance: ")]))
+    answers = (
+        _best(plan, rows), _lost(rows), _robust(plan, arms), ("Importance", [weights.removeprefix("importance: ")]),
+    )  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
     return environment.get_template("study.html.j2").render(
         name=plan.name,
@@ -82,6 +84,12 @@ def _lost(rows: Sequence[Row]) -> tuple[str, list[str]]:
         if row.rank is None and row.result.state in board.ENDED:
             why.setdefault(row.note or row.result.state, []).append(row.result.name)
     return "Without a result", [f"{reason}: {_some(names)}" for reason, names in why.items()]
+
+
+def _robust(plan: Plan, arms: Sequence[ArmResult]) -> tuple[str, list[str]]:
+    """How wide the area of good numbers is, where two were swept."""
+    head, *rest = robustness.lines(arms, plan.direction) or [""]
+    return f"Robust{head.removeprefix('robustness')}", [line.strip() for line in rest]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from initlab import tracking
 from initlab.errors import InitlabError, StoreError
 from initlab.report.drawing import png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
-from initlab.study import board, importance
+from initlab.study import board, importance, robustness
 from initlab.study.board import ArmResult
 from initlab.study.page import page
 from initlab.study.pictures import pictures
@@ -162,7 +162,11 @@ def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:
         return {}
     if len(plan.metrics) == 1:
         values = [a.value for a in able if a.value is not None]
-        return {"study/best": max(values) if plan.maximises else min(values)}
+        wide = robustness.areas(arms, plan.direction)
+        return {
+            "study/best": max(values) if plan.maximises else min(values),
+            **({"study/robust_share": wide[0].share} if wide else {}),
+        }
     best = {
         f"study/best/{m}": (max if way == "maximize" else min)(a.values[k] for a in able)
         for k, (m, way) in enumerate(zip(plan.metrics, plan.directions, strict=True))
