@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?= task=image init=he
 
 .PHONY: run test lint types contracts tests docs format clean
+.PHONY: audit
 .PHONY: server env backup restore
 .DEFAULT_GOAL := run
 
@@ -59,6 +60,11 @@ restore:
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# asks the advisory database for every pinned package; --strict: what could not be looked up is no good answer
+audit: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[audit]'
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -16,12 +16,15 @@ import optuna
 import pytest
 
 from initlab.schedule.after import follow_up
+from initlab.schedule.child import alive
 from initlab.schedule.ledger import Firing, open_ledger
 from initlab.schedule.reading import read
 from tests.command_line.driver import initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 
 RUN = json.dumps([*TINY, "init=he,xavier,normal,uniform", "activation=relu,tanh", "replicas=3"])
+#: the same with more to do, so that it is killed in the middle
+LONG = RUN.replace("trainer.epochs=2", "trainer.epochs=60")
 SECRET = "T0KEN-of-the-hook"
 
 
@@ -143,3 +146,24 @@ def _flagged(workdir: Path, first: Firing, second: Firing, hook: tuple[str, list
     assert r"8 arms compared with" in note and "init=he activation=tanh" in note
     shown = initlab("schedule", "history", cwd=workdir)
     assert f"worse: {worse}" in shown.stdout
+
+
+@pytest.mark.timeout(240)
+def test_a_study_whose_scheduler_was_killed_is_asked_to_end_and_gone_on_with(workdir: Path) -> None:
+    folder = workdir / "conf" / "schedule"
+    folder.mkdir(parents=True)
+    (folder / "once.yaml").write_text(f"cron: 0 0 1 1 *\nrun: {LONG}\n")
+    with training("schedule", "run", "once", cwd=workdir) as by_hand:
+        wait_for(lambda: len(runs_of(workdir)) > 0, process=by_hand)
+        by_hand.send_signal(signal.SIGKILL)
+        by_hand.wait(30)
+    (left,) = firings(workdir)
+    assert left.state == "running" and alive(left.pid, left.study)
+    with training("schedule", cwd=workdir) as scheduler:
+        wait_for(lambda: firings(workdir)[0].judged and firings(workdir)[0].state == "finished", process=scheduler)
+        assert not alive(left.pid, left.study)
+        scheduler.send_signal(signal.SIGTERM)
+        out, err = scheduler.communicate(timeout=90)
+    assert "its scheduler died" in out and "attempt 2" in out, out + err
+    study = optuna.load_study(study_name=left.study, storage=f"sqlite:///{workdir / '.initlab' / 'studies.db'}")
+    assert broken(study, runs(workdir), arms=8, seeds=3) == []
