@@ -63,6 +63,9 @@ _NO_GROUPS = ("schedule",)
 _DEEPEST = 50
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
+# before anything is composed: values are also read where nothing else is resolved
+read_only_harmless_variables()
+
 
 def conf_dir() -> Path:
     """The directory of configuration files: inside the installed package, or beside it in a checkout."""
@@ -302,7 +305,6 @@ def _build(
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:
-    read_only_harmless_variables()
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     assert isinstance(tree, dict)
     plain = {str(k): v for k, v in tree.items() if k not in ("hydra", "experiment")}
@@ -360,9 +362,10 @@ def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> Non
 
 
 def typed_in(saved: str) -> list[str]:
-    """The overrides that gave a saved configuration."""
+    """The overrides that gave a saved configuration, without those that say whom its user trusted."""
     first = saved.partition("\n")[0]
-    return list(json.loads(first.removeprefix(_TYPED))) if first.startswith(_TYPED) else []
+    typed: list[str] = json.loads(first.removeprefix(_TYPED)) if first.startswith(_TYPED) else []
+    return [o for o in typed if not o.lstrip("+").startswith("config.")]
 
 
 def resumed(saved: str, config: DictConfig, overrides: Iterable[str]) -> DictConfig:
@@ -378,6 +381,8 @@ def resumed(saved: str, config: DictConfig, overrides: Iterable[str]) -> DictCon
     assert isinstance(merged, DictConfig)
     merged["resume"] = config.resume
     merged["tracking"] = config.tracking
+    # a store may be anybody's: trust is of whoever types now
+    merged["config"] = config.get("config") or {}
     for override in overrides:
         key, _, _ = override.lstrip("+").partition("=")
         if key in ("resume", "tracking") or key.startswith(("tracking.", "hydra")):

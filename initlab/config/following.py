@@ -28,6 +28,7 @@ def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
         else:
             merged.merge_with(OmegaConf.from_dotlist([override]))
     merged["resume"] = None
+    merged["config"] = {}
     # its password was not saved: the environment says again where runs go (MLFLOW_TRACKING_URI)
     if "***" in str(OmegaConf.select(merged, "tracking.uri")):
         merged.tracking.uri = None

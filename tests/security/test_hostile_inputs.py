@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from initlab import config
 from initlab.config.mistakes import translate
@@ -318,6 +319,18 @@ for number, run_id in enumerate(("../../outside", "/etc/passwd", "a\0b", "'; DRO
     @case(f"resume {number}", "")
     def _(place: Place, run_id: str = run_id) -> object:
         return reopen(run_id, settings(f"sqlite:///{place.work}/mlflow.db"), workdir=place.work)
+
+
+@case("resume: a run that says whom it trusts", "_target_")
+def _(place: Place) -> object:
+    """`joblib.load` unpickles; the package is there, and the run's own record says that somebody trusted it."""
+    archive = crafted.pickled(place.data / "model.bin", place.canary)
+    evil = f"model: {{_target_: joblib.load, filename: {archive}}}\nconfig: {{targets: [joblib]}}\n"
+    saved = experiment().config_yaml
+    config_of_run = OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.create(saved), OmegaConf.create(evil)))
+    typed = '# overrides: ["config.targets=[joblib]"]\n'
+    merged = config.resumed(typed + config_of_run, config.compose([]), [])
+    return config.experiment(merged, overrides=config.typed_in(typed))
 
 
 # ------------------------------------------------------------------ schedules
