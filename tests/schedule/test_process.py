@@ -6,6 +6,8 @@ import contextlib
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,12 +21,12 @@ from initlab.schedule.after import follow_up
 from initlab.schedule.child import alive
 from initlab.schedule.ledger import Firing, open_ledger
 from initlab.schedule.reading import read
-from tests.command_line.driver import initlab, training, wait_for
+from tests.command_line.driver import environment, initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 
 RUN = json.dumps([*TINY, "init=he,xavier,normal,uniform", "activation=relu,tanh", "replicas=3"])
 #: the same with more to do, so that it is killed in the middle
-LONG = RUN.replace("trainer.epochs=2", "trainer.epochs=60")
+LONG = RUN.replace("trainer.epochs=2", "trainer.epochs=20")
 SECRET = "T0KEN-of-the-hook"
 
 
@@ -153,14 +155,22 @@ def test_a_study_whose_scheduler_was_killed_is_asked_to_end_and_gone_on_with(wor
     folder = workdir / "conf" / "schedule"
     folder.mkdir(parents=True)
     (folder / "once.yaml").write_text(f"cron: 0 0 1 1 *\nrun: {LONG}\n")
-    with training("schedule", "run", "once", cwd=workdir) as by_hand:
-        wait_for(lambda: len(runs_of(workdir)) > 0, process=by_hand)
-        by_hand.send_signal(signal.SIGKILL)
-        by_hand.wait(30)
+    # no pipes: the study holds its scheduler's end of them, and lives on
+    by_hand = subprocess.Popen(
+        [sys.executable, "-m", "initlab", "schedule", "run", "once"], cwd=workdir, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(lambda: len(runs_of(workdir)) > 0, seconds=120)
+    by_hand.kill()
+    by_hand.wait(30)
     (left,) = firings(workdir)
     assert left.state == "running" and alive(left.pid, left.study)
     with training("schedule", cwd=workdir) as scheduler:
-        wait_for(lambda: firings(workdir)[0].judged and firings(workdir)[0].state == "finished", process=scheduler)
+        wait_for(
+            lambda: firings(workdir)[0].judged and firings(workdir)[0].state == "finished",
+            seconds=150,
+            process=scheduler,
+        )
         assert not alive(left.pid, left.study)
         scheduler.send_signal(signal.SIGTERM)
         out, err = scheduler.communicate(timeout=90)
