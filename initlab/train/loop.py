@@ -346,7 +346,8 @@ class _Loop:
         value = score.accuracy if self.monitor == "val/accuracy" else -score.loss
         if score.finite and (state.best is None or value > state.best):
             state.best, state.best_step, state.stale = value, state.step, 0
-            self.run.checkpoints.save_best(self.run.model, state.step)
+            if self.run.settings.test_with == "best" or self.run.checkpoints.folder is not None:
+                self.run.checkpoints.save_best(self.run.model, state.step)
         else:
             state.stale += 1
 
