@@ -1,0 +1,112 @@
+"""How parameters get their first values, and what may be looked at for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from initlab.spec.activations import Activation
+from initlab.spec.sites import Site
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Examples that an initialiser may look at: network inputs, targets, and the loss that relates the two."""
+
+    inputs: Tensor
+    targets: Tensor
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitContext:
+    """What an initialiser may look at besides the site.
+
+    Attributes:
+        activation: of the network; the one that is meant where a site reaches none.
+        activations: activation module's dotted name → what it is; differs from `activation` in mixed networks.
+        sites: every site of the network.
+        batches: i → the i-th batch of training data, the same for every initialiser under one seed; None where there
+            are no data.
+        seed: of the run.
+    """
+
+    activation: Activation
+    activations: Mapping[str, Activation] = field(default_factory=dict)
+    sites: tuple[Site, ...] = ()
+    batches: Callable[[int], Batch] | None = None
+    seed: int = 0
+
+    def after(self, site: Site) -> Activation | None:
+        """The activation that the site's output reaches, None where there is none."""
+        return self._named(site.activation)
+
+    def before(self, site: Site) -> Activation | None:
+        """The activation that the site's input comes from, None where there is none."""
+        return self._named(site.activation_before)
+
+    def _named(self, name: str | None) -> Activation | None:
+        return None if name is None else self.activations.get(name.partition("#")[0], self.activation)
+
+
+class Draw(Protocol):
+    """Draws the values of one parameter: float32 on the CPU, of `site.shape`, from `generator` alone."""
+
+    def __call__(self, site: Site, generator: torch.Generator, context: InitContext) -> Tensor: ...
+
+
+class Adapt(Protocol):
+    """A step of an initialiser that looks at the whole network, after every parameter was drawn.
+
+    Changes parameters in place. Mode, buffers, gradients and random number generators are given back by `inits.apply`;
+    randomness comes from ``seeds.generator(context.seed, "init", <own name>)``.
+
+    Returns:
+        Sentences that say what was done, for the record.
+    """
+
+    def __call__(self, model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]: ...
+
+
+#: whether an optimiser's step follows the gradient's size (sgd) or not (adaptive: Adam and its kin)
+StepKind = Literal["sgd", "adaptive"]
+LrScale = Callable[[Site, StepKind], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initializer:
+    """How every parameter gets its first value.
+
+    Attributes:
+        name: as in the configuration.
+        weight: for the roles weight, recurrent and head.
+        bias: for biases of linear maps; biases of norms are always zero.
+        embedding: for embeddings, whose units sum over a single active input.
+        norm: for the scale γ of norms; one where None.
+        scale: for multipliers of residual branches; one where None.
+        keep: glob patterns of parameter names that keep the value their own module gave them.
+        check: raises ConfigError where the network is not one that the scheme is for, before anything is drawn.
+        adapt: what is done after all draws, in order.
+        lr_scale: multiplier of the learning rate for a site, of schemes that are one thing with it (μP); None is 1.
+        plan: looks at the network and returns the initialiser to use instead, with its reasons (`auto`).
+        sigmas: activation → the (σ_w, σ_b) that the scheme means, where it means any, for theory without the sampling
+            noise of one draw.
+    """
+
+    name: str
+    weight: Draw
+    bias: Draw
+    embedding: Draw
+    norm: Draw | None = None
+    scale: Draw | None = None
+    keep: tuple[str, ...] = ()
+    check: Callable[[tuple[Site, ...], InitContext], None] | None = None
+    adapt: tuple[Adapt, ...] = ()
+    lr_scale: LrScale | None = None
+    plan: Callable[[nn.Module, tuple[Site, ...], InitContext], tuple[Initializer, tuple[str, ...]]] | None = None
+    sigmas: Callable[[Activation], tuple[float, float]] | None = None

@@ -1,0 +1,77 @@
+"""What is said of a network before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPrediction:
+    """What mean-field theory says of one layer before training.
+
+    Attributes:
+        site: name of its weight; order: position in the forward pass.
+        sigma_w2, sigma_b2: fan_in · E[W²] and E[b²], as drawn.
+        q: mean square of the pre-activation h that reaches its activation; mean: its mean.
+        c: correlation of two different inputs there.
+        log10_gradient: log10 of ‖∂E/∂h‖² over that of the last hidden layer.
+        saturated: share of h where |φ'| is below 5 % of its maximum.
+        chi: factor of the squared gradient through this layer's activation and the weight before it.
+    """
+
+    site: str
+    order: int
+    sigma_w2: float
+    sigma_b2: float
+    q: float
+    mean: float
+    c: float
+    log10_gradient: float
+    saturated: float
+    chi: float
+
+
+Trainability = Literal["trainable", "marginal", "untrainable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What is said of a network before its first step.
+
+    Attributes:
+        layers: the hidden layers, first layer first.
+        output_q: mean square of the network's output (the logits).
+        depth: hidden layers in a row.
+        trainable_depth: 6 ξ_c at the last layer; inf at criticality, NaN where the network has shortcuts or norms.
+        gradient_depth: 6 ξ_∇ with ξ_∇ = 1/|ln χ| at the middle layer; inf and NaN likewise.
+        log_q_sd: standard deviation of ln q at the last layer over draws of the weights, from finite width.
+        born_dead: probability that a ReLU network of these widths is off for an input whatever its weights.
+        stable: whether the signal's scale stays where it is; None where it is not one map repeated.
+        out_of_scope: what the network does that the theory does not know; its effect was measured instead.
+    """
+
+    layers: tuple[LayerPrediction, ...]
+    output_q: float
+    depth: int
+    trainable_depth: float
+    gradient_depth: float
+    log_q_sd: float
+    born_dead: float
+    stable: bool | None
+    out_of_scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What to expect of training, said before the first step.
+
+    Attributes:
+        verdict: in one word.
+        score: between 0 and 1, the higher the better; how well it ranks what happens is in docs/predictor.md.
+        reasons: sentences with the evidence, the gravest first.
+    """
+
+    verdict: Trainability
+    score: float
+    reasons: tuple[str, ...]

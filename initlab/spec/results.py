@@ -1,0 +1,60 @@
+"""What a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from initlab.spec.predictions import Outlook
+from initlab.spec.profile import Interpretation, Profile
+
+Severity = Literal["ok", "note", "warning", "failure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What to try next: `overrides` to append to the same command, and `why` in words."""
+
+    overrides: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a rule of verdict.py concluded, on which evidence, citing which source, and what to try."""
+
+    name: str
+    severity: Severity
+    evidence: str
+    source: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings.
+
+    `outlook` is what was said before the first step; None for a resumed, untracked or unprobed run.
+    """
+
+    run_id: str
+    status: RunStatus
+    metrics: Mapping[str, float]
+    findings: tuple[Finding, ...]
+    profile: Profile
+    steps: int
+    seconds: float
+    diverged_step: int | None = None
+    outlook: Outlook | None = None
+    tracking_note: str = ""
+    tracking_fault: bool = False
+    #: [true class][answer] counts on the test part, of classifiers
+    confusion: tuple[tuple[int, ...], ...] = ()
+    #: where it was asked for (probes=interpret)
+    interpretation: Interpretation | None = None
+    #: what the task had to say at the end, by file name
+    texts: Mapping[str, str] = field(default_factory=dict)

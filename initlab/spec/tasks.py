@@ -1,0 +1,56 @@
+"""A problem with data and a metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from initlab.spec.data import Splits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Monitor = Literal["val/accuracy", "val/loss"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A problem with data and a metric: opens the splits, gives the loss and the metric of a batch."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def monitor(self) -> Monitor:
+        """What tells the best epoch."""
+        ...
+
+    @property
+    def episodes(self) -> int | None:
+        """How often training is repeated on another draw of few examples; None for an ordinary run."""
+        ...
+
+    def open(self, *, seed: int, device: torch.device) -> Splits:
+        """The data set as tensors on `device`. Raises DataError, which says which file to put where."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean training loss of a batch, a scalar tensor: nats for classes and tokens, squared error for numbers."""
+        ...
+
+    def correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """How many of the batch's ``target.numel()`` answers are right, a scalar tensor; 0 where they are numbers."""
+        ...
+
+    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
+        """What is reported beside the loss, by the end of its metric key: accuracy, bits_per_char, perplexity.
+
+        Args:
+            loss: mean over a part, as `loss` gives it.
+            accuracy: share of right answers.
+        """
+        ...
+
+    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
+        """Texts to keep at the end of a run, by file name: a sampled continuation. The model is in eval mode."""
+        ...
