@@ -30,7 +30,7 @@ WRONG = [
     (GOOD + "catch_up: some\n", ["a.yaml: catch_up=some", "'none', 'latest' or 'all'"]),
     (GOOD + "overlap: 3\n", ["a.yaml: overlap=3", "'skip'"]),
     (GOOD + "time_limit: -5\n", ["a.yaml: time_limit=-5", "greater than 0"]),
-    (GOOD + "time_limit: .nan\n", ["a.yaml: time_limit", "greater than 0"]),
+    (GOOD + "time_limit: .nan\n", ["a.yaml: time_limit=nan", "finite"]),
     (GOOD + "keep: 0\n", ["a.yaml: keep=0", "greater than 0"]),
     (GOOD + "name: ../../x\n", ["a.yaml: name=../../x", "letters"]),
     (GOOD + "name: '$(touch x)'\n", ["a.yaml: name", "letters"]),

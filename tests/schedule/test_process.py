@@ -90,6 +90,7 @@ def test_a_sweep_that_is_stopped_goes_on_and_one_that_became_worse_is_flagged(
     with training("schedule", cwd=workdir) as scheduler:
         wait_for(
             lambda: any(f.due == stopped.due and f.state == "finished" and f.judged for f in firings(workdir)),
+            seconds=150,
             process=scheduler,
         )
         scheduler.send_signal(signal.SIGTERM)
