@@ -12,6 +12,7 @@ from statsmodels.stats.power import TTestPower
 
 from initlab.compare import significance as tests
 from initlab.compare.significance import against, holm, sign_flips, winner_set
+from initlab.compare.significance.exchange import residual
 
 RNG = np.random.default_rng(7)
 
@@ -74,7 +75,7 @@ def test_seeds_needed_is_statsmodels_power() -> None:
     values = RNG.normal(size=(4, 12))
     values[0] += 1.2
     b = tests.blocks(values)
-    sd = math.sqrt(2 * tests._residual(b))  # pyright: ignore[reportPrivateUsage]
+    sd = math.sqrt(2 * residual(b))
     size = abs(float((values[0] - values[1]).mean())) / sd
     oracle = TTestPower().solve_power(effect_size=size, alpha=0.05, power=0.8)
     assert tests.seeds_needed(values, 0, 1) == math.ceil(oracle)
