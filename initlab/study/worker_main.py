@@ -38,6 +38,7 @@ _SETTLE = 30.0
 _FIRST = (
     "initlab.study.arm", "optuna", "optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command",
     "initlab.study.pruners", "initlab.study.samplers", "pyarrow.parquet", "pandas", "scipy.optimize", "scipy.stats",
+    "sklearn.datasets",
 )  # fmt: skip
 #: exit codes: nothing is left to do (or no time), and asked to stop before that
 DONE, STOPPED = 0, 1
