@@ -24,6 +24,7 @@ from initlab.config.customary import settled
 from initlab.config.environment import read_only_harmless_variables
 from initlab.config.instantiate import LONGEST, build, section
 from initlab.config.targets import consent
+from initlab.config.writing import as_yaml
 from initlab.errors import ConfigError, one_of
 from initlab.masking import masked
 from initlab.spec import (
@@ -212,7 +213,7 @@ def experiment(
             }
         )
         | {"task": task.name},
-        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{masked(OmegaConf.to_yaml(OmegaConf.create(tree)))}",
+        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{masked(as_yaml(tree))}",
         choices=chosen,
         overrides=typed,
         resume=None if resume is None else str(resume),
