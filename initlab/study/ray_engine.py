@@ -203,12 +203,26 @@ def _start(plan: Plan, scratch: str) -> None:
                 _temp_dir=scratch, **quiet,
             )  # fmt: skip
         else:
+            if address == "auto":
+                _found_alive()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is wrong is said by the error
                 ray.init(address=address, **quiet)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError("study.ray_address", address, f"Ray cannot be used: {reason}") from error
+
+
+def _found_alive() -> None:
+    """Raises ConnectionError where there is none, or nobody answers where one was: Ray would ask it for minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    where = canonicalize_bootstrap_address("auto")
+    host, _, port = (where or "").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"nothing answers at {where}, where one was to be: {error}") from error
 
 
 @contextmanager
