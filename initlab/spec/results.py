@@ -22,7 +22,7 @@ class Remedy:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a rule of verdict.py concluded, on which evidence, citing which source, and what to try."""
+    """What a rule of `initlab.verdict` concluded, on which evidence, citing which source, and what to try."""
 
     name: str
     severity: Severity
