@@ -102,8 +102,9 @@ class Delivery:
     def _round(self) -> None:
         self._ensure_run()
         self._describe()
-        self._records()
+        # before the records: where the end of the run is among them, all its records are written
         events = spool.read_events(self.folder)
+        self._records()
         self._events(events)
         end = spool.end_event(events)
         # one artifact that cannot be stored must not keep the run from ending
