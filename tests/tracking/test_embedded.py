@@ -31,6 +31,7 @@ from tracking_cases import (
 from initlab.errors import StoreError
 from initlab.spec import Provenance, Record, RunStatus, TrackingSettings
 from initlab.tracking import NullSink, RunSink, spool, spools, start, sync
+from initlab.tracking.deliver import Delivery
 from initlab.tracking.store import connect
 
 
@@ -308,3 +309,29 @@ def test_protocol_of_the_sink(workdir: Path) -> None:
         return sink.close("finished")
 
     assert use(begin(workdir)) == ""
+
+
+def test_a_run_that_ends_while_its_records_are_sent(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the rest of the run is written between two readings of its files
+    sink = start(header(), TrackingSettings(offline=True), workdir=workdir)
+    assert isinstance(sink, RunSink)
+    sink.write(record(0))
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    delivery = Delivery(
+        sink.folder, spool.load_header(sink.folder), uri=uri, connect=lambda: connect(uri, workdir=workdir)
+    )
+    sending = delivery._records  # pyright: ignore[reportPrivateUsage]
+
+    def and_meanwhile() -> None:
+        sending()
+        for serial in range(1, 5):
+            sink.write(record(serial))
+        sink.close("finished")
+
+    monkeypatch.setattr(delivery, "_records", and_meanwhile)
+    delivery.round()
+    monkeypatch.setattr(delivery, "_records", sending)
+    delivery.round()
+    assert delivery.complete
+    assert metrics(workdir / "mlflow.db", delivery.progress.run_id) == expected(5)
+    assert tags(workdir / "mlflow.db", delivery.progress.run_id)["initlab.records"] == "5"
