@@ -125,10 +125,14 @@ def runs_of(workdir: Path) -> list[Any]:
 
 
 def _flagged(workdir: Path, first: Firing, second: Firing, hook: tuple[str, list[dict[str, Any]]]) -> None:
-    """Where the runs of one arm reach less than before, by more than they scatter, that is said everywhere."""
+    """Where the runs of one arm reach less than before, by more than they scatter, that is said everywhere.
+
+    Seeds 0, 1 and 2 lose 0.300, 0.301 and 0.302: the mean is 0.301 in every run of this test.
+    """
     with contextlib.closing(sqlite3.connect(workdir / "mlflow.db", timeout=30)) as database:
         changed = database.execute(
-            "UPDATE latest_metrics SET value = value - 0.3 - 0.001 * (random() % 5) WHERE key = 'val/accuracy'"
+            "UPDATE latest_metrics SET value = value - 0.3 - 0.001 * (SELECT CAST(s.value AS REAL) FROM params s"
+            " WHERE s.run_uuid = latest_metrics.run_uuid AND s.key = 'seed') WHERE key = 'val/accuracy'"
             " AND run_uuid IN (SELECT a.run_uuid FROM tags a JOIN params p USING (run_uuid) JOIN params q"
             " USING (run_uuid) WHERE a.key = 'initlab.study' AND a.value = ? AND p.key = 'init' AND p.value = 'he'"
             " AND q.key = 'activation' AND q.value = 'tanh')", (second.study,),
@@ -140,7 +144,7 @@ def _flagged(workdir: Path, first: Firing, second: Firing, hook: tuple[str, list
         lines = follow_up(schedule, second, ledger, workdir)
     assert any("1 worse" in line for line in lines), lines
     (worse,) = firings(workdir)[0].regressions
-    assert worse.startswith("init=he activation=tanh: val/accuracy -0.3") and "3 seeds" in worse
+    assert worse.startswith("init=he activation=tanh: val/accuracy -0.301 ") and "3 seeds" in worse
     assert hook[1][-1]["events"] == ["finished", "regression"] and worse in hook[1][-1]["text"]
     parents = [r for r in runs(workdir) if r.data.tags.get("initlab.kind") == "study"]
     flagged = {r.info.run_name: r.data.tags.get("initlab.regression") for r in parents}
