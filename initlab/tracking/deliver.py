@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from initlab.errors import StoreError
@@ -23,6 +24,8 @@ from initlab.tracking.store import MetricRow, Store
 from initlab.tracking.values import MLFLOW_STATUS, PARAM_LENGTH, TAG_LENGTH, as_text, batches, clean_key, cut
 
 METRICS_PER_BATCH = 1000
+#: with up to 100 parameters and 100 tags, MLflow takes a thousand of all in a call
+METRICS_IN_A_WHOLE = 800
 SMALLEST_BATCH = 50
 PARENT = "mlflow.parentRunId"
 _log = logging.getLogger("initlab.tracking")
@@ -32,7 +35,8 @@ class Delivery:
     """Brings one spool into one store, as far as it has grown. The caller holds its delivery lock.
 
     `connect` is called once, when first needed (it imports MLflow). `stop` is asked between batches. For
-    `parent_seconds` a run waits for the id of its parent, which may be on its way at the same time.
+    `parent_seconds` a run waits for the id of its parent, which may be on its way at the same time. `fresh` says that
+    nobody delivered anything of this spool before.
     """
 
     def __init__(
@@ -45,10 +49,12 @@ class Delivery:
         stop: Callable[[], bool] = lambda: False,
         found: Callable[[str, str], None] = lambda _run, _experiment: None,
         parent_seconds: float = 0.0,
+        fresh: bool = False,
     ) -> None:
         self.folder = folder
         self.header = header
-        self.progress = spool.load_progress(folder, uri)
+        # of a run that has just begun, there is nothing to be found in the store
+        self.progress = Progress(uri=uri) if fresh else spool.load_progress(folder, uri)
         if header.adopted and not self.progress.run_id:
             self.progress.run_id, self.progress.described = header.adopted, True
             self.progress.records, self.progress.nonfinite = header.records, header.nonfinite
@@ -101,9 +107,11 @@ class Delivery:
 
     def _round(self) -> None:
         self._ensure_run()
-        self._describe()
         # before the records: where the end of the run is among them, all its records are written
         events = spool.read_events(self.folder)
+        if self._whole(events):
+            return
+        self._describe()
         self._records()
         self._events(events)
         end = spool.end_event(events)
@@ -140,38 +148,85 @@ class Delivery:
                 tags = {"initlab.uid": self.header.uid, "initlab.status": "running"}
                 if user := run.tags.get("mlflow.user"):
                     tags["mlflow.user"] = user
-                found = store.create_run(progress.experiment_id, name=run.name, start_ms=run.start_ms, tags=tags)
+                try:
+                    found = store.create_run(progress.experiment_id, name=run.name, start_ms=run.start_ms, tags=tags)
+                except StoreFaultError:
+                    progress.experiment_id = ""  # it may be what is wrong
+                    raise
             progress.run_id = found
             self._save()
         self._found(progress.run_id, progress.experiment_id)
 
-    def _describe(self) -> None:
-        if self.progress.described:
-            return
-        run, run_id = self.header.run, self.progress.run_id
+    def _whole(self, events: list[Json]) -> bool:
+        """Send a short run that has ended in as few calls as there can be; False where that is not to be had.
+
+        What is sent is what the pieces would have sent, one after another; they are sent where the store refuses it.
+        """
+        end, progress = spool.end_event(events), self.progress
+        if end < 0 or progress.described or any(event["kind"] == "reopen" for event in events) or self._stop():
+            return False
+        reading = _Reading(progress)
+        for at, line in spool.read_lines(self.folder / spool.RECORDS, progress.offset):
+            reading.add(at, line)
+            if len(reading.rows) > min(METRICS_IN_A_WHOLE, self._batch):
+                return False
+        ended = replace(progress, records=reading.records, nonfinite=reading.nonfinite)
+        params, tags = self._description()
+        tags |= _tags_of(events) | _end_tags(events[end], ended, self.folder)
+        # first: the tags tell of an end that all of it has reached
+        fault = self._artifacts(events) or (self._checkpoints() if events[end].get("checkpoints") else None)
+        if fault is not None or self._stop():
+            return False
+        try:
+            if not self._at_once(params, tags, reading.rows):
+                return False
+        except StoreFaultError:
+            self._smaller()
+            raise
+        self._dataset()
+        reading.into(progress)
+        progress.described, progress.events = True, len(events)
+        self._save()
+        self._terminate(events, end)
+        return True
+
+    def _description(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Parameters and tags that a run begins with."""
+        run = self.header.run
         params = {clean_key(key): cut(as_text(value), PARAM_LENGTH) for key, value in run.params.items()}
         tags = {clean_key(key): cut(value, TAG_LENGTH) for key, value in run.tags.items()}
         if PARENT in tags:
             tags[PARENT] = self._parent(tags[PARENT])
+        return params, tags
+
+    def _describe(self) -> None:
+        if self.progress.described:
+            return
+        params, tags = self._description()
         if not self._at_once(params, tags):
             for portion in batches(params):
                 self._pairs(portion, kind="param")
             for portion in batches(tags):
                 self._pairs(portion, kind="tag")
-        if run.dataset is not None:
-            try:
-                self._client().log_dataset(run_id, run.dataset, profile=json.dumps(dict(run.inputs)))
-            except StoreFaultError as fault:
-                self._set_aside(fault, {"dataset": run.dataset.name})
+        self._dataset()
         self.progress.described = True
         self._save()
 
-    def _at_once(self, params: dict[str, str], tags: dict[str, str]) -> bool:
+    def _dataset(self) -> None:
+        run = self.header.run
+        if run.dataset is None:
+            return
+        try:
+            self._client().log_dataset(self.progress.run_id, run.dataset, profile=json.dumps(dict(run.inputs)))
+        except StoreFaultError as fault:
+            self._set_aside(fault, {"dataset": run.dataset.name})
+
+    def _at_once(self, params: dict[str, str], tags: dict[str, str], metrics: Sequence[MetricRow] = ()) -> bool:
         """Send them in one call, as nearly always is possible; False where they are too many, or one is refused."""
         if len(list(batches(params))) > 1 or len(list(batches(tags))) > 1:
             return False
         try:
-            self._client().log(self.progress.run_id, params=params, tags=tags)
+            self._client().log(self.progress.run_id, params=params, tags=tags, metrics=metrics)
         except StoreFaultError as fault:
             if fault.kind != "refused":
                 raise
@@ -219,33 +274,23 @@ class Delivery:
         self.progress.rejected += 1
 
     def _records(self) -> None:
-        rows: list[MetricRow] = []
         progress = self.progress
-        offset, records, nonfinite = progress.offset, progress.records, progress.nonfinite
+        reading = _Reading(progress)
 
         def flush() -> None:
-            nonlocal rows
-            if offset == progress.offset:
+            if reading.offset == progress.offset:
                 return
-            for start in range(0, len(rows), self._batch):
-                self._metrics(rows[start : start + self._batch])
-            progress.offset, progress.records, progress.nonfinite = offset, records, nonfinite
+            for start in range(0, len(reading.rows), self._batch):
+                self._metrics(reading.rows[start : start + self._batch])
+            reading.into(progress)
             self._save()
-            rows = []
 
-        for end, line in spool.read_lines(self.folder / spool.RECORDS, offset):
-            fresh = [
-                (clean_key(key), float(value), int(line["time_ms"]), int(line["step"]))
-                for key, value in line["metrics"].items()
-                if math.isfinite(value)
-            ]
-            if rows and len(rows) + len(fresh) > self._batch:
+        for end, line in spool.read_lines(self.folder / spool.RECORDS, progress.offset):
+            if reading.rows and len(reading.rows) + len(line["metrics"]) > self._batch:
                 flush()
                 if self._stop():
                     return
-            rows += fresh
-            offset, records = end, max(records, int(line["serial"]) + 1)
-            nonfinite += len(line.get("nonfinite", ()))
+            reading.add(end, line)
         flush()
 
     def _metrics(self, rows: Sequence[MetricRow]) -> None:
@@ -254,8 +299,7 @@ class Delivery:
             self._client().log(self.progress.run_id, metrics=rows)
         except StoreFaultError as fault:
             if fault.kind != "refused":
-                # perhaps the batch was too much for the server (time, size): try less the next time
-                self._batch = max(SMALLEST_BATCH, self._batch // 2) if is_server(self.progress.uri) else self._batch
+                self._smaller()
                 raise
             if len(rows) == 1:
                 self._set_aside(fault, {"metric": rows[0]})
@@ -266,12 +310,16 @@ class Delivery:
         else:
             self._batch = min(METRICS_PER_BATCH, self._batch * 2)
 
+    def _smaller(self) -> None:
+        """Perhaps the batch was too much for the server (time, size): try less the next time."""
+        if is_server(self.progress.uri):
+            self._batch = max(SMALLEST_BATCH, self._batch // 2)
+
     def _events(self, events: list[Json]) -> None:
         tags: dict[str, str] = {}
         for event in events[self.progress.events :]:
-            if event["kind"] == "tags":
-                tags |= {clean_key(key): cut(str(value), TAG_LENGTH) for key, value in event["tags"].items()}
-            elif event["kind"] == "reopen":
+            tags |= _tags_of([event])
+            if event["kind"] == "reopen":
                 self._client().resume(self.progress.run_id)
                 tags["initlab.status"] = "running"
         for portion in batches(tags):
@@ -288,7 +336,8 @@ class Delivery:
             fault = self._upload(self.folder / event["path"], str(event["folder"]))
             if fault is None:
                 self.progress.artifacts.append(index)
-                self._save()
+                if is_server(self.progress.uri):  # to copy a file again costs less than to note that it was copied
+                    self._save()
             first = first or fault
             if fault is not None and is_server(self.progress.uri):
                 break
@@ -317,14 +366,60 @@ class Delivery:
         return None
 
     def _end(self, events: list[Json], end: int) -> None:
-        event, progress = events[end], self.progress
-        word = str(event["status"])
-        if word not in MLFLOW_STATUS:
-            raise StoreError(f"{self.folder}: unknown status {word}")
-        tags = {"initlab.status": word, "initlab.records": str(progress.records)}
-        if progress.nonfinite:
-            tags["initlab.nonfinite"] = str(progress.nonfinite)
-        self._client().log(progress.run_id, tags=tags)
-        self._client().end(progress.run_id, status=MLFLOW_STATUS[word], time_ms=int(event["time_ms"]))
-        progress.ended = end
+        self._client().log(self.progress.run_id, tags=_end_tags(events[end], self.progress, self.folder))
+        self._terminate(events, end)
+
+    def _terminate(self, events: list[Json], end: int) -> None:
+        status, time_ms = MLFLOW_STATUS[str(events[end]["status"])], int(events[end]["time_ms"])
+        self._client().end(self.progress.run_id, status=status, time_ms=time_ms)
+        self.progress.ended = end
         self._save()
+
+
+class _Reading:
+    """Records that were read, and are not sent yet.
+
+    Attributes:
+        rows: the finite metrics among them.
+        offset: of the end of the last one in its file.
+        records: how many the run has up to there.
+        nonfinite: how many values of them are not finite.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.rows: list[MetricRow] = []
+        self.offset, self.records, self.nonfinite = progress.offset, progress.records, progress.nonfinite
+
+    def add(self, end: int, line: Json) -> None:
+        self.rows += [
+            (clean_key(key), float(value), int(line["time_ms"]), int(line["step"]))
+            for key, value in line["metrics"].items()
+            if math.isfinite(value)
+        ]
+        self.offset, self.records = end, max(self.records, int(line["serial"]) + 1)
+        self.nonfinite += len(line.get("nonfinite", ()))
+
+    def into(self, progress: Progress) -> None:
+        """They were sent."""
+        progress.offset, progress.records, progress.nonfinite = self.offset, self.records, self.nonfinite
+        self.rows = []
+
+
+def _tags_of(events: Sequence[Json]) -> dict[str, str]:
+    """What the tags among the events say, the last word of each."""
+    tags: dict[str, str] = {}
+    for event in events:
+        if event["kind"] == "tags":
+            tags |= {clean_key(key): cut(str(value), TAG_LENGTH) for key, value in event["tags"].items()}
+    return tags
+
+
+def _end_tags(event: Json, progress: Progress, folder: Path) -> dict[str, str]:
+    """The tags of a run whose records are all sent."""
+    word = str(event["status"])
+    if word not in MLFLOW_STATUS:
+        raise StoreError(f"{folder}: unknown status {word}")
+    tags = {"initlab.status": word, "initlab.records": str(progress.records)}
+    if progress.nonfinite:
+        tags["initlab.nonfinite"] = str(progress.nonfinite)
+    return tags

@@ -3,7 +3,7 @@
 One for each training process, started by its first run: MLflow is slow pure Python, and in a thread it would hold the
 interpreter lock that the training loop needs. Messages are JSON lines over two pipes. To the helper:
 
-    {"run": N, "do": "open", "folder", "uri", "workdir", "flush_seconds", "cwd", "environ"}
+    {"run": N, "do": "open", "folder", "uri", "workdir", "flush_seconds", "fresh", "cwd", "environ"}
     {"run": N, "do": "wake"}   {"run": N, "do": "close", "seconds": S}   {"run": N, "do": "abandon"}
 
 and back: `known` (the MLflow run id), `closed` (the answer to `close`), and `log` (a line for this process's logger).

@@ -113,6 +113,7 @@ class Desk:
             uri=message["uri"],
             workdir=Path(message["workdir"]),
             flush_seconds=float(message["flush_seconds"]),
+            fresh=bool(message["fresh"]),
             say=lambda answer: self.say(run, answer),
             line=self._lines.setdefault(message["uri"], Line()),
         )

@@ -65,10 +65,10 @@ class RunSink:
         self._reserve.write_bytes(b"\0" * RESERVE)
         self._writer = Writer(folder, header, lock=lock, uri=uri, workdir=workdir, flush_seconds=settings.flush_seconds)
 
-    def begin(self) -> None:
-        """Have the records delivered from now on; offline they stay in the spool."""
+    def begin(self, *, fresh: bool = False) -> None:
+        """Have the records delivered from now on; offline they stay in the spool. `fresh`: nothing was sent before."""
         if not self._offline:
-            self._writer.start()
+            self._writer.start(fresh=fresh)
 
     def resumed(self) -> None:
         """Note that the run goes on, before `begin`."""

@@ -63,7 +63,7 @@ def start(
     except (OSError, StoreError) as error:
         sink.discard()
         raise workdir_error(workdir, error.__cause__ if isinstance(error.__cause__, OSError) else error) from error
-    sink.begin()
+    sink.begin(fresh=True)
     return sink
 
 

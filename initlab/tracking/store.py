@@ -84,6 +84,7 @@ class Store:
         self._file = sqlite_file(uri)
         self.uri = uri
         self._artifact_root = artifact_root
+        self._experiments: dict[str, str] = {}
 
     def _call(self) -> contextlib.AbstractContextManager[None]:
         return translated(self.uri, needs=self._file)
@@ -95,7 +96,12 @@ class Store:
             yield self._client
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment `name`, created where there is none."""
+        """Id of the experiment `name`, created where there is none. Asked for once over this connection."""
+        if (known := self._experiments.get(name)) is None:
+            known = self._experiments[name] = self._experiment(name)
+        return known
+
+    def _experiment(self, name: str) -> str:
         with self._call():
             found = self._client.get_experiment_by_name(name)
             if found is None:

@@ -39,7 +39,7 @@ class Writer:
         self.rejected = 0
         self.done = False
 
-    def start(self) -> None:
+    def start(self, *, fresh: bool) -> None:
         self._helper = current()
         self._number = self._helper.join(self)
         self._helper.send(
@@ -49,6 +49,7 @@ class Writer:
             uri=self._uri,
             workdir=str(self._workdir.absolute()),
             flush_seconds=self._flush_seconds,
+            fresh=fresh,
             cwd=here(),
             environ=self._helper.environ_changes(),
         )
