@@ -296,8 +296,7 @@ def _train_and_judge(
         texts=ending.texts,
     )
     if experiment.tracking.enabled:
-        (scratch / verdict.FILE).write_text(verdict.kept(evidence, result.findings), encoding="utf-8")
-        sink.artifact(scratch / verdict.FILE)
+        sink.text(verdict.FILE, verdict.kept(evidence, result.findings))
     _hand_over(experiment, prepared, sink, result, scratch)
     return result, outcome.ending
 
@@ -465,7 +464,7 @@ def _hand_over(
         experiment, prepared.sites, prepared.splits, result, scratch, full=experiment.tracking.report
     )
     for path, folder in written:
-        sink.artifact(path, folder)
+        sink.artifact(path, folder, move=True)
     if experiment.tracking.log_model and result.status != "killed":
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 

@@ -7,9 +7,10 @@ second data loader changes no number that another consumer draws, and two arms u
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Stream = Literal["init", "data", "train", "probe"]
 
@@ -22,4 +23,6 @@ def derive(seed: int, *names: str) -> int:
 
 def generator(seed: int, stream: Stream, *names: str) -> torch.Generator:
     """A CPU generator for `stream`, optionally narrowed by `names` (a parameter's name, an epoch, ...)."""
+    import torch  # whoever only derives a seed, as the leader of a study does, need not wait for it
+
     return torch.Generator(device="cpu").manual_seed(derive(seed, stream, *names))

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initlab.probes import Snapshot
 from initlab.report.drawing import COLOURS, axes_grid, png
 from initlab.spec import Outlook, Prediction, Profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from initlab.probes import Snapshot
 
 #: statistic → (axis label, logarithmic)
 _PANELS: dict[str, tuple[str, bool]] = {

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from initlab import config as configuration
 from initlab import seeds, tracking
 from initlab.episodes import run_episodes
 from initlab.errors import InitlabError
@@ -24,13 +23,12 @@ from initlab.run import run
 from initlab.spec import Experiment, Outlook, Record, RunResult, RunStatus
 from initlab.study import ledger, tune
 from initlab.study.board import Replica
+from initlab.study.composing import experiment_of
 from initlab.study.objectives import Metrics, numbers, picked
 from initlab.study.plan import Plan
 from initlab.study.pruners import doomed
-from initlab.study.storage import is_secret
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from optuna import Study
     from optuna.trial import Trial, TrialState
 
@@ -41,54 +39,6 @@ _REASON = 600
 
 class Interrupted(Exception):  # noqa: N818  not an error: somebody asked for it
     """The worker was asked to stop; the arm is to be begun anew."""
-
-
-def composed(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
-    """The configuration of an arm: as it was kept when the study began, else composed from the study's own files.
-
-    Raises:
-        InitlabError: a combination that does not compose.
-    """
-    file = plan.kept(arm)
-    if file.is_file():
-        from omegaconf import OmegaConf
-
-        return cast("DictConfig", OmegaConf.create(json.loads(file.read_text(encoding="utf-8"))))
-    return configuration.compose(plan.space.overrides(dict(arm)), folder=plan.conf)
-
-
-def keep(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
-    """Save a composed arm for the workers: to compose it takes as long as a tiny run."""
-    from omegaconf import OmegaConf
-
-    file = plan.kept(arm)
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        text = json.dumps(OmegaConf.to_container(config, resolve=False))
-        temporary.touch()
-        # as for plan.json: the workers need a password that the tracker's or the study's URL has
-        temporary.chmod(0o600 if is_secret(text) else 0o644)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
-
-
-def experiment_of(
-    plan: Plan, arm: Mapping[str, str], *, trial: int | None = None, config: DictConfig | None = None
-) -> Experiment:
-    """The first replica of an arm, of its `composed` configuration.
-
-    Raises:
-        InitlabError: a combination that does not compose.
-    """
-    overrides = plan.space.overrides(dict(arm))
-    decided = configuration.experiment(config or composed(plan, arm), overrides=overrides)
-    tags = {"initlab.study": plan.name}
-    if trial is not None:
-        tags["initlab.trial"] = str(trial)
-    if plan.parent:
-        tags["mlflow.parentRunId"] = plan.parent
-    return replace(decided, tracking=replace(decided.tracking, tags={**decided.tracking.tags, **tags}))
 
 
 def replica(first: Experiment, plan: Plan, number: int) -> Experiment:

@@ -9,8 +9,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,9 +19,10 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.complaint import complain
 from initlab.errors import ConfigError, InitlabError
-from initlab.spec import Experiment, RunStatus, StudySettings, TrackingSettings
+from initlab.spec import RunStatus, StudySettings, TrackingSettings
 from initlab.study import board, engine, importance, ledger, robustness, tune
-from initlab.study.arm import composed, experiment_of, keep
+from initlab.study.checks import Checks, Facts
+from initlab.study.composing import composed, keep
 from initlab.study.grammar import bare
 from initlab.study.live import Board, duration
 from initlab.study.objectives import decided
@@ -30,7 +31,7 @@ from initlab.study.plan import Plan, as_overrides, folder_of, load
 from initlab.study.pruners import pruner
 from initlab.study.samplers import notes, sampler
 from initlab.study.space import Space, differences, extension_only, parse
-from initlab.study.storage import choose, keep_apart, masked, open_storage
+from initlab.study.storage import choose, keep_apart, load_libraries, masked, open_storage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: arms of which the composed configuration is kept for the workers; those of a larger grid are composed again
 _KEPT = 1000
+#: seconds that others have to send what they recorded
+_PATIENCE = 30.0
 #: keys that say how a study is worked on, and not what it is
 _HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
 #: settings of a sweep that is made
@@ -71,12 +74,11 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     if not space.dimensions:
         raise ConfigError("-m", None, "nothing is swept: give a key several values, such as init=he,xavier")
     tune.check(settings, [bare(d.key) for d in space.dimensions])
-    plan, study, first = _open(config, settings, space)
+    plan, study, track = _open(config, settings, space)
     fresh = _enqueue(study, plan)
     _say(plan, study, fresh)
     asked = threading.Event()
     _on_signals(asked)
-    track = first.tracking
     to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in ledger.results(study))
     if not to_do and has_ended(plan):
         left = _settle(plan, study, track) if tracking.spools(plan.workdir) else 0
@@ -130,7 +132,7 @@ def _space(settings: StudySettings, arguments: list[str], params: Mapping[str, s
     return parse(typed, space=spanned, conditions={k: c for k, c in conditions.items() if k in keys})
 
 
-def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Plan, Study, Experiment]:
+def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Plan, Study, TrackingSettings]:
     """The plan and Optuna's study, new or gone on with. Nothing is written before every arm of a grid composed."""
     import optuna
 
@@ -155,44 +157,67 @@ def _open(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Pl
     # composed from the files at hand: the study's own copy is made when all is well
     draft = replace(plan, folder=folder.absolute()) if known is not None else _drafted(plan)
     arms = list(space.arms()) if settings.sampler == "grid" else [_an_arm(space)]
-    first: Experiment | None = None
-    kept: list[tuple[Mapping[str, str], DictConfig]] = []
-    for arm in arms:
-        try:
-            config_of_arm = composed(draft, arm)
-            ready = experiment_of(draft, arm, config=config_of_arm)
-        except Exception as error:
-            from initlab.config.mistakes import translate
-
-            ours = error if isinstance(error, InitlabError) else translate(error, space.overrides(dict(arm)))
-            if ours is None:
-                raise
-            raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
-        if ready.trainer.ddp:
-            raise ConfigError("trainer.ddp", True, "a study trains its arms side by side, one process each")
-        if settings.tune_lr:
-            tune.own_lr(ready.params)
-        first = first or ready
-        if len(kept) < _KEPT:
-            kept.append((arm, config_of_arm))
-    assert first is not None
-    metric, direction = decided(settings, first.task.monitor)
+    first, configs = _examined(draft, arms, settings)
+    metric, direction = decided(settings, first.monitor)
     # the password is kept in one place, see Plan.save
     settings = replace(settings, metric=metric, direction=direction, storage=masked(storage))
-    plan = replace(plan, settings=settings, epochs=first.trainer.epochs)
+    plan = replace(plan, settings=settings, epochs=first.epochs)
     _try_makers(plan)
     if known is not None:
         _judged_alike(known, plan)
-    keep_apart(storage, tracking.resolve_uri(first.tracking, workdir))
-    tracking.check_access(first.tracking, workdir=workdir)
+    track = configuration.tracking_settings(configs[0])
+    keep_apart(storage, tracking.resolve_uri(track, workdir))
+    tracking.check_access(track, workdir=workdir)
     engine.check(plan)
     record = open_storage(storage)
     plan.save()
     plan.freeze(configuration.conf_dir())
-    for arm, config_of_arm in kept if settings.sampler == "grid" else ():
+    for arm, config_of_arm in zip(arms, configs, strict=False) if settings.sampler == "grid" else ():
         keep(plan, arm, config_of_arm)
     study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
-    return plan, study, first
+    return plan, study, track
+
+
+def _examined(plan: Plan, arms: Sequence[Mapping[str, str]], settings: StudySettings) -> tuple[Facts, list[DictConfig]]:
+    """What the first arm is, and the configurations of the first `_KEPT`.
+
+    Raises:
+        ConfigError: naming an arm that cannot be trained.
+    """
+    configs: list[DictConfig] = []
+    with Checks() as checks:
+        for arm in arms:
+            with _named(plan, lambda arm=arm: arm):
+                config = composed(plan, arm)
+            if len(configs) < _KEPT:
+                configs.append(config)
+            checks.add(config, plan.space.overrides(dict(arm)))
+            with _named(plan, lambda: arms[len(checks.known)]):
+                checks.go_on()
+        load_libraries()  # while the last of them is looked at
+        with _named(plan, lambda: arms[len(checks.known)]):
+            found = checks.all()
+    if any(f.ddp for f in found):
+        raise ConfigError("trainer.ddp", True, "a study trains its arms side by side, one process each")
+    if settings.tune_lr:
+        for each in found:
+            tune.own_lr(each.params)
+    return found[0], configs
+
+
+@contextmanager
+def _named(plan: Plan, which: Callable[[], Mapping[str, str]]) -> Generator[None]:
+    """Have an error name the arm that it is of."""
+    try:
+        yield
+    except Exception as error:
+        from initlab.config.mistakes import translate
+
+        arm = which()
+        ours = error if isinstance(error, InitlabError) else translate(error, plan.space.overrides(dict(arm)))
+        if ours is None:
+            raise
+        raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
 
 
 def _try_makers(plan: Plan) -> None:
@@ -311,6 +336,8 @@ def _settle(plan: Plan, study: Study, track: TrackingSettings) -> int:
     """Send what workers left behind, and end the runs of those that died; how many runs wait still."""
     if track.offline:
         return len(tracking.spools(plan.workdir))
+    # workers that outlived a former leader may be at it still
+    tracking.await_others(plan.workdir, study=plan.name, seconds=_PATIENCE)
     left = tracking.sync(plan.workdir, track).waiting
     # an arm whose worker was taken for dead by mistake may have been trained twice
     tracking.end_strays(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ class _Process:
 
     def __init__(self, plan: Plan, number: int) -> None:
         self._log = plan.folder / f"worker-{number}.log"
-        environment = {"OMP_NUM_THREADS": str(threads(plan.settings.workers)), **_gpu(number)}
+        environment = {"OMP_NUM_THREADS": str(threads(plan.settings.workers))}
         self._process = SPARES.take(plan.folder, number, self._log, environment)
 
     @property
@@ -49,13 +48,3 @@ def processes(plan: Plan) -> Generator[Hire]:
         yield lambda number: _Process(plan, number)
     finally:
         SPARES.dismiss()
-
-
-def _gpu(number: int) -> dict[str, str]:
-    """One GPU a worker, in turn, where there are several and nobody chose."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return {}
-    import torch
-
-    count = torch.cuda.device_count()
-    return {"CUDA_VISIBLE_DEVICES": str(number % count)} if count > 1 else {}

@@ -11,11 +11,17 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+#: seconds that one of them has for an answer: its imports may take some of a slow disk's
+_PATIENCE = 60.0
 
 
 class Spares:
@@ -40,14 +46,28 @@ class Spares:
         _told(process, line)
         return process
 
+    def ask(self, question: Mapping[str, Any]) -> Any:
+        """What one that waits has to say to it, None where there is none or it says nothing."""
+        if not self._waiting:
+            return None
+        process = self._waiting[0]
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(question).encode() + b"\n")
+            process.stdin.flush()
+            if not select.select([process.stdout], [], [], _PATIENCE)[0]:
+                return None
+            return json.loads(process.stdout.readline())
+        except (OSError, TypeError, ValueError):  # it ended, or the question is none that can be sent
+            return None
+
     def dismiss(self) -> None:
         """End those that nobody needed."""
         while self._waiting:
             process = self._waiting.popleft()
             process.kill()  # it has done nothing yet
             process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+            _close(process)
 
 
 def threads(workers: int) -> int:
@@ -61,7 +81,7 @@ def _start(count: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(count), "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "initlab.study.worker_main", "--wait", str(os.getpid())],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         # a session of its own: a Ctrl-C on the terminal is for the leader, which then asks its workers to end
         start_new_session=True, env=environment,
     )  # fmt: skip
@@ -71,11 +91,20 @@ def _told(process: subprocess.Popen[bytes], line: bytes) -> bool:
     assert process.stdin is not None
     try:
         process.stdin.write(line)
-        process.stdin.close()
+        process.stdin.flush()
     except OSError:  # it ended already
         process.wait()
         return False
+    finally:
+        _close(process)
     return process.poll() is None
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
 
 
 #: of this process; empty but in one that leads a study

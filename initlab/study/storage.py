@@ -7,8 +7,9 @@ is guarded there by a lock of the server, since a lock file holds on one file sy
 from __future__ import annotations
 
 import hashlib
+import importlib
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,13 @@ def open_storage(url: str) -> RDBStorage:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
         raise ConfigError("study.storage", masked(url), f"cannot be used: {masked(reason)}") from error
+
+
+def load_libraries() -> None:
+    """Import what opening a storage takes; for whoever has to wait for something else anyway."""
+    with suppress(ImportError):  # `open_storage` says what is wrong
+        for name in ("optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command"):
+            importlib.import_module(name)
 
 
 def _patience(url: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A worker: takes the arms of a study one after another. `python -m initlab.study.worker_main --wait LEADER`.
 
-It is told the study on its standard input, and ends at once where that closes without a word. Afterwards it ends when
-no arm waits or runs any more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued again), and when
-the process that started it is gone.
+It is told the study on its standard input, and ends at once where that closes without a word. Before that it may be
+asked about arms (`checks`), which it answers on its standard output. Afterwards it ends when no arm waits or runs any
+more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued again), and when the process that started
+it is gone.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 _LOOK = 0.5
 #: seconds that a worker waits at its end for what its runs recorded
 _SETTLE = 30.0
+#: seconds that the question about the next arm may take to come, rather than wait for an import
+_NEXT = 0.2
 #: what an arm loads; the last of it only where it is looked at by probes
 _FIRST = (
     "initlab.study.arm", "optuna", "optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command",
-    "initlab.study.pruners", "initlab.study.samplers", "pyarrow.parquet", "pandas", "scipy.optimize", "scipy.stats",
-    "sklearn.datasets",
+    "initlab.study.pruners", "initlab.study.samplers", "pyarrow.parquet", "scipy.optimize",
 )  # fmt: skip
 #: exit codes: nothing is left to do (or no time), and asked to stop before that
 DONE, STOPPED = 0, 1
@@ -140,21 +142,44 @@ def _draw(study: Study, plan: Plan, number: int) -> None:
 
 def wait(leader: int) -> int:
     """Import what every arm needs, then do what the first line of the standard input says; see `spare`."""
-    with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
-        _warm(until=_spoken_to)
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return DONE
-    word = json.loads(line)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    asked = False
+    while True:
+        if not (asked and _spoken_to(_NEXT)):
+            with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
+                _warm(until=_spoken_to)
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return DONE
+        word = json.loads(line)
+        if not (asked := "look" in word):
+            break
+        from initlab.study.checks import answer
+
+        answers.write(json.dumps(answer(word["look"])).encode() + b"\n")
+        answers.flush()
     os.environ.update(word["environment"])
     nowhere, log = os.open(os.devnull, os.O_RDONLY), os.open(word["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target, source in ((0, nowhere), (1, log), (2, log)):
         os.dup2(source, target)
+    answers.close()
+    _choose_gpu(int(word["number"]))
     return main(Path(word["folder"]), int(word["number"]), leader=leader)
 
 
-def _spoken_to() -> bool:
-    return bool(select.select([sys.stdin], [], [], 0)[0])
+def _choose_gpu(number: int) -> None:
+    """One GPU a worker, in turn, where there are several and nobody chose; before CUDA is begun with."""
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        import torch
+
+        count = torch.cuda.device_count()
+        if count > 1:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(number % count)
+
+
+def _spoken_to(seconds: float = 0.0) -> bool:
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
 def _warm(*, until: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from initlab.tracking.reopen import Reopened, reopen
 from initlab.tracking.sink import RunSink
 from initlab.tracking.start import start
 from initlab.tracking.strays import end_strays
-from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, spools, sync
+from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, await_others, spools, sync
 from initlab.tracking.tail import Tail
 from initlab.tracking.ui import ui
 
@@ -32,6 +32,7 @@ __all__ = [
     "SyncReport",
     "Synced",
     "Tail",
+    "await_others",
     "check_access",
     "describe_location",
     "end_strays",

@@ -23,8 +23,6 @@ from initlab.tracking.start import local_db, workdir_error
 from initlab.tracking.store import Store, connect
 from initlab.tracking.sync import folders, spools
 
-CONFIG = "config.yaml"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reopened:
@@ -175,7 +173,7 @@ def _fetch(store: Store, run_id: str, folder: Path) -> None:
     incoming = folder / "incoming.part"
     incoming.mkdir(exist_ok=True)
     try:
-        for name in (CONFIG, spool.CHECKPOINTS):
+        for name in (spool.CONFIG, spool.CHECKPOINTS):
             if store.download(run_id, name, incoming):
                 target = folder / name
                 if target.is_dir():

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -136,7 +137,7 @@ class RunSink:
 
     def text(self, name: str, text: str, folder: str = "") -> None:
         """Keep `text` as artifact `folder/name`. Raises StoreError as `write` does."""
-        self._keep(name, folder, lambda target: spool.write_atomic(target, text))
+        self._keep(name, folder, lambda target: target.write_text(text, encoding="utf-8"))
 
     def close(self, status: RunStatus, *, checkpoints: bool | None = None) -> str:
         """End the run as `status` and drain the spool, for at most `drain_seconds`.
@@ -195,14 +196,18 @@ class RunSink:
         here = Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
-    def _keep(self, name: str, folder: str, put: Callable[[Path], None]) -> None:
+    def _keep(self, name: str, folder: str, put: Callable[[Path], object]) -> None:
         self._in_own_process()
-        target = self.folder / spool.ARTIFACTS / str(self._numbers) / name
+        # one folder for all that have names of their own: to make a folder costs as much as several files
+        target = self.folder / spool.ARTIFACTS / "0" / name
+        if target.exists():
+            target = self.folder / spool.ARTIFACTS / str(self._numbers) / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             put(target)
         except OSError as error:
-            shutil.rmtree(target.parent, ignore_errors=True)
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
             raise StoreError(f"{name}: cannot be kept with the run ({error.strerror or error})") from error
         self._event({"kind": "artifact", "path": target.relative_to(self.folder).as_posix(), "folder": folder})
 

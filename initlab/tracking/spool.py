@@ -8,7 +8,7 @@
         rejected.jsonl   what the store will never accept, with its reason
         lock             held by the process that writes; the operating system frees it with the process
         deliver.lock     held by the process that delivers, while it does
-        artifacts/N/     copies of the artifacts; checkpoints/ is written by the trainer directly
+        artifacts/       copies of the artifacts; checkpoints/ is written by the trainer directly
 
 A line that ends without a newline was cut by a crash and counts as never written.
 """
@@ -34,7 +34,7 @@ from initlab.spec import Provenance, RunHeader, Scalar
 HEADER, RECORDS, EVENTS, PROGRESS = "header.json", "records.jsonl", "events.jsonl", "progress.json"
 REJECTED, LOCK, ARTIFACTS, CHECKPOINTS = "rejected.jsonl", "lock", "artifacts", "checkpoints"
 DELIVER = "deliver.lock"
-RESERVED = frozenset({HEADER, RECORDS, EVENTS, PROGRESS, REJECTED, LOCK, DELIVER, ARTIFACTS, CHECKPOINTS})
+CONFIG = "config.yaml"
 # longer than a helper whose training process was killed takes to let go
 DELIVER_SECONDS = 10.0
 

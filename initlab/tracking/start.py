@@ -57,8 +57,8 @@ def start(
     try:
         for name, text in (files or {}).items():
             sink.text(name, text)
-            if name not in spool.RESERVED and "/" not in name:
-                # beside the header too: a resumed run reads config.yaml there
+            if name == spool.CONFIG:
+                # beside the header too: a resumed run reads it there
                 spool.write_atomic(folder / name, text)
     except (OSError, StoreError) as error:
         sink.discard()

@@ -114,6 +114,27 @@ def _info(folder: Path, workdir: Path) -> SpoolInfo | None:
     )
 
 
+def await_others(workdir: Path, *, study: str, seconds: float) -> None:
+    """Wait, at most `seconds`, while other processes send runs of `study` that have ended: `sync` leaves them alone."""
+    deadline = time.monotonic() + seconds
+    while any(_is_sent(f, study) for f in folders(workdir)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _is_sent(folder: Path, study: str) -> bool:
+    """Whether a live process sends the spool, which holds the whole of a run of `study`."""
+    try:
+        if spool.load_header(folder).run.tags.get("initlab.study") != study:
+            return False
+    except StoreError:
+        return False
+    lock = spool.take_lock(folder)
+    if lock is not None:
+        lock.release()
+        return False
+    return spool.end_event(spool.read_events(folder)) >= 0
+
+
 def sync(workdir: Path, settings: TrackingSettings) -> SyncReport:
     """Deliver every spool in `workdir` whose process is gone, and end its run (as killed, where nobody ended it).
 
