@@ -158,18 +158,16 @@ def _recorded(
     sink = _open(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink
     status: RunStatus = "failed"
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            result, status = _train_and_judge(
-                experiment,
-                prepared,
-                sink,
-                forecast,
-                skip=0 if reopened is None else reopened.skip,
-                scratch=Path(scratch),
-                narrator=narrator,
-                stop=stop,
-                ranks=ranks,
-            )
+        result, status = _train_and_judge(
+            experiment,
+            prepared,
+            sink,
+            forecast,
+            skip=0 if reopened is None else reopened.skip,
+            narrator=narrator,
+            stop=stop,
+            ranks=ranks,
+        )
     except KeyboardInterrupt:
         status = "killed"
         raise
@@ -247,7 +245,6 @@ def _train_and_judge(
     forecast: Forecast | None,
     *,
     skip: int,
-    scratch: Path,
     narrator: Narrator,
     stop: Callable[[], bool],
     ranks: Ranks,
@@ -297,7 +294,7 @@ def _train_and_judge(
     )
     if experiment.tracking.enabled:
         sink.text(verdict.FILE, verdict.kept(evidence, result.findings))
-    _hand_over(experiment, prepared, sink, result, scratch)
+    _hand_over(experiment, prepared, sink, result)
     return result, outcome.ending
 
 
@@ -448,7 +445,6 @@ def _hand_over(
     prepared: Prepared,
     sink: tracking.RunSink | tracking.NullSink,
     result: RunResult,
-    scratch: Path,
 ) -> None:
     """Tags, the note, the profile, figures and report into the tracker."""
     tags = {
@@ -460,11 +456,13 @@ def _hand_over(
     sink.tag(tags)
     if not experiment.tracking.enabled:
         return
-    written = report.write(
-        experiment, prepared.sites, prepared.splits, result, scratch, full=experiment.tracking.report
-    )
-    for path, folder in written:
-        sink.artifact(path, folder, move=True)
+    sink.made("profile.parquet", lambda target: report.write_parquet(result.profile, target))
+    full = experiment.tracking.report
+    if full or result.texts or result.interpretation is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            written = report.write(experiment, prepared.sites, prepared.splits, result, Path(scratch), full=full)
+            for path, folder in written:
+                sink.artifact(path, folder, move=True)
     if experiment.tracking.log_model and result.status != "killed":
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 

@@ -3,6 +3,7 @@
 from initlab.report.confusion import recall
 from initlab.report.inspection import write_inspection, write_sweep
 from initlab.report.note import note
+from initlab.report.table import write_parquet
 from initlab.report.write import write
 
-__all__ = ["note", "recall", "write", "write_inspection", "write_sweep"]
+__all__ = ["note", "recall", "write", "write_inspection", "write_parquet", "write_sweep"]

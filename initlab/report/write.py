@@ -12,21 +12,18 @@ from initlab.report.inspection import of_profile
 from initlab.report.interpretation import interpretation_figures, interpretation_json
 from initlab.report.page import page
 from initlab.report.recurrent import recurrent_figures
-from initlab.report.table import write_parquet
 from initlab.spec import Experiment, RunResult, Site, Splits
 
 
 def write(
     experiment: Experiment, sites: Sequence[Site], splits: Splits, result: RunResult, folder: Path, *, full: bool = True
 ) -> list[tuple[Path, str]]:
-    """Write `profile.parquet`, the task's own texts and, where `full`, figures and `report.html` below `folder`.
+    """Write the task's own texts, the interpretation and, where `full`, figures and `report.html` below `folder`.
 
     Returns:
         (file, artifact folder) pairs.
     """
-    parquet = folder / "profile.parquet"
-    write_parquet(result.profile, parquet)
-    written: list[tuple[Path, str]] = [(parquet, "")]
+    written: list[tuple[Path, str]] = []
     for file_name, text in result.texts.items():
         (folder / file_name).write_text(text, encoding="utf-8")
         written.append((folder / file_name, ""))

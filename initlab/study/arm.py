@@ -6,8 +6,8 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from optuna.trial import Trial, TrialState
 
 
+#: seconds of training that a worker which is killed may lose beside the run at hand
+_UNNOTED = 0.5
 #: characters of a reason that are kept; the whole is in the arm's log
 _REASON = 600
 
@@ -178,14 +180,16 @@ def _trained(
     metric, over_seeds = plan.metrics[0], plan.settings.pruner == "wilcoxon"
     # an arm that is begun anew goes on with the replicas that its former worker had the end of
     done = ledger.replicas_of(trial.user_attrs)
+    notes = _Notes(trial, done)
     for number in range(len(done), plan.replicas):
         watcher = _watcher(trial, metric, plan, arm)
         watcher.reports = number == 0 and plan.settings.pruner in ("median", "hyperband")
         experiment = replica(first, plan, number)
-        result = train(experiment, watcher)
+        with notes.kept():
+            result = train(experiment, watcher)
         values, status = _values(result, watcher, plan.metrics)
         done.append(_replica_of(experiment.seed, values, status, result.run_id))
-        trial.set_user_attr(ledger.REPLICAS, json.dumps([asdict(r) for r in done]))
+        notes.add(last=number + 1 == plan.replicas or bool(watcher.pruned))
         if watcher.pruned and result.status == "killed":
             return None, TrialState.PRUNED, f"{watcher.pruned} after {result.steps} updates"
         if watcher.doomed:
@@ -193,8 +197,39 @@ def _trained(
         if over_seeds and values is not None:
             trial.report(values[0], step=number)
             if trial.should_prune():
+                notes.write()
                 return None, TrialState.PRUNED, f"pruned by wilcoxon after {number + 1} of {plan.replicas} seeds"
     return _judged(done, plan)
+
+
+class _Notes:
+    """Notes in the study which replicas have ended: those of tiny runs a few at a time, since a note takes as long as
+    several updates. Whoever takes the arm over trains what is not noted once more."""
+
+    def __init__(self, trial: Trial, done: Sequence[Replica]) -> None:
+        self._trial, self._done = trial, done
+        self._written, self._when = len(done), time.monotonic()
+
+    def add(self, *, last: bool) -> None:
+        """One more has ended; nobody adds to them after the `last`."""
+        if last or time.monotonic() - self._when > _UNNOTED:
+            self.write()
+
+    def write(self) -> None:
+        """Note all of them."""
+        if self._written < len(self._done):
+            self._trial.set_user_attr(ledger.REPLICAS, json.dumps([asdict(r) for r in self._done]))
+            self._written, self._when = len(self._done), time.monotonic()
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Note them also where what is done inside ends the arm."""
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, ledger.Lost):  # then it is somebody else's
+                self.write()
+            raise
 
 
 def _ended(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: seconds between two looks for an arm that another worker left
 _LOOK = 0.5
+#: seconds between two looks whether the leader is still there
+_GLANCE = 0.05
 #: seconds that a worker waits at its end for what its runs recorded
 _SETTLE = 30.0
 #: seconds that the question about the next arm may take to come, rather than wait for an import
@@ -68,8 +70,15 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: asked.set())
 
+    seen = 0.0
+
     def stop() -> bool:
-        return asked.is_set() or bool(leader and os.getppid() != leader)
+        nonlocal seen
+        if leader and (now := time.monotonic()) - seen > _GLANCE:  # asked before every update, of a tiny network too
+            seen = now
+            if os.getppid() != leader:
+                asked.set()
+        return asked.is_set()
 
     return work(replace(plan, storage=storage or plan.storage), number, stop=stop)
 

@@ -24,6 +24,8 @@ PARENT_SECONDS = 20.0
 # a run that ends sooner is sent whole, in a third of the calls
 FIRST_SECONDS = 1.0
 LOG = "tracking.log"
+# between two looks whether it is still wanted, while another one sends
+_GLANCE = 0.5
 _log = logging.getLogger("initlab.tracking")
 
 
@@ -195,7 +197,7 @@ class Courier:
             if not self._stop():
                 raise StoreFaultError("away", "another process is sending it")
             return
-        while not self._turn.acquire(timeout=0.1):
+        while not self._turn.acquire(timeout=_GLANCE):
             if self._stop():
                 lock.release()
                 return

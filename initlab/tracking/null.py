@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from initlab.spec import Record, RunStatus
@@ -35,6 +35,9 @@ class NullSink:
 
     def text(self, name: str, text: str, folder: str = "") -> None:
         """Forget `text`."""
+
+    def made(self, name: str, make: Callable[[Path], object], folder: str = "") -> None:
+        """Make nothing."""
 
     def close(self, status: RunStatus, *, checkpoints: bool | None = None) -> str:
         """Nothing waits anywhere."""

@@ -90,7 +90,9 @@ class RunSink:
     @property
     def checkpoint_dir(self) -> Path:
         """Where the trainer writes checkpoints (as `NAME.tmp`, then `os.replace`)."""
-        return self.folder / spool.CHECKPOINTS
+        place = self.folder / spool.CHECKPOINTS
+        place.mkdir(exist_ok=True)
+        return place
 
     def wait_id(self, timeout: float) -> str:
         """The run id, waited for at most `timeout` seconds."""
@@ -133,11 +135,11 @@ class RunSink:
 
         Raises StoreError where the file cannot be read or the spool cannot hold it.
         """
-        self._keep(path.name, folder, lambda target: self._bring(path, target, move=move))
+        self.made(path.name, lambda target: self._bring(path, target, move=move), folder)
 
     def text(self, name: str, text: str, folder: str = "") -> None:
         """Keep `text` as artifact `folder/name`. Raises StoreError as `write` does."""
-        self._keep(name, folder, lambda target: target.write_text(text, encoding="utf-8"))
+        self.made(name, lambda target: target.write_text(text, encoding="utf-8"), folder)
 
     def close(self, status: RunStatus, *, checkpoints: bool | None = None) -> str:
         """End the run as `status` and drain the spool, for at most `drain_seconds`.
@@ -196,7 +198,9 @@ class RunSink:
         here = Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
-    def _keep(self, name: str, folder: str, put: Callable[[Path], object]) -> None:
+    def made(self, name: str, make: Callable[[Path], object], folder: str = "") -> None:
+        """Keep what `make` writes to the path that it is given as artifact `folder/name`. Raises StoreError as `write`
+        does."""
         self._in_own_process()
         # one folder for all that have names of their own: to make a folder costs as much as several files
         target = self.folder / spool.ARTIFACTS / "0" / name
@@ -204,7 +208,7 @@ class RunSink:
             target = self.folder / spool.ARTIFACTS / str(self._numbers) / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            put(target)
+            make(target)
         except OSError as error:
             with suppress(OSError):
                 target.unlink(missing_ok=True)

@@ -72,7 +72,7 @@ def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: P
     if (free := shutil.disk_usage(workdir).free) < SMALLEST_DISK:
         raise OSError(errno.ENOSPC, f"only {free // 1024} KiB are left on its disk")
     folder = spool.spool_root(workdir) / full.uid
-    (folder / spool.CHECKPOINTS).mkdir(parents=True)
+    folder.mkdir(parents=True)
     lock = spool.take_lock(folder)
     if lock is None:
         raise OSError(errno.ENOLCK, "its file system cannot lock files")

@@ -10,7 +10,7 @@ from initlab.tracking.null import NullSink
 from initlab.tracking.sink import RunSink
 
 #: runs that may be under way at a time; a store that is slower than the training is waited for then
-MOST = 32
+MOST = 64
 
 
 class Tail:

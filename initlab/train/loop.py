@@ -29,6 +29,8 @@ from initlab.train.optimizers import parameter_groups, stepper
 from initlab.train.ranks import ALONE, Ranks
 
 PROBE_EXAMPLES = 1000
+#: logits of a batch whose right answers are counted together with those of other batches
+_TOGETHER = 65_536
 Ending = Literal["finished", "diverged", "stopped", "killed"]
 
 
@@ -121,6 +123,8 @@ class _Loop:
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
         self.losses: list[Tensor] = []
         self.correct: list[Tensor] = []
+        #: outputs and targets of which the right answers are still to be counted
+        self.answers: list[tuple[Tensor, Tensor]] = []
         self.queue: list[Record] = []
         self._weight = 1.0
         ranks = run.ranks
@@ -206,9 +210,11 @@ class _Loop:
         return shuffled(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
 
     def _at_hand(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
-        """The epoch's batches as stored, where they are examples of a small part that this process trains alone."""
+        """The epoch's batches, prepared, where they are examples of a small part that this process trains alone."""
         splits = self.run.splits
-        return gathered(splits.train, order) if self.run.ranks.alone and not splits.streams else None
+        if splits.streams or not self.run.ranks.alone:
+            return None
+        return gathered(splits.train, order, splits.prepare)
 
     def _update(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> None:
         run, state, s = self.run, self.state, self.run.settings
@@ -239,9 +245,7 @@ class _Loop:
         for parameter in self.parameters:  # what zero_grad does, without its book-keeping
             parameter.grad = None
         self.losses.append(loss.detach())
-        self.correct.append(run.task.correct(output.detach(), y))
-        if self._weight == 0:  # a rank without a share of this batch
-            self.correct[-1] = torch.zeros_like(self.correct[-1])
+        self._answered(output.detach(), y)
         state.window_seen += len(index)
         state.window_answers += len(index) * (y.numel() // len(y))
         if observer is not None:
@@ -251,6 +255,15 @@ class _Loop:
         if state.step % s.log_every == 0 or state.step == self.total:
             self._flush()
 
+    def _answered(self, output: Tensor, y: Tensor) -> None:
+        """Keep how many answers are right; those of small batches are counted together, when they are asked for."""
+        if self.run.ranks.alone and output.dim() == 2 and output.numel() <= _TOGETHER:
+            self.answers.append((output, y))
+            return
+        self.correct.append(self.run.task.correct(output, y))
+        if self._weight == 0:  # a rank without a share of this batch
+            self.correct[-1] = torch.zeros_like(self.correct[-1])
+
     def _batch(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         splits, ranks = self.run.splits, self.run.ranks
         share: slice | None = None
@@ -258,8 +271,7 @@ class _Loop:
             share, self._weight = ranks.rows(len(index)), ranks.weight(len(index))
             if splits.augment is None:
                 index, share = index[share], None
-        x, y = stored or (splits.train.x[index], splits.train.y[index])
-        x = splits.prepare(x)
+        x, y = stored or (splits.prepare(splits.train.x[index]), splits.train.y[index])
         if splits.augment is not None:
             # of the whole batch, also where a rank keeps its share alone: the draws are those of one process
             x = splits.augment(x, seeds.generator(self.run.seed, "data", f"augment{self.state.step}"))
@@ -308,11 +320,14 @@ class _Loop:
         if not self.losses:
             return
         ranks = self.run.ranks
+        if self.answers:
+            outputs, targets = zip(*self.answers, strict=True)
+            self.correct.append(self.run.task.correct(torch.cat(outputs), torch.cat(targets)))
         values = ranks.sum(torch.stack([v.float() for v in (*self.losses, *self.correct)]))
         numbers: list[float] = values.tolist()
         self.state.window_loss.extend(v / ranks.world for v in numbers[: len(self.losses)])
         self.state.window_correct += sum(numbers[len(self.losses) :])
-        self.losses, self.correct = [], []
+        self.losses, self.correct, self.answers = [], [], []
 
     def _evaluate_epoch(self, *, first: bool = False) -> None:
         run, state = self.run, self.state
