@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlab.train.batching import batches_of, in_streams, shuffled
+from initlab.spec import Part
+from initlab.tasks.normalise import standardise
+from initlab.train.batching import GATHERED, batches_of, gathered, in_streams, shuffled
 
 CPU = torch.device("cpu")
 
@@ -41,3 +43,21 @@ def test_epochs_and_seeds_differ(size: int, batch_size: int) -> None:
     )
     assert a not in (b, c)
     assert a == torch.cat(shuffled(size, batch_size, seed=0, epoch=0, device=CPU)).tolist()
+
+
+@given(st.integers(2, 200), st.integers(1, 70), st.booleans())
+def test_an_epoch_fetched_at_once_is_its_batches_to_the_bit(size: int, batch_size: int, stored_small: bool) -> None:
+    draw = torch.Generator().manual_seed(size)
+    x = torch.randint(0, 256, (size, 1, 3, 3), generator=draw)
+    part = Part(x=x.to(torch.uint8) if stored_small else x.float(), y=torch.arange(size))
+    prepare = standardise(part.x)
+    order = shuffled(size, batch_size, seed=0, epoch=0, device=CPU)
+    at_once = gathered(part, order, prepare)
+    assert at_once is not None and len(at_once) == len(order)
+    for (x_at_once, y_at_once), index in zip(at_once, order, strict=True):
+        assert torch.equal(x_at_once, prepare(part.x[index])) and torch.equal(y_at_once, index)
+
+
+def test_a_large_part_is_not_copied() -> None:
+    part = Part(x=torch.zeros(GATHERED // 4, dtype=torch.uint8), y=torch.zeros(1))
+    assert gathered(part, [torch.arange(1)], lambda x: x) is None
