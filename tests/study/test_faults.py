@@ -59,7 +59,7 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_spool_whose_disk_is_full_costs_the_arms_that_need_it(workdir: Path, small_spool: Path) -> None:
-    grid = (*TINY, "trainer.epochs=25", "init=he,xavier,lecun,orthogonal", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun,orthogonal", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
         until(lambda: states(the_study(workdir))["COMPLETE"] >= 1)
@@ -82,7 +82,7 @@ def test_a_spool_whose_disk_is_full_costs_the_arms_that_need_it(workdir: Path, s
 
 
 def test_a_storage_that_is_locked_for_20_seconds_is_waited_for(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=25", "init=he,xavier,lecun", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
         with closing(sqlite3.connect(workdir / ".initlab" / "studies.db", timeout=60, isolation_level=None)) as other:
@@ -102,7 +102,7 @@ def test_a_tracking_server_that_is_away_for_30_seconds(workdir: Path) -> None:
     server = Server(home)
     server.start()
     try:
-        grid = (*TINY, "trainer.epochs=15", "init=he,xavier,lecun", "replicas=2", f"tracking.uri={server.uri}")
+        grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "replicas=2", f"tracking.uri={server.uri}")
         with running(*grid, cwd=workdir) as study:
             until(lambda: worker_at_work(workdir))
             server.kill()
@@ -119,7 +119,7 @@ def test_a_tracking_server_that_is_away_for_30_seconds(workdir: Path) -> None:
 
 
 def test_a_worker_that_stands_still_loses_its_arm_and_nothing_is_doubled(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=40", "init=he,xavier,lecun", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         worker = until(lambda: worker_at_work(workdir))
         os.kill(worker, signal.SIGSTOP)
@@ -164,7 +164,7 @@ def test_of_runs_that_were_trained_twice_the_one_on_record_stays(workdir: Path) 
 
 
 def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(workdir: Path) -> None:
-    with running(*TINY, "trainer.epochs=20", "init=he,xavier", "replicas=4", cwd=workdir) as study:
+    with running(*TINY, "trainer.epochs=200", "init=he,xavier", "replicas=4", cwd=workdir) as study:
         worker = until(lambda: worker_at_work(workdir))
         until(lambda: any(ledger.replicas_of(t.user_attrs) for t in the_study(workdir).get_trials()))
         os.kill(worker, signal.SIGKILL)
@@ -180,7 +180,7 @@ def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(work
 
 
 def test_a_leader_that_is_killed_after_the_last_arm(workdir: Path) -> None:
-    grid = (*TINY, "init=he,xavier")
+    grid = (*TINY, "trainer.epochs=100", "init=he,xavier")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
         until(lambda: states(the_study(workdir)) == {"COMPLETE": 2})

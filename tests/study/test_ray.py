@@ -21,7 +21,7 @@ RAY = ("study.engine=ray", "study.workers=2", "study.cpus=0.5")
 def test_a_grid_on_two_actors_of_which_one_is_killed(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(workdir))
     before = set(Path("/tmp").glob("initlab-ray-*"))
-    grid = (*TINY, "trainer.epochs=15", "init=he,xavier", "activation=relu,tanh", "replicas=2", *RAY)
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier", "activation=relu,tanh", "replicas=2", *RAY)
     with running(*grid, cwd=workdir) as study:
         killed = until(lambda: worker_at_work(workdir), 120)
         command = Path(f"/proc/{killed}/cmdline").read_bytes()

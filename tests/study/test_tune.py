@@ -182,7 +182,7 @@ def test_each_arm_is_compared_at_its_own_rate(workdir: Path) -> None:
 @pytest.mark.timeout(240)
 def test_a_worker_killed_in_a_sweep_or_after_it_doubles_nothing(workdir: Path) -> None:
     grid = (
-        *TINY, "trainer.epochs=25", "init=he,xavier", "replicas=2", "probes=none", "study.tune_lr=true",
+        *TINY, "trainer.epochs=150", "init=he,xavier", "replicas=2", "probes=none", "study.tune_lr=true",
         "study.lr_factors=[0.3,1,3]",
     )  # fmt: skip
     with running(*grid, cwd=workdir) as study:
