@@ -14,10 +14,11 @@ import os
 import sys
 from statistics import mean, stdev
 
-from initlab import advising, config
-from initlab.command_advise import options_of
-from initlab.prepare import prepare
-from initlab.run import run
+from initlab import config
+from initlab.advice import decide, silent_on
+from initlab.cli.advise import options_of
+from initlab.run.prepare import prepare
+from initlab.run.train import run
 from initlab.spec import RunResult
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -54,9 +55,9 @@ def main(only: list[str]) -> None:
         overrides = [*text.split(), "tracking=none", "probes=none", "trainer.checkpoint=false"]
         experiment = config.experiment(config.compose(overrides), overrides=overrides)
         prepared = prepare(experiment)
-        silent = advising.silent_on(prepared.sites)
+        silent = silent_on(prepared.sites)
         options = options_of(experiment, prepared, typed="activation=" in text, silent=silent)
-        advice = advising.decide(options, {}, silent=silent, composed=experiment.activation.name)
+        advice = decide(options, {}, silent=silent, composed=experiment.activation.name)
         pairs: list[tuple[float, float]] = []
         for seed in SEEDS:
             arms = (("init=torch_default",), advice.overrides)

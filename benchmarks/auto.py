@@ -47,8 +47,8 @@ def one(cell: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from initlab import config
-    from initlab.prepare import prepare
-    from initlab.run import run
+    from initlab.run.prepare import prepare
+    from initlab.run.train import run
 
     torch.set_num_threads(1)
     begun = time.perf_counter()

@@ -31,8 +31,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from initlab.compare.intervals import intervals
-from initlab.compare.significance import winner_set
+from initlab.statistics.intervals import intervals
+from initlab.statistics.significance import winner_set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from initlab import config, explain, tracking
-from initlab.explain.story import learned, trains
-from initlab.run import run
+from initlab import config, tracking
+from initlab.advice import explain
+from initlab.advice.explain.story import learned, trains
+from initlab.run.train import run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from initlab import config, seeds
-from initlab.prepare import prepare
-from initlab.run import run
+from initlab import config
+from initlab.core import seeds
+from initlab.run.prepare import prepare
+from initlab.run.train import run
 from initlab.spec import Experiment
 
 BASE = ("tracking.report=false", "trainer.checkpoint=false", "trainer.test_with=last", "probes.histograms=false")

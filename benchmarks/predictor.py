@@ -68,9 +68,9 @@ def look(cell: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from initlab import config
+    from initlab.diagnosis.trainability import risk
     from initlab.errors import ConfigError
-    from initlab.prepare import foresee, prepare
-    from initlab.trainability import risk
+    from initlab.run.prepare import foresee, prepare
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -92,7 +92,7 @@ def look(cell: dict[str, Any]) -> dict[str, Any]:
 def one(cell: dict[str, Any]) -> dict[str, Any]:
     """Look, then train, and say how it ended."""
     from initlab import config
-    from initlab.run import run
+    from initlab.run.train import run
 
     begun = time.perf_counter()
     row: dict[str, Any] = {**cell, **look(cell)}
@@ -138,7 +138,7 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that were trained, each with `success`: above half of the best arm's accuracy with its kind of model."""
-    from initlab.trainability import score_of, verdict_of
+    from initlab.diagnosis.trainability import score_of, verdict_of
 
     done = [r for r in rows if "accuracy" in r]
     best: dict[str, float] = {}

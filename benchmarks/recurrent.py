@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from initlab import activations
 from initlab.models.recurrent import gru, lstm, rnn
 from initlab.models.recurrent.cells import recurrent_layers
-from initlab.recurrence import RecurrentKind
+from initlab.network.recurrence import RecurrentKind
 from initlab.spec import IO
 
 HIDDEN, STEPS, BATCH = 128, 64, 64

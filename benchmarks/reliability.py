@@ -26,9 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from initlab.config import compose, experiment  # noqa: E402
-from initlab.run import run  # noqa: E402
+from initlab.run.train import run  # noqa: E402
 from initlab.spec import Experiment  # noqa: E402
-from initlab.tracking.store import connect  # noqa: E402
+from initlab.tracking.store.client import connect  # noqa: E402
 from tests.reliability.rounds import ROWS, SLOW, Bench, bench, server_killed  # noqa: E402
 from tests.tracking.tracking_cases import Gate  # noqa: E402
 

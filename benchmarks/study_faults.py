@@ -73,7 +73,7 @@ class Round:
         """One of the workers, at random."""
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.process.pid).children()
-            workers = [p for p in children if "initlab.study.worker_main" in p.cmdline()]
+            workers = [p for p in children if "initlab.study.workers.worker_main" in p.cmdline()]
             if workers:
                 return self.rng.choice(workers)
         self.note.append("there was no worker")

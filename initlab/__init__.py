@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from initlab.version import __version__
+from initlab.core.version import __version__
 
 if TYPE_CHECKING:
     from initlab.api import advise, critical_point, describe, gain, initialize, meanfield, predict

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab import advising, inits, sites, theory, wiring
+from initlab import advice, inits, theory
 from initlab.activations import activations_of, naming, recognise
 from initlab.activations.modules import Pointwise
-from initlab.advising import Advice
-from initlab.auto import auto
+from initlab.advice import Advice
+from initlab.advice.auto import auto
 from initlab.errors import ConfigError
+from initlab.network import sites
+from initlab.network.graph import trace
+from initlab.network.hooks import undisturbed
 from initlab.spec import Activation, Batch, ElementwiseFn, InitContext, Prediction, Site
-from initlab.taps import undisturbed
 from initlab.theory import CriticalPoint, GainKind, MeanField
 
 #: what is taken for an activation: a function of a tensor, a module, a catalogue name or formula, or one of ours
@@ -147,7 +149,7 @@ def predict(model: nn.Module, inputs: Tensor, *, activation: ActivationLike | No
     found = activations_of(model, default)
     context = InitContext(activation=default or next(iter(found.values()), naming.named("identity")), activations=found)
     with undisturbed(model):
-        graph = wiring.trace(model.train(), inputs, moments=True)
+        graph = trace(model.train(), inputs, moments=True)
     return theory.predict(graph, sites.describe(model, inputs[:2]), theory.scales(model), context)
 
 
@@ -199,12 +201,12 @@ def advise(
     context = replace(context, sites=described, seed=seed)
     with torch.no_grad(), undisturbed(drawn):
         silence = float(loss(torch.zeros_like(drawn(inputs)), targets))
-    options = advising.weigh(
+    options = advice.weigh(
         drawn, described, context, activation=context.activation.name, seed=seed, untrained_loss=silence
     )
     if all(option.refused for option in options):
         raise ConfigError("model", None, f"no initialiser fits this network: {options[0].refused}")
-    return advising.decide(options, {}, silent=advising.silent_on(described))
+    return advice.decide(options, {}, silent=advice.silent_on(described))
 
 
 def as_activation(fn: ActivationLike) -> Activation:

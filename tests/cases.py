@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initlab import config
-from initlab.prepare import Prepared
-from initlab.run import run
+from initlab.run.prepare import Prepared
+from initlab.run.train import run
 from initlab.spec import Experiment, Record, RunResult
 
 QUICK = ("data=digits", "model=mlp", "model.width=32", "trainer.epochs=2", "tracking.report=false")

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 import initlab
 from initlab import activations, inits
-from initlab.auto import MARGIN, auto, candidates
+from initlab.advice.auto import MARGIN, auto, candidates
+from initlab.diagnosis.trainability import risk
 from initlab.errors import ConfigError, UnclaimedParameterError
 from initlab.inits import Applied
 from initlab.inits.streaming import as_in_training
-from initlab.prepare import Prepared, foresee, prepare
-from initlab.sites import describe
+from initlab.network.sites import describe
+from initlab.run.prepare import Prepared, foresee, prepare
 from initlab.spec import Batch, InitContext
-from initlab.trainability import risk
 from tests.cases import experiment, untracked
 from tests.inits.networks import ONE_OF_EACH, Case
 

@@ -9,10 +9,10 @@ import pytest
 from mlflow import MlflowClient
 from scipy import stats
 
-from initlab.episodes import run_episodes
 from initlab.errors import ConfigError
-from initlab.interval import interval
+from initlab.run.episodes import run_episodes
 from initlab.spec import RunResult
+from initlab.statistics.student import interval
 from tests.cases import Recorder, experiment
 
 FEW = (

@@ -15,16 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import initlab
-from initlab import activations, models, seeds
+from initlab import activations, models
 from initlab.activations import activations_of
-from initlab.inspection import Inspection, as_json, inspect, record
-from initlab.prepare import foresee, predict, prepare
+from initlab.core import seeds
+from initlab.network.hooks import tapped
+from initlab.network.sites import describe, weights
 from initlab.probes import snapshot
 from initlab.probes.jacobian import condition_number, layer_jacobians, tangent_kernel
-from initlab.run import run
-from initlab.sites import describe, weights
+from initlab.run.inspect import Inspection, as_json, inspect, record
+from initlab.run.prepare import foresee, predict, prepare
+from initlab.run.train import run
 from initlab.spec import IO, Activation, Batch, InitContext, InspectSettings, RunResult, Site
-from initlab.taps import tapped
 from tests.cases import Recorder, experiment, untracked
 
 QUICK = InspectSettings(examples=64, jacobian=False, ntk_examples=0, gradient_quotient=False)

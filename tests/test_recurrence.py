@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from initlab import recurrence
+from initlab.network import recurrence
 
 Make = Callable[..., nn.RNNBase]
 KINDS: dict[str, Make] = {

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from initlab.prepare import foresee, prepare
+from initlab.run.prepare import foresee, prepare
 from initlab.spec import RunResult
 from tests.cases import Recorder, experiment, untracked
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from initlab.errors import ConfigError
-from initlab.run import run
+from initlab.run.train import run
 from initlab.spec import RunResult
 from tests.cases import Recorder, experiment
 

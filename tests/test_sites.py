@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initlab.sites import describe, weights
+from initlab.network.sites import describe, weights
 from initlab.spec import Site
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from initlab import activations, inits
-from initlab.prepare import Forecast, Prepared, foresee, prepare
+from initlab.diagnosis.trainability import LOUD_LOSS, MIDDLE, POWER, judge, risk, score_of
+from initlab.network.sites import describe
 from initlab.probes import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.snapshot import alignment
-from initlab.sites import describe
+from initlab.run.prepare import Forecast, Prepared, foresee, prepare
 from initlab.spec import Batch, InitContext, LayerPrediction, Prediction
-from initlab.trainability import LOUD_LOSS, MIDDLE, POWER, judge, risk, score_of
 from tests.cases import experiment
 
 CHANCE = math.log(10)

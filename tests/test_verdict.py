@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from initlab import verdict
+from initlab.diagnosis import rules
+from initlab.diagnosis.rules import Evidence
 from initlab.spec import Baseline, Profile, ProfileRow
-from initlab.verdict import Evidence
 from tests.cases import untracked
 
 PARAMS = {"init": "he", "activation": "relu", "optimizer.lr": 0.01, "model.norm": "none", "model.residual": False}
@@ -53,12 +53,12 @@ def with_curve(evidence: Evidence, key: str, *points: tuple[int, float]) -> Evid
 
 
 def names(evidence: Evidence) -> list[tuple[str, str]]:
-    return [(f.name, f.severity) for f in verdict.judge(evidence)]
+    return [(f.name, f.severity) for f in rules.judge(evidence)]
 
 
 def test_healthy() -> None:
     assert names(GOOD) == [("healthy", "ok")]
-    assert verdict.headline(verdict.judge(GOOD)) == "healthy"
+    assert rules.headline(rules.judge(GOOD)) == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_healthy() -> None:
     ],
 )
 def test_a_rule_fires(evidence: Evidence, finding: tuple[str, str]) -> None:
-    found = verdict.judge(evidence)
+    found = rules.judge(evidence)
     assert finding in [(f.name, f.severity) for f in found]
     told = next(f for f in found if f.name == finding[0])
     assert told.evidence and told.source
@@ -117,7 +117,7 @@ def test_a_remedy_does_not_repeat_what_is_there() -> None:
     stuck = with_curve(
         replace(GOOD, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}), "val/accuracy", (20, 0.1)
     )
-    overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
+    overrides = {o for f in rules.judge(stuck) for r in f.remedies for o in r.overrides}
     assert "init=orthogonal" not in overrides and "model.norm=batch" not in overrides
     assert {"init=he", "model.residual=true"} <= overrides
 
@@ -154,7 +154,7 @@ def test_what_decay_does_to_the_first_update_is_not_the_rate_s_doing() -> None:
     decayed = replace(
         with_more(GOOD, *shrunk, *large), params={**PARAMS, "optimizer.lr": 1e-3, "optimizer.weight_decay": 200.0}
     )
-    (finding,) = verdict.judge(decayed)
+    (finding,) = rules.judge(decayed)
     assert finding.name == "decayed_weights" and finding.remedies[0].overrides == ("optimizer.weight_decay=0",)
     without = replace(decayed, params={**PARAMS, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0})
     assert names(without) == [("updates_too_large", "warning")]
@@ -162,11 +162,11 @@ def test_what_decay_does_to_the_first_update_is_not_the_rate_s_doing() -> None:
 
 def test_the_rate_follows_from_the_update_that_was_measured() -> None:
     small = with_rows(GOOD, "update_ratio", 2e-6)
-    (finding,) = verdict.judge(small)
+    (finding,) = rules.judge(small)
     # an update is proportional to the rate: 1e-3 / 2e-6 times 0.01
     assert finding.name == "updates_too_small" and finding.remedies[0].overrides == ("optimizer.lr=5",)
     huge = with_more(GOOD, *((site, 0, "update_ratio", 2.0) for site in "abc"))
-    (finding,) = verdict.judge(huge)
+    (finding,) = rules.judge(huge)
     assert finding.name == "updates_too_large" and finding.remedies[0].overrides == ("optimizer.lr=5e-06",)
 
 
@@ -175,7 +175,7 @@ def test_a_gradient_that_clipping_leaves_nothing_of() -> None:
         with_more(with_rows(GOOD, "update_ratio", 1e-7), ("", 0, "grad_norm", 3.0)),
         params={**PARAMS, "trainer.clip_grad_norm": 1e-6},
     )
-    (finding,) = verdict.judge(clipped)
+    (finding,) = rules.judge(clipped)
     assert finding.remedies[0].overrides == ("trainer.clip_grad_norm=null",)
 
 
@@ -195,16 +195,16 @@ def test_too_few_updates_to_learn_anything() -> None:
     short = replace(
         with_curve(GOOD, "val/accuracy", (0, 0.1), (20, 0.1)), params={**PARAMS, "trainer.batch_size": 2048}
     )
-    found = {f.name: f for f in verdict.judge(short)}
+    found = {f.name: f for f in rules.judge(short)}
     assert set(found) == {"few_updates", "at_chance"}
     assert found["few_updates"].remedies[0].overrides == ("trainer.batch_size=64",)
-    assert "few_updates" not in {f.name for f in verdict.judge(replace(short, steps=200))}
+    assert "few_updates" not in {f.name for f in rules.judge(replace(short, steps=200))}
 
 
 def test_a_verdict_that_was_kept_is_the_same_when_it_is_read() -> None:
     for evidence in (GOOD, replace(GOOD, diverged_step=3), recurrent(reach=3.0)):
-        text = verdict.kept(evidence, verdict.judge(evidence))
-        assert verdict.restored(text, evidence.profile) == evidence
+        text = rules.kept(evidence, rules.judge(evidence))
+        assert rules.restored(text, evidence.profile) == evidence
 
 
 # ------------------------------------------------------------------ the same, on networks that have the illness
@@ -303,11 +303,11 @@ def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
         ("rnn", "orthogonal"),
     ):
         stuck = replace(recurrent(reach=3.0, lag_peak=1e6), params={"model": model, "init": init, "activation": "relu"})
-        overrides = {o for f in verdict.judge(stuck) for r in f.remedies for o in r.overrides}
+        overrides = {o for f in rules.judge(stuck) for r in f.remedies for o in r.overrides}
         assert overrides and f"init={init}" not in overrides
 
 
 def test_a_sequence_that_is_answered_at_its_end_wants_a_longer_memory_first() -> None:
     lost = with_curve(recurrent(), "val/accuracy", (0, 0.1), (20, 0.1))
-    finding = verdict.judge(lost)[0]
+    finding = rules.judge(lost)[0]
     assert finding.name == "at_chance" and finding.remedies[0].overrides == ("init=chrono",)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab import activations, models
-from initlab.sites import describe
+from initlab.network.graph import Graph, branches, example_moments, trace
+from initlab.network.sites import describe
 from initlab.spec import IO
-from initlab.wiring import Graph, branches, example_moments, trace
 
 
 def ops(graph: Graph) -> list[str]:

@@ -35,7 +35,7 @@ class InitlabSweeper(Sweeper):
 
 def _start_workers(config: DictConfig) -> None:
     """Have the imports of the workers run beside our own; whether they are needed is seen later."""
-    from initlab.study.spare import SPARES, threads
+    from initlab.study.workers.worker_pool import SPARES, threads
 
     workers = config.study.get("workers")
     if isinstance(workers, int) and workers > 0 and config.study.get("engine") == "local":

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initlab.compare import arms as of_arms
-from initlab.compare import significance as tests
 from initlab.compare.arms import Arm, Judged, Raw
 from initlab.compare.curves import Band, Learning, band, last_step, learning
 from initlab.compare.effects import Effect, Ranking, ranking, two_way
-from initlab.compare.intervals import MODERATED, NONE, interquartile_mean, intervals
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import CompareSettings
+from initlab.statistics import significance as tests
+from initlab.statistics.intervals import MODERATED, NONE, interquartile_mean, intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

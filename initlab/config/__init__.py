@@ -1,7 +1,6 @@
 """From YAML and overrides to a frozen, typed `Experiment`. The only room, with `__main__`, that imports Hydra."""
 
-from initlab.config.belonging import task_of_data
-from initlab.config.comparing import compare_overrides
+from initlab.config.compare_arguments import compare_overrides
 from initlab.config.compose import (
     arm_hash,
     compare_settings,
@@ -19,9 +18,10 @@ from initlab.config.compose import (
     tracking_settings,
     typed_in,
 )
-from initlab.config.explaining import Asked, asked_for
-from initlab.config.following import followed, typed_before
-from initlab.config.strangers import check_folders
+from initlab.config.explain_arguments import Asked, asked_for
+from initlab.config.follow_up import followed, typed_before
+from initlab.config.task_of_data import task_of_data
+from initlab.config.untrusted import check_folders
 
 __all__ = [
     "Asked",

@@ -19,14 +19,15 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from initlab.config.belonging import check_data
-from initlab.config.customary import settled
+from initlab.config.default_activation import settled
 from initlab.config.environment import read_only_harmless_variables
+from initlab.config.former_names import with_former_names
 from initlab.config.instantiate import LONGEST, build, section
 from initlab.config.targets import consent
-from initlab.config.writing import as_yaml
+from initlab.config.task_of_data import check_data
+from initlab.config.yaml_text import as_yaml
+from initlab.core.redact import masked
 from initlab.errors import ConfigError, one_of
-from initlab.masking import masked
 from initlab.spec import (
     CompareSettings,
     Experiment,
@@ -270,7 +271,9 @@ def arm_hash(tree: Mapping[str, Any]) -> str:
     for group, key in (("data", "root"), ("trainer", "ddp")):
         if isinstance(arm.get(group), dict):
             arm[group] = {k: v for k, v in arm[group].items() if k != key}
-    return hashlib.blake2b(json.dumps(arm, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(with_former_names(arm), sort_keys=True, default=str).encode(), digest_size=6
+    ).hexdigest()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:

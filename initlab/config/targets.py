@@ -1,8 +1,8 @@
 """What `_target_` may name: a configuration from a stranger must not choose what code runs.
 
-A prefix alone would not do: `torch.hub.load` runs what it fetched, `initlab.schedule.child.Process` starts a program.
-So of initlab only the rooms count whose functions configurations are made of, of torch and torchvision only layers,
-optimisers and schedules, and nothing is imported before its name was checked.
+A prefix alone would not do: `torch.hub.load` runs what it fetched, `initlab.operations.schedule.child.Process` starts
+a program. So of initlab only the rooms count whose functions configurations are made of, of torch and torchvision only
+layers, optimisers and schedules, and nothing is imported before its name was checked.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from initlab.config.former_names import current_name
 from initlab.errors import ConfigError
 
 #: where initlab's factories are
 ROOMS = (
     "initlab.activations.", "initlab.inits.", "initlab.models.", "initlab.tasks.", "initlab.theory.",
-    "initlab.train.optimizers.", "initlab.train.schedules.", "initlab.auto.",
+    "initlab.train.optimizers.", "initlab.train.schedules.", "initlab.advice.auto.",
 )  # fmt: skip
 #: what of them fetches and writes files where it is told to
 _CLOSED = ("initlab.tasks.download.",)
@@ -39,6 +40,7 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
     Raises:
         ConfigError: it may not be named, or is not there.
     """
+    target = current_name(target)
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(key, _short(target), "must be the dotted name of a function or class")
     package = target.partition(".")[0]

@@ -2,7 +2,7 @@
 
 from initlab.inits.apply import Applied, apply
 from initlab.inits.auto_init import auto_init
-from initlab.inits.central import delta_orthogonal, dirac, identity, zero_hadamard
+from initlab.inits.center_tap import delta_orthogonal, dirac, identity, zero_hadamard
 from initlab.inits.composed import by_role, chain
 from initlab.inits.coordinate_check import coordinate_check
 from initlab.inits.data_dependent import data_dependent

@@ -12,10 +12,10 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import InitlabError, UnclaimedParameterError
+from initlab.network.hooks import undisturbed
 from initlab.spec import Draw, InitContext, Initializer, Site
-from initlab.taps import undisturbed
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.inits.streaming import as_in_training, sparing
+from initlab.network.graph import Graph, trace
 from initlab.spec import InitContext, Initializer, Site
 from initlab.theory.finite_width import zero_padding_share
 from initlab.theory.predict import input_squares
-from initlab.wiring import Graph, trace
 
 #: forward passes at most, and the largest change of a factor at which no other is made
 _PASSES, _SETTLED = 4, 1.01

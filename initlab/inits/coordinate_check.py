@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from initlab.inits.apply import apply
-from initlab.sites import describe, weights
+from initlab.network.hooks import tapped
+from initlab.network.sites import describe, weights
 from initlab.spec import Activation, Batch, InitContext, Initializer, Site, StepKind
-from initlab.taps import tapped
 
 
 def coordinate_check(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from initlab import recurrence
+from initlab.network import recurrence
 
 #: called for each layer and direction with its suffix (``_l0``, ``_l0_reverse``) and a function that measures anew
 Look = Callable[[str, Callable[[], Tensor]], None]

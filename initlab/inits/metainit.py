@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.inits.composed import Scheme, resolved
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing

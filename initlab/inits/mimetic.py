@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.composed import Scheme, resolved
 from initlab.inits.streaming import both, sparing

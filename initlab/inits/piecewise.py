@@ -8,13 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw, unit_normal
 from initlab.inits.layout import layout, to_parameter
 from initlab.inits.orthogonal import orthogonal, orthogonal_matrix
 from initlab.inits.scaled import resolve_gain
-from initlab.sites import weights
+from initlab.network.sites import weights
 from initlab.spec import Activation, InitContext, Initializer, PositiveFloat, Site
 from initlab.theory import gaussian_mean
 

@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import draw
 from initlab.inits.orthogonal import orthogonal_matrix

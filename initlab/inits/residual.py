@@ -16,7 +16,7 @@ from torch import Tensor
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw
 from initlab.inits.scaled import Gain, Mode, he, xavier
-from initlab.inits.waking import refuse_dead
+from initlab.inits.zero_branches import refuse_dead
 from initlab.spec import Branch, Draw, InitContext, Initializer, PositiveFloat, Site
 
 Check = Callable[[tuple[Site, ...], InitContext], None]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
+from initlab.network.hooks import undisturbed
 from initlab.spec import Adapt, Batch, InitContext, Site
-from initlab.taps import undisturbed
 
 #: (module name, module, positional and keyword arguments, output) → the output to pass on
 Visit = Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]

@@ -14,7 +14,7 @@ from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.inits.layout import layout
 from initlab.inits.orthogonal import orthogonal
 from initlab.inits.scaled import Gain, resolve_gain
-from initlab.sites import weights
+from initlab.network.sites import weights
 from initlab.spec import Draw, InitContext, Initializer, LrScale, PositiveInt, Site, StepKind
 
 #: how a parameter's shape grows with the width: of its outputs alone, of inputs and outputs, of its inputs alone

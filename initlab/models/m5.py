@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from initlab.models.masks import SequenceNorm, masked_mean, pooled_mask, silenced, waveform_steps
 from initlab.models.pieces import image_norm, require
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 _FIRST, _STRIDE, _POOL = 80, 4, 4

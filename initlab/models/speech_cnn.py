@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from initlab.models.masks import SequenceNorm, masked_mean, pooled_mask, sequence_shape, silenced
 from initlab.models.pieces import image_norm, require
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Pooling = Literal["max", "average"]

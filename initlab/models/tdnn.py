@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.models.masks import SequenceNorm, masked_mean, masked_std, sequence_shape, silenced
 from initlab.models.pieces import image_norm, require
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 #: (kernel, dilation) of the layers that see frames

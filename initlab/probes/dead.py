@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from initlab.network.hooks import tapped
+from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
 from initlab.probes.observer import site_bands
-from initlab.sites import weights
 from initlab.spec import Activation, ProfileRow, Site
-from initlab.taps import tapped
 
 DEAD_BELOW = 1e-3
 

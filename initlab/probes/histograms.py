@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.sites import weights
+from initlab.network.hooks import tapped, undisturbed
+from initlab.network.sites import weights
 from initlab.spec import Histogram, Site
-from initlab.taps import tapped, undisturbed
 
 BINS = 40
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.sites import weights
+from initlab.network.hooks import tapped, undisturbed
+from initlab.network.sites import weights
 from initlab.spec import Interpretation, LinearProbe, Part, Site, Splits, Task, UnitActivity
-from initlab.taps import tapped, undisturbed
 
 #: training and validation examples of a linear probe, and its features at most
 TRAIN, VAL, FEATURES = 1500, 500, 1024

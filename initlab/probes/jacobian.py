@@ -12,10 +12,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
-from initlab.sites import weights
+from initlab.core import seeds
+from initlab.network.hooks import tapped, undisturbed
+from initlab.network.sites import weights
 from initlab.spec import Site
-from initlab.taps import tapped, undisturbed
 
 #: above so many units only the mean square is estimated, by random projections
 EXACT_UNITS = 512

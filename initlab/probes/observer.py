@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from initlab.activations.slope import SATURATED_BELOW, SlopeBand, band_of
+from initlab.network.hooks import SMALLEST, tapped
+from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
-from initlab.sites import weights
 from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
-from initlab.taps import SMALLEST, tapped
 
 
 class Observer:

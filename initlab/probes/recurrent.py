@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from initlab import seeds
 from initlab.activations.slope import SlopeBand, slope_band
-from initlab.padding import step_mask
-from initlab.recurrence import GATES, Layer, layers, project, step
+from initlab.core import seeds
+from initlab.network.hooks import SMALLEST, undisturbed
+from initlab.network.padding import step_mask
+from initlab.network.recurrence import GATES, Layer, layers, project, step
 from initlab.spec import Activation, InitContext, ProfileRow, Site
-from initlab.taps import SMALLEST, undisturbed
 
 #: steps that are looked at: each costs a step of the unrolled layer and one back
 STEPS = 256

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
 from initlab.activations.slope import slope_band
-from initlab.sites import weights
+from initlab.core import seeds
+from initlab.network.graph import example_moments
+from initlab.network.hooks import SMALLEST, tapped, undisturbed
+from initlab.network.sites import weights
 from initlab.spec import Batch, InitContext, Site
-from initlab.taps import SMALLEST, tapped, undisturbed
-from initlab.wiring import example_moments
 
 
 @dataclass(frozen=True, kw_only=True)

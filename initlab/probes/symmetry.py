@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from initlab.sites import weights
+from initlab.network.sites import weights
 from initlab.spec import ProfileRow, Site
 
 

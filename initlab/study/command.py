@@ -17,21 +17,24 @@ from typing import TYPE_CHECKING, Any, cast
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.complaint import complain
+from initlab.core.error_line import complain
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, StudySettings, TrackingSettings
-from initlab.study import board, engine, importance, ledger, robustness, tune
-from initlab.study.checks import Checks, Facts
-from initlab.study.composing import composed, keep
-from initlab.study.grammar import bare
-from initlab.study.live import Board, duration
-from initlab.study.objectives import decided
-from initlab.study.parent import Parent, has_ended, open_parent
-from initlab.study.plan import Plan, as_overrides, folder_of, load
-from initlab.study.pruners import pruner
-from initlab.study.samplers import notes, sampler
-from initlab.study.space import Space, differences, extension_only, parse
-from initlab.study.storage import choose, keep_apart, load_libraries, masked, open_storage
+from initlab.study.results import leaderboard, robustness
+from initlab.study.results.live import Board, duration
+from initlab.study.results.parent import Parent, has_ended, open_parent
+from initlab.study.search import importance, ledger, tune
+from initlab.study.search.arms import ENDED, ArmResult
+from initlab.study.search.pruners import pruner
+from initlab.study.search.samplers import notes, sampler
+from initlab.study.search.storage import choose, keep_apart, load_libraries, masked, open_storage
+from initlab.study.space.compose import composed, keep
+from initlab.study.space.grammar import bare
+from initlab.study.space.objectives import decided
+from initlab.study.space.plan import Plan, as_overrides, folder_of, load
+from initlab.study.space.space import Space, differences, extension_only, parse
+from initlab.study.workers import engine
+from initlab.study.workers.checks import Checks, Facts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,7 +65,7 @@ def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mappi
     except InitlabError as error:
         return complain(error, error.exit_code)
     except Exception as error:
-        from initlab.config.mistakes import translate
+        from initlab.config.hydra_errors import translate
 
         ours = translate(error, list(arguments))
         return complain(ours or error, ours.exit_code if ours else 1, cause=error)
@@ -92,7 +95,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     live = Board(
         total=len(ledger.current(study)), metric=plan.settings.metric, direction=plan.direction, out=sys.stdout,
         err=sys.stderr, workers=plan.settings.workers,
-        before=[a.trial for a in ledger.results(study) if a.state in board.ENDED],
+        before=[a.trial for a in ledger.results(study) if a.state in ENDED],
     )  # fmt: skip
     threading.Thread(target=_warm, daemon=True).start()
     try:
@@ -102,7 +105,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     finally:
         live.close()
         arms = ledger.results(study)
-        summary = board.summary(arms, metric=plan.settings.metric, direction=plan.direction)
+        summary = leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction)
         note = parent.close(plan, study, arms, status=status, summary=summary)
         left = _settle(plan, study, track)
         plan = replace(plan, parent=parent.run_id)
@@ -211,7 +214,7 @@ def _named(plan: Plan, which: Callable[[], Mapping[str, str]]) -> Generator[None
     try:
         yield
     except Exception as error:
-        from initlab.config.mistakes import translate
+        from initlab.config.hydra_errors import translate
 
         arm = which()
         ours = error if isinstance(error, InitlabError) else translate(error, plan.space.overrides(dict(arm)))
@@ -344,7 +347,7 @@ def _settle(plan: Plan, study: Study, track: TrackingSettings) -> int:
     return left
 
 
-def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[board.ArmResult]) -> None:
+def _look(live: Board, parent: Parent, plan: Plan, arms: Sequence[ArmResult]) -> None:
     live.update(arms)
     parent.look(plan, arms)
 
@@ -390,9 +393,9 @@ def _report(
     arms = ledger.results(study)
     for line in told:
         print(line)
-    rows = board.leaderboard(arms, direction=plan.direction)
-    print(board.table(rows, metric=plan.settings.metric, width=_width()))
-    print(board.summary(arms, metric=plan.settings.metric, direction=plan.direction))
+    rows = leaderboard.leaderboard(arms, direction=plan.direction)
+    print(leaderboard.table(rows, metric=plan.settings.metric, width=_width()))
+    print(leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction))
     print(importance.line(arms, study, plan.direction))
     for line in robustness.lines(arms, plan.direction):
         print(line)

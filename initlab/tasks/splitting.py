@@ -14,7 +14,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError, DataError
 from initlab.spec import NonNegativeInt, Part, PositiveInt
 from initlab.tasks.raw import RawData

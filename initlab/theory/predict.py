@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from initlab.activations.slope import derivative, slope_band
+from initlab.network.graph import Graph, Node
 from initlab.spec import Activation, InitContext, LayerPrediction, Prediction, Site
 from initlab.theory.correlation import product
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
 from initlab.theory.meanfield import correlation_depth
 from initlab.theory.quadrature import moments, moments_of
-from initlab.wiring import Graph, Node
 
 #: poolings whose backward pass spreads one gradient over many positions
 _AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")

@@ -3,21 +3,21 @@
 The only room that imports mlflow: not when it is imported, nor in the process that trains, but where it delivers.
 """
 
-from initlab.tracking.access import check_access
-from initlab.tracking.artifacts import KeptRun, find_run
-from initlab.tracking.exporting import export_study
-from initlab.tracking.importing import Imported, import_runs
-from initlab.tracking.location import describe_location, resolve_uri, ui_url
-from initlab.tracking.model import log_model
-from initlab.tracking.null import NullSink
-from initlab.tracking.reading import Curve, Found, RunRecord, keep_files, read_artifact, read_curves, read_runs
-from initlab.tracking.reopen import Reopened, reopen
-from initlab.tracking.sink import RunSink
-from initlab.tracking.start import start
-from initlab.tracking.strays import end_strays
-from initlab.tracking.sync import SpoolInfo, Synced, SyncReport, await_others, spools, sync
-from initlab.tracking.tail import Tail
-from initlab.tracking.ui import ui
+from initlab.tracking.read.artifacts import KeptRun, find_run
+from initlab.tracking.read.reopen import Reopened, reopen
+from initlab.tracking.read.runs import Curve, Found, RunRecord, keep_files, read_artifact, read_curves, read_runs
+from initlab.tracking.record.model import log_model
+from initlab.tracking.record.null import NullSink
+from initlab.tracking.record.sink import RunSink
+from initlab.tracking.record.start import start
+from initlab.tracking.record.tail import Tail
+from initlab.tracking.store.access import check_access
+from initlab.tracking.store.location import describe_location, resolve_uri, ui_url
+from initlab.tracking.store.ui import ui
+from initlab.tracking.transfer.export import export_study
+from initlab.tracking.transfer.import_ import Imported, import_runs
+from initlab.tracking.upkeep.duplicates import end_strays
+from initlab.tracking.upkeep.sync import SpoolInfo, Synced, SyncReport, await_others, spools, sync
 
 __all__ = [
     "Curve",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.spec import Part
 
 #: streams in which a part that is one long sequence is read for its score, whatever the batch size: each begins with an

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from initlab.spec import Part, Splits, Task
 from initlab.train.batching import EVAL_STREAMS, in_streams
-from initlab.train.carry import carrying
+from initlab.train.hidden_state import carrying
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers
 from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
 from initlab.train.batching import batches_of, gathered, in_streams, shuffled
-from initlab.train.carry import carrier
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, autocast, evaluate
+from initlab.train.hidden_state import carrier
 from initlab.train.optimizers import parameter_groups, stepper
 from initlab.train.ranks import ALONE, Ranks
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from initlab import activations
 from initlab.activations import activations_of, is_activation, recognise
 from initlab.errors import ConfigError
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import Activation
 from initlab.train.optimizers import parameter_groups
 from tests.activations.formulas import ENTRIES

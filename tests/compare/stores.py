@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from initlab.tracking.store import connect
+from initlab.tracking.store.client import connect
 
 
 @dataclass(kw_only=True)

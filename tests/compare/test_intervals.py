@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from scipy.special import polygamma
 
-from initlab.compare import intervals as module
-from initlab.compare.intervals import (
+from initlab.statistics import intervals as module
+from initlab.statistics.intervals import (
     BCA,
     MODERATED,
     NO_SPREAD,
@@ -21,7 +21,7 @@ from initlab.compare.intervals import (
     intervals,
     spread,
 )
-from initlab.interval import interval
+from initlab.statistics.student import interval
 
 RNG = np.random.default_rng(11)
 

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from initlab import tracking
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking import reading
-from initlab.tracking.store import connect
+from initlab.tracking.read import runs
+from initlab.tracking.store.client import connect
 from tests.compare.stores import EVERY, Made, grid, write
 from tests.tracking.tracking_cases import Server
 
@@ -23,8 +23,8 @@ GRID = grid({("he", "relu"): [0.9, 0.8], ("he", "tanh"): [0.7, 0.75], ("zeros", 
 HERE = TrackingSettings()
 
 
-def by_client(workdir: Path, uri: str, *, studies: tuple[str, ...] = (), words: str = "") -> reading.Found:
-    return reading._from_client(connect(uri, workdir=workdir), uri, studies, (), words)  # pyright: ignore[reportPrivateUsage]
+def by_client(workdir: Path, uri: str, *, studies: tuple[str, ...] = (), words: str = "") -> runs.Found:
+    return runs._from_client(connect(uri, workdir=workdir), uri, studies, (), words)  # pyright: ignore[reportPrivateUsage]
 
 
 def fill(store: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_store_is_read_without_a_query_a_run_and_without_being_touched(
             return connection
 
         with monkeypatch.context() as patch:
-            patch.setattr(reading.sqlite3, "connect", traced)
+            patch.setattr(runs.sqlite3, "connect", traced)
             found = tracking.read_runs(HERE, workdir=workdir)
             tracking.read_curves(found, found.runs, "val/accuracy", workdir=workdir)
         return len(statements)
@@ -158,8 +158,8 @@ def served(tmp_path: Path, no_runs: Path) -> Iterator[Server]:
 def test_a_server_gives_the_same_page_by_page(served: Server, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = TrackingSettings(uri=served.uri)
     file = TrackingSettings(uri=f"sqlite:///{served.database}")
-    monkeypatch.setattr(reading, "_PAGE", 2)
-    monkeypatch.setattr(reading, "_POINTS", 4)
+    monkeypatch.setattr(runs, "_PAGE", 2)
+    monkeypatch.setattr(runs, "_POINTS", 4)
     for studies, words in (((), ""), (("one",), ""), (("one", "two"), "params.init = 'he'")):
         remote = tracking.read_runs(there, workdir=workdir, studies=studies, words=words)
         local = tracking.read_runs(file, workdir=workdir, studies=studies, words=words)

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from initlab.compare import significance as tests
-from initlab.compare.significance import against, holm, sign_flips, winner_set
-from initlab.compare.significance.exchange import residual
+from initlab.statistics import significance as tests
+from initlab.statistics.significance import against, holm, sign_flips, winner_set
+from initlab.statistics.significance.exchange import residual
 
 RNG = np.random.default_rng(7)
 

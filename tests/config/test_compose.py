@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from initlab import config
-from initlab.config.mistakes import translate
+from initlab.config.hydra_errors import translate
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import IO
 from tests.cases import experiment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from initlab.config import compose, experiment
-from initlab.config.writing import as_yaml
+from initlab.config.yaml_text import as_yaml
 
 WORDS = (
     "1e-4", "1E5", "1.", ".5", "-.5e3", "1_000", "0x1F", "0b11", "0o17", "12:30:45", "1:30.5", "inf", "-.inf", ".nan",

@@ -10,7 +10,8 @@ import pytest
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking import check_access, sync
+from initlab.tracking import check_access
+from initlab.tracking.upkeep import sync
 from tests.command_line.driver import SMALL, initlab
 from tests.deploy.stack import Stack
 from tests.deploy.tls_front import TlsFront, certificate

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from initlab.server.secret_files import kept
+from initlab.operations.server.secret_files import kept
 from tests.command_line.driver import initlab
 from tests.deploy.stack import Stack
 from tests.tracking.tracking_cases import eventually

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import initlab as package
-from initlab.advising import Option, Past, decide, past_runs
+from initlab.advice import Option, Past, decide, past_runs
 from initlab.errors import ConfigError
 from initlab.spec import Outlook
 from initlab.tracking import RunRecord

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from initlab import config, explain, tracking
+from initlab import config, tracking
+from initlab.advice import explain
+from initlab.advice.explain.attempt import FOLLOWS, follow_up
+from initlab.advice.explain.recorded import Recorded
+from initlab.advice.explain.story import learned, trains
 from initlab.errors import ConfigError, UnknownNameError
-from initlab.explain.attempt import FOLLOWS, follow_up
-from initlab.explain.recorded import Recorded
-from initlab.explain.story import learned, trains
-from initlab.run import run
+from initlab.run.train import run
 from initlab.spec import Remedy, TrackingSettings
 from tests.command_line.driver import initlab, training, wait_for
 
@@ -71,9 +72,9 @@ def test_what_was_said_and_measured_is_read_back_as_it_was_judged(tmp_path: Path
     told = explain.recorded(tracking.find_run(result.run_id[:9], experiment.tracking, workdir=tmp_path))
     last = explain.recorded(tracking.find_run("last", experiment.tracking, workdir=tmp_path))
     assert last.run.run_id == told.run.run_id == result.run_id
-    from initlab import verdict
+    from initlab.diagnosis import rules
 
-    assert verdict.judge(told.evidence) == result.findings
+    assert rules.judge(told.evidence) == result.findings
     assert len(told.layers) == 12 and told.outlook == "untrainable"
     # theory and measurement agree on how fast the gradient vanishes, within a factor of 10 over 12 layers
     assert abs(told.layers[0].gradient_said - told.layers[0].gradient) < 1

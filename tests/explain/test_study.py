@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from initlab.advice.explain.study import correlations, explain_study
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import Comparison, compare
 from initlab.errors import ConfigError
-from initlab.explain.study import correlations, explain_study
 from initlab.spec import CompareSettings, TrackingSettings
 from initlab.tracking import Curve, RunRecord
 from tests.command_line.driver import initlab

@@ -14,10 +14,10 @@ from threading import Thread
 import pytest
 from mlflow import MlflowClient
 
-from initlab.doctor import examine, installation
-from initlab.doctor.line import Line
-from initlab.housekeeping import Rules, found, take_away
-from initlab.tracking.health import schema_of, schemas_of_mlflow
+from initlab.operations.doctor import examine, installation
+from initlab.operations.doctor.line import Line
+from initlab.operations.gc import Rules, found, take_away
+from initlab.tracking.store.health import schema_of, schemas_of_mlflow
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, runs
 from tests.tracking.tracking_cases import begin, free_port, record, settings

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from initlab import activations
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import Activation, Batch, InitContext, Site
 
 CLASSES = 3

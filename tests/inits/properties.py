@@ -14,7 +14,7 @@ from initlab import activations, inits
 from initlab.inits import Applied
 from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import Activation, Batch, InitContext, Initializer
 from tests.inits.networks import CLASSES, Attention, Case, Recurrent, attention, mlp, noise, recurrent, residual
 

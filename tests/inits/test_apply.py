@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from initlab import activations, inits
 from initlab.errors import InitlabError, UnclaimedParameterError
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import InitContext, Initializer, Site
 
 CONTEXT = InitContext(activation=activations.relu())

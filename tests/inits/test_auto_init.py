@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import initlab
 from initlab import inits
-from initlab.prepare import prepare
+from initlab.run.prepare import prepare
 from tests.cases import experiment
 from tests.inits.networks import Attention, Branch, noise
 

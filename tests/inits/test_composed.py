@@ -8,8 +8,8 @@ from torch import nn
 
 from initlab import activations, inits
 from initlab.errors import ConfigError
-from initlab.prepare import prepare
-from initlab.sites import describe
+from initlab.network.sites import describe
+from initlab.run.prepare import prepare
 from initlab.spec import InitContext
 from tests.cases import experiment
 from tests.inits.networks import mlp, recurrent, residual

@@ -15,8 +15,8 @@ from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.streaming import as_in_training, by_layer, stream
-from initlab.prepare import Prepared, prepare
-from initlab.sites import describe
+from initlab.network.sites import describe
+from initlab.run.prepare import Prepared, prepare
 from initlab.spec import Batch, InitContext
 from tests.cases import experiment
 from tests.inits.networks import Attention, attention, noise, recurrent

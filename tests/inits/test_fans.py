@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab import activations, inits
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import InitContext
 
 #: layer, parameter, fan_in, fan_out of one gate or group, counted by hand

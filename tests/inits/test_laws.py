@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from initlab import activations, inits
 from initlab.errors import ConfigError
 from initlab.inits.laws import TRUNCATED_STD
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import Activation, InitContext, Initializer
 from initlab.theory import gain
 

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab import activations, inits, recurrence
+from initlab import activations, inits
 from initlab.errors import ConfigError
 from initlab.inits.gates import gate_inputs
 from initlab.models.recurrent import CUSTOMARY, RecurrentNet, gru, irnn, lstm, rnn
-from initlab.sites import describe
+from initlab.network import recurrence
+from initlab.network.sites import describe
 from initlab.spec import IO, Batch, Carrying, InitContext, Initializer, ModelBuilder
 
 V, T, B, H = 11, 8, 6, 5

@@ -17,7 +17,7 @@ from initlab.models.masks import last_step, masked_mean, masked_std, pooled_mask
 from initlab.models.mlp import mlp
 from initlab.models.speech_cnn import speech_cnn
 from initlab.models.tdnn import tdnn
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder
 
 MFCC = IO(input_shape=(13, 40), classes=10)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from initlab import config as configuration
-from initlab.prepare import prepare
+from initlab.network.hooks import undisturbed
 from initlab.probes.interpret import PATH, interpret
-from initlab.run import run
+from initlab.run.prepare import prepare
+from initlab.run.train import run
 from initlab.spec import Experiment, Interpretation
-from initlab.taps import undisturbed
 from initlab.train.evaluate import evaluate
 
 pytestmark = pytest.mark.timeout(120)

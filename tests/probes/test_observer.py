@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from initlab import activations
 from initlab.activations.slope import derivative
+from initlab.network.sites import describe, weights
 from initlab.probes import DeadUnits, Observer, take_histograms, unit_spread
-from initlab.sites import describe, weights
 from initlab.spec import Activation, ProbeSettings, ProfileRow
 
 F = nn.functional

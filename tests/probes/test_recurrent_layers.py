@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initlab import activations, sites
+from initlab import activations
+from initlab.network import sites
 from initlab.probes import RecurrentLayers, lag_peak
 from initlab.spec import Activation, Batch, InitContext, ProfileRow
 
@@ -99,7 +100,7 @@ def test_gradient_by_lag_against_jacobians_multiplied_by_hand(nonlinearity: str)
         a = x[:, :, t].double() @ w_ih.T + h @ w_hh.T + b_ih + b_hh
         h = torch.tanh(a) if nonlinearity == "tanh" else a.relu()
         slopes.append(1 - h**2 if nonlinearity == "tanh" else (a > 0).double())
-    from initlab import seeds
+    from initlab.core import seeds
 
     generator = seeds.generator(0, "probe", "lag")
     delta = (torch.empty(len(x), HIDDEN).bernoulli_(0.5, generator=generator) * 2 - 1).double() / math.sqrt(HIDDEN)
@@ -116,7 +117,7 @@ def test_gated_layers_against_autograd_through_torchs_own_kernel(kind: type[nn.R
     """∂h_T/∂s_{T-k}: torch's kernel is run over the last k steps from the state at T-k."""
     model, x = network(kind), inputs()
     rows = look(model, x)
-    from initlab import seeds
+    from initlab.core import seeds
 
     generator = seeds.generator(0, "probe", "lag")
     signs = (torch.empty(len(x), HIDDEN).bernoulli_(0.5, generator=generator) * 2 - 1) / math.sqrt(HIDDEN)

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from initlab.tracking.store import connect
+from initlab.tracking.store.client import connect
 from tests.reliability import rounds
 from tests.reliability.clients import client
 from tests.reliability.holding import violations

@@ -12,7 +12,7 @@ from sklearn.metrics import recall_score
 from initlab.report import recall
 from initlab.report.confusion import confusion_matrix
 from initlab.report.drawing import png
-from initlab.run import run
+from initlab.run.train import run
 from tests.cases import QUICK, Recorder, experiment, untracked
 
 

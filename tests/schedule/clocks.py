@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from initlab.schedule.ledger import Firing, Ledger
-from initlab.schedule.reading import Schedule
-from initlab.schedule.scheduler import Scheduler
+from initlab.operations.schedule.ledger import Firing, Ledger
+from initlab.operations.schedule.reading import Schedule
+from initlab.operations.schedule.scheduler import Scheduler
 
 MINUTE = timedelta(minutes=1)
 _NAMES = {d: i for i, d in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}

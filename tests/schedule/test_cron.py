@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from initlab.errors import ConfigError
-from initlab.schedule.cron import rule
+from initlab.operations.schedule.cron import rule
 from tests.schedule.clocks import oracle
 
 CHANGES = [

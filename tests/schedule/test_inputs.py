@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from initlab.errors import ConfigError
-from initlab.schedule import composing
-from initlab.schedule.ledger import Firing, open_ledger
-from initlab.schedule.reading import read
+from initlab.operations.schedule import composing
+from initlab.operations.schedule.ledger import Firing, open_ledger
+from initlab.operations.schedule.reading import read
 from tests.command_line.driver import initlab
 from tests.schedule.clocks import schedule
 

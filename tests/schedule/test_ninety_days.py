@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from initlab.schedule.ledger import Firing, Ledger, open_ledger, study_of
-from initlab.schedule.policy import ON_TIME
+from initlab.operations.schedule.ledger import Firing, Ledger, open_ledger, study_of
+from initlab.operations.schedule.policy import ON_TIME
 from tests.schedule.clocks import MINUTE, Clock, House, oracle, schedule
 from tests.study.postgres_server import Postgres, needed
 

@@ -17,10 +17,10 @@ from typing import Any
 import optuna
 import pytest
 
-from initlab.schedule.after import follow_up
-from initlab.schedule.child import alive
-from initlab.schedule.ledger import Firing, open_ledger
-from initlab.schedule.reading import read
+from initlab.operations.schedule.child import alive
+from initlab.operations.schedule.follow_up import follow_up
+from initlab.operations.schedule.ledger import Firing, open_ledger
+from initlab.operations.schedule.reading import read
 from tests.command_line.driver import environment, initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 

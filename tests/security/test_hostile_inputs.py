@@ -12,10 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from initlab import config
-from initlab.config.mistakes import translate
+from initlab.config.hydra_errors import translate
 from initlab.errors import InitlabError
-from initlab.schedule.reading import read
-from initlab.tracking import reopen
+from initlab.operations.schedule.reading import read
+from initlab.tracking.read import reopen
 from initlab.train.checkpoint import LAST, Checkpoints
 from tests.cases import experiment
 from tests.security import crafted
@@ -66,7 +66,8 @@ for number, target in enumerate(
         "torch.utils.cpp_extension.load_inline", "torch.package.PackageImporter", "torch.jit.load", "torch._C.parse_ir",
         "torch.nn.modules.module.os.system", "torch.nn.init.normal_", "torch.optim.optimizer.functools.partial",
         "torchvision.datasets.CIFAR10", "torchvision.models.get_model", "torch.serialization.load",
-        "initlab.schedule.child.Process", "initlab.tasks.download.fetch", "initlab.config.compose.hydra_compose",
+        "initlab.operations.schedule.child.Process", "initlab.tasks.download.fetch",
+        "initlab.config.compose.hydra_compose",
         "initlab.api.anything", "initlab.models.zoo.import_module", "initlab.tasks.npz.__globals__",
         "hydra.utils.instantiate", "hydra._internal.instantiate._instantiate2.instantiate", "importlib.import_module",
         "initlabx.evil", "mylab.mine", "initlab..models.mlp", "initlab.models.mlp;x", "init", "",

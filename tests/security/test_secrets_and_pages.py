@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from initlab.complaint import printable
-from initlab.masking import masked
+from initlab.core.error_line import printable
+from initlab.core.redact import masked
 from tests.command_line.driver import initlab
 from tests.tracking.tracking_cases import free_port
 

@@ -10,8 +10,8 @@ import optuna
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 
-from initlab.study import ledger
-from initlab.study.storage import open_storage
+from initlab.study.search import ledger
+from initlab.study.search.storage import open_storage
 
 #: a run of a fraction of a second
 TINY = (

@@ -18,8 +18,9 @@ import pytest
 from rich.cells import cell_len
 from scipy import stats
 
-from initlab.study.board import ArmResult, ArmState, Replica, leaderboard, standings, summary, table
-from initlab.study.live import Board, duration, remaining
+from initlab.study.results.leaderboard import leaderboard, standings, summary, table
+from initlab.study.results.live import Board, duration, remaining
+from initlab.study.search.arms import ArmResult, ArmState, Replica
 
 METRIC = "val/accuracy"
 
@@ -298,8 +299,8 @@ def test_the_time_that_is_left() -> None:
 
 _ON_A_TERMINAL = """
     import sys
-    from initlab.study.board import ArmResult
-    from initlab.study.live import Board
+    from initlab.study.search.arms import ArmResult
+    from initlab.study.results.live import Board
 
     def arm(n, state, **more):
         return ArmResult(

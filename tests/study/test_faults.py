@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from initlab.spec import TrackingSettings
-from initlab.study import ledger
+from initlab.study.search import ledger
 from initlab.tracking import end_strays
-from initlab.tracking.store import connect
+from initlab.tracking.store.client import connect
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work

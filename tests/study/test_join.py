@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study import ledger
+from initlab.study.search import ledger
 from tests.command_line.driver import environment, initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work

@@ -20,12 +20,13 @@ from matplotlib.figure import Figure
 from initlab.errors import ConfigError
 from initlab.report.drawing import png
 from initlab.spec import Profile, RunResult, StudySettings
-from initlab.study import importance
-from initlab.study.board import ArmResult, Replica, leaderboard, standings, summary, table
-from initlab.study.live import Board, told
-from initlab.study.objectives import Directions, decided, fronts, numbers, picked
-from initlab.study.pictures import pareto, pictures
-from initlab.study.samplers import NAMES, sampler
+from initlab.study.results.figures import pareto, pictures
+from initlab.study.results.leaderboard import leaderboard, standings, summary, table
+from initlab.study.results.live import Board, told
+from initlab.study.search import importance
+from initlab.study.search.arms import ArmResult, Replica
+from initlab.study.search.samplers import NAMES, sampler
+from initlab.study.space.objectives import Directions, decided, fronts, numbers, picked
 from tests.command_line.driver import initlab
 from tests.study.test_studies import TINY, children, runs
 

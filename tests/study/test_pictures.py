@@ -17,17 +17,9 @@ from matplotlib.image import imread
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from initlab.report.drawing import COLOURS, png
-from initlab.study.board import ArmResult, ArmState, Replica
-from initlab.study.importance import importances
-from initlab.study.pictures import (
-    heat_map,
-    heat_map_keys,
-    history,
-    importance,
-    metric_label,
-    parallel,
-    pictures,
-)
+from initlab.study.results.figures import heat_map, heat_map_keys, history, importance, metric_label, parallel, pictures
+from initlab.study.search.arms import ArmResult, ArmState, Replica
+from initlab.study.search.importance import importances
 
 INITS = ("he", "xavier", "orthogonal", "uniform", "normal", "zeros")
 ACTIVATIONS = ("relu", "tanh", "sigmoid")

@@ -15,8 +15,8 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from initlab.study import ledger
-from initlab.study.storage import open_storage
+from initlab.study.search import ledger
+from initlab.study.search.storage import open_storage
 from tests.command_line.driver import initlab
 from tests.study.postgres_server import PASSWORD, Postgres
 from tests.study.study_cases import TINY, broken, runs, states, the_study
@@ -137,7 +137,7 @@ def test_a_server_that_lets_nobody_in_is_told_before_anything_is_written(workdir
 
 def test_without_a_driver_the_extra_is_named(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from initlab.errors import ConfigError
-    from initlab.study import storage
+    from initlab.study.search import storage
 
     monkeypatch.setattr(storage, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'initlab\[postgres\]'") as caught:
@@ -146,7 +146,7 @@ def test_without_a_driver_the_extra_is_named(workdir: Path, monkeypatch: pytest.
 
 
 def test_two_urls_of_one_database() -> None:
-    from initlab.study.storage import masked, same
+    from initlab.study.search.storage import masked, same
 
     assert same("postgresql://a:b@localhost/d", "postgresql+psycopg://c@127.0.0.1:5432/d")
     assert not same("postgresql://a@localhost/d", "postgresql://a@localhost/e")

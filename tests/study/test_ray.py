@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study import ledger
+from initlab.study.search import ledger
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
@@ -83,9 +83,9 @@ def test_what_ray_cannot_do_is_refused_before_anything_is_written(
 def test_without_ray_the_extra_is_named(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from initlab.errors import ConfigError
     from initlab.spec import StudySettings
-    from initlab.study import ray_engine
-    from initlab.study.plan import Plan
-    from initlab.study.space import parse
+    from initlab.study.space.plan import Plan
+    from initlab.study.space.space import parse
+    from initlab.study.workers import ray_engine
 
     plan = Plan(
         name="s", folder=workdir, workdir=workdir, settings=StudySettings(engine="ray"),

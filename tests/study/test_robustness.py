@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study.board import ArmResult
-from initlab.study.robustness import areas, level, lines
+from initlab.study.results.robustness import areas, level, lines
+from initlab.study.search.arms import ArmResult
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY
 

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from initlab.errors import ConfigError
-from initlab.study.pruners import WILCOXON_P, doomed, fewest_seeds, pruner
-from initlab.study.samplers import NAMES, notes, sampler, stream
-from initlab.study.space import Space, parse
+from initlab.study.search.pruners import WILCOXON_P, doomed, fewest_seeds, pruner
+from initlab.study.search.samplers import NAMES, notes, sampler, stream
+from initlab.study.space.space import Space, parse
 
 CONDITIONAL = parse(
     ["init=he,uniform", "init.a=tag(log,interval(1e-3,1))", "optimizer.lr=tag(log,interval(1e-4,1e-1))"],

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from initlab import config
 from initlab.errors import ConfigError
-from initlab.study.space import Choice, Condition, Range, Space, differences, extension_only, parse
+from initlab.study.space.space import Choice, Condition, Range, Space, differences, extension_only, parse
 
 CONDITIONS = {"init.a": {"init": ["uniform"]}, "init.std": {"init": ["normal", "truncated_normal"]}}
 

@@ -18,8 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from initlab.study import ledger
-from initlab.study.storage import open_storage
+from initlab.study.search import ledger
+from initlab.study.search.storage import open_storage
 from tests.command_line.driver import environment, initlab
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")

@@ -14,10 +14,11 @@ import pytest
 
 from initlab.errors import ConfigError
 from initlab.spec import StudySettings
-from initlab.study import tune
-from initlab.study.board import ArmResult, leaderboard, table
-from initlab.study.space import parse
-from initlab.study.tune import Point, Sweep, best, beyond, sweep
+from initlab.study.results.leaderboard import leaderboard, table
+from initlab.study.search import tune
+from initlab.study.search.arms import ArmResult
+from initlab.study.search.tune import Point, Sweep, best, beyond, sweep
+from initlab.study.space.space import parse
 from tests.command_line.driver import initlab
 from tests.study.test_studies import TINY, children, running, runs, until, worker_at_work
 

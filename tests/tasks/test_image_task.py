@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError, DataError
 from initlab.spec import Part, Splits, Task
 from initlab.tasks import ImageData, ImageTask, digits, listing, mnist, mnist_mini

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from initlab import theory
 from initlab.activations.naming import named
-from initlab.inspection import inspect
+from initlab.run.inspect import inspect
 from initlab.spec import InspectSettings
 from initlab.theory import MeanField, meanfield
 from initlab.theory.finite_width import log_q_variance

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tracking_cases import Gate, Server
 
-from initlab.tracking.store import connect
+from initlab.tracking.store.client import connect
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,9 @@ import pytest
 from tracking_cases import begin, metrics, record, settings, status
 
 from initlab.errors import StoreError, WorkdirError
-from initlab.tracking import spool, spools, sync
+from initlab.tracking import spools
+from initlab.tracking.spool import spool
+from initlab.tracking.upkeep import sync
 
 
 def fill(folder: Path, *, leave: int = 0) -> Path:

@@ -30,9 +30,12 @@ from tracking_cases import (
 
 from initlab.errors import StoreError
 from initlab.spec import Provenance, Record, RunStatus, TrackingSettings
-from initlab.tracking import NullSink, RunSink, spool, spools, start, sync
-from initlab.tracking.deliver import Delivery
-from initlab.tracking.store import connect
+from initlab.tracking import NullSink, RunSink, spools
+from initlab.tracking.deliver.deliver import Delivery
+from initlab.tracking.record import start
+from initlab.tracking.spool import spool
+from initlab.tracking.store.client import connect
+from initlab.tracking.upkeep import sync
 
 
 def test_importing_the_room_does_not_import_mlflow() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tracking_cases import Server
 
-from initlab import explain, tracking
+from initlab import tracking
+from initlab.advice import explain
 from initlab.errors import UnknownNameError
-from initlab.run import run
+from initlab.run.train import run
 from tests.cases import experiment
 
 

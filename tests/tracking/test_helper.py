@@ -15,7 +15,9 @@ import pytest
 from test_embedded import child
 from tracking_cases import QUIET, begin, eventually, expected, metrics, record, runs, settings, status, tags
 
-from initlab.tracking import helper, spool, sync
+from initlab.tracking.deliver import helper
+from initlab.tracking.spool import spool
+from initlab.tracking.upkeep import sync
 
 
 def alive(pid: int) -> bool:

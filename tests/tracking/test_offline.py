@@ -10,7 +10,10 @@ from tracking_cases import Server, expected, header, metrics, record, rows, tags
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking import RunSink, find_run, read_runs, reopen, spools, start, sync
+from initlab.tracking import RunSink, find_run, read_runs, spools
+from initlab.tracking.read import reopen
+from initlab.tracking.record import start
+from initlab.tracking.upkeep import sync
 from tests.command_line.driver import SMALL, initlab
 
 OFFLINE = (*SMALL, "data.limit=200", "probes=none", "tracking.offline=true")

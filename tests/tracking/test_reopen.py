@@ -8,7 +8,8 @@ from tracking_cases import begin, eventually, expected, metrics, record, setting
 
 from initlab.errors import ConfigError, UnknownNameError
 from initlab.spec import TrackingSettings
-from initlab.tracking import reopen, spools
+from initlab.tracking import spools
+from initlab.tracking.read import reopen
 
 
 def test_from_the_store_by_either_id(workdir: Path) -> None:

@@ -24,7 +24,10 @@ from tracking_cases import (
 )
 
 from initlab.spec import TrackingSettings
-from initlab.tracking import reopen, spool, spools, sync
+from initlab.tracking import spools
+from initlab.tracking.read import reopen
+from initlab.tracking.spool import spool
+from initlab.tracking.upkeep import sync
 
 
 def test_dead_at_the_start_then_alive(gate: Gate, server: Server, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from tracking_cases import header
 
 from initlab.errors import StoreError
 from initlab.spec import Provenance
-from initlab.tracking import spool
-from initlab.tracking.values import batches, clean_key, cut
+from initlab.tracking.spool import spool
+from initlab.tracking.spool.values import batches, clean_key, cut
 
 
 def full_header(uid: str = "u1") -> spool.SpoolHeader:

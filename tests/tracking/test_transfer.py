@@ -20,7 +20,7 @@ from tracking_cases import Gate, Server, rows
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import export_study, import_runs
-from initlab.tracking.parcel import is_safe
+from initlab.tracking.transfer.format import is_safe
 from tests.command_line.driver import environment, initlab
 
 # the exported folder is made once

@@ -12,10 +12,12 @@ import pytest
 from tracking_cases import expected, header, metrics, record, rows, runs, settings, status, tags
 
 from initlab.spec import Provenance, TrackingSettings
-from initlab.tracking import RunSink, spool, start
-from initlab.tracking.deliver import METRICS_IN_A_WHOLE, Delivery
-from initlab.tracking.faults import StoreFaultError
-from initlab.tracking.store import MetricRow, Store, connect
+from initlab.tracking import RunSink
+from initlab.tracking.deliver.deliver import METRICS_IN_A_WHOLE, Delivery
+from initlab.tracking.record import start
+from initlab.tracking.spool import spool
+from initlab.tracking.store.client import MetricRow, Store, connect
+from initlab.tracking.store.faults import StoreFaultError
 
 DATASET = Provenance(name="digits", source="https://example.org/digits", digest="ab" * 32, licence="MIT")
 

@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from initlab.spec import Record, RunHeader, TrackingSettings
-from initlab.tracking import RunSink, start
+from initlab.tracking import RunSink
+from initlab.tracking.record import start
 
 MLFLOW = Path(sys.executable).with_name("mlflow")
 QUIET = {

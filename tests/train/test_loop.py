@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initlab import activations, inits, seeds, sites
-from initlab.prepare import prepare
+from initlab import activations, inits
+from initlab.core import seeds
+from initlab.network import sites
 from initlab.probes import DeadUnits, Observer, ProfileLog
+from initlab.run.prepare import prepare
 from initlab.spec import InitContext, Record
 from initlab.train import Checkpoints, Outcome, train
 from initlab.train.loop import Run

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from initlab import seeds
 from initlab.activations import activations_of
 from initlab.activations.mixed import Homotopy
-from initlab.prepare import prepare
+from initlab.core import seeds
 from initlab.probes import ProfileLog
+from initlab.run.prepare import prepare
 from initlab.train import Checkpoints
 from initlab.train.optimizers import parameter_groups
 from tests.cases import experiment, untracked

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from initlab import activations, inits
-from initlab.sites import describe
+from initlab.network.sites import describe
 from initlab.spec import InitContext, OptimizerFactory, Site, StepKind
 from initlab.train import optimizers
 from initlab.train.checkpoint import Checkpoints, State

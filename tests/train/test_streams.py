@@ -10,8 +10,8 @@ import torch
 from mlflow import MlflowClient
 from torch import Tensor, nn
 
-from initlab.prepare import prepare
-from initlab.run import run
+from initlab.run.prepare import prepare
+from initlab.run.train import run
 from initlab.spec import Carrying
 from initlab.train import evaluate
 from initlab.train.batching import EVAL_STREAMS, in_streams

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from initlab import recurrence
-from initlab.recurrence import RecurrentKind
+from initlab.network import recurrence
+from initlab.network.recurrence import RecurrentKind
 from initlab.spec import Activation
 
 GateName = Literal["sigmoid", "hardsigmoid"]

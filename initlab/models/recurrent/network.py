@@ -12,8 +12,8 @@ from initlab.errors import ConfigError
 from initlab.models.masks import last_step
 from initlab.models.pieces import require, require_elementwise
 from initlab.models.recurrent.cells import GateName, recurrent_layers
-from initlab.padding import step_mask
-from initlab.recurrence import RecurrentKind
+from initlab.network.padding import step_mask
+from initlab.network.recurrence import RecurrentKind
 from initlab.spec import IO, Activation
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from initlab.errors import ConfigError
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.spec import NonNegativeInt, UnitFloat
 
 AugmentName = Literal["none", "spec_augment", "time_shift", "spec_augment_time_shift"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 
 _CHUNK = 1 << 24  # numbers that are looked at together, so that statistics of large data need little memory
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.spec import IO, Baseline, NonNegativeInt, Part, PositiveInt, Provenance, Splits
 from initlab.tasks.raw import digest
 from initlab.tasks.synthetic.task import SyntheticData, as_tokens

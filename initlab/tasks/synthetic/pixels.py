@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.spec import IO, NonNegativeInt, Part, PositiveInt, Splits
 from initlab.tasks import classes

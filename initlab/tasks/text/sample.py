@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from initlab import seeds
+from initlab.core import seeds
 from initlab.spec import Carrying
 from initlab.tasks.text.tokens import Level, join
 

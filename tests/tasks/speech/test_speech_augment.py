@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.tasks.speech.augment import SpeechAugment, masked, shifted
 
 LENGTHS = [20, 7, 1, 30, 0]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from initlab.errors import ConfigError
-from initlab.padding import step_mask
+from initlab.network.padding import step_mask
 from initlab.tasks.speech.corpus import padded
 from initlab.tasks.speech.features import Features, extract, mel_filters
 from initlab.tasks.speech.sequences import standardise_steps

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initlab import activations, seeds
+from initlab import activations
+from initlab.core import seeds
 from initlab.errors import ConfigError, DataError
 from initlab.models.recurrent import lstm
 from initlab.spec import IO, Splits, Task

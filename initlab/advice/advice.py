@@ -1,0 +1,142 @@
+"""The choice among the options, what to expect of it, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from initlab.advice.auto import MARGIN
+from initlab.advice.options import DEFAULT, Option
+from initlab.advice.past import Past
+
+Confidence = Literal["high", "medium", "low", "none"]
+
+#: runs from which a mean is taken for more than an anecdote, and from which it makes the confidence high
+_SOME, _ENOUGH = 2, 3
+#: what came of networks on which nothing was fitted (docs/predictor.md, held out): verdict → (trained, called so)
+_HELD_OUT = {"trainable": (248, 249), "marginal": (35, 55), "untrainable": (11, 216)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What to take, and why.
+
+    Attributes:
+        init, activation: to take; of a network that initlab knows nothing of, what is customary (`knows` is False).
+        overrides: the same, to type.
+        expected: what to expect of it. confidence: and how sure that is, with the `reason`.
+        options: all that were looked at, the chosen first, then by risk.
+        past: what came of like runs: (init, activation) → runs.
+        knows: whether there is any evidence for the choice.
+    """
+
+    init: str
+    activation: str
+    overrides: tuple[str, ...]
+    expected: str
+    confidence: Confidence
+    reason: str
+    options: tuple[Option, ...]
+    past: Mapping[tuple[str, str], Past]
+    knows: bool = True
+
+    def __str__(self) -> str:
+        start = "take" if self.knows else "not known; customary is"
+        return f"{start} {' '.join(self.overrides)}: {self.expected} (confidence {self.confidence}: {self.reason})"
+
+
+def decide(
+    options: Sequence[Option],
+    past: Mapping[tuple[str, str], Past],
+    *,
+    silent: str = "",
+    composed: str = "",
+    taken: str = "",
+) -> Advice:
+    """The option to take.
+
+    Options stand in the order of what is usually best, and a later one must lower the risk before training by a whole
+    unit to be taken before an earlier one, as in `init=auto`: risk tells what trains from what does not, and nothing
+    finer. Like runs tell the finer things: where two options or more have some, the best mean of them is taken, unless
+    its risk is above the least by more than that unit.
+
+    Args:
+        options: in order, of one or of several activations.
+        past: of like runs.
+        silent: what the network is made of that the prediction says nothing of; then only runs count.
+        composed: the activation that the network has unless another is typed; of it nothing has to be said.
+        taken: which runs `past` is of, in words.
+    """
+    usable = [o for o in options if o.outlook is not None]
+    candidates = [o for o in usable if o.init != DEFAULT] or usable
+    if not candidates:
+        raise ValueError("no option fits the network")
+    best = candidates[0]
+    for option in candidates[1:]:
+        if option.risk < best.risk - MARGIN:
+            best = option
+    known = [
+        o for o in usable
+        if (p := past.get((o.init, o.activation))) is not None and p.runs >= _SOME and p.scores
+        and 2 * p.trained > p.runs and (silent or o.risk <= best.risk + MARGIN)
+    ]  # fmt: skip
+    chosen, from_runs = best, False
+    if len(known) >= _SOME or (silent and known):
+        chosen = max(known, key=lambda o: _goodness(past[o.init, o.activation]))
+        from_runs = True
+    seen = past.get((chosen.init, chosen.activation))
+    knows = from_runs or not silent
+    confidence, reason = _confidence(chosen, seen, silent=silent, from_runs=from_runs, taken=taken)
+    more = (f"activation={chosen.activation}",) if composed and chosen.activation != composed else ()
+    overrides = (f"init={chosen.init}", *more)
+    rest = sorted((o for o in options if o is not chosen), key=lambda o: o.risk)
+    return Advice(
+        init=chosen.init, activation=chosen.activation, overrides=overrides, expected=_expected(chosen, seen, silent),
+        confidence=confidence, reason=reason, options=(chosen, *rest), past=past, knows=knows,
+    )  # fmt: skip
+
+
+def _goodness(past: Past) -> float:
+    return past.mean if past.higher else -past.mean
+
+
+def _expected(chosen: Option, seen: Past | None, silent: str) -> str:
+    if seen is not None and seen.runs >= _SOME and seen.scores:
+        return f"{seen.trained} of {seen.runs} like runs trained, {seen.words()}"
+    if silent or chosen.outlook is None:
+        return "nothing can be said of what it will reach"
+    trained, called = _HELD_OUT[chosen.outlook.verdict]
+    words = {"trainable": "it trains", "marginal": "it may train", "untrainable": "it does not train as it stands"}
+    return (
+        f"{words[chosen.outlook.verdict]}: {trained} of {called} networks that were called {chosen.outlook.verdict}"
+        " before training did"
+    )
+
+
+def _confidence(
+    chosen: Option, seen: Past | None, *, silent: str, from_runs: bool, taken: str
+) -> tuple[Confidence, str]:
+    """How sure, and why."""
+    assert chosen.outlook is not None
+    trainable = chosen.outlook.verdict == "trainable"
+    if from_runs and seen is not None:
+        runs = f"{seen.runs} runs with it, of {taken}" if taken else f"{seen.runs} runs with it"
+        if seen.runs >= _ENOUGH and seen.trained == seen.runs and (trainable or silent):
+            more = "and the prediction agrees" if not silent else f"though theory is silent on {silent}"
+            return ("high" if not silent else "medium"), f"{runs}, all of which trained, {more}"
+        return "medium" if trainable or silent else "low", f"{runs}, {seen.trained} of which trained"
+    if silent:
+        few = f"{taken}, none of them enough to compare" if taken else "no like runs in the store"
+        return "none", f"theory is silent on {silent}, and there are {few}"
+    if not trainable:
+        return "low", f"the outlook of the best candidate is {chosen.outlook.verdict}: {chosen.outlook.reasons[0]}"
+    if chosen.plain:
+        return (
+            "medium",
+            "the prediction ranks plain networks well, and tells no finer differences; too few like runs to compare",
+        )
+    return (
+        "low",
+        "it has shortcuts, norms or operations for which the prediction was not checked; too few like runs to compare",
+    )

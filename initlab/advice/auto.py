@@ -1,0 +1,230 @@
+"""`init=auto`: initlab's own choice, made from the described network and one batch, with its reasons.
+
+Candidates that suit the structure are drawn in turn, each is looked at before training (prediction and one forward and
+backward pass), and the one with the least risk is taken. Risk ranks what happens in training (docs/predictor.md), but
+it does not see differences of a per cent; between candidates of nearly equal risk the one earlier in the list is taken,
+which is the order in which they did best on the networks of docs/auto.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from initlab import inits, theory
+from initlab.core import seeds
+from initlab.diagnosis.trainability import risk
+from initlab.errors import ConfigError, InitlabError
+from initlab.inits.apply import draw_all
+from initlab.inits.streaming import as_in_training, sparing
+from initlab.network.graph import trace
+from initlab.network.hooks import undisturbed
+from initlab.probes import lag_peak, snapshot
+from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
+
+#: a later candidate must lower the risk by so much to be taken before an earlier one
+MARGIN = 1.0
+#: logits of a larger root mean square than this are scaled down at the head
+LOUD_LOGITS = 1.0
+#: share of the entropy ln(classes) below which the classes are told to be imbalanced
+BALANCED = 0.98
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An initialiser to try, and why it is in the list."""
+
+    initializer: Initializer
+    why: str
+
+
+def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[str, ...] = ()) -> Initializer:
+    """Choose scheme, gain and corrections from the network's sites and one batch, and say why.
+
+    Looks at the structure (residual branches, norms, recurrent layers, embeddings, activations), tries the schemes that
+    are made for it, and takes the one whose network is least at risk before training. Then corrects the head: logits of
+    a root mean square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior.
+    Needs data; costs a draw, a forward and a backward pass for each candidate (about five).
+
+    Args:
+        margin: how much lower the risk of a later candidate must be.
+        head: whether the head is corrected.
+        keep: name patterns of parameters that keep their module's own value.
+    """
+    fallback = inits.he()
+
+    def plan(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[Initializer, tuple[str, ...]]:
+        if context.batches is None:
+            raise ConfigError("init", "auto", "needs data: it looks at what a batch does in the network")
+        listed = candidates(sites, context)
+        tried: list[tuple[float, Candidate]] = []
+        refused: list[str] = []
+        for candidate in listed:
+            kept = _keeping(candidate.initializer, keep)
+            try:
+                total = _risk_of(model, sites, kept, context)
+            except ConfigError as error:
+                refused.append(f"{candidate.initializer.name} ({error.expected})")
+                continue
+            tried.append((total, replace(candidate, initializer=kept)))
+        if not tried:
+            raise InitlabError(f"init=auto: no scheme suits this network: {'; '.join(refused)}")
+        best = tried[0]
+        for total, candidate in tried[1:]:
+            if total < best[0] - margin:
+                best = (total, candidate)
+        chosen = best[1]
+        table = ", ".join(f"{c.initializer.name} {_text(total)}" for total, c in tried)
+        reasons = (
+            f"auto: {_structure(sites, context)}",
+            f"auto: risk before training: {table}"
+            + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
+            f"auto: {chosen.initializer.name}, {chosen.why}",
+        )
+        corrections = tuple(sparing(step, keep) for step in (_quiet_head, _prior)) if head else ()
+        return replace(chosen.initializer, adapt=(*chosen.initializer.adapt, *corrections)), reasons
+
+    return Initializer(
+        name="auto", weight=fallback.weight, bias=fallback.bias, embedding=fallback.embedding, keep=keep, plan=plan
+    )
+
+
+def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate, ...]:
+    """The schemes that are made for a network of this structure, the usual favourite first."""
+    branches = [s for s in sites if s.branch is not None]
+    norms = any(s.kind == "norm" for s in sites)
+    recurrent = any(s.role == "recurrent" for s in sites)
+    attention = any(s.kind == "attention" for s in sites)
+    found: list[Candidate] = []
+    if recurrent:
+        found.append(Candidate(inits.recurrent(), "orthogonal recurrent matrices per gate, forget bias 1"))
+    if attention:
+        found.append(Candidate(inits.gpt2(), "small weights, ends of branches scaled with depth, as transformers have"))
+    if branches and not norms:
+        found.append(Candidate(inits.residual_scaled(), "residual branches without norms, scaled with their number"))
+        found.append(Candidate(inits.fixup(), "residual branches without norms begin as the identity"))
+    found += [
+        Candidate(inits.lsuv(), "orthonormal weights with unit output variance on data, layer by layer"),
+        Candidate(inits.orthogonal(), "equal singular values at the forward gain of the activation"),
+        Candidate(inits.he(), "the forward gain of the activation"),
+        Candidate(inits.xavier(), "unit gain, between forward and backward"),
+        Candidate(inits.edge_of_chaos(), "the critical weights and biases of the activation"),
+    ]
+    if branches and norms:
+        found.append(Candidate(inits.zero_gamma(), "branches that end in a norm begin as the identity"))
+    seen: dict[str, Candidate] = {}
+    for candidate in found:
+        seen.setdefault(candidate.initializer.name, candidate)
+    return tuple(seen.values())
+
+
+def _keeping(init: Initializer, keep: tuple[str, ...]) -> Initializer:
+    """`init`, whose draws and steps leave what fits a pattern of `keep` alone."""
+    return replace(init, keep=(*init.keep, *keep), adapt=tuple(sparing(step, keep) for step in init.adapt))
+
+
+# ------------------------------------------------------------------ looking at one candidate
+def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> float:
+    """Draw `init` into the model and say how much is at risk; inf where a value is not finite."""
+    assert context.batches is not None
+    if init.check is not None:
+        init.check(sites, context)
+    try:
+        draw_all(model, sites, init, context)
+        for step in init.adapt:
+            step(model, sites, context)
+    except ConfigError:
+        raise
+    except InitlabError:
+        return math.inf
+    batch = context.batches(0)
+    with undisturbed(model):
+        _same_noise(model, context.seed)
+        model.train()
+        graph = trace(model, batch.inputs[:64], moments=True)
+        prediction = theory.predict(graph, sites, theory.scales(model), context)
+        return risk(prediction, snapshot(model, sites, batch, context), lag_peak(model, sites, context)).total
+
+
+def _same_noise(model: nn.Module, seed: int) -> None:
+    """What dropout draws in a look depends on the seed, not on what was drawn before: so does the choice."""
+    number = seeds.derive(seed, "init", "auto")
+    torch.default_generator.manual_seed(number)
+    # torch.manual_seed would also touch devices that the model is not on, which nobody puts back
+    for index in sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}):
+        torch.cuda.default_generators[index].manual_seed(number)
+
+
+def _structure(sites: tuple[Site, ...], context: InitContext) -> str:
+    layers = sum(s.role == "weight" for s in sites)
+    count = max((s.branch.count for s in sites if s.branch is not None), default=0)
+    names = sorted({a.name for s in sites if (a := context.after(s)) is not None})
+    parts = [f"{layers} weight layers with {', '.join(names) or 'no activation'}"]
+    if count:
+        parts.append(f"{count} residual branches")
+    if any(s.kind == "norm" for s in sites):
+        parts.append("norms")
+    if any(s.role == "recurrent" for s in sites):
+        parts.append("recurrent layers")
+    return ", ".join(parts)
+
+
+# ------------------------------------------------------------------ corrections
+def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+    """Scale the head so that the logits' root mean square is at most 1: a larger one is confidence without reason."""
+    heads = [s.name for s in sites if s.role == "head"]
+    if not heads:
+        return ()
+    assert context.batches is not None
+    with as_in_training(model), torch.no_grad():
+        size = float(model(context.batches(0).inputs).float().square().mean().sqrt())
+    if not 1.1 * LOUD_LOGITS < size < math.inf:  # LSUV's logits have 1 up to rounding
+        return ()
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in heads:  # several, where the output is their sum
+            parameters[name].mul_(LOUD_LOGITS / size)
+    return (f"auto: {', '.join(heads)} scaled by {LOUD_LOGITS / size:.3g}: its logits had root mean square {size:.3g}",)
+
+
+def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+    """The log prior as the head's bias, where there is one and the classes are imbalanced."""
+    heads = [s for s in context.sites or sites if s.role == "head"]
+    bias = next((s for s in sites if heads and s.role == "bias" and s.layer == heads[-1].layer), None)
+    assert context.batches is not None
+    targets = context.batches(0).targets.cpu()
+    if bias is None or targets.dim() != 1 or targets.dtype == torch.bool or targets.is_floating_point():
+        return ()
+    classes = bias.shape[0]
+    if classes < 2 or not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        return ()
+    entropy = _entropy(targets, classes)
+    if not _imbalanced(entropy, classes, len(targets)):
+        return ()
+    notes: tuple[str, ...] = ()
+    for step in inits.log_prior().adapt:
+        notes += step(model, (heads[-1], bias), context)
+    return (f"auto: the classes are imbalanced (entropy {entropy:.2f} of {math.log(classes):.2f})", *notes)
+
+
+def _entropy(targets: Tensor, classes: int) -> float:
+    share = torch.bincount(targets, minlength=classes).double() / len(targets)
+    return -float(torch.special.xlogy(share, share).sum())
+
+
+def _imbalanced(entropy: float, classes: int, examples: int) -> bool:
+    """Whether classes that were seen with this entropy are none that chance drew from balanced ones.
+
+    2n(ln C - H) of n examples of C balanced classes is χ² with C - 1 degrees of freedom (Wilks, 1938), nearly.
+    """
+    deviance, mean = 2 * examples * (math.log(classes) - entropy), classes - 1
+    by_chance = deviance <= mean + 4 * math.sqrt(2 * mean)
+    expected = math.log(classes) - mean / (2 * examples)
+    return entropy < BALANCED * expected and not by_chance
+
+
+def _text(total: float) -> str:
+    return f"{total:.2f}" if math.isfinite(total) else "∞"

@@ -1,0 +1,108 @@
+"""Trying remedies: each a follow-up run with the same data, seed and budget, held against the run that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from initlab import config as configuration
+from initlab import tracking
+from initlab.advice.explain.recorded import Recorded, recorded
+from initlab.advice.explain.story import Story, learned, story, trains
+from initlab.diagnosis.rules import Evidence
+from initlab.errors import InitlabError
+from initlab.report.note import replaced
+from initlab.run.train import Narrator, run
+from initlab.spec import Experiment, Remedy, TrackingSettings
+
+#: remedies that are tried before giving up
+TRIES = 3
+#: tag of a follow-up: the run that it follows, and what was changed
+FOLLOWS, CHANGED = "initlab.follows", "initlab.remedy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What came of one remedy.
+
+    Attributes:
+        verdict: ``helped`` where the run trains now and did not, or does better without its cause; ``better`` where it
+            only learned more; ``no`` otherwise.
+        gone, stayed, new: names of failures and warnings, against the run that was followed.
+        error: why it could not be run; empty where it was.
+    """
+
+    remedy: Remedy
+    run_id: str = ""
+    verdict: Literal["helped", "better", "no"] = "no"
+    evidence: Evidence | None = None
+    gone: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    error: str = ""
+
+
+def attempts(
+    told: Recorded,
+    found: Story,
+    settings: TrackingSettings,
+    *,
+    workdir: Path,
+    narrator: Callable[[], Narrator | None] = lambda: None,
+    tries: int = TRIES,
+) -> Generator[Attempt]:
+    """Run the remedies in turn until one helps, at most `tries`; each attempt as it ends."""
+    for remedy in found.remedies[:tries]:
+        try:
+            experiment = follow_up(told, remedy, settings)
+            result = run(experiment, workdir=workdir, narrator=narrator())
+            after = recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))
+        except InitlabError as error:
+            yield Attempt(remedy=remedy, error=str(error))
+            continue
+        attempt = weighed(remedy, told.evidence, found, after)
+        yield attempt
+        if attempt.verdict == "helped":
+            return
+
+
+def follow_up(told: Recorded, remedy: Remedy, settings: TrackingSettings) -> Experiment:
+    """The run's own configuration with the remedy put over it: the same data, seed and budget.
+
+    Args:
+        settings: where it is recorded; in the experiment of the run that it follows.
+
+    Raises:
+        ConfigError: where the remedy does not go with the rest of the configuration.
+    """
+    typed = configuration.typed_before(told.config)
+    kept = [o for o in typed if not o.startswith("tracking")]
+    tree = configuration.followed(told.config, remedy.overrides)
+    experiment = configuration.experiment(tree, overrides=replaced(kept, remedy.overrides))
+    tags = {FOLLOWS: told.run.run_id, CHANGED: " ".join(remedy.overrides), **_own_tags(settings)}
+    recording = replace(settings, experiment=told.run.experiment, run_name=None, enabled=True, tags=tags)
+    return replace(experiment, tracking=recording)
+
+
+def weighed(remedy: Remedy, before: Evidence, found: Story, after: Recorded) -> Attempt:
+    """The follow-up held against what it follows."""
+    now = story(after.evidence)
+    was = [f.name for f in ((found.cause,) if found.cause else ()) + found.others if f.severity != "note"]
+    has = [f.name for f in ((now.cause,) if now.cause else ()) + now.others if f.severity != "note"]
+    more = learned(after.evidence) > learned(before) or (not trains(before) and trains(after.evidence))
+    cured = trains(after.evidence) and found.cause is not None and found.cause.name not in has
+    return Attempt(
+        remedy=remedy,
+        run_id=after.run.run_id,
+        verdict="helped" if cured and more else "better" if more else "no",
+        evidence=after.evidence,
+        gone=tuple(n for n in was if n not in has),
+        stayed=tuple(n for n in was if n in has),
+        new=tuple(n for n in has if n not in was),
+    )
+
+
+def _own_tags(settings: TrackingSettings) -> dict[str, str]:
+    return {k: v for k, v in settings.tags.items() if not k.startswith(("initlab.", "mlflow."))}

@@ -1,0 +1,150 @@
+"""The answer in words."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
+from initlab.advice.explain.recorded import LayerPair, Recorded
+from initlab.advice.explain.story import Story
+from initlab.diagnosis.rules import Evidence
+from initlab.report.note import SCORES
+from initlab.spec import Finding, Remedy
+
+if TYPE_CHECKING:
+    from initlab.advice.explain.attempt import Attempt
+
+#: layers that are shown of predicted against measured
+_LAYERS = 5
+_WIDTH = 110
+
+_OUTCOMES = {
+    "lost": "It did not train because {because}.",
+    "ill": "It trained worse than it could because {because}.",
+    "doubtful": "It trained, but take note: {because}.",
+}
+
+
+def lines(told: Recorded, found: Story, commands: Sequence[str]) -> list[str]:
+    """The chain from evidence to remedy, first the answer. `commands`: what to type for each remedy, in their order."""
+    said = [f"{told.run.name} ({told.run.run_id}): {ending(told.status, told.evidence)}"]
+    if found.cause is None:
+        note = "" if not found.others else "; what else was seen:"
+        said.append(f"Nothing is wrong: no rule has a warning to tell{note}")
+        for finding in found.others:
+            said += _wrapped(f"{finding.name}: {finding.evidence}", indent="  - ")
+        return [*said, *_compared(told)]
+    mechanism = MECHANISMS.get(found.cause.name, UNKNOWN)
+    said += _wrapped(_OUTCOMES[found.outcome].format(because=mechanism.because))
+    if commands:
+        said += _wrapped(f"Try: {commands[0]}")
+    said += ["", *_chain(found.cause)]
+    if told.outlook:
+        said += _item("before", f"the outlook before the first step was: {told.outlook}{_depth(told)}")
+    said += _remedies(found.remedies)
+    if found.others:
+        said.append("Also found:")
+        for finding in found.others:
+            because = MECHANISMS.get(finding.name, UNKNOWN).because if finding.severity != "note" else ""
+            more = f" ({because})" if because and finding.name not in ("at_chance", "diverged") else ""
+            said += _wrapped(f"{finding.name}, {finding.severity}: {finding.evidence}{more}", indent="  - ")
+    said += _compared(told)
+    return said
+
+
+def try_lines(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
+    """What came of the remedies that were tried: both ends, and which findings are gone."""
+    said: list[str] = []
+    for attempt in attempts:
+        remedy = " ".join(attempt.remedy.overrides)
+        if attempt.error:
+            said += _wrapped(f"{remedy}: cannot be run: {attempt.error}")
+            continue
+        ends = f"{_score(before)} → {_score(attempt.evidence)}" if attempt.evidence else ""
+        word = {"helped": "It helped", "better": "It did better, but does not train yet", "no": "It did not help"}
+        said += _wrapped(f"{remedy}: {word[attempt.verdict]}: {ends}, run {attempt.run_id}")
+        said.append(f"  gone: {', '.join(attempt.gone) or 'no finding'}")
+        if attempt.stayed or attempt.new:
+            said.append(
+                f"  still there: {', '.join(attempt.stayed) or 'none'}; new: {', '.join(attempt.new) or 'none'}"
+            )
+    if attempts and not any(a.verdict == "helped" for a in attempts):
+        said.append("None of the remedies that were tried made it train.")
+    return said
+
+
+def ending(status: str, evidence: Evidence) -> str:
+    """How the run ended, and its score on the validation part."""
+    words = {
+        "finished": "finished", "stopped": "stopped early, as asked", "killed": "was stopped from outside",
+        "diverged": f"diverged at step {evidence.diverged_step}", "failed": "failed",
+    }  # fmt: skip
+    score = _score(evidence)
+    return f"{words.get(status, status)} after {evidence.steps} updates" + (f", {score}" if score else "")
+
+
+def _score(evidence: Evidence) -> str:
+    """The validation score that says most, beside what a guess gets."""
+    for key, word in SCORES.items():
+        value = evidence.last(f"val/{key}")
+        if value is None:
+            continue
+        guess = {"accuracy": evidence.baseline.accuracy, "loss": evidence.baseline.constant}.get(key)
+        return f"validation {word} {value:.3f}" + (f" (guessing: {guess:.3f})" if guess is not None else "")
+    return ""
+
+
+def _chain(cause: Finding) -> list[str]:
+    mechanism = MECHANISMS.get(cause.name, UNKNOWN)
+    said = [f"Cause: {cause.name} ({cause.severity})", *_item("evidence", cause.evidence)]
+    if mechanism.rule:
+        said += _item("rule", mechanism.rule)
+    if mechanism.theory:
+        said += _item("theory", mechanism.theory)
+    return [*said, *_item("source", cause.source)]
+
+
+def _remedies(remedies: Sequence[Remedy]) -> list[str]:
+    return [line for r in remedies for line in _item("remedy", f"{' '.join(r.overrides)}  ({r.why})")]
+
+
+def _depth(told: Recorded) -> str:
+    if math.isnan(told.allowed):
+        return ""
+    allowed = "any depth" if math.isinf(told.allowed) else f"about 6ξ = {told.allowed:.3g} layers"
+    return f"; theory allows {allowed} at this scale, the network has {len(told.layers)}"
+
+
+def _compared(told: Recorded) -> list[str]:
+    """Predicted against measured, of a spread of layers."""
+    layers = told.layers
+    if len(layers) < 2:
+        return []
+    at = sorted({round(i * (len(layers) - 1) / (_LAYERS - 1)) for i in range(_LAYERS)})
+    said = ["Before the first step (step 0), predicted | measured:"]
+    wide = max(len(layers[i].site) for i in at)
+    return said + [f"  {layers[i].site:<{wide}}  {_pair(layers[i])}" for i in at]
+
+
+def _pair(layer: LayerPair) -> str:
+    return (
+        f"mean square of h {_number(layer.q_said)} | {_number(layer.q)}"
+        f"   log10 ‖∂E/∂h‖² against the last layer {_number(layer.gradient_said)} | {_number(layer.gradient)}"
+    )
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2e}" if value and not 1e-3 < abs(value) < 1e4 else f"{value:.2f}"
+
+
+def _item(name: str, text: str) -> list[str]:
+    return _wrapped(text, indent=f"  {name:<9} ")
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    if text.startswith("Try: ") or "python -m initlab" in text:
+        return [indent + text]  # to be copied whole
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=" " * max(len(indent), 2))

@@ -1,0 +1,222 @@
+"""What explains a study's ranking: early diagnostics, arms that are one and the same, and arms that never trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist, mean
+from typing import Any
+
+from initlab import tracking
+from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
+from initlab.compare import arms as of_arms
+from initlab.compare.comparison import Comparison, compare
+from initlab.diagnosis.rules import OUTCOMES
+from initlab.errors import ConfigError, one_of
+from initlab.spec import CompareSettings, TrackingSettings
+from initlab.tracking import Curve, Found, RunRecord
+
+#: the last update whose readings count as early
+EARLY = 50
+#: arms below which a rank correlation is not worth a number
+FEWEST = 5
+
+
+def _factor(value: float) -> float:
+    """How far a ratio is from 1, either way."""
+    return abs(math.log(value)) if value > 0 else math.inf
+
+
+def _itself(value: float) -> float:
+    return value
+
+
+#: early readings, as the metric's key, in words, and what is ranked: what is harmful both ways counts as a distance
+_READINGS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
+    ("diag/grad_ratio", "gradient first/last layer, factor from 1", _factor),
+    ("diag/act_std_min", "smallest activation std, factor from 1", _factor),
+    ("diag/act_std_max", "largest activation std, factor from 1", _factor),
+    ("diag/saturated_max", "largest saturated share", _itself),
+    ("diag/dead_max", "largest dead share", _itself),
+    ("diag/update_ratio_median", "median update, factor from 1e-3", lambda v: _factor(v / 1e-3)),
+    ("diag/grad_norm", "gradient norm of all parameters", _itself),
+    ("train/loss", "training loss", _itself),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Rank correlation over arms of an early reading with the final result, with its 95 % interval.
+
+    `step` is the update of the reading; `p` is corrected (Holm) for all the readings that were looked at.
+    """
+
+    words: str
+    step: int
+    rho: float
+    low: float
+    high: float
+    n: int
+    p: float
+
+
+def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> list[str]:
+    """The answer in lines.
+
+    Raises:
+        ConfigError: for a study that does not exist, or of which nothing came to an end.
+    """
+    found = tracking.read_runs(settings, workdir=workdir, studies=(name,))
+    if name not in found.studies:
+        there = one_of(found.studies, name) if found.studies else "the store has no study yet"
+        raise ConfigError("study", name, f"no such study; {there}")
+    runs = [r for r in found.runs if r.tags.get("initlab.study") == name]
+    if not runs:
+        raise ConfigError("study", name, "has no run yet: there is nothing to explain")
+    said: list[str] = []
+    parents = [found.parents[name]] if name in found.parents else []
+    raws = of_arms.by_task(runs, of_arms.searched(parents))
+    keys = of_arms.compared(raws, CompareSettings(), parents)
+    choices = of_arms.names(raws, keys)
+    for raw in raws:
+        own = [r for seeds in raw.arms.values() for r in seeds.values()]
+        ended = [r for r in own if of_arms.ending_of(r) in ("finished", "diverged")]
+        said.append(f"study {name}{f', {raw.label}' if len(raws) > 1 else ''}: {len(raw.arms)} arms, {len(own)} runs,"
+                    f" {len(ended)} of which came to an end")  # fmt: skip
+        if not any(of_arms.ending_of(r) == "finished" for r in own):
+            why = "all diverged" if ended else "none came to an end"
+            said += [f"Nothing can be ranked: {why}.", *_never(raw, choices)]
+            continue
+        by = of_arms.judged(own, CompareSettings())
+        curves = tracking.read_curves(found, own, by.curve, workdir=workdir)[0] if by.curve else {}
+        made = compare(raw, by, choices, curves, CompareSettings(), keys=keys)
+        said += _ranked(made)
+        said += ["", *_predicting(made, early(found, own, workdir=workdir))]
+        said += ["", *_never(raw, choices)]
+    return said
+
+
+# ------------------------------------------------------------------ what predicts the result
+def early(found: Found, runs: Sequence[RunRecord], *, workdir: Path) -> dict[str, Mapping[str, Curve]]:
+    """Metric → run → its values up to update 50, of the readings that any run has."""
+    there = {k for r in runs for k in r.metrics}
+    read: dict[str, Mapping[str, Curve]] = {}
+    for key, _, _ in _READINGS:
+        if key in there:
+            curves, _why = tracking.read_curves(found, runs, key, workdir=workdir)
+            read[key] = {i: tuple(p for p in c if p[0] <= EARLY) for i, c in curves.items()}
+    return read
+
+
+def correlations(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -> list[Correlation]:
+    """Each early reading against the final result over the arms that have both, strongest first.
+
+    The reading of an arm is the mean over its seeds of the latest value up to update 50. The interval is Fisher's with
+    the variance of Bonett and Wright (2000) for ranks, (1 + ρ²/2)/(n - 3).
+    """
+    from initlab.statistics.significance import holm
+
+    raw: list[tuple[str, int, float, int, float]] = []
+    for key, words, ranked in _READINGS:
+        points: list[tuple[float, float]] = []
+        steps: list[int] = []
+        for row in made.rows:
+            last = [c[-1] for r in row.arm.runs.values() if (c := readings.get(key, {}).get(r.run_id))]
+            if last and math.isfinite(row.mean):
+                points.append((mean(ranked(v) for _, v in last), made.by.sign * row.mean))
+                steps += [s for s, _ in last]
+        if len(points) < FEWEST or len({x for x, _ in points}) < 2 or len({y for _, y in points}) < 2:
+            continue
+        rho, p = _spearman(points)
+        raw.append((words, max(steps), rho, len(points), p))
+    corrected = holm([p for *_, p in raw])
+    found = [
+        Correlation(words=w, step=s, rho=rho, low=_end(rho, n, -1), high=_end(rho, n, 1), n=n, p=float(q))
+        for (w, s, rho, n, _), q in zip(raw, corrected, strict=True)
+    ]
+    return sorted(found, key=lambda c: -abs(c.rho))
+
+
+def _spearman(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    from scipy.stats import spearmanr
+
+    found: Any = spearmanr([x for x, _ in points], [y for _, y in points])  # its stubs know the result as a tuple
+    return float(found.statistic), float(found.pvalue)
+
+
+def _end(rho: float, n: int, side: int) -> float:
+    if abs(rho) >= 1:
+        return rho
+    width = NormalDist().inv_cdf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return math.tanh(math.atanh(rho) + side * width)
+
+
+# ------------------------------------------------------------------ in words
+def _predicting(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -> list[str]:
+    arms = sum(math.isfinite(r.mean) for r in made.rows)
+    if arms < FEWEST:
+        return [f"What predicts the result early: {arms} arms are too few for a rank correlation (at least {FEWEST})."]
+    found = correlations(made, readings)
+    if not found:
+        return ["What predicts the result early: the runs have no readings up to update 50 that differ between arms."]
+    best = found[0]
+    lead = (
+        f"What predicts the result early: {best.words} at update {best.step}, Spearman {best.rho:+.2f}"
+        f" ({best.low:+.2f} to {best.high:+.2f}, {best.n} arms)"
+    )
+    if best.low <= 0 <= best.high or not best.p < 0.05:
+        lead = (
+            f"No early reading predicts the result beyond chance; the strongest is {best.words} at update {best.step}"
+        )
+        lead += f", Spearman {best.rho:+.2f} ({best.low:+.2f} to {best.high:+.2f}, {best.n} arms)"
+    said = [f"{lead}; p corrected for {len(found)} readings: {best.p:.2g}."]
+    said += [
+        f"  {c.rho:+.2f} ({c.low:+.2f} to {c.high:+.2f})  {c.words}, update {c.step}, p {c.p:.2g}" for c in found[1:5]
+    ]
+    if best.n < 10:
+        said.append(f"  {best.n} arms are few: read the intervals and not the numbers.")
+    return said
+
+
+def _ranked(made: Comparison) -> list[str]:
+    first = made.rows[0]
+    winners = made.winners
+    said = [f"Best by {made.by.metric}: {first.arm.name}, {first.mean:.4g} ({first.n} seed{'s' * (first.n != 1)})"]
+    if any(r.winner is not None for r in made.rows):
+        others = [r.arm.name for r in winners if r is not first]
+        what = (
+            f"cannot be told from it at {made.alpha:.0%}: {'; '.join(others)}" if others else "is told from all others"
+        )
+        said.append(f"Equivalent to the best: {what}" if others else f"The best {what}")
+    else:
+        said.append(
+            "Equivalent to the best: too few seeds to tell (python -m initlab compare says how many are needed)"
+        )
+    return said
+
+
+def _never(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Arms of which no run learned anything, grouped by cause."""
+    groups: dict[str, list[str]] = {}
+    for arm, seeds in raw.arms.items():
+        ended = [r for r in seeds.values() if of_arms.ending_of(r) in ("finished", "diverged", "failed", "pruned")]
+        if ended and all(_cause(r) for r in ended):
+            name = " ".join(f"{k}={v}" for k, v in choices[arm].items())
+            groups.setdefault(_cause(ended[0]), []).append(name)
+    if not groups:
+        return ["Every arm trained, with one seed at least."]
+    said = [f"Never trained: {sum(map(len, groups.values()))} of {len(raw.arms)} arms"]
+    for cause, names in sorted(groups.items(), key=lambda g: -len(g[1])):
+        because = MECHANISMS.get(cause, UNKNOWN).because
+        said.append(f"  {cause} ({because}): {'; '.join(sorted(names))}")
+    return said
+
+
+def _cause(run: RunRecord) -> str:
+    """The cause of a run that learned nothing; empty for one that did."""
+    verdict = [v for v in run.tags.get("initlab.verdict", "").split(",") if v]
+    if of_arms.ending_of(run) != "diverged" and not set(verdict) & set(OUTCOMES):
+        return ""
+    return next((v for v in verdict if v not in OUTCOMES), verdict[0] if verdict else "diverged")

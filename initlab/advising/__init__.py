@@ -1,7 +1,0 @@
-"""Which initialisation and activation for a network: from a look before training, and from what like runs came to."""
-
-from initlab.advising.advice import Advice, decide
-from initlab.advising.options import Option, silent_on, weigh
-from initlab.advising.past import Past, past_runs
-
-__all__ = ["Advice", "Option", "Past", "decide", "past_runs", "silent_on", "weigh"]

@@ -1,0 +1,122 @@
+"""`python -m initlab advise`: which initialisation (and activation) for the composed task and model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import config as configuration
+from initlab import tracking
+from initlab.activations import named
+from initlab.advice import Advice, Option, Past, decide, past_runs, silent_on, weigh
+from initlab.diagnosis.remedies import structure
+from initlab.errors import ConfigError
+from initlab.report.note import replaced, shell
+from initlab.report.table import columns
+from initlab.run import process
+from initlab.run.prepare import Prepared, prepare
+from initlab.tracking.store.location import sqlite_file
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from initlab.spec import Experiment
+
+#: activations that are looked at where none was given, after the customary one of the model
+_ACTIVATIONS = ("relu", "gelu", "silu", "elu", "selu", "tanh")
+#: options that are shown
+_ROWS = 16
+
+
+def advise_command(config: DictConfig) -> int:
+    """Look at the candidates, at like runs, and say what to take. 0 also where nothing is known: that is an answer."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
+    overrides = [str(o) for o in hydra.overrides.task]
+    experiment = configuration.experiment(config, choices=choices, overrides=overrides)
+    typed = choices.get("activation", "default") != "default"
+    past, taken = _past(experiment)
+    with process.settings(experiment):
+        prepared = prepare(experiment)
+        silent = silent_on(prepared.sites)
+        options = options_of(experiment, prepared, typed=typed, silent=silent)
+    advice = decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
+    command = shell(replaced(overrides, advice.overrides))
+    print(
+        f"{prepared.splits.provenance.name}, {experiment.params.get('model')}, {prepared.parameters:,} parameters:"
+        f" looked at {len(options)} candidates" + (f", and at {taken}" if taken else "; no like runs in the store")
+    )
+    if advice.knows:
+        print(f"Take: {command}")
+        print(f"Expected: {advice.expected}")
+    else:
+        print(f"initlab does not know: {advice.reason}")
+        print(f"Customary, without evidence here: {command}")
+    print(f"Confidence: {advice.confidence}" + (f", because {advice.reason}" if advice.knows else ""))
+    _table(advice)
+    outlook = advice.options[0].outlook
+    if outlook is not None and outlook.verdict == "untrainable" and not silent:
+        changes = [" ".join(r.overrides) for r in structure(experiment.params)]
+        print(
+            f"No initialisation makes it likely to train. Change the network: {' or '.join(changes) or 'fewer layers'}"
+        )
+    if not advice.knows:
+        inits = ",".join(o.init for o in advice.options if o.outlook is not None)
+        again = replaced(overrides, (f"init={inits}", "replicas=3"))
+        print(f"To know: {shell(again, 'python -m initlab -m')}")
+    return 0
+
+
+def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silent: str) -> tuple[Option, ...]:
+    """Candidates of the composed activation first, then of the others where none was typed.
+
+    Where the prediction is silent on the network there is nothing that would tell activations apart.
+    """
+    own = experiment.activation.name
+    found = list(_of(experiment, prepared))
+    for name in () if typed or silent else _ACTIVATIONS:
+        if name != own:
+            other = replace(experiment, activation=named(name))
+            found += _of(other, prepare(other, splits=prepared.splits))
+    return tuple(found)
+
+
+def _of(experiment: Experiment, prepared: Prepared) -> tuple[Option, ...]:
+    return weigh(
+        prepared.model, prepared.sites, prepared.context,
+        activation=experiment.activation.name, seed=experiment.seed,
+        untrained_loss=prepared.splits.baseline.untrained,
+    )  # fmt: skip
+
+
+def _past(experiment: Experiment) -> tuple[dict[tuple[str, str], Past], str]:
+    """Like runs of the store; none where there is no store yet, or none is wanted."""
+    settings, workdir = experiment.tracking, Path.cwd()
+    if not settings.enabled:
+        return {}, ""
+    file = sqlite_file(tracking.resolve_uri(settings, workdir))
+    if file is not None and not file.exists():
+        return {}, ""
+    found = tracking.read_runs(settings, workdir=workdir)
+    return past_runs(found.runs, experiment.params)
+
+
+def _table(advice: Advice) -> None:
+    head = ["init", "activation", "outlook", "risk", "like runs", "trained", "score"]
+    rows: list[list[str]] = []
+    for option in [o for o in advice.options if o.outlook is not None][:_ROWS]:
+        past = advice.past.get((option.init, option.activation))
+        rows.append([
+            option.init, option.activation, option.outlook.verdict if option.outlook else "", f"{option.risk:.2f}",
+            str(past.runs) if past else "0", str(past.trained) if past else "",
+            past.words() if past and past.scores else "",
+        ])  # fmt: skip
+    print("\n".join(columns(head, rows, left=(0, 1, 2))))
+    refused = [f"{o.init} with {o.activation} ({o.refused})" for o in advice.options if o.refused]
+    if refused:
+        print(f"Not for this network: {'; '.join(refused)}")
+    if not any(o.outlook is not None for o in advice.options):
+        raise ConfigError("model", None, "no initialisation of the catalogue fits this network")

@@ -1,0 +1,138 @@
+"""What a person sees while a run goes on: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from initlab.report.note import SCORES, command, outlook, sentence
+from initlab.spec import Experiment, Record, RunResult
+
+if TYPE_CHECKING:
+    from initlab.run.prepare import Prepared
+
+_MARK = {"ok": "+", "note": "·", "warning": "!", "failure": "x"}
+_COLOUR = {"ok": "32", "note": "2", "warning": "33", "failure": "31"}
+
+#: sentences of an initialiser that are shown; all of them are in sites.json
+_NOTES = 6
+
+
+class Console:
+    """The narrator of the command line. Progress goes to stderr, results to stdout."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._bar: Any = None
+        self._task: Any = None
+        self._epoch: dict[str, float] = {}
+
+    def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
+        del run_id
+        splits = prepared.splits
+        self._say(
+            f"{experiment.name}: {splits.provenance.name} {len(splits.train)}/{len(splits.val)}/{len(splits.test)}"
+            f" (train/val/test), {prepared.parameters:,} parameters, {prepared.device}, arm {experiment.arm}"
+        )
+        for sentence_ in (*splits.notes, *prepared.initialised.notes[:_NOTES]):
+            self._say(f"  {sentence_}")
+        if folder is not None:
+            self._say(f"records go to {_short(folder)} first, and from there to the store")
+        if self._err.isatty():
+            self._bar = _progress_bar(self._err)
+            self._bar.start()
+
+    def record(self, record: Record, total: int) -> None:
+        metrics = record.metrics
+        self._epoch.update(metrics)
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task("training", total=total, text="")
+            self._bar.update(
+                self._task, completed=record.step, total=max(total, record.step), text=_scores(self._epoch)
+            )
+        elif any(k.startswith("val/") for k in metrics):
+            self._say(f"epoch {round(record.epoch)} (update {record.step}): {_scores(self._epoch)}")
+
+    def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
+        self.close()
+        self._say(f"{experiment.name} {sentence(result)}")
+        if result.outlook is not None:
+            self._say(f"said before training: {outlook(result.outlook)}")
+        told: set[tuple[str, ...]] = set()
+        for finding in result.findings:
+            self._say(f"{self._mark(finding.severity)} {finding.name}: {finding.evidence}")
+            fresh = [r for r in finding.remedies if r.overrides not in told]
+            told.update(r.overrides for r in fresh)
+            for remedy in fresh:
+                self._say(f"    try {' '.join(remedy.overrides)}  ({remedy.why})")
+        if result.tracking_note:
+            self._say(result.tracking_note)
+        elif experiment.tracking.enabled:
+            self._say(f"Run {result.run_id} is in {place(uri)}")
+        self._say(f"Next: {_next(experiment, result)}")
+
+    def close(self) -> None:
+        """Take the progress bar off the terminal, however the run ended."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _mark(self, severity: str) -> str:
+        mark = _MARK[severity]
+        return f"\x1b[{_COLOUR[severity]}m{mark}\x1b[0m" if self._out.isatty() else mark
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+
+
+def _progress_bar(stream: TextIO) -> Any:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"), console=RichConsole(file=stream), transient=True,
+    )  # fmt: skip
+
+
+def _scores(metrics: dict[str, float]) -> str:
+    shown = [("train loss", "train/loss"), ("val loss", "val/loss")]
+    best = next((k for k in SCORES if k != "loss" and f"val/{k}" in metrics), None)
+    if best is not None:
+        shown.append((f"val {SCORES[best]}", f"val/{best}"))
+    return ", ".join(f"{label} {metrics[key]:.4f}" for label, key in shown if key in metrics)
+
+
+def place(uri: str) -> str:
+    """Where a store is, and for one on this machine how to look at it."""
+    if uri.startswith("sqlite:"):
+        return f"{uri}; to look at it: python -m initlab ui"
+    return uri
+
+
+def _next(experiment: Experiment, result: RunResult) -> str:
+    """The one thing to type next: to go on, to mend, or to compare."""
+    if result.status == "killed":
+        return f"python -m initlab resume={result.run_id}"
+    for finding in result.findings:
+        if finding.severity in ("failure", "warning") and finding.remedies:
+            return command(experiment, *finding.remedies[0].overrides)
+    other = "xavier" if experiment.params.get("init") == "he" else "he"
+    return command(experiment, f"init={other}") + "   (the same batches, another initialisation)"
+
+
+def next_line(experiment: Experiment, *overrides: str, drop: tuple[str, ...] = ()) -> str:
+    """The command that trains what was inspected."""
+    kept = tuple(o for o in experiment.overrides if not o.startswith(drop)) if drop else experiment.overrides
+    return command(replace(experiment, overrides=kept), *overrides)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

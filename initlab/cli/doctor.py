@@ -1,0 +1,27 @@
+"""`python -m initlab doctor`: what could keep runs from working here, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import config as configuration
+from initlab.core.error_line import printable
+from initlab.operations.doctor import examine
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def doctor_command(config: DictConfig) -> int:
+    """Print a line for each thing that was looked at; 1 where one of them is a problem."""
+    settings = configuration.tracking_settings(config)
+    counts: Counter[str] = Counter()
+    for line in examine(settings, Path.cwd(), schedules=Path("conf") / "schedule"):
+        counts[line.level] += 1
+        print(printable(f"{line.level:<8} {line.subject:<10} {line.found}"), flush=True)
+        if line.do:
+            print(printable(f"{'':<19} → {line.do}"))
+    print(f"{counts['problem']} problems, {counts['warning']} warnings")
+    return 1 if counts["problem"] else 0

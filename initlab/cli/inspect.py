@@ -1,0 +1,255 @@
+"""`python -m initlab inspect`: theory beside measurement, layer by layer, and a verdict, in seconds and untrained."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initlab import config as configuration
+from initlab import report, tracking
+from initlab.cli.console import next_line, place
+from initlab.config.hydra_errors import translate
+from initlab.errors import ConfigError, InitlabError
+from initlab.report.note import outlook as outlook_sentence
+from initlab.run.inspect import Inspection, inspect, note, record
+from initlab.run.train import header, opening_files
+from initlab.spec import Experiment, Record, RunStatus
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_MARK = {"trainable": ("+", "32"), "marginal": ("!", "33"), "untrainable": ("x", "31")}
+#: layers of a deep network that are shown on the terminal; all of them are in inspect.json
+_ROWS = 14
+
+
+def inspect_command(config: DictConfig) -> int:
+    """Inspect what `config` says, or every cell of `inspect.sweep`. Always 0: an untrainable network is an answer."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
+    overrides = [str(o) for o in hydra.overrides.task]
+    experiment = configuration.experiment(config, choices=choices, overrides=overrides)
+    if experiment.inspect.sweep:
+        return _sweep(experiment)
+    if experiment.tracking.enabled:
+        tracking.resolve_uri(experiment.tracking, Path.cwd())  # a bad address is told before anything is loaded
+    found = inspect(experiment, experiment.inspect)
+    _show(found)
+    run_id, uri, told = record(found, workdir=Path.cwd())
+    if told:
+        print(told)
+    elif experiment.tracking.enabled:
+        print(f"Run {run_id} (kind inspect) is in {place(uri)}")
+    print(f"Next: {next_line(experiment)}")
+    return 0
+
+
+# ------------------------------------------------------------------ one network
+def _show(found: Inspection) -> None:
+    prepared, outlook = found.prepared, found.outlook
+    print(
+        f"{found.experiment.name}: {prepared.splits.provenance.name}, {prepared.parameters:,} parameters,"
+        f" {len(found.seen.layers)} hidden layers, inspected in {found.seconds:.1f} s without training"
+    )
+    for sentence in prepared.initialised.notes:
+        print(f"  {sentence}")
+    _print_table(*_layer_table(found))
+    print(_summary(found))
+    for sentence in found.advice:
+        print(f"  {sentence}")
+    if found.prediction.out_of_scope:
+        print(f"  measured where theory has nothing to say: {', '.join(found.prediction.out_of_scope)}")
+    mark, colour = _MARK[outlook.verdict]
+    shown = f"\x1b[{colour}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
+    print(f"{shown} {outlook_sentence(outlook)}")
+
+
+def _layer_table(found: Inspection) -> tuple[list[str], list[list[str]]]:
+    """Columns in pairs: what theory says, then what was measured."""
+    said = {r.site: r for r in found.prediction.layers}
+    spectra = {s.site: s for s in found.spectra if s.site}
+    head = [
+        "layer", "q theory", "q", "c theory", "c", "log10 grad² theory", "log10 grad²", "χ",
+        "saturated theory", "saturated", "off", "eff. rank", "J mean s²", "J cond.",
+    ]  # fmt: skip
+    rows: list[list[str]] = []
+    layers = found.seen.layers
+    for i, row in enumerate(layers):
+        if len(layers) > _ROWS and _ROWS // 2 <= i < len(layers) - _ROWS // 2:
+            if i == _ROWS // 2:
+                rows.append(["…"] + [""] * (len(head) - 1))
+            continue
+        t, j = said.get(row.site), spectra.get(row.site)
+        rows.append([
+            row.site,
+            _short(t.q if t else None), _short(row.q), _short(t.c if t else None, 3), _short(row.c, 3),
+            _short(t.log10_gradient if t else None, 2), _short(row.log10_gradient, 2), _short(t.chi if t else None, 3),
+            _share(t.saturated if t else None), _share(row.saturated), _share(row.off), _short(row.effective_rank, 1),
+            _short(j.mean_square if j else None), _short(j.condition if j else None),
+        ])  # fmt: skip
+    return head, rows
+
+
+def _summary(found: Inspection) -> str:
+    p, end = found.prediction, next((s for s in found.spectra if s.site == ""), None)
+    parts = [f"loss {found.seen.loss:.3f}"]
+    if not math.isnan(p.trainable_depth):
+        depth = "∞" if math.isinf(p.trainable_depth) else f"{p.trainable_depth:.0f}"
+        parts.append(f"trainable to about {depth} layers (6ξ), this network has {p.depth}")
+    if p.log_q_sd > 0.3:
+        parts.append(f"finite width spreads ln q by ±{p.log_q_sd:.2f}")
+    if p.born_dead > 0.01:
+        parts.append(f"a ReLU layer is born dead with probability {p.born_dead:.2g}")
+    if end is not None and not math.isnan(end.isometry):
+        parts.append(f"Jacobian first→last: mean s² {end.mean_square:.3g}, condition {end.condition:.3g}")
+    if not math.isnan(found.ntk_condition):
+        parts.append(f"tangent kernel condition {found.ntk_condition:.3g}")
+    if not math.isnan(found.gradient_quotient):
+        parts.append(f"gradient quotient {found.gradient_quotient:.3g}")
+    return "; ".join(parts)
+
+
+# ------------------------------------------------------------------ a grid
+def _sweep(experiment: Experiment) -> int:
+    """Inspect every combination of `inspect.sweep`, show them as a table and keep them as one run with a heat map."""
+    axes = experiment.inspect.sweep or {}
+    for key, values in axes.items():
+        if not values:
+            raise ConfigError(f"inspect.sweep.{key}", "[]", "must list at least one value")
+    quick = replace(experiment.inspect, sweep=None, jacobian=False, ntk_examples=0, gradient_quotient=False)
+    base = [o for o in experiment.overrides if not o.startswith("inspect.sweep")]
+    cells: list[dict[str, Any]] = []
+    first: Inspection | None = None
+    begun = time.perf_counter()
+    for combination in itertools.product(*axes.values()):
+        cell: dict[str, Any] = dict(zip(axes, combination, strict=True))
+        decided = _composed(base, cell)  # a slip of the keyboard ends the sweep
+        try:
+            found = inspect(decided, quick)
+        except ConfigError as error:
+            # a combination that does not exist (an activation without a critical point) is a hole in the grid
+            cells.append({**cell, "verdict": "refused", "score": math.nan, "reason": str(error)})
+            continue
+        first = first or found
+        cells.append({
+            **cell, "verdict": found.outlook.verdict, "score": found.outlook.score, "loss": found.seen.loss,
+            "log10_gradient": found.seen.layers[0].log10_gradient if found.seen.layers else math.nan,
+            "trainable_depth": found.prediction.trainable_depth, "reason": found.outlook.reasons[0],
+        })  # fmt: skip
+    if first is None:
+        raise ConfigError(
+            "inspect.sweep", dict(axes), f"every combination was refused; the first: {cells[0]['reason']}"
+        )
+    head = [*axes, "verdict", "score", "6ξ", "log10 grad² first/last", "why"]
+    rows = [
+        [*(str(c[k]) for k in axes), c["verdict"], _short(c["score"], 2), _short(c.get("trainable_depth"), 0),
+         _short(c.get("log10_gradient"), 2), textwrap.shorten(str(c["reason"]), 110)]
+        for c in cells
+    ]  # fmt: skip
+    print(f"{len(cells)} combinations inspected in {time.perf_counter() - begun:.1f} s without training")
+    _print_table(head, rows)
+    run_id, uri, told = _record_sweep(experiment, first, cells)
+    if told:
+        print(told)
+    elif experiment.tracking.enabled:
+        print(f"Run {run_id} (kind inspect) is in {place(uri)}")
+    best = max((c for c in cells if not math.isnan(c["score"])), key=lambda c: float(c["score"]))
+    print(f"Next: {next_line(experiment, *(f'{k}={best[k]}' for k in axes), drop=('inspect.sweep',))}")
+    return 0
+
+
+def _composed(base: list[str], cell: Mapping[str, Any]) -> Experiment:
+    replaced = [o for o in base if o.split("=")[0].lstrip("+~") not in cell]
+    overrides = [*replaced, *(f"{k}={v}" for k, v in cell.items())]
+    try:
+        return configuration.experiment(configuration.compose(overrides), overrides=overrides)
+    except InitlabError:
+        raise
+    except Exception as error:
+        ours = translate(error, overrides)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _record_sweep(experiment: Experiment, first: Inspection, cells: list[dict[str, Any]]) -> tuple[str, str, str]:
+    prepared = first.prepared
+    head = header(experiment, prepared, kind="inspect")
+    head = replace(head, name=f"inspect-sweep-{head.name}")
+    sink = tracking.start(
+        head, experiment.tracking, workdir=Path.cwd(), files=opening_files(experiment, prepared), checkpoints=False
+    )
+    status: RunStatus = "failed"
+    try:
+        counts = {v: float(sum(c["verdict"] == v for c in cells)) for v in ("trainable", "marginal", "untrainable")}
+        metrics = {f"inspect/{k}": v for k, v in counts.items()}
+        sink.write(Record(serial=0, step=0, epoch=0.0, time_ms=time.time_ns() // 1_000_000, metrics=metrics))
+        sink.tag(
+            {
+                "initlab.verdict": ", ".join(f"{int(n)} {k}" for k, n in counts.items()),
+                "mlflow.note.content": note(first),
+            }
+        )
+        if experiment.tracking.enabled:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch)
+                plain = [
+                    {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in c.items()}
+                    for c in cells
+                ]
+                (folder / "sweep.json").write_text(json.dumps(plain, indent=1))
+                sink.artifact(folder / "sweep.json")
+                for path in report.write_sweep(cells, tuple(experiment.inspect.sweep or ()), folder):
+                    sink.artifact(path, "figures")
+        status = "finished"
+    finally:
+        told = sink.close(status)
+    return sink.run_id, sink.uri, told
+
+
+# ------------------------------------------------------------------ text
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    """A table fitted to the terminal; elsewhere plain lines with two spaces between columns."""
+    left = {0, *(i for i, name in enumerate(head) if name in ("verdict", "why"))}
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for i, name in enumerate(head):
+            table.add_column(name, justify="left" if i in left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        print(
+            "  ".join(
+                cell.ljust(w) if i in left else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
+
+
+def _short(value: float | None, digits: int | None = None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.3g}" if digits is None or abs(value) >= 1e5 else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.0%}"

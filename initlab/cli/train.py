@@ -1,0 +1,70 @@
+"""The default command: train one run, or go on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import config as configuration
+from initlab import tracking
+from initlab.cli.console import Console
+from initlab.errors import ConfigError
+from initlab.run.episodes import run_episodes
+from initlab.run.train import run
+from initlab.train.ranks import Ranks, opened
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from initlab.spec import RunResult
+
+
+def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
+    """Train what `config` says, or, with `resume=ID`, what that run's own configuration says.
+
+    Returns the exit code: 0 where the run reached its end, 1 where it diverged, was stopped, or could not be recorded.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
+    overrides = [str(o) for o in hydra.overrides.task]
+    console = Console()
+    try:
+        with opened(ddp=config.trainer.ddp is True, device=str(config.device)) as ranks:
+            if config.resume is not None:
+                return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
+            experiment = configuration.experiment(config, choices=choices, overrides=overrides)
+            tracking.check_access(experiment.tracking, workdir=Path.cwd())
+            if experiment.task.episodes is None:
+                return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
+            if not ranks.alone:
+                raise ConfigError("trainer.ddp", True, "a few-shot run is many small ones: it trains in one process")
+            return _code(run_episodes(experiment, narrator=console, stop=stop))
+    finally:
+        console.close()
+
+
+def _resumed(
+    config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool], ranks: Ranks
+) -> RunResult:
+    settings = configuration.tracking_settings(config)
+    # rank 0 records, and has what the run left
+    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.first else None
+    try:
+        kept = None if reopened is None else (reopened.folder / "config.yaml").read_text(encoding="utf-8")
+        saved = ranks.told(kept) or ""
+        merged = configuration.resumed(saved, config, overrides)
+        fresh = [o for o in overrides if not o.startswith("resume=")]
+        experiment = configuration.experiment(merged, overrides=[*configuration.typed_in(saved), *fresh])
+    except BaseException:
+        if reopened is not None:
+            # nothing was done to the run: it keeps the end it had
+            reopened.sink.close(reopened.status)
+        raise
+    return run(experiment, narrator=console, stop=stop, reopened=reopened, ranks=ranks)
+
+
+def _code(result: RunResult) -> int:
+    return 0 if result.status in ("finished", "stopped") and not result.tracking_fault else 1

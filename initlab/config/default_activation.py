@@ -1,0 +1,34 @@
+"""activation=default: what a model is customarily used with, resolved before anything is named, hashed or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from initlab.config.former_names import current_name
+
+#: what conf/activation/default.yaml names; it never reaches the factories
+TARGET = "initlab.config.default_activation"
+
+
+def settled(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """`tree` with ``activation=default`` replaced by the file of `folder` that it stands for.
+
+    The run then has the same name, parameters and arm as if that activation had been typed.
+    """
+    node = tree.get("activation")
+    if not isinstance(node, Mapping) or current_name(node.get("_target_")) != TARGET:
+        return dict(tree)
+    name = activation_for(str((tree.get("model") or {}).get("_target_", "")))
+    chosen = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"))
+    return {**tree, "activation": chosen}
+
+
+def activation_for(model: str) -> str:
+    """Name of the activation that goes with the model factory `model` (dotted): tanh for gated and plain RNNs."""
+    from initlab.models.recurrent import CUSTOMARY  # brings torch
+
+    return CUSTOMARY.get(model.rpartition(".")[2], "relu")

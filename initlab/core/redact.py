@@ -1,0 +1,19 @@
+"""Passwords in URLs: taken out of whatever a person, a tracker or a file gets to see."""
+
+from __future__ import annotations
+
+import re
+
+#: greedy up to the last @ of a word: a password may hold what it should not, unescaped
+_USER = re.compile(r"(://[^:/@\s\"']*):\S*@")
+_OPTION = re.compile(r"(password=)[^&\s\"']*")
+
+
+def masked(text: str) -> str:
+    """`text` without the password of any URL in it."""
+    return _OPTION.sub(r"\1***", _USER.sub(r"\1:***@", text))
+
+
+def has_password(text: str) -> bool:
+    """Whether `text` holds a URL with a password."""
+    return masked(text) != text

@@ -1,0 +1,104 @@
+"""Rules from evidence to finding to remedy: why a run went as it went, and what to try next.
+
+Each rule is a function of `Evidence` that returns a finding or None. Its numbers stand in `bounds` with their source. A
+remedy is an override for the same command.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from initlab.diagnosis.rules.evidence import Evidence
+from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
+from initlab.diagnosis.rules.outcome import at_chance
+from initlab.diagnosis.rules.serialize import FILE, kept, restored
+from initlab.diagnosis.rules.signal import (
+    became_saturated,
+    born_dead,
+    dead,
+    exploding,
+    saturated,
+    symmetric_units,
+    unscaled_branches,
+    vanishing,
+)
+from initlab.diagnosis.rules.steps import decayed_weights, diverged, few_updates, update_size
+from initlab.spec import Finding
+
+__all__ = ["FILE", "OUTCOMES", "RULES", "Evidence", "headline", "judge", "kept", "restored"]
+
+Rule = Callable[[Evidence], Finding | None]
+
+#: causes before what they lead to
+RULES: tuple[Rule, ...] = (
+    symmetric_units,
+    born_dead,
+    vanishing,
+    unscaled_branches,
+    exploding,
+    saturated,
+    update_size,
+    decayed_weights,
+    states_saturated,
+    closed_gates,
+    short_memory,
+    few_updates,
+    became_saturated,
+    dead,
+    diverged,
+    at_chance,
+)
+
+#: findings that say how a run came out rather than why
+OUTCOMES = ("diverged", "at_chance")
+
+#: what follows from a finding and would only repeat it: identical zero units are off, have no gradient and never move;
+#: where no signal arrives units are off, and where no gradient does weights do not move; a gradient that explodes moves
+#: weights too far, and what moved too far ends dead or on a flat part
+_CONSEQUENCES: dict[str, tuple[str, ...]] = {
+    "symmetric_units": ("born_dead", "dead_units", "updates_too_small", "vanishing", "became_saturated", "few_updates"),
+    "born_dead": ("dead_units", "updates_too_small", "vanishing", "few_updates"),
+    "vanishing": ("dead_units", "updates_too_small", "few_updates"),
+    "unscaled_branches": ("exploding", "updates_too_large", "became_saturated", "dead_units"),
+    "exploding": ("updates_too_large", "became_saturated", "dead_units"),
+    "saturated": ("became_saturated", "dead_units"),
+    "updates_too_large": ("became_saturated", "dead_units"),
+    "updates_too_small": ("few_updates",),
+    "diverged": ("updates_too_small",),
+}
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """All findings, gravest first; one finding ``healthy`` where no rule has a failure or warning to tell."""
+    found = [f for rule in RULES if (f := rule(evidence)) is not None]
+    explained = {name for f in found if f.severity == "failure" for name in _CONSEQUENCES.get(f.name, ())}
+    found = [f for f in found if f.name not in explained]
+    if not any(f.severity in ("failure", "warning") for f in found):
+        found.insert(0, _healthy(evidence))
+    gravity = {"failure": 0, "warning": 1, "ok": 2, "note": 3}
+    return tuple(sorted(found, key=lambda f: gravity[f.severity]))
+
+
+def headline(findings: tuple[Finding, ...]) -> str:
+    """The names of the gravest findings, for a tag: ``symmetric_units,at_chance`` or ``healthy``."""
+    worst = [f.name for f in findings if f.severity in ("failure", "warning")]
+    return ",".join(worst) or "healthy"
+
+
+def _healthy(e: Evidence) -> Finding:
+    parts: list[str] = []
+    ratio = e.gradient_ratio()
+    if ratio is not None:
+        parts.append(f"gradient ratio first/last layer {ratio:.2f} at initialisation")
+    for key, words in (("bits_per_char", "bits per character"), ("accuracy", "accuracy"), ("loss", "loss")):
+        value = e.last(f"val/{key}")
+        if value is not None and math.isfinite(value):
+            parts.append(f"validation {words} {value:.3f}")
+            break
+    return Finding(
+        name="healthy",
+        severity="ok",
+        evidence="; ".join(parts) or "no rule found anything",
+        source="no rule of initlab.verdict fired",
+    )

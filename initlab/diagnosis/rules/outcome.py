@@ -1,0 +1,40 @@
+"""How a run came out, held against what is reached without looking at the input: a finding, and seldom a cause."""
+
+from __future__ import annotations
+
+import math
+
+from initlab.diagnosis.remedies import better_init, longer_memory, structure
+from initlab.diagnosis.rules.bounds import CHANCE_LOSS, CHANCE_SIGMAS
+from initlab.diagnosis.rules.evidence import Evidence
+from initlab.spec import Finding
+
+
+def at_chance(e: Evidence) -> Finding | None:
+    if e.steps < 10:
+        return None
+    accuracy, loss, p = e.last("val/accuracy"), e.last("val/loss"), e.baseline.accuracy
+    if p is not None and accuracy is not None:
+        if accuracy > p + CHANCE_SIGMAS * math.sqrt(p * (1 - p) / max(1, e.answers)):
+            return None
+        evidence = f"validation accuracy {accuracy:.3f} after {e.steps} updates; guessing gives {p:.3f}"
+        source = f"within {CHANCE_SIGMAS:g} binomial standard errors of guessing"
+    elif p is None and loss is not None and math.isfinite(loss):
+        if loss < CHANCE_LOSS * e.baseline.constant:
+            return None
+        evidence = (
+            f"validation loss {loss:.4g} after {e.steps} updates; the best answer that ignores the input"
+            f" gives {e.baseline.constant:.4g}"
+        )
+        source = f"less than {1 - CHANCE_LOSS:.0%} below a constant answer"
+    else:
+        return None
+    # a sequence that is answered at its end is lost where memory is short, whatever the layers' scale
+    over_time = longer_memory(e.params) if e.at_start("reach") and not e.answer_per_step else ()
+    remedies = (*over_time, *better_init(e.params), *structure(e.params))
+    return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
+
+
+def lost(e: Evidence) -> bool:
+    """Whether nothing was learned: the loss left the numbers, or the answers are those of a guess."""
+    return e.diverged_step is not None or at_chance(e) is not None

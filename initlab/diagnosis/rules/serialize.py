@@ -1,0 +1,28 @@
+"""`verdict.json`: what the rules looked at besides the profile, and what they found: a run can be judged again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from initlab.diagnosis.rules.evidence import Evidence
+from initlab.spec import Baseline, Finding, Profile
+
+#: name of the artifact
+FILE = "verdict.json"
+
+
+def kept(evidence: Evidence, findings: Sequence[Finding]) -> str:
+    """The evidence without its profile (that is `profile.parquet`), and the findings, as JSON."""
+    seen = {k: getattr(evidence, k) for k in Evidence.__dataclass_fields__ if k not in ("profile", "baseline")}
+    plain = {**seen, "baseline": asdict(evidence.baseline), "params": dict(evidence.params)}
+    return json.dumps({"evidence": plain, "findings": [asdict(f) for f in findings]})
+
+
+def restored(text: str, profile: Profile) -> Evidence:
+    """The evidence that `kept` wrote. Raises ValueError, KeyError or TypeError for another text."""
+    plain: dict[str, Any] = json.loads(text)["evidence"]
+    plain |= {"hidden": tuple(plain["hidden"]), "baseline": Baseline(**plain["baseline"]), "profile": profile}
+    return Evidence(**plain)

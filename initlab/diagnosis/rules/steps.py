@@ -1,0 +1,130 @@
+"""Rules on the updates: their size, their number, and what weight decay left."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from initlab.diagnosis.remedies import (
+    better_init,
+    clipping,
+    lr_for,
+    more_updates,
+    no_decay,
+    number,
+    smaller_lr,
+    unclipped,
+)
+from initlab.diagnosis.rules.bounds import CHANCE_LOSS, DECAYED, HARDLY_MOVED, UPDATE_LARGE, UPDATE_SMALL, UPDATE_USUAL
+from initlab.diagnosis.rules.evidence import FIRST, Evidence
+from initlab.diagnosis.rules.outcome import lost
+from initlab.spec import Finding, Remedy, Severity
+
+
+def update_size(e: Evidence) -> Finding | None:
+    """The learning rate, seen in what it does: how far an update moves a weight, against the weight itself."""
+    # a weight that is zero has no ratio, and its reading is 0: that it does not move is not said by it
+    zero = {(r.site, r.step) for r in e.of("weight_norm") if r.value == 0.0}
+    ratios = [
+        r.value for r in e.of("update_ratio")
+        if r.step >= 5 and math.isfinite(r.value) and (r.site, r.step) not in zero
+    ]  # fmt: skip
+    middle = median(ratios) if len(ratios) >= 2 else None
+    first = e.first_updates()
+    end = e.last("val/loss")
+    # a loss above that of knowing nothing is a failure, whatever is still guessed right
+    worse = end is not None and not end <= e.baseline.constant
+    severity: Severity = "failure" if lost(e) or worse else "warning"
+    # of the first update the decay alone makes ηλ: where that is most of it, the rate is not to blame
+    decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
+    large = first is not None and (not first[0] <= 1 or not first[1] <= UPDATE_LARGE)
+    if first is not None and large and not decay > 0.5 * first[0]:
+        return Finding(
+            name="updates_too_large",
+            severity=severity,
+            evidence=f"the first update is {first[0]:.1e} of its weight, the first {FIRST} in the median {first[1]:.1e}"
+            f" (customary: about {UPDATE_USUAL:g})",
+            source="‖ΔW‖/‖W‖ ≈ 1e-3 (Karpathy, 2015); an update as large as its weight forgets the weight",
+            remedies=_by_rate(e, first[0], limit=0.1),
+        )
+    if middle is None or UPDATE_SMALL <= middle <= UPDATE_LARGE:
+        return None
+    small = middle < UPDATE_SMALL
+    return Finding(
+        name="updates_too_small" if small else "updates_too_large",
+        severity=severity,
+        evidence=f"the median update is {middle:.1e} of its weight (customary: about 1e-3)",
+        source="‖ΔW‖/‖W‖ ≈ 1e-3 (Karpathy, 2015)",
+        remedies=(*(_unclipped(e) if small else ()), *_by_rate(e, middle, limit=10.0 if small else 0.1)),
+    )
+
+
+def diverged(e: Evidence) -> Finding | None:
+    if e.diverged_step is None:
+        return None
+    return Finding(
+        name="diverged",
+        severity="failure",
+        evidence=f"the loss was not finite at step {e.diverged_step}",
+        source="a learning rate above 2/λ_max of the Hessian diverges (LeCun et al., 1998)",
+        remedies=(smaller_lr(e.params), *clipping(e.params), *better_init(e.params)),
+    )
+
+
+def decayed_weights(e: Evidence) -> Finding | None:
+    """Weight decay pulls the weights to zero faster than the loss can hold them."""
+    decay = number(e.params, "optimizer.weight_decay")
+    start, end = e.at_start("weight_norm"), e.at_end("weight_norm")
+    left = {s: end[s] / start[s] for s in e.hidden if start.get(s, 0.0) > 0 and math.isfinite(end.get(s, math.nan))}
+    if not decay or not left or e.diverged_step is not None:
+        return None
+    middle = median(left.values())
+    if middle >= DECAYED:
+        return None
+    site = min(left, key=lambda s: left[s])
+    return Finding(
+        name="decayed_weights",
+        severity="failure" if lost(e) else "warning",
+        evidence=f"with a decay of {decay:g} the weights' norm fell to {middle:.2g} of what it was (median over"
+        f" {len(left)} layers; {site}: {start[site]:.3g} → {end[site]:.3g} by update {e.last_step('weight_norm')})",
+        source="decay multiplies a weight by 1 - ηλ in every update (Loshchilov & Hutter, ICLR 2019)",
+        remedies=no_decay(e.params),
+    )
+
+
+def few_updates(e: Evidence) -> Finding | None:
+    """Updates of a proper size, and too few of them: the network is still the one that was drawn."""
+    ratios = [r.value for r in e.of("update_ratio") if r.site and math.isfinite(r.value) and r.value > 0]
+    loss = e.last("val/loss")
+    if not ratios or e.steps == 0 or e.diverged_step is not None or median(ratios) < UPDATE_SMALL:
+        return None
+    path = e.steps * median(ratios)
+    if path >= HARDLY_MOVED or loss is None or not (lost(e) or loss > CHANCE_LOSS * e.baseline.constant):
+        return None
+    return Finding(
+        name="few_updates",
+        severity="warning",
+        evidence=f"{e.steps} updates of {median(ratios):.1e} of their weight: all in all a weight moved by"
+        f" {path:.0%} of its norm at most",
+        source=f"a hundred updates of the customary 1e-3 move a weight by {HARDLY_MOVED:.0%} (Karpathy, 2015)",
+        remedies=more_updates(e.params),
+    )
+
+
+def _by_rate(e: Evidence, ratio: float, *, limit: float) -> tuple[Remedy, ...]:
+    """The rate at which an update of `ratio` would be of the usual size: an update is proportional to the rate.
+
+    Args:
+        limit: the factor that the rate is changed by at least.
+    """
+    usable = math.isfinite(ratio) and ratio > 0
+    factor = UPDATE_USUAL / ratio if usable else limit
+    factor = max(factor, limit) if limit > 1 else min(factor, limit)
+    return lr_for(e.params, factor)
+
+
+def _unclipped(e: Evidence) -> tuple[Remedy, ...]:
+    """Where every gradient is clipped to a hundredth of itself or less, the rate is not to blame."""
+    clip = number(e.params, "trainer.clip_grad_norm")
+    norms = [r.value for r in e.of("grad_norm", "") if math.isfinite(r.value)]
+    return unclipped() if clip is not None and norms and clip < 0.01 * median(norms) else ()

@@ -1,5 +1,0 @@
-"""Making room: what may go by the rules of `conf/gc`, and taking it away."""
-
-from initlab.housekeeping.going import Going, Rules, found, take_away
-
-__all__ = ["Going", "Rules", "found", "take_away"]

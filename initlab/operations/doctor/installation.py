@@ -1,0 +1,68 @@
+"""Whether what is installed goes together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+from initlab.operations.doctor.line import Line, ok, problem, warning
+
+#: what decides whether a run works, and is shown by its version
+_SHOWN = ("torch", "torchvision", "mlflow", "optuna", "hydra-core", "omegaconf", "apscheduler", "sqlalchemy")
+_INSTALL = "pip install -c constraints.txt -e . (a checkout), or pip install --upgrade initlab"
+
+
+def versions() -> Iterator[Line]:
+    """Every requirement of initlab against what is installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        needed = [Requirement(text) for text in metadata.requires("initlab") or []]
+    except metadata.PackageNotFoundError:
+        yield warning("versions", "initlab is not installed as a package: nothing says what it needs", _INSTALL)
+        return
+    wrong: list[str] = []
+    found: dict[str, str] = {}
+    for one in needed:
+        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found[one.name] = metadata.version(one.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{one.name} is not installed")
+            continue
+        if not one.specifier.contains(found[one.name].partition("+")[0], prereleases=True):
+            wrong.append(f"{one.name} {found[one.name]} is not {one.specifier}")
+    for text in wrong:
+        yield problem("versions", text, _INSTALL)
+    asked = str(metadata.metadata("initlab")["Requires-Python"] or "")
+    from packaging.specifiers import SpecifierSet
+
+    python = sys.version.split()[0]
+    if not SpecifierSet(asked).contains(python, prereleases=True):
+        yield problem("versions", f"Python {python} is not {asked}", "make the environment with another Python")
+    shown = ", ".join(f"{name} {_version(name)}" for name in _SHOWN if _version(name))
+    if not wrong:
+        yield ok("versions", f"Python {python}, {shown}")
+
+
+def torch_imports() -> Iterator[Line]:
+    """A torch and a torchvision of different builds are both installed, and fail when both are imported."""
+    try:
+        import torch
+        import torchvision
+
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        yield problem("torch", f"torch and torchvision do not go together ({text})", "install both from one index")
+        return
+    yield ok("torch", f"torch {torch.__version__} and torchvision {torchvision.__version__} go together")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,135 @@
+"""Whether runs are recorded: the store, its clock, what waits, what nobody ended, and what is to run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from initlab import tracking
+from initlab.errors import InitlabError
+from initlab.operations.doctor.line import Line, ok, problem, warning
+from initlab.spec import TrackingSettings
+from initlab.tracking.store.health import answer_of, schema_of, schemas_of_mlflow
+from initlab.tracking.store.location import describe_location, is_server, sqlite_file
+
+#: seconds that two clocks may differ: runs are ordered by their times
+_APART = 30.0
+
+
+def store(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
+    """Whether the store can be reached, lets us in, and has the tables of this MLflow."""
+    if not settings.enabled:
+        yield warning("store", "nothing is recorded (tracking.enabled=false)", "leave out tracking=none")
+        return
+    uri = tracking.resolve_uri(settings, workdir)
+    place = describe_location(uri)
+    if is_server(uri):
+        yield from _server(settings, uri, workdir)
+        return
+    file = sqlite_file(uri)
+    if file is None:
+        yield ok("store", f"{place}: a database server, which is asked when a run ends")
+        return
+    if not file.exists():
+        yield ok("store", f"{place} is not there yet: the first run makes it")
+        return
+    version, why = schema_of(file)
+    head, known = schemas_of_mlflow()
+    back_up = f"copy {file.name} first; then mlflow db upgrade {uri} (docs/housekeeping.md)"
+    if why:
+        yield problem("store", f"{place} cannot be read ({why})", "put a copy back, or move it away")
+    elif version == head or not head:
+        yield ok("store", f"{place}, tables of version {version or 'none yet'}")
+    elif version in known or not version:
+        yield problem("store", f"{place} has tables of an older MLflow ({version or 'none'}, not {head})", back_up)
+    else:
+        yield problem("store", f"{place} has tables of a newer MLflow ({version})", "install that MLflow")
+
+
+def _server(settings: TrackingSettings, uri: str, workdir: Path) -> Iterator[Line]:
+    from initlab.tracking.store.access import check_access
+
+    why, _ = answer_of(uri)
+    if why:
+        yield problem("store", why, "start it, or correct tracking.uri; runs wait in the spool until then")
+        return
+    try:
+        check_access(settings, workdir=workdir)
+    except InitlabError as error:
+        yield problem("store", str(error), "correct MLFLOW_TRACKING_USERNAME and _PASSWORD, or the server's settings")
+        return
+    yield ok("store", f"{describe_location(uri)} answers and lets us in")
+
+
+def clock(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
+    """This machine's clock against the server's."""
+    uri = tracking.resolve_uri(settings, workdir) if settings.enabled else ""
+    if not is_server(uri):
+        yield ok("clock", "no server to compare it with")
+        return
+    _, ahead = answer_of(uri)
+    if ahead is None:
+        yield ok("clock", "the server does not say what time it has")
+    elif abs(ahead) > _APART:
+        yield warning("clock", f"the server's is {ahead:+.0f} s from ours", "set both by NTP: schedules go by ours")
+    else:
+        yield ok("clock", f"the server's is within {abs(ahead) + 0.5:.0f} s of ours")
+
+
+def spool(workdir: Path) -> Iterator[Line]:
+    """What was recorded and has not arrived."""
+    found = tracking.spools(workdir)
+    dead = [s for s in found if not s.live and (s.records or s.artifacts)]
+    live = sum(s.live for s in found)
+    if dead:
+        records = sum(s.records for s in dead)
+        yield warning("spool", f"{len(dead)} runs with {records} records wait", "python -m initlab sync")
+    else:
+        yield ok("spool", f"nothing waits{f'; {live} runs are being trained' if live else ''}")
+
+
+def left_running(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
+    """Runs that are called RUNNING although nobody here trains them."""
+    if not settings.enabled:
+        return
+    uri = tracking.resolve_uri(settings, workdir)
+    file = sqlite_file(uri)
+    if file is not None and (not file.exists() or not schema_of(file)[0]):
+        yield ok("runs", "none yet")
+        return
+    if is_server(uri) and answer_of(uri)[0]:
+        return  # said before
+    found = tracking.read_runs(settings, workdir=workdir)
+    live = {s.run_id for s in tracking.spools(workdir)}
+    open_runs = [r for r in [*found.runs, *found.parents.values()] if r.ended_as == "RUNNING" and r.run_id not in live]
+    if open_runs:
+        names = ", ".join(r.run_id for r in open_runs[:3])
+        whose = "or another machine trains them" if is_server(uri) else "their processes are gone"
+        yield warning(
+            "runs", f"{len(open_runs)} are RUNNING and none of them here ({names}): {whose}",
+            "python -m initlab resume=ID goes on with one; or end it in MLflow",
+        )  # fmt: skip
+    else:
+        yield ok("runs", f"{len(found.runs)}, none left open")
+
+
+def schedules(folder: Path, workdir: Path) -> Iterator[Line]:
+    """Whether the schedules can be run, and whether somebody runs them."""
+    if not folder.is_dir():
+        yield ok("schedules", "none")
+        return
+    from initlab.operations.schedule.composing import check
+    from initlab.operations.schedule.reading import read
+
+    try:
+        found = read(folder)
+        for schedule in found:
+            check(schedule)
+    except InitlabError as error:
+        yield problem("schedules", str(error), "no schedule runs until it is mended")
+        return
+    names = ", ".join(s.name for s in found)
+    if not (workdir / ".initlab" / "schedule.db").exists():
+        yield ok("schedules", f"{names}: good; no scheduler has run here (python -m initlab schedule)")
+        return
+    yield ok("schedules", f"{names}: good; python -m initlab schedule history tells what was due")

@@ -1,0 +1,152 @@
+"""What may go, and why: never of a run that runs, a study that has no end, or a spool that waits."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from initlab import tracking
+from initlab.errors import InitlabError
+from initlab.operations.gc import losing_checkpoints
+from initlab.spec import TrackingSettings
+from initlab.tracking.store.location import sqlite_file
+from initlab.tracking.upkeep.retention import deleted_runs, delivered, remove_delivered
+
+Kind = Literal["checkpoints", "deleted runs", "logs", "studies", "spool"]
+Days = Annotated[float, Ge(0)] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """See conf/gc/default.yaml for each key in words."""
+
+    apply: bool = False
+    checkpoints_days: Days = 7
+    keep_arms: Annotated[int, Ge(0)] = 1
+    deleted_days: Days = 30
+    logs_days: Days = 30
+    studies_days: Days = 90
+    spool_days: Days = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Going:
+    """A file or folder that may go.
+
+    Attributes:
+        size: bytes.
+        why: in a few words.
+    """
+
+    kind: Kind
+    path: Path
+    size: int
+    why: str
+
+
+def found(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Going]:
+    """All that may go by the rules, in the order of the rules: what is missed least comes first.
+
+    Raises:
+        InitlabError: the store cannot be read.
+    """
+    now = time.time()
+    file = sqlite_file(tracking.resolve_uri(settings, workdir))
+    going: list[Going] = []
+    if file is not None and file.exists():  # artifacts of a server are the server's
+        root = (file.parent / "mlruns").resolve()
+        if rules.checkpoints_days is not None:
+            for folder, why in losing_checkpoints.checkpoints(
+                settings, workdir, now, rules.checkpoints_days, rules.keep_arms
+            ):
+                going += _inside(folder, root, "checkpoints", why)
+        if rules.deleted_days is not None:
+            for folder in deleted_runs(file, now - rules.deleted_days * 86400):
+                going += _inside(folder, root, "deleted runs", "deleted in MLflow")
+    if rules.logs_days is not None:
+        going += list(_logs(workdir, now - rules.logs_days * 86400))
+    if rules.studies_days is not None and (without_end := _without_end(settings, workdir)) is not None:
+        going += list(_studies(workdir, now - rules.studies_days * 86400, without_end))
+    if rules.spool_days is not None:
+        going += [
+            Going(kind="spool", path=folder, size=_size(folder), why="everything arrived")
+            for folder in delivered(workdir, now - rules.spool_days * 86400)
+        ]
+    return going
+
+
+def take_away(going: Sequence[Going], workdir: Path) -> tuple[int, list[str]]:
+    """Bytes that were freed, and what could not be taken away."""
+    freed, failed = 0, list[str]()
+    for one in going:
+        try:
+            if one.kind == "spool":
+                if not remove_delivered(one.path):
+                    continue  # somebody began to use it
+            elif one.path.is_dir():
+                shutil.rmtree(one.path)
+            else:
+                one.path.unlink()
+        except OSError as error:
+            failed.append(f"{one.path}: {error.strerror or error}")
+            continue
+        freed += one.size
+    return freed, failed
+
+
+# ------------------------------------------------------------------ pieces
+def _inside(folder: Path, root: Path, kind: Kind, why: str) -> Iterator[Going]:
+    """`folder`, where it is one of `root` and no link: a path in a database may be anything."""
+    if folder.is_dir() and not folder.is_symlink() and folder.resolve().is_relative_to(root):
+        yield Going(kind=kind, path=folder, size=_size(folder), why=why)
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for file in [path] if path.is_file() else path.rglob("*"):
+        with suppress(OSError):
+            total += 0 if file.is_dir() else file.lstat().st_size
+    return total
+
+
+def _logs(workdir: Path, before: float) -> Iterator[Going]:
+    own = workdir / ".initlab"
+    patterns: Iterable[tuple[Path, str]] = ((own / "schedule", "*.log"), (own / "studies", "*/*.log"))
+    for folder, pattern in patterns:
+        for file in sorted(folder.glob(pattern)):
+            if file.is_file() and not file.is_symlink() and file.stat().st_mtime < before:
+                yield Going(kind="logs", path=file, size=_size(file), why="old")
+
+
+def _without_end(settings: TrackingSettings, workdir: Path) -> set[str] | None:
+    """Studies that have no end, as their own runs and the schedulers say; None where nobody can say."""
+    from initlab.operations.schedule.ledger import OPEN, opened
+
+    try:
+        read = tracking.read_runs(settings, workdir=workdir)
+        running = [*read.runs, *read.parents.values()]
+        names = {r.tags.get("initlab.study", "") for r in running if r.ended_as in ("RUNNING", "SCHEDULED")}
+        if (workdir / ".initlab" / "schedule.db").exists():
+            with opened(None, workdir) as ledger:
+                names |= {f.study for f in ledger.firings() if f.state in OPEN}
+    except InitlabError:
+        return None
+    return names
+
+
+def _studies(workdir: Path, before: float, without_end: set[str]) -> Iterator[Going]:
+    if any(not s.live or s.records for s in tracking.spools(workdir)):
+        return  # a run that waits may be one of theirs
+    for folder in sorted((workdir / ".initlab" / "studies").glob("*")):
+        if not folder.is_dir() or folder.is_symlink() or folder.name in without_end:
+            continue
+        last = max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)
+        if last < before:
+            yield Going(kind="studies", path=folder, size=_size(folder), why="ended")

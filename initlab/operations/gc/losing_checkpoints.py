@@ -1,0 +1,61 @@
+"""Checkpoints of arms that lost: the study has its winner, and nobody goes on with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from initlab import tracking
+from initlab.compare import arms as of_arms
+from initlab.errors import ConfigError
+from initlab.spec import CompareSettings, TrackingSettings
+from initlab.study.space.plan import folder_of, load
+
+if TYPE_CHECKING:
+    from initlab.tracking import RunRecord
+
+FOLDER = "checkpoints"
+
+
+def checkpoints(
+    settings: TrackingSettings, workdir: Path, now: float, days: float, keep: int
+) -> Iterator[tuple[Path, str]]:
+    """Folders of checkpoints in the artifacts of losing arms, and why.
+
+    Args:
+        now: Unix time.
+        days: since the end of the study.
+        keep: arms that are not losers.
+    """
+    found = tracking.read_runs(settings, workdir=workdir)
+    uids = {s.run_id for s in tracking.spools(workdir)}
+    for study, parent in found.parents.items():
+        own = [r for r in found.runs if r.tags.get("initlab.study") == study]
+        ended = parent.ended_as == "FINISHED" and all(r.ended_as not in ("RUNNING", "SCHEDULED") for r in own)
+        if not ended or parent.end_ms / 1000 > now - days * 86400 or uids & {r.run_id for r in [*own, parent]}:
+            continue
+        ranked = _ranked(study, parent, own, workdir)
+        for arm in ranked[keep:]:
+            for run in (r for r in own if r.tags.get("initlab.arm") == arm):
+                yield Path(run.artifacts.removeprefix("file://")) / FOLDER, f"arm {arm} of study {study} lost"
+
+
+def _ranked(study: str, parent: RunRecord, runs: Sequence[RunRecord], workdir: Path) -> list[str]:
+    """Arms by the study's metric, best first; none where nobody can say which is the best."""
+    plan = load(folder_of(workdir, study))
+    metric = parent.params.get("metric", "").split(", ")[0]
+    try:
+        by = of_arms.judged(
+            runs, CompareSettings(), metric=metric, direction="" if plan is None else plan.directions[0]
+        )
+    except ConfigError:
+        return []
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        mine = values.setdefault(run.tags.get("initlab.arm", ""), [])
+        if of_arms.ending_of(run) == "finished" and by.metric in run.metrics:
+            mine.append(by.sign * run.metrics[by.metric])
+    able = {arm for arm, numbers in values.items() if numbers}
+    return sorted(values, key=lambda a: (a not in able, -mean(values[a]) if a in able else 0.0, a))

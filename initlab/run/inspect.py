@@ -1,0 +1,290 @@
+"""`inspect`: theory beside measurement for one network at initialisation, and a verdict, without a single update."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+from initlab import inits, report, tracking
+from initlab.errors import InitlabError, StoreError
+from initlab.network.hooks import undisturbed
+from initlab.probes import Snapshot
+from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
+from initlab.run import process
+from initlab.run.prepare import Prepared, foresee, prepare
+from initlab.run.train import header, opening_files
+from initlab.spec import (
+    Activation,
+    Batch,
+    Experiment,
+    InspectSettings,
+    LayerPrediction,
+    Outlook,
+    Prediction,
+    Record,
+    RunStatus,
+)
+from initlab.theory import MeanField, critical_point, meanfield, stable_critical_point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """Everything that `inspect` found out about one network.
+
+    Attributes:
+        spectra: Jacobians from layer to layer and, under "", from the first hidden layer to the last.
+        ntk_condition: of the tangent kernel of a few examples; NaN where it was not asked for.
+        gradient_quotient: MetaInit's (Dauphin & Schoenholz, NeurIPS 2019), 0 for a quadratic loss; NaN likewise.
+        fields: the mean field of each activation of a plain network, at the scale it is initialised with.
+        advice: sentences on the activation's own fixed and critical points.
+    """
+
+    experiment: Experiment
+    prepared: Prepared
+    prediction: Prediction
+    seen: Snapshot
+    outlook: Outlook
+    spectra: tuple[Spectrum, ...]
+    ntk_condition: float
+    gradient_quotient: float
+    fields: tuple[MeanField, ...]
+    advice: tuple[str, ...]
+    seconds: float
+
+    def numbers(self) -> dict[str, float]:
+        """The scalars, by metric key; what is not finite is left out, as a tracker wants it."""
+        end_to_end = next((s for s in self.spectra if s.site == ""), None)
+        found = {
+            "inspect/score": self.outlook.score,
+            "inspect/loss": self.seen.loss,
+            "inspect/output_q": self.seen.output_q,
+            "inspect/output_c": self.seen.output_c,
+            "inspect/trainable_depth": self.prediction.trainable_depth,
+            "inspect/log_q_sd": self.prediction.log_q_sd,
+            "inspect/born_dead": self.prediction.born_dead,
+            "inspect/ntk_condition": self.ntk_condition,
+            "inspect/gradient_quotient": self.gradient_quotient,
+            "inspect/jacobian_mean_square": end_to_end.mean_square if end_to_end else math.nan,
+            "inspect/jacobian_condition": end_to_end.condition if end_to_end else math.nan,
+            "inspect/isometry": end_to_end.isometry if end_to_end else math.nan,
+        }
+        return {k: v for k, v in found.items() if math.isfinite(v)}
+
+    def layer_numbers(self) -> list[tuple[int, dict[str, float]]]:
+        """(position, metrics) of each hidden layer: theory under ``predicted/``, measurement under ``measured/``."""
+        said = {r.site: r for r in self.prediction.layers}
+        spectra = {s.site: s for s in self.spectra if s.site}
+        found: list[tuple[int, dict[str, float]]] = []
+        for position, row in enumerate(self.seen.layers):
+            metrics = {
+                "measured/q": row.q, "measured/c": row.c, "measured/log10_gradient": row.log10_gradient,
+                "measured/saturated": row.saturated, "measured/off": row.off,
+                "measured/effective_rank": row.effective_rank, "measured/grad_norm": row.grad_norm,
+            }  # fmt: skip
+            theory = said.get(row.site)
+            if theory is not None:
+                metrics |= {
+                    "predicted/q": theory.q, "predicted/c": theory.c, "predicted/saturated": theory.saturated,
+                    "predicted/log10_gradient": theory.log10_gradient, "predicted/chi": theory.chi,
+                }  # fmt: skip
+            spectrum = spectra.get(row.site)
+            if spectrum is not None:
+                metrics |= {
+                    "measured/jacobian_mean_square": spectrum.mean_square,
+                    "measured/jacobian_condition": spectrum.condition,
+                }
+            found.append((position, {k: v for k, v in metrics.items() if math.isfinite(v)}))
+        return found
+
+
+def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
+    """Build, initialise, predict and measure one network. Writes nothing anywhere."""
+    begun = time.perf_counter()
+    with process.settings(experiment):
+        prepared = prepare(experiment)
+        forecast = foresee(prepared)
+        batch = _batch(prepared, settings.examples)
+        spectra: tuple[Spectrum, ...] = ()
+        if settings.jacobian:
+            few = batch.inputs[:8]
+            spectra = layer_jacobians(prepared.model, prepared.sites, few, seed=experiment.seed)
+        kernel_condition = math.nan
+        if settings.ntk_examples > 1:
+            inputs = batch.inputs[: settings.ntk_examples]
+            kernel_condition = condition_number(tangent_kernel(prepared.model, inputs, seed=experiment.seed))
+        quotient = _gradient_quotient(prepared, batch) if settings.gradient_quotient else math.nan
+    fields = _fields(prepared, forecast.prediction)
+    return Inspection(
+        experiment=experiment,
+        prepared=prepared,
+        prediction=forecast.prediction,
+        seen=forecast.seen,
+        outlook=forecast.outlook,
+        spectra=spectra,
+        ntk_condition=kernel_condition,
+        gradient_quotient=quotient,
+        fields=tuple(field for _, field in fields),
+        advice=_advice(fields),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def record(
+    inspection: Inspection, *, workdir: Path, extra_tags: Mapping[str, str] | None = None
+) -> tuple[str, str, str]:
+    """Keep an inspection as a run of kind ``inspect``: metrics by layer (step = layer), figures, JSON, note.
+
+    Returns:
+        The run's id, the store's address, and what the tracker has to say ("" where all is well).
+    """
+    experiment, prepared = inspection.experiment, inspection.prepared
+    head = header(experiment, prepared, kind="inspect")
+    head = replace(head, name=f"inspect-{head.name}", tags={**head.tags, **(extra_tags or {})})
+    sink = tracking.start(head, experiment.tracking, workdir=workdir, files=opening_files(experiment, prepared))
+    status: RunStatus = "failed"
+    try:
+        now = time.time_ns() // 1_000_000
+        serial = 0
+        for position, metrics in inspection.layer_numbers():
+            sink.write(Record(serial=serial, step=position, epoch=0.0, time_ms=now, metrics=metrics))
+            serial += 1
+        sink.write(Record(serial=serial, step=0, epoch=0.0, time_ms=now, metrics=inspection.numbers()))
+        sink.tag({"initlab.verdict": inspection.outlook.verdict, "mlflow.note.content": note(inspection)})
+        if experiment.tracking.enabled:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch)
+                (folder / "inspect.json").write_text(json.dumps(as_json(inspection), indent=1))
+                sink.artifact(folder / "inspect.json")
+                for path in report.write_inspection(
+                    inspection.prediction, inspection.seen, folder, name=experiment.name, outlook=inspection.outlook
+                ):
+                    sink.artifact(path, "figures")
+        status = "finished"
+    except InitlabError as error:
+        with suppress(StoreError):
+            sink.tag({"initlab.error": str(error)[:500]})
+        raise
+    finally:
+        told = sink.close(status)
+    return sink.run_id, sink.uri, told
+
+
+def as_json(inspection: Inspection) -> dict[str, object]:
+    """The inspection as plain data, for a file. NaN and infinity are written as text."""
+    plain = {
+        "name": inspection.experiment.name,
+        "arm": inspection.experiment.arm,
+        "seed": inspection.experiment.seed,
+        "outlook": asdict(inspection.outlook),
+        "prediction": asdict(inspection.prediction),
+        "measured": asdict(inspection.seen),
+        "spectra": [asdict(s) for s in inspection.spectra],
+        "ntk_condition": inspection.ntk_condition,
+        "gradient_quotient": inspection.gradient_quotient,
+        "fields": [asdict(f) for f in inspection.fields],
+        "advice": list(inspection.advice),
+        "notes": list(inspection.prepared.initialised.notes),
+    }
+    return {k: _plain(v) for k, v in plain.items()}
+
+
+def note(inspection: Inspection) -> str:
+    """The verdict and its reasons in Markdown."""
+    outlook = inspection.outlook
+    lines = [f"**{inspection.experiment.name}**: {outlook.verdict} (score {outlook.score:.2f})", ""]
+    lines += [f"- {reason}" for reason in outlook.reasons]
+    lines += [f"- {sentence}" for sentence in inspection.advice]
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------ pieces
+def _batch(prepared: Prepared, examples: int) -> Batch:
+    batches = prepared.context.batches
+    assert batches is not None  # `prepare` always gives some
+    first = batches(0)
+    return Batch(inputs=first.inputs[:examples], targets=first.targets[:examples], loss=first.loss)
+
+
+def _gradient_quotient(prepared: Prepared, batch: Batch) -> float:
+    try:
+        few = replace(batch, inputs=batch.inputs[:64], targets=batch.targets[:64])
+        with undisturbed(prepared.model):
+            return float(inits.gradient_quotient(prepared.model.train(), few))
+    except (RuntimeError, NotImplementedError):
+        return math.nan  # an operation without a second derivative
+
+
+def _fields(prepared: Prepared, prediction: Prediction) -> tuple[tuple[Activation, MeanField], ...]:
+    """The mean field of each activation that feeds hidden layers outside of residual branches.
+
+    At the (σ_w, σ_b) that the initialiser means, else at the mean of the layers as drawn.
+    """
+    rows: dict[str, tuple[Activation, list[LayerPrediction]]] = {}
+    by_name = {s.name: s for s in prepared.sites}
+    for row in prediction.layers[1:]:
+        site = by_name[row.site]
+        activation = prepared.context.before(site)
+        if activation is not None and activation.moments is None and site.branch is None and row.sigma_w2 > 0:
+            rows.setdefault(activation.name, (activation, []))[1].append(row)
+    if math.isnan(prediction.trainable_depth):
+        return ()  # shortcuts or norms: no single map is repeated
+    found: list[tuple[Activation, MeanField]] = []
+    for activation, layers in rows.values():
+        meant = prepared.initialised.initializer.sigmas
+        if meant is not None:
+            sigma_w, sigma_b = meant(activation)
+        else:
+            sigma_w, sigma_b = (math.sqrt(mean(getattr(r, k) for r in layers)) for k in ("sigma_w2", "sigma_b2"))
+        # the last layer's q tells on which side of an unstable fixed point the signal went
+        last = layers[-1].q
+        start = last if 1e-8 < last < 1e8 else 1.0
+        found.append((activation, meanfield(activation, sigma_w=sigma_w, sigma_b=sigma_b, start=start)))
+    return tuple(found)
+
+
+def _advice(fields: tuple[tuple[Activation, MeanField], ...]) -> tuple[str, ...]:
+    """What the activation's own fixed points say about the scale that was chosen, and which critical point to take."""
+    found: list[str] = []
+    for activation, field in fields:
+        at = f"{activation.name} at σ_w = {field.sigma_w:.4g}, σ_b = {field.sigma_b:.3g}"
+        found.append(
+            f"{at}: {field.phase}, q* = {field.q_star:.5g}, χ₁ = {field.chi_1:.5g}, χ_q = {field.chi_q:.4g},"
+            f" c* = {field.c_star:.4g}, ξ_c = {field.xi_c:.4g}, ξ_q = {field.xi_q:.4g}"
+        )
+        unstable = [p for p in field.fixed_points if not p.stable]
+        stable = stable_critical_point(activation)
+        if unstable:
+            near = min(unstable, key=lambda p: abs(math.log(p.q)))
+            found.append(
+                f"the fixed point q* = {near.q:.4g} of {activation.name} is unstable (χ_q = {near.chi_q:.4g} > 1):"
+                " the signal leaves it with depth"
+            )
+            if stable is not None:
+                found.append(
+                    f"try init=edge_of_chaos: stable critical point σ_w = {stable.sigma_w:.6g},"
+                    f" σ_b = {stable.sigma_b:g} (q* = {stable.q_star:.4g}, χ_q = {stable.chi_q:.4g})"
+                )
+        elif field.phase != "critical":
+            point = critical_point(activation, field.sigma_b) if field.sigma_b > 0 else critical_point(activation)
+            if point is None:
+                found.append(f"{activation.name} has no critical point: no scale keeps the gradient in a deep network")
+            elif point.stable:
+                found.append(f"{activation.name} is critical at σ_w = {point.sigma_w:.6g}, σ_b = {point.sigma_b:g}")
+    return tuple(found)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,158 @@
+"""A network made ready to train: data, model, sites, first values; and what is said of it before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from initlab import inits, theory
+from initlab.activations import activations_of
+from initlab.core import seeds
+from initlab.diagnosis import trainability
+from initlab.errors import ConfigError
+from initlab.network import sites
+from initlab.network.graph import trace
+from initlab.network.hooks import undisturbed
+from initlab.probes import Snapshot, lag_peak, snapshot
+from initlab.run import process
+from initlab.spec import (
+    IO,
+    Batch,
+    Experiment,
+    InitContext,
+    Outlook,
+    Prediction,
+    ProfileRow,
+    Site,
+    Splits,
+)
+
+#: examples in a batch that a data-driven initialiser looks at; fewer where each has many answers, but never below 16
+INIT_EXAMPLES, INIT_ANSWERS = 256, 4096
+#: examples of the pass from which the prediction takes its input moments
+FORECAST_EXAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A network ready to train: data on its device, every parameter described and initialised."""
+
+    device: torch.device
+    splits: Splits
+    model: nn.Module
+    sites: tuple[Site, ...]
+    context: InitContext
+    initialised: inits.Applied
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared:
+    """Open the data, build the model, describe its parameters and initialise them. Writes nothing anywhere.
+
+    Args:
+        splits: the data, where it is open already.
+
+    Raises:
+        InitlabError: bad data, a model that does not fit it, a parameter without an initialiser.
+    """
+    device = process.device_of(experiment)
+    splits = splits or experiment.task.open(seed=experiment.seed, device=device)
+    model = _build(experiment, splits.io).to(device)
+    example = splits.prepare(splits.train.x[:2])
+    if experiment.trainer.channels_last and example.dim() == 4:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    try:
+        described = sites.describe(model, example)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {first_line(error)}"
+        ) from error
+    context = InitContext(
+        activation=experiment.activation,
+        activations=activations_of(model, experiment.activation),
+        batches=_batches(experiment, splits),
+    )
+    try:
+        done = inits.apply(model, described, experiment.init, context=context, seed=experiment.seed)
+    except ConfigError as error:
+        raise (error if error.key.startswith("init") else error.under("init")) from error
+    return Prepared(device=device, splits=splits, model=model, sites=described, context=context, initialised=done)
+
+
+def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
+    """Batches for initialisers that look at data: of the training part, the same for every arm under one seed."""
+
+    answers = splits.train.y.numel() // max(1, len(splits.train))
+    examples = max(16, min(INIT_EXAMPLES, INIT_ANSWERS // answers))
+
+    def batch(i: int) -> Batch:
+        # train.x may hold fewer; a permutation of its own for each i, so that batches are independent of one another
+        order = torch.randperm(len(splits.train), generator=seeds.generator(experiment.seed, "init", f"batch{i}"))
+        index = order[:examples].to(splits.train.y.device)
+        return Batch(
+            inputs=splits.prepare(splits.train.x[index]), targets=splits.train.y[index], loss=experiment.task.loss
+        )
+
+    return batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What was said and measured of a network before its first step."""
+
+    prediction: Prediction
+    seen: Snapshot
+    outlook: Outlook
+
+
+def foresee(prepared: Prepared) -> Forecast:
+    """Prediction, one look at a batch, and the outlook. Changes nothing: training is bit for bit the same after it."""
+    prediction = predict(prepared)
+    assert prepared.context.batches is not None
+    seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
+    outlook = trainability.judge(
+        prediction,
+        seen,
+        untrained_loss=prepared.splits.baseline.untrained,
+        lag_peak=lag_peak(prepared.model, prepared.sites, prepared.context),
+    )
+    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
+
+
+def predict(prepared: Prepared) -> Prediction:
+    """What mean-field theory says of the prepared network, from the inputs' moments on a batch."""
+    assert prepared.context.batches is not None
+    inputs = prepared.context.batches(0).inputs[:FORECAST_EXAMPLES]
+    with undisturbed(prepared.model):
+        graph = trace(prepared.model.train(), inputs, moments=True)
+    return theory.predict(graph, prepared.sites, theory.scales(prepared.model), prepared.context)
+
+
+def forecast_rows(forecast: Forecast) -> tuple[ProfileRow, ...]:
+    """Theory and measurement of each layer at step 0, as rows of the profile, so that the two can be drawn together."""
+    keys = ("q", "c", "log10_gradient", "saturated")
+    pairs = (("predicted", forecast.prediction.layers), ("measured", forecast.seen.layers))
+    return tuple(
+        ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
+        for source, rows in pairs
+        for r in rows
+        for k in keys
+    )
+
+
+def _build(experiment: Experiment, io: IO) -> nn.Module:
+    try:
+        return experiment.model(io, experiment.activation)
+    except ConfigError as error:
+        raise (error if error.key.startswith(("model", "activation")) else error.under("model")) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

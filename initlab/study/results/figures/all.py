@@ -1,0 +1,61 @@
+"""Every figure of a study, by file stem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from initlab.study.results.figures.course import history
+from initlab.study.results.figures.front import pareto
+from initlab.study.results.figures.heat import heat_map
+from initlab.study.results.figures.parallels import parallel
+from initlab.study.results.figures.shares import importance
+from initlab.study.search.arms import ArmResult, varying
+from initlab.study.search.importance import searched
+from initlab.study.space.objectives import Direction, Directions, Metrics, each
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+
+
+def pictures(
+    arms: Sequence[ArmResult],
+    study: optuna.Study | None,
+    *,
+    metric: Metrics,
+    direction: Directions,
+    name: str = "study",
+) -> dict[str, Figure]:
+    """File stem → figure, for what the study holds; a figure without data is left out.
+
+    With several objectives the front is drawn as well, and what is of one objective once for each: those after the
+    first are numbered, ``heat_map_2``.
+
+    Args:
+        arms: of the study, in any state.
+        study: Optuna's record of it, for the importance; None where there is none.
+        metric: key of the objective, or of each.
+        direction: of the objective, or of each.
+        name: of the study, for the titles.
+    """
+    keys, metrics, ways = varying(arms), each(metric), _ways(direction)
+    made: dict[str, Figure | None] = {}
+    if len(metrics) > 1:
+        made["pareto"] = pareto(arms, metrics=metrics, directions=ways, name=name)
+    drawn: dict[str, Callable[[Sequence[ArmResult], str, Direction], Figure | None]] = {
+        "heat_map": lambda a, m, d: heat_map(a, metric=m, direction=d, name=name),
+        "history": lambda a, m, d: history(a, metric=m, direction=d, name=name),
+        "parallel": lambda a, m, d: parallel(a, keys, metric=m, direction=d, name=name),
+    }
+    for k, (key, way) in enumerate(zip(metrics, ways, strict=True)):
+        alone = [a.judged_by(k) for a in arms]
+        for stem, make in drawn.items():
+            made[stem if k == 0 else f"{stem}_{k + 1}"] = make(alone, key, way)
+    made["importance"] = importance(searched(arms, study, direction), name=name)
+    return {stem: figure for stem, figure in sorted(made.items()) if figure is not None}
+
+
+# ------------------------------------------------------------------ pieces
+def _ways(direction: Directions) -> tuple[Direction, ...]:
+    return direction if isinstance(direction, tuple) else (direction,)

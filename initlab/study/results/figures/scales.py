@@ -1,0 +1,55 @@
+"""Ranges, colours and ticks of objectives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from initlab.study.space.objectives import Direction
+
+
+def bulk(values: Sequence[float]) -> tuple[float, float]:
+    """The range without what lies far beyond the bulk, so that one wild arm does not make all others look alike."""
+    import numpy as np
+
+    first, third = (float(q) for q in np.quantile(values, (0.25, 0.75)))
+    reach = 6 * (third - first)
+    if len(values) < 5 or reach == 0:
+        return min(values), max(values)
+    kept = [v for v in values if first - reach <= v <= third + reach]
+    return min(kept), max(kept)
+
+
+def is_logarithmic(low: float, high: float, direction: Direction) -> bool:
+    # what is minimised (a loss, a perplexity) may span decades; an accuracy is read on its own scale
+    return direction == "minimize" and low > 0 and high / low > 50
+
+
+def colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, str]:
+    """Matplotlib's norm for the values, and at which end of the colour bar there is more."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = bulk(values)
+    below, above = min(values) < low, max(values) > high
+    extend = "both" if below and above else "min" if below else "max" if above else "neither"
+    if is_logarithmic(low, high, direction):
+        return LogNorm(low, high), extend
+    if low == high:
+        # one value: a range around it, or every colour would be that of the worst
+        low, high = low - (abs(low) or 1.0) * 0.01, high + (abs(high) or 1.0) * 0.01
+    return Normalize(low, high), extend
+
+
+def palette_of(direction: Direction) -> str:
+    """Dark is good in either direction: thin lines of the best must be seen on white."""
+    return "viridis_r" if direction == "maximize" else "viridis"
+
+
+def round_values(low: float, high: float, *, logarithmic: bool) -> list[float]:
+    """Round numbers from `low` to `high`: powers of ten on a logarithmic axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    if logarithmic and high / low >= 100:
+        return [10.0**n for n in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
+    return [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]

@@ -1,0 +1,38 @@
+"""What share each parameter has in a good trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from initlab.report.drawing import COLOURS, axes_grid
+from initlab.study.results.figures.labels import short
+from initlab.study.search.importance import importances
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+
+
+def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
+    """Share of each parameter in reaching the top quantile of the trials, by PED-ANOVA.
+
+    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that tells
+    the top from the rest. Source: Watanabe, Bansal & Hutter, IJCAI 2023.
+    """
+    found = importances(study)
+    if found is None:
+        return None
+    shares, quantile, count = found
+    names = list(shares)[::-1]
+    figure, (axis,) = axes_grid(1, 1, width=6.5, height=min(12.0, 1.5 + 0.36 * len(names)))
+    axis.barh(range(len(names)), [shares[n] for n in names], color=COLOURS[0], height=0.65)
+    for i, key in enumerate(names):
+        axis.text(shares[key] + 0.01, i, f"{shares[key]:.0%}", va="center", fontsize=8)
+    axis.set_yticks(range(len(names)), [short(n) for n in names], fontsize=8)
+    axis.set_xlim(0, min(1.12, max(shares.values()) * 1.15 + 0.03))
+    axis.set_xlabel("share of the importance (PED-ANOVA; all sum to 1)")
+    axis.set_ylabel("parameter")
+    axis.grid(axis="x", alpha=0.25)
+    axis.set_axisbelow(True)
+    figure.suptitle(f"{short(name)}: what it took to be in the top {quantile:.0%} of {count} trials", fontsize=10)
+    return figure

@@ -1,0 +1,53 @@
+"""A study, and an arm, in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from initlab.core.text import half_width, number, plain
+from initlab.study.results.leaderboard.ranking import Row, leaderboard
+from initlab.study.search.arms import ArmResult, counts
+from initlab.study.space.objectives import Directions, Metrics, each
+
+
+def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions) -> str:
+    """The study in one line: how many arms in which state, the best one, and how many cannot be told from it.
+
+    With several objectives: how many arms are on the front, and that which is best in the first of them.
+    """
+    many = f"{len(arms)} arm{'' if len(arms) == 1 else 's'}"
+    if not arms:
+        return many
+    rows = leaderboard(arms, direction=direction)
+    best, head = rows[0], f"{many}: {counts(arms)}"
+    if best.rank is None:
+        return f"{head}; none came to a result"
+    choices = plain(", ".join(f"{k}={v}" for k, v in best.result.choices.items())) or best.result.name
+    if best.others:
+        front = sum(r.rank == 1 for r in rows)
+        with_first = f", best in {each(metric)[0]}" if front > 1 else ""
+        return f"{head}; {front} on the front{with_first}: {choices} with {scores(best, metric)}"
+    ties = sum(r.tied is True for r in rows[1:])
+    close = f"; {ties} more cannot be told from it" if ties else ""
+    return f"{head}; best {choices} with {metric} {score(best)}{close}"
+
+
+def score(row: Row) -> str:
+    """Mean, half the width of its interval where there is one, and the number of seeds where they are known."""
+    return f"{_with_half(row)}{_seeds(row)}"
+
+
+def scores(row: Row, metric: Metrics) -> str:
+    """Every objective with its name."""
+    told = (f"{m} {_with_half(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
+    return f"{', '.join(told)}{_seeds(row)}"
+
+
+# ------------------------------------------------------------------ pieces
+def _with_half(row: Row) -> str:
+    return f"{number(row.mean)} ± {half_width(row.half)}" if math.isfinite(row.half) else number(row.mean)
+
+
+def _seeds(row: Row) -> str:
+    return f" ({row.seeds} seed{'' if row.seeds == 1 else 's'})" if row.seeds else ""

@@ -1,0 +1,139 @@
+"""A study as one self-contained HTML page: the answer, the arms, the pictures; no script, no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from initlab.core.redact import masked
+from initlab.core.text import plain
+from initlab.study.results import leaderboard, robustness
+from initlab.study.results.leaderboard import Row
+from initlab.study.search.arms import ENDED, ArmResult, varying
+from initlab.study.space.plan import Plan
+
+#: rows of the leaderboard; the rest is in leaderboard.csv
+_ROWS = 300
+#: arms that are named in a sentence
+_NAMED = 12
+_TITLES = {
+    "pareto": (
+        "The front",
+        "Arms that no other is as good as in all objectives and better in one are filled and numbered.",
+    ),
+    "heat_map": ("Every combination", "The mean over seeds; grey where an arm came to none."),
+    "importance": ("What it took to be among the best", "Shares of the keys, by PED-ANOVA; of few arms a hint."),
+    "parallel": ("Arms through their choices", "A line an arm, from its choices to its score; the best in black."),
+    "history": ("In the order of the trials", "Each arm, and the best so far."),
+}
+
+
+def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, summary: str, weights: str) -> str:
+    """The page as text; whatever came from a configuration is escaped.
+
+    Args:
+        plan: of the study.
+        arms: in any state.
+        images: PNG files by stem, as `pictures` names them.
+        summary: of `board.summary`.
+        weights: of `importance.line`.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    rows = leaderboard.leaderboard(arms, direction=plan.direction)
+    keys = varying(arms)
+    ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
+    more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
+    answers = (
+        _best(plan, rows), _lost(rows), _robust(plan, arms), ("Importance", [weights.removeprefix("importance: ")]),
+    )  # fmt: skip
+    environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
+    return environment.get_template("study.html.j2").render(
+        name=plan.name,
+        summary=summary,
+        answers=[(heading, lines) for heading, lines in answers if any(lines)],
+        caption=f"By {ways}, mean over seeds with its 95 % Student interval{more}.",
+        columns=["rank", *plan.metrics, "seeds", *_tells(rows), *keys, "state", "note"],
+        rows=[_cells(r, keys, told=bool(_tells(rows))) for r in rows[:_ROWS]],
+        images=[(*_title(stem), base64.b64encode(data).decode()) for stem, data in _ordered(images)],
+        again=f"python -m initlab -m study.name={plan.name} ...",
+        settings=_settings(plan),
+    )  # fmt: skip
+
+
+def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """Who won, and who cannot be told from it."""
+    ranked = [r for r in rows if r.rank is not None]
+    if not ranked:
+        return "The best", ["no arm came to a result"]
+    if len(plan.metrics) > 1:
+        front = [f"{r.result.name}: {leaderboard.scores(r, plan.metrics)}" for r in ranked if r.rank == 1]
+        return "The front", [*front[:_NAMED], *([f"and {len(front) - _NAMED} more"] if len(front) > _NAMED else [])]
+    first, *others = ranked
+    lines = [f"{first.result.name} with {', '.join(plan.metrics)} {leaderboard.score(first)}"]
+    tied = [r.result.name for r in others if r.tied]
+    if tied:
+        lines.append(f"not to be told from it (95 %, paired over seeds, uncorrected): {_some(tied)}")
+    if first.seeds < 2:
+        lines.append("one seed an arm says nothing of what another seed would bring: replicas=5 would")
+    return "The best", lines
+
+
+def _lost(rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """Arms without a result, by the reason."""
+    why: dict[str, list[str]] = {}
+    for row in rows:
+        if row.rank is None and row.result.state in ENDED:
+            why.setdefault(row.note or row.result.state, []).append(row.result.name)
+    return "Without a result", [f"{reason}: {_some(names)}" for reason, names in why.items()]
+
+
+def _robust(plan: Plan, arms: Sequence[ArmResult]) -> tuple[str, list[str]]:
+    """How wide the area of good numbers is, where two were swept."""
+    head, *rest = robustness.lines(arms, plan.direction) or [""]
+    return f"Robust{head.removeprefix('robustness')}", [line.strip() for line in rest]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} arm{'' if len(names) == 1 else 's'} ({', '.join(names[:_NAMED])}{more})"
+
+
+def _tells(rows: Sequence[Row]) -> list[str]:
+    return ["against the best"] if any(r.tied is not None for r in rows[1:]) else []
+
+
+def _cells(row: Row, keys: Sequence[str], *, told: bool) -> list[str]:
+    scores = [leaderboard.score(r).partition(" (")[0] for r in (row, *row.others)]
+    against = {None: "", True: "tied", False: "worse"}[row.tied] if row.rank != 1 else "best"
+    choices = [row.result.choices.get(k, "") for k in keys]
+    middle = [against if told else None]
+    cells = [str(row.rank or ""), *scores, str(row.seeds or ""), *middle, *choices, row.result.state, row.note]
+    return [plain(c) for c in cells if c is not None]
+
+
+def _title(stem: str) -> tuple[str, str]:
+    plain, _, number = stem.rpartition("_")
+    if number.isdecimal() and plain in _TITLES:
+        title, said = _TITLES[plain]
+        return f"{title}, objective {number}", said
+    return _TITLES.get(stem, (stem, ""))
+
+
+def _ordered(images: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    order = list(_TITLES)
+
+    def place(stem: str) -> tuple[int, str]:
+        known = [i for i, k in enumerate(order) if stem == k or stem.startswith(f"{k}_")]
+        return (known[0] if known else len(order), stem)
+
+    return sorted(images.items(), key=lambda item: place(item[0]))
+
+
+def _settings(plan: Plan) -> list[tuple[str, str]]:
+    said = [
+        (f"study.{k}", str(getattr(plan.settings, k))) for k in ("sampler", "trials", "pruner", "objective", "tune_lr")
+    ]
+    space = [(d.key, plain(str(d))) for d in plan.space.dimensions]
+    fixed = [tuple(masked(f).partition("=")[::2]) for f in plan.space.fixed]
+    return [*space, *((k, v) for k, v in fixed), ("replicas", str(plan.replicas)), ("seed", str(plan.seed)), *said]

@@ -1,0 +1,1 @@
+"""Optuna's side of a study: storage, samplers, pruners, the ledger of trials, importance, learning-rate sweeps."""

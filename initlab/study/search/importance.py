@@ -1,0 +1,105 @@
+"""Which searched key it took to be among the best arms, by PED-ANOVA, for searches and for grids."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from initlab.core.text import plain
+from initlab.study.search.arms import ArmResult
+from initlab.study.space.objectives import Directions, each, way
+
+if TYPE_CHECKING:
+    import optuna
+
+#: arms with an objective, below which nothing is said
+LEAST = 4
+#: keys that a line names
+_NAMED = 6
+
+
+def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
+    """Parameter → share, the most important first; the top quantile they are about; complete trials.
+
+    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that tells
+    the top from the rest. With several objectives the top are the first fronts. Five trials at least are meant to lie
+    in the top, so the quantile is wider than a tenth for fewer than fifty. Source: Watanabe, Bansal & Hutter, IJCAI
+    2023.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    count = sum(all(math.isfinite(v) for v in t.values) for t in trials)
+    if count < LEAST or len({p for t in trials for p in t.params}) < 2:
+        return None
+    quantile = min(0.5, max(0.1, 5 / count))
+    with warnings.catch_warnings():
+        # Optuna leaves out trials without a finite value and warns of each; the title says how many are in
+        warnings.simplefilter("ignore")
+        try:
+            raw = get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile), normalize=False
+            )
+        except (ValueError, RuntimeError):
+            return None
+    total = sum(raw.values())
+    # all zero: Optuna would give every parameter the same share, which nothing measured
+    if not raw or not math.isfinite(total) or total <= 0:
+        return None
+    ordered = sorted(raw.items(), key=lambda item: -item[1])
+    return {key: value / total for key, value in ordered}, quantile, count
+
+
+def recorded(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
+    """The complete arms as an Optuna study in memory, each searched key a choice among the values that it took.
+
+    A grid's arms have no parameters of Optuna's, which could not bear one more value in a study that goes on.
+    """
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=[way(d) for d in each(direction)])
+    keys = dict.fromkeys(k for a in arms for k in a.choices)
+    spaces = {k: CategoricalDistribution(sorted({a.choices[k] for a in arms if k in a.choices})) for k in keys}
+    for arm in arms:
+        if arm.state == "complete" and arm.finite is not None:
+            values = arm.values or (arm.finite,)
+            spans: dict[str, BaseDistribution] = {k: spaces[k] for k in arm.choices}
+            made = optuna.trial.create_trial(values=values, params=dict(arm.choices), distributions=spans)
+            study.add_trial(made)
+    return study
+
+
+def searched(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> optuna.Study:
+    """Optuna's own record where it has parameters, with their intervals; else one made from the arms."""
+    from optuna.trial import TrialState
+
+    if study is not None and any(t.params for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))):
+        return study
+    return recorded(arms, direction)
+
+
+def line(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
+    """The importance of each key in one line, or why there is none to tell."""
+    found = importances(searched(arms, study, direction))
+    if found is None:
+        return f"importance: not computed; {_why_not(arms)}"
+    shares, _, count = found
+    told = [f"{plain(key)} {100 * share:.0f} %" for key, share in list(shares.items())[:_NAMED]]
+    more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
+    return f"importance: {', '.join(told)}{more} ({count} arms)"
+
+
+def _why_not(arms: Sequence[ArmResult]) -> str:
+    done = [a for a in arms if a.state == "complete" and a.finite is not None]
+    if len(done) < LEAST:
+        return f"{len(done)} arm{'' if len(done) == 1 else 's'} came to a result, and it takes {LEAST}"
+    if len({k for a in done for k in a.choices}) < 2:
+        return "one key alone was searched"
+    if len({a.values or (a.finite,) for a in done}) == 1:
+        return "all arms came to the same value"
+    return "no key tells the best arms from the rest"

@@ -1,0 +1,193 @@
+"""Optuna's database: which one, how it is reached, and how processes take turns at it.
+
+SQLite serves the processes of one machine. PostgreSQL serves those of several; what one process alone may do at a time
+is guarded there by a lock of the server, since a lock file holds on one file system only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import warnings
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from initlab.core.redact import masked
+from initlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from optuna import Study
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import URL
+
+#: seconds between heartbeats, and after which a trial without one is taken for dead
+HEARTBEAT, GRACE = 5, 20
+#: seconds that a locked database is waited for
+PATIENCE = 100.0
+#: seconds in which a database server has to answer
+ANSWER = 10
+FORMS = "use sqlite:///FILE.db, or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'initlab[postgres]')"
+
+
+def choose(given: str | None, known: str | None, workdir: Path) -> str:
+    """URL of the database of a study: as `given`, as `known` from its beginning, or a file in `workdir`.
+
+    Raises:
+        ConfigError: it cannot be used, or is another than the study was begun in.
+    """
+    if given is None:
+        return known or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute().as_posix()}"
+    url = _usable(given, workdir)
+    if known is not None and not same(url, known):
+        raise ConfigError("study.storage", masked(url), f"the study was begun in {masked(known)}")
+    return url
+
+
+def _usable(given: str, workdir: Path) -> str:
+    parsed = _parsed(given)
+    dialect = parsed.get_backend_name()
+    if dialect == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or "mode=memory" in given:
+            raise ConfigError("study.storage", given, f"a database in memory is lost with its process; {FORMS}")
+        file = (workdir.absolute() / parsed.database).resolve()
+        if file.is_dir():
+            raise ConfigError("study.storage", given, f"{file} is a directory; {FORMS}")
+        return f"sqlite:///{file.as_posix()}"
+    if dialect == "postgresql" and parsed.drivername == "postgresql":
+        # SQLAlchemy would take psycopg2 whether it is there or not
+        for module in ("psycopg", "psycopg2"):
+            if find_spec(module) is not None:
+                return f"postgresql+{module}{given.removeprefix('postgresql')}"
+        raise ConfigError(
+            "study.storage", masked(given), "needs a driver for PostgreSQL: pip install 'initlab[postgres]'"
+        )
+    return given
+
+
+def _parsed(url: str) -> URL:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigError("study.storage", masked(url), f"is no database's URL; {FORMS}") from error
+    return parsed
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two URLs mean one database, whoever asks for it through whichever driver."""
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str, ...]:
+    parts = urlsplit(url)
+    dialect = parts.scheme.partition("+")[0]
+    if dialect == "sqlite":
+        return dialect, str(Path(url.partition(":///")[2].partition("?")[0]).resolve())
+    host = {"": "localhost", "127.0.0.1": "localhost", "::1": "localhost"}.get(parts.hostname or "", parts.hostname)
+    return dialect, str(host), str(parts.port or {"postgresql": 5432, "mysql": 3306}.get(dialect, "")), parts.path
+
+
+def keep_apart(storage: str, tracking_uri: str) -> None:
+    """Refuse one database for Optuna and MLflow, of which each keeps its own version of the tables."""
+    if same(storage, tracking_uri):
+        raise ConfigError(
+            "study.storage", masked(storage), "is MLflow's own database (tracking.uri); give Optuna another one"
+        )
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Optuna's database at `url`, its tables made where they are absent, by one process at a time.
+
+    Raises:
+        ConfigError: it cannot be reached, or lets nobody in.
+    """
+    import optuna
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        if url.startswith("sqlite:///"):
+            file = Path(url.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{file}.lock"):
+                return _opened(url, {"timeout": PATIENCE})
+        with _makes_tables(url):
+            return _opened(url, _patience(url))
+    except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
+        raise ConfigError("study.storage", masked(url), f"cannot be used: {masked(reason)}") from error
+
+
+def load_libraries() -> None:
+    """Import what opening a storage takes; for whoever has to wait for something else anyway."""
+    with suppress(ImportError):  # `open_storage` says what is wrong
+        for name in ("optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command"):
+            importlib.import_module(name)
+
+
+def _patience(url: str) -> dict[str, Any]:
+    return {"connect_timeout": ANSWER} if url.startswith("postgresql") else {}
+
+
+def _opened(url: str, connect_args: dict[str, Any]) -> RDBStorage:
+    from optuna.storages import RDBStorage
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # heartbeats are called experimental
+        return RDBStorage(
+            url, engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args}, heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+        )  # fmt: skip
+
+
+@contextmanager
+def _makes_tables(url: str) -> Generator[None]:
+    """Two processes that make the same tables at once would break each other."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    if not url.startswith("postgresql"):
+        yield
+        return
+    engine = create_engine(url, poolclass=NullPool, connect_args=_patience(url))
+    with _advisory_lock(engine, "tables"):
+        yield
+
+
+@contextmanager
+def alone(study: Study, folder: Path) -> Generator[None]:
+    """While open, no other process changes who works on what in `study`: a lock of the server, or in its `folder`.
+
+    Whichever it is, it ends with the process that holds it.
+    """
+    storage: Any = study._storage  # pyright: ignore[reportPrivateUsage]
+    engine = getattr(storage, "_backend", storage).engine  # Optuna puts a cache before it
+    if engine.dialect.name == "postgresql":
+        with _advisory_lock(engine, study.study_name):
+            yield
+    else:
+        with FileLock(folder / "claim.lock"):
+            yield
+
+
+@contextmanager
+def _advisory_lock(engine: Any, name: str) -> Generator[None]:
+    from sqlalchemy import text
+
+    key = int.from_bytes(hashlib.blake2b(f"initlab {name}".encode(), digest_size=8).digest(), signed=True)
+    with engine.connect() as connection:
+        # of the transaction, so that a connection that goes back to the pool cannot keep it
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        yield

@@ -1,0 +1,1 @@
+"""The search space: Hydra's sweep grammar, the arms it spans, the frozen plan, objectives."""

@@ -1,0 +1,67 @@
+"""The configuration of an arm, as Hydra composes it and as the workers find it.
+
+Nothing in here imports torch; `experiment_of` does when it is called.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from initlab import config as configuration
+from initlab.core.redact import has_password
+from initlab.spec import Experiment
+from initlab.study.space.plan import Plan
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def composed(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
+    """The configuration of an arm: as it was kept when the study began, else composed from the study's own files.
+
+    Raises:
+        InitlabError: a combination that does not compose.
+    """
+    file = plan.kept(arm)
+    if file.is_file():
+        from omegaconf import OmegaConf
+
+        return cast("DictConfig", OmegaConf.create(json.loads(file.read_text(encoding="utf-8"))))
+    return configuration.compose(plan.space.overrides(dict(arm)), folder=plan.conf)
+
+
+def keep(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
+    """Save a composed arm for the workers: to compose it takes as long as a tiny run."""
+    from omegaconf import OmegaConf
+
+    file = plan.kept(arm)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        text = json.dumps(OmegaConf.to_container(config, resolve=False))
+        temporary.touch()
+        # as for plan.json: the workers need a password that the tracker's or the study's URL has
+        temporary.chmod(0o600 if has_password(text) else 0o644)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+
+
+def experiment_of(
+    plan: Plan, arm: Mapping[str, str], *, trial: int | None = None, config: DictConfig | None = None
+) -> Experiment:
+    """The first replica of an arm, of its `composed` configuration.
+
+    Raises:
+        InitlabError: a combination that does not compose.
+    """
+    overrides = plan.space.overrides(dict(arm))
+    decided = configuration.experiment(config or composed(plan, arm), overrides=overrides)
+    tags = {"initlab.study": plan.name}
+    if trial is not None:
+        tags["initlab.trial"] = str(trial)
+    if plan.parent:
+        tags["mlflow.parentRunId"] = plan.parent
+    return replace(decided, tracking=replace(decided.tracking, tags={**decided.tracking.tags, **tags}))

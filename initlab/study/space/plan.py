@@ -1,0 +1,138 @@
+"""What a study was asked to do, frozen in a folder: whoever works on it later reads it there and nowhere else.
+
+The folder holds `plan.json` and a copy of the configuration files, so that a YAML file that is edited while a study
+runs changes nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from initlab.core.redact import has_password
+from initlab.spec import StudySettings
+from initlab.study.space.objectives import Direction, Directions, each, way
+from initlab.study.space.space import Space
+
+STUDIES = Path(".initlab") / "studies"
+_PLAN, _CONF, _ARMS = "plan.json", "conf", "arms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study, decided.
+
+    Attributes:
+        name: of the study, also in the storage and as tag ``initlab.study``.
+        folder: where it is kept.
+        workdir: where runs are recorded.
+        settings: as configured, with metric and direction decided.
+        space: what is searched.
+        seed: of the first replica; replica r has seed + r.
+        replicas: seeds an arm is trained with.
+        storage: URL of Optuna's database.
+        parent: MLflow run id of the study's own run, empty where nothing is tracked.
+        epochs: that a run is trained for, what hyperband divides.
+        seconds: after which no arm is begun any more, None for no limit.
+    """
+
+    name: str
+    folder: Path
+    workdir: Path
+    settings: StudySettings
+    space: Space
+    seed: int
+    replicas: int
+    storage: str
+    parent: str = ""
+    epochs: int = 0
+    seconds: float | None = None
+
+    @property
+    def conf(self) -> Path:
+        """The copy of the configuration files."""
+        return self.folder / _CONF
+
+    @property
+    def endless(self) -> bool:
+        """Whether its time alone ends it: workers then make an arm when they take one."""
+        return self.settings.sampler != "grid" and self.settings.trials is None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """One, or all of a study with several objectives, the first one first."""
+        return each(self.settings.metric)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of each metric."""
+        return tuple(way(d) for d in each(self.settings.direction))
+
+    @property
+    def direction(self) -> Directions:
+        """Of the one metric, or of each of several."""
+        return self.directions[0] if len(self.directions) == 1 else self.directions
+
+    @property
+    def maximises(self) -> bool:
+        """Whether more of the first metric is better."""
+        return self.directions[0] == "maximize"
+
+    def kept(self, arm: Mapping[str, str]) -> Path:
+        """Where the composed configuration of an arm is, or would be."""
+        typed = json.dumps(self.space.overrides(dict(arm)))
+        name = hashlib.blake2b(typed.encode(), digest_size=8).hexdigest()
+        return self.folder / _ARMS / f"{name}.json"
+
+    def save(self) -> None:
+        """Write `plan.json`, whole or not at all; for its owner's eyes alone where a URL in it has a password."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain |= {"settings": asdict(self.settings), "space": self.space.as_json()}
+        text = json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}, indent=1)
+        temporary = self.folder / f"{_PLAN}.tmp"
+        temporary.touch()
+        temporary.chmod(0o600 if has_password(text) else 0o644)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.folder / _PLAN)
+
+    def freeze(self, conf: Path) -> None:
+        """Copy the configuration files, where there is no copy yet."""
+        if not self.conf.exists():
+            temporary = self.folder / f"{_CONF}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(conf, temporary)
+            temporary.replace(self.conf)
+
+
+def load(folder: Path) -> Plan | None:
+    """The plan of a study, None where `folder` holds none."""
+    file = folder / _PLAN
+    if not file.is_file():
+        return None
+    plain: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = {k: _tuple(v) for k, v in plain["settings"].items()}
+    plain["settings"] = StudySettings(**settings)
+    plain["space"] = Space.from_json(plain["space"])
+    plain |= {k: Path(plain[k]) for k in ("folder", "workdir")}
+    return Plan(**plain)
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists alone."""
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+
+
+def folder_of(workdir: Path, name: str) -> Path:
+    """Where the study `name` is kept."""
+    return workdir / STUDIES / name
+
+
+def as_overrides(arm: Mapping[str, str]) -> str:
+    """An arm in one line, as it would be typed."""
+    return " ".join(f"{k}={v}" for k, v in arm.items())

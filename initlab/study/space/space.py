@@ -1,0 +1,295 @@
+"""What a study searches: keys with the values they may take, read from Hydra's sweep grammar.
+
+A value is kept as the text that a person would type, ``he``, ``0.1``, ``he(gain=2)``, so that an arm is a command line
+and Optuna's parameters, the tracker's and the terminal's are the same words.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from initlab.config import quoted_formulas
+from initlab.errors import ConfigError
+from initlab.study.space.grammar import Choice, Dimension, Range, bare, read
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+__all__ = ["Choice", "Condition", "Dimension", "Range", "Space", "differences", "extension_only", "parse"]
+
+#: keys that say how a space is searched, and are no part of it
+_SEARCH = ("study", "replicas", "hydra")
+#: keys that say where an arm runs and how it is watched, not what is trained
+_WATCHED = ("device", "threads", "resume", "tracking", "probes", "inspect")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """`key` exists only where `of`, a group or another key, has one of `values`."""
+
+    key: str
+    of: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A search space.
+
+    Attributes:
+        fixed: overrides that all arms share.
+        dimensions: what differs from arm to arm.
+        conditions: of keys among both. Several on one key must all hold.
+    """
+
+    fixed: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    conditions: tuple[Condition, ...] = ()
+
+    def arms(self) -> Iterator[dict[str, str]]:
+        """The full grid, the first dimension slowest.
+
+        A key whose condition fails is left out of an arm, and arms that are then alike are one.
+
+        Raises:
+            ConfigError: for an interval, which has no list of values.
+        """
+        options = [_options(d) for d in self.dimensions]
+        seen: set[tuple[tuple[str, str], ...]] = set()
+        for values in itertools.product(*options):
+            full = dict(zip((d.key for d in self.dimensions), values, strict=True))
+            kept = self._kept(full)
+            arm = {k: v for k, v in full.items() if k in kept}
+            if tuple(arm.items()) not in seen:
+                seen.add(tuple(arm.items()))
+                yield arm
+
+    def suggest(self, trial: BaseTrial) -> dict[str, str]:
+        """An arm by Optuna's sampler. A key is asked for only where its condition holds."""
+        arm: dict[str, str] = {}
+        for dimension in self.parents_first:
+            if self._applies(dimension.key, arm):
+                arm[dimension.key] = _suggested(trial, dimension)
+        return {d.key: arm[d.key] for d in self.dimensions if d.key in arm}
+
+    def overrides(self, arm: Mapping[str, str]) -> list[str]:
+        """The command line of `arm`: what is fixed, then its own values, quoted where Hydra's grammar wants it.
+
+        A fixed key is left out where its condition fails in this arm, and where the arm has a value of its own.
+        """
+        own = {bare(k) for k in arm}
+        keys = {f: bare(f.partition("=")[0]) for f in self.fixed}
+        kept = [f for f, key in keys.items() if key not in own and self._applies(key, arm)]
+        return quoted_formulas([*kept, *(f"{key}={value}" for key, value in arm.items())])
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return {
+            "fixed": list(self.fixed),
+            "dimensions": [asdict(d) for d in self.dimensions],
+            "conditions": [asdict(c) for c in self.conditions],
+        }
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> Space:
+        """The space that `as_json` wrote, also after it went through a JSON file."""
+        return Space(
+            fixed=tuple(plain["fixed"]),
+            dimensions=tuple(_dimension_from_json(d) for d in plain["dimensions"]),
+            conditions=tuple(
+                Condition(key=c["key"], of=c["of"], values=tuple(c["values"])) for c in plain["conditions"]
+            ),
+        )
+
+    # -------------------------------------------------------------- conditions
+    def _applies(self, key: str, arm: Mapping[str, str]) -> bool:
+        """Whether `key` exists in an arm. What depends on a key that nobody gives is left to the composition."""
+        asked = [c for c in self.conditions if c.key == bare(key)]
+        values = {**self._given, **{bare(k): v for k, v in arm.items()}} if asked else {}
+        searched = {bare(d.key) for d in self.dimensions}
+        return all(values[c.of] in c.values if c.of in values else c.of not in searched for c in asked)
+
+    def _kept(self, full: Mapping[str, str]) -> dict[str, str]:
+        arm: dict[str, str] = {}
+        for dimension in self.parents_first:
+            if self._applies(dimension.key, arm):
+                arm[dimension.key] = full[dimension.key]
+        return arm
+
+    @cached_property
+    def _given(self) -> dict[str, str]:
+        return _fixed_values(self.fixed)
+
+    @cached_property
+    def parents_first(self) -> tuple[Dimension, ...]:
+        """The dimensions, each after those that its conditions look at; else in their own order.
+
+        Raises:
+            ConfigError: where conditions go round in a circle.
+        """
+        waiting, done = list(self.dimensions), list[Dimension]()
+        while waiting:
+            missing = {bare(d.key) for d in waiting}
+            ready = next((d for d in waiting if not missing & self._parents(d.key)), None)
+            if ready is None:
+                keys = ", ".join(sorted(missing))
+                raise ConfigError("study.conditions", keys, "each of these waits for another one: break the circle")
+            waiting.remove(ready)
+            done.append(ready)
+        return tuple(done)
+
+    def _parents(self, key: str) -> set[str]:
+        return {c.of for c in self.conditions if c.key == bare(key)}
+
+
+def parse(
+    overrides: Sequence[str],
+    *,
+    space: Mapping[str, str] | None = None,
+    conditions: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+) -> Space:
+    """Read what was typed, and what a study's file spans, into a search space.
+
+    The grammar is Hydra's: ``a,b``, ``choice()``, ``range()``, ``interval()``, ``glob()``, with casts, ``sort()`` and
+    ``tag(log, ...)``. An interval is of real numbers, ``int(interval(2,9))`` of whole ones. A list, ``[a,b]``, is one
+    value. Keys of the search itself (``study``, ``replicas``, ``hydra``) are passed over.
+
+    Args:
+        overrides: as typed. The last one of a key counts.
+        space: key → text in the same grammar; what is typed takes its place.
+        conditions: key → {another key: values with which the first exists}.
+
+    Raises:
+        ConfigError: naming the key, for text that does not read, a sweep without values, seeds that are swept, and a
+            condition that never holds.
+    """
+    found: dict[str, str | Dimension] = {}
+    for text in [*(f"{key}={value}" for key, value in (space or {}).items()), *overrides]:
+        key, value = read(text)
+        if _among(bare(key), _SEARCH):
+            if not isinstance(value, str):
+                raise ConfigError(key, _words(value), "says how a space is searched and cannot be searched itself")
+            continue
+        # `+init.a` and `init.a` are one key, which keeps its place
+        same = next((k for k in found if bare(k) == bare(key)), key)
+        found = {(key if k == same else k): v for k, v in found.items()} | {key: value}
+    told = [
+        Condition(key=key, of=of, values=tuple(str(v) for v in values))
+        for key, parents in (conditions or {}).items()
+        for of, values in parents.items()
+        if key in map(bare, found)
+    ]
+    made = Space(
+        fixed=tuple(v for v in found.values() if isinstance(v, str)),
+        dimensions=tuple(v for v in found.values() if not isinstance(v, str)),
+        conditions=tuple(told),
+    )
+    for condition in made.conditions:
+        _check(condition, made)
+    made.parents_first  # noqa: B018  raises where conditions go round in a circle
+    return made
+
+
+# ------------------------------------------------------------------ two spaces
+def differences(old: Space, new: Space, *, additions: bool = False) -> list[str]:
+    """How `new` is another space than `old`, a line each; empty where every arm of `old` is one of `new`.
+
+    A fixed value counts as a choice of one, so that ``activation=relu`` may grow to ``activation=relu,tanh``. Where an
+    arm runs and how it is watched is no difference.
+
+    Args:
+        additions: tell also of options that were added; a grid can take them, a sampler's study cannot.
+    """
+    before, after = _by_key(old), _by_key(new)
+    lines = [f"{key}: {_words(before[key])} is gone" for key in before if key not in after]
+    lines += [f"{key}: {_words(after[key])} is new" for key in after if key not in before]
+    for key in before:
+        was, now = before[key], after.get(key)
+        if now is None or was == now:
+            continue
+        if isinstance(was, Range) or isinstance(now, Range):
+            lines.append(f"{key}: {_words(was)} became {_words(now)}")
+            continue
+        lost = [o for o in was.options if o not in now.options]
+        added = [o for o in now.options if o not in was.options]
+        if lost and not any(o in was.options for o in now.options):
+            lines.append(f"{key}: {_words(was)} became {_words(now)}")
+        elif lost:
+            lines.append(f"{key}: without {', '.join(lost)}")
+        if additions and added and not lost:
+            lines.append(f"{key}: {', '.join(added)} added")
+    if sorted(map(_condition_words, old.conditions)) != sorted(map(_condition_words, new.conditions)):
+        was, now = ("; ".join(map(_condition_words, s.conditions)) or "none" for s in (old, new))
+        lines.append(f"conditions: {was} became {now}")
+    return lines
+
+
+def extension_only(old: Space, new: Space) -> bool:
+    """Whether `new` holds every arm of `old`: it is the same, or has more options."""
+    return not differences(old, new)
+
+
+def _by_key(space: Space) -> dict[str, Dimension]:
+    fixed = {k: Choice(key=k, options=(v,)) for k, v in _fixed_values(space.fixed).items() if not _among(k, _WATCHED)}
+    return {**fixed, **{bare(d.key): d for d in space.dimensions}}
+
+
+def _words(dimension: Dimension) -> str:
+    if isinstance(dimension, Choice):
+        return ", ".join(dimension.options)
+    low, high = _number(dimension.low, dimension), _number(dimension.high, dimension)
+    kind = [word for word, holds in (("integer", dimension.integer), ("log", dimension.log)) if holds]
+    return f"interval {low} to {high}" + (f" ({', '.join(kind)})" if kind else "")
+
+
+def _condition_words(condition: Condition) -> str:
+    return f"{condition.key} where {condition.of} is {' or '.join(sorted(condition.values))}"
+
+
+# ------------------------------------------------------------------ pieces
+def _check(condition: Condition, space: Space) -> None:
+    parent = next((d for d in space.dimensions if bare(d.key) == condition.of), None)
+    text = f"exists only where {condition.of} is {' or '.join(condition.values)}"
+    if isinstance(parent, Range):
+        raise ConfigError(condition.key, None, f"{text}, which is an interval here; give {condition.of} single values")
+    given = parent.options if parent else (_fixed_values(space.fixed).get(condition.of),)
+    if given != (None,) and not set(given) & set(condition.values):
+        raise ConfigError(condition.key, None, f"{text}, and here it is {' or '.join(map(str, given))}")
+
+
+def _options(dimension: Dimension) -> tuple[str, ...]:
+    if isinstance(dimension, Range):
+        raise ConfigError(dimension.key, _words(dimension), "a grid needs values; choose a sampler: study=tpe")
+    return dimension.options
+
+
+def _suggested(trial: BaseTrial, dimension: Dimension) -> str:
+    if isinstance(dimension, Choice):
+        # in Optuna the same options in another order are another parameter
+        return str(trial.suggest_categorical(dimension.key, sorted(dimension.options)))
+    if dimension.integer:
+        return str(trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.log))
+    return repr(float(trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log)))
+
+
+def _number(value: float, dimension: Range) -> str:
+    return str(int(value)) if dimension.integer else f"{value:g}"
+
+
+def _fixed_values(fixed: Sequence[str]) -> dict[str, str]:
+    parts = [f.partition("=") for f in fixed]
+    return {bare(key): value for key, _, value in parts}
+
+
+def _among(key: str, roots: Sequence[str]) -> bool:
+    return key.replace("/", ".").partition(".")[0] in roots
+
+
+def _dimension_from_json(plain: Mapping[str, Any]) -> Dimension:
+    if "options" in plain:
+        return Choice(key=plain["key"], options=tuple(plain["options"]))
+    return Range(**plain)

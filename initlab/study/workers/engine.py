@@ -1,0 +1,147 @@
+"""Workers under a leader: started, watched, replaced when they die, ended together.
+
+Where they run is an engine's affair: `local_engine` starts them as processes of this machine, `ray_engine` as actors of
+Ray. Workers that join from elsewhere (`initlab worker`) are not watched; what they leave is found by its silence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from initlab.study.search import ledger, storage
+from initlab.study.search.arms import ArmResult
+from initlab.study.space.plan import Plan
+from initlab.study.workers import local_engine
+from initlab.study.workers.hire import Hire, Worker
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+#: seconds between two looks at the study
+_LOOK = 0.5
+#: seconds that a worker has to end its arm after it was asked to
+_PATIENCE = 60.0
+#: seconds that workers have to see for themselves that nothing is left
+_GOODBYE = 5.0
+#: a worker that dies is replaced so often, all workers together; more tells of a machine that kills them
+_REPLACEMENTS = 10
+
+
+def drive(
+    study: Study, plan: Plan, *, stop: Callable[[], bool], look: Callable[[Sequence[ArmResult]], None]
+) -> tuple[str, ...]:
+    """Run the study's workers until nothing waits; `look` is shown the arms from time to time.
+
+    Without workers of its own (``study.workers=0``) a leader waits for those that join.
+
+    Returns:
+        Sentences about workers that died.
+    """
+    with _engine(plan) as hire:
+        workers: list[Worker] = []
+        told: list[str] = []
+        try:
+            workers += [hire(n) for n in range(plan.settings.workers)]
+            _watch(study, plan, workers, hire, told, stop=stop, look=look)
+        finally:
+            _end(study, plan, workers)
+            look(ledger.results(study))
+    return tuple(told)
+
+
+def check(plan: Plan) -> None:
+    """Raises ConfigError where the plan's engine cannot work here. Starts nothing."""
+    if plan.settings.engine == "ray":
+        from initlab.study.workers import ray_engine
+
+        ray_engine.check(plan)
+
+
+def _engine(plan: Plan) -> AbstractContextManager[Hire]:
+    if plan.settings.engine == "ray":
+        from initlab.study.workers import ray_engine
+
+        return ray_engine.actors(plan)
+    return local_engine.processes(plan)
+
+
+def _watch(
+    study: Study,
+    plan: Plan,
+    workers: list[Worker],
+    hire: Hire,
+    told: list[str],
+    *,
+    stop: Callable[[], bool],
+    look: Callable[[Sequence[ArmResult]], None],
+) -> None:
+    from optuna.exceptions import StorageInternalError
+
+    reaper, replaced, begun = ledger.Reaper(), 0, time.monotonic()
+    idle: float | None = None
+    away: float | None = None
+    while not stop():
+        endings = [w.ended() for w in workers]
+        if workers and all(e == "" for e in endings):
+            return
+        try:
+            for number, ending in enumerate(endings):
+                if not ending:
+                    continue
+                _release(study, plan, workers[number])
+                replaced += 1
+                if replaced > _REPLACEMENTS:
+                    told.append(f"workers died {replaced} times; see {workers[number].log}")
+                    return
+                told.append(f"a worker died ({ending}); its arm is begun anew")
+                workers[number] = hire(number)
+            reaper.look(study, plan.folder)
+            look(ledger.results(study))
+            # the workers of a study that its time alone ends make their arms themselves
+            going = plan.endless and time.monotonic() - begun < (plan.seconds or 0.0)
+            if going or not ledger.is_idle(study, plan.folder):
+                idle = None
+            elif workers:
+                idle = idle or time.monotonic()
+                if time.monotonic() - idle > _GOODBYE:  # one of them was stopped, or could not be started
+                    return
+            else:
+                return
+            away = None
+        except StorageInternalError:
+            away = away or time.monotonic()
+            if time.monotonic() - away > storage.PATIENCE:
+                raise
+        _pause(workers)
+
+
+def _pause(workers: Sequence[Worker]) -> None:
+    """Until the next look, which comes at once where a worker ended."""
+    before = [w.ended() for w in workers]
+    deadline = time.monotonic() + _LOOK
+    while time.monotonic() < deadline and [w.ended() for w in workers] == before:
+        time.sleep(_LOOK / 10)
+
+
+def _release(study: Study, plan: Plan, worker: Worker) -> None:
+    if worker.known_as is not None:
+        pid, host = worker.known_as
+        ledger.release(study, plan.folder, worker=pid, host=host)
+
+
+def _end(study: Study, plan: Plan, workers: Sequence[Worker]) -> None:
+    """Ask for an end after the update at hand, and wait; what does not listen is killed."""
+    for worker in workers:
+        if worker.ended() is None:
+            worker.ask()
+    deadline = time.monotonic() + _PATIENCE
+    while any(w.ended() is None for w in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for worker in workers:
+        if worker.ended() is None:
+            worker.kill()
+        if worker.ended():
+            _release(study, plan, worker)

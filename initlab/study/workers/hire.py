@@ -1,0 +1,34 @@
+"""What an engine provides: a function that starts a worker, and the worker as its leader sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Worker(Protocol):
+    """A worker as its leader sees it."""
+
+    @property
+    def known_as(self) -> tuple[int, str] | None:
+        """Process id and machine, as in the trials that it takes; None where it has not begun."""
+        ...
+
+    @property
+    def log(self) -> str:
+        """Where its output is."""
+        ...
+
+    def ended(self) -> str | None:
+        """Why it ended, "" where all is well; None while it works."""
+        ...
+
+    def ask(self) -> None:
+        """Ask it to end after the update at hand."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+#: starts the worker with a number
+Hire = Callable[[int], Worker]

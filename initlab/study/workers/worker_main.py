@@ -1,0 +1,204 @@
+"""A worker: takes the arms of a study one after another. `python -m initlab.study.workers.worker_main --wait LEADER`.
+
+It is told the study on its standard input, and ends at once where that closes without a word. Before that it may be
+asked about arms (`checks`), which it answers on its standard output. Afterwards it ends when no arm waits or runs any
+more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued again), and when the process that started
+it is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab.core.exit import promptly
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from initlab import tracking
+    from initlab.study.space.plan import Plan
+
+#: seconds between two looks for an arm that another worker left
+_LOOK = 0.5
+#: seconds between two looks whether the leader is still there
+_GLANCE = 0.05
+#: seconds that a worker waits at its end for what its runs recorded
+_SETTLE = 30.0
+#: seconds that the question about the next arm may take to come, rather than wait for an import
+_NEXT = 0.2
+#: what an arm loads; the last of it only where it is looked at by probes
+_FIRST = (
+    "initlab.study.workers.arm", "optuna", "optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite",
+    "alembic.command", "initlab.study.search.pruners", "initlab.study.search.samplers", "pyarrow.parquet",
+    "scipy.optimize",
+)  # fmt: skip
+#: exit codes: nothing is left to do (or no time), and asked to stop before that
+DONE, STOPPED = 0, 1
+
+
+def main(folder: Path, number: int, *, leader: int, storage: str | None = None) -> int:
+    """Work on the study kept in `folder` as its worker `number`, while the process `leader` lives (0 for nobody).
+
+    Args:
+        folder: of the study.
+        number: of the worker, which its samples are drawn under.
+        leader: process id of the parent that the worker ends with.
+        storage: URL of Optuna's database, where it is reached by another than the study was begun with.
+
+    Returns:
+        The exit code: 0 where nothing is left, 1 on a signal, 2 where there is no study.
+    """
+    from initlab.study.space.plan import load
+
+    plan = load(folder)
+    if plan is None:
+        print(f"initlab: {folder} holds no study", file=sys.stderr)
+        return 2
+    asked = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: asked.set())
+
+    seen = 0.0
+
+    def stop() -> bool:
+        nonlocal seen
+        if leader and (now := time.monotonic()) - seen > _GLANCE:  # asked before every update, of a tiny network too
+            seen = now
+            if os.getppid() != leader:
+                asked.set()
+        return asked.is_set()
+
+    return work(replace(plan, storage=storage or plan.storage), number, stop=stop)
+
+
+def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
+    """Take arms until none is left, or `stop` says so; the exit code."""
+    from initlab import tracking
+
+    tail = tracking.Tail()
+    try:
+        return _arms(plan, number, stop=stop, tail=tail)
+    finally:
+        # what does not arrive in time is sent by the leader at its end
+        tail.settle(_SETTLE)
+
+
+def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.Tail) -> int:
+    import optuna
+    import torch
+    from optuna.exceptions import StorageInternalError
+
+    from initlab.study.search import ledger, storage
+    from initlab.study.search.pruners import pruner
+    from initlab.study.workers.arm import work_on
+    from initlab.study.workers.worker_pool import threads
+
+    settings, objectives = plan.settings, len(plan.metrics)
+    torch.set_num_threads(threads(settings.workers))
+    study = optuna.load_study(
+        study_name=plan.name,
+        storage=storage.open_storage(plan.storage),
+        pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives),
+    )
+    _draw(study, plan, number)
+    gc.collect()
+    gc.freeze()  # the modules stay; to look them through at every collection costs a few percent of a tiny run
+    reaper = ledger.Reaper()
+    deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
+    away: float | None = None
+    while not stop() and (deadline is None or time.monotonic() < deadline):
+        try:
+            reaper.look(study, plan.folder)
+            trial = ledger.claim(study, plan.folder, endless=plan.endless)
+            if trial is not None:
+                work_on(study, trial, plan, stop=stop, tail=tail)
+            elif ledger.is_idle(study, plan.folder):
+                return DONE
+            else:
+                time.sleep(_LOOK)  # another worker may die and leave its arm to this one
+            away = None
+        except StorageInternalError:
+            # a server that starts again is back within moments; what this worker had is begun anew
+            away = away or time.monotonic()
+            if time.monotonic() - away > storage.PATIENCE:
+                raise
+            time.sleep(storage.HEARTBEAT)
+    return STOPPED if stop() else DONE
+
+
+def _draw(study: Study, plan: Plan, number: int) -> None:
+    """Have the study draw on where its earlier workers ended."""
+    from initlab.study.search.samplers import sampler, stream
+
+    settings = plan.settings
+    draws = stream(plan.seed, worker=number, trials=len(study.get_trials(deepcopy=False)))
+    study.sampler = sampler(
+        settings.sampler, seed=draws, workers=max(1, settings.workers), objectives=len(plan.metrics)
+    )
+
+
+def wait(leader: int) -> int:
+    """Import what every arm needs, then do what the first line of the standard input says; see `spare`."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    asked = False
+    while True:
+        if not (asked and _spoken_to(_NEXT)):
+            with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
+                _warm(until=_spoken_to)
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return DONE
+        word = json.loads(line)
+        if not (asked := "look" in word):
+            break
+        from initlab.study.workers.checks import answer
+
+        answers.write(json.dumps(answer(word["look"])).encode() + b"\n")
+        answers.flush()
+    os.environ.update(word["environment"])
+    nowhere, log = os.open(os.devnull, os.O_RDONLY), os.open(word["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for target, source in ((0, nowhere), (1, log), (2, log)):
+        os.dup2(source, target)
+    answers.close()
+    _choose_gpu(int(word["number"]))
+    return main(Path(word["folder"]), int(word["number"]), leader=leader)
+
+
+def _choose_gpu(number: int) -> None:
+    """One GPU a worker, in turn, where there are several and nobody chose; before CUDA is begun with."""
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        import torch
+
+        count = torch.cuda.device_count()
+        if count > 1:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(number % count)
+
+
+def _spoken_to(seconds: float = 0.0) -> bool:
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def _warm(*, until: Callable[[], bool]) -> None:
+    """Load what the first arm would load, in the order of its need, as long as there is time."""
+    for name in _FIRST:
+        if until():
+            return
+        importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    promptly(lambda: wait(int(sys.argv[2])))

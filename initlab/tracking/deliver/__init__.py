@@ -1,0 +1,1 @@
+"""Delivering spooled records to MLflow, in batches, once each, from a helper process."""

@@ -1,0 +1,238 @@
+"""The helper process that delivers what the runs of this process record, seen from the training process.
+
+One for each training process, started by its first run: MLflow is slow pure Python, and in a thread it would hold the
+interpreter lock that the training loop needs. Messages are JSON lines over two pipes. To the helper:
+
+    {"run": N, "do": "open", "folder", "uri", "workdir", "flush_seconds", "fresh", "cwd", "environ"}
+    {"run": N, "do": "wake"}   {"run": N, "do": "close", "seconds": S}   {"run": N, "do": "abandon"}
+
+and back: `known` (the MLflow run id), `closed` (the answer to `close`), and `log` (a line for this process's logger).
+The end of its input, by a polite exit as well as by a kill -9 here, tells the helper to end. Nothing in here raises
+into training, and nothing waits on a pipe.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from initlab.tracking.spool.spool import Json
+
+# an idle helper ends in milliseconds; one in the middle of a batch is left to end by itself
+EXIT_SECONDS = 0.5
+_log = logging.getLogger("initlab.tracking")
+
+
+def _command() -> list[str]:
+    # -P: the helper gets this process's module path (below), not its own idea of one
+    return [sys.executable, "-P", "-m", "initlab.tracking.deliver.helper_main"]
+
+
+def _environment() -> dict[str, str]:
+    paths = (entry if Path(entry).is_absolute() else str(Path(here()) / entry) for entry in sys.path)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def here() -> str:
+    """The current directory, even where somebody deleted it."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return os.sep
+
+
+class Listener(Protocol):
+    """A run that has its records delivered; both calls come from the thread that reads the pipe."""
+
+    def heard(self, message: Json) -> None: ...
+    def lost(self, reason: str) -> None: ...
+
+
+class Helper:
+    """The process, and a thread that sleeps on its answers. `gone` is the reason why it no longer delivers."""
+
+    def __init__(self) -> None:
+        self.gone = ""
+        self._warned = False
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._listeners: dict[int, Listener] = {}
+        self._environ = dict(os.environ)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader = threading.Thread(target=self._read, name="initlab-tracking", daemon=True)
+        try:
+            # a session of its own: a Ctrl-C on the terminal is for the training alone.
+            # unbuffered: a thread that sleeps in a buffered pipe breaks the exit of the interpreter
+            self._process = subprocess.Popen(
+                _command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=_environment(),
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            self._lose(f"the process that delivers did not start ({getattr(error, 'strerror', None) or error})")
+            return
+        assert self._process.stdin is not None
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(self._process.stdin.fileno(), False)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return 0 if self._process is None else self._process.pid
+
+    def join(self, listener: Listener) -> int:
+        """A number for the messages of a run; `listener` hears the answers."""
+        with self._lock:
+            number = next(self._numbers)
+            gone = self.gone
+            if not gone:
+                self._listeners[number] = listener
+        if gone:
+            self._warn()
+            listener.lost(gone)
+        return number
+
+    def leave(self, number: int) -> None:
+        with self._lock:
+            self._listeners.pop(number, None)
+
+    def environ_changes(self) -> dict[str, str | None]:
+        """Variables (a token for the server, say) that changed here since the helper was last told."""
+        now = dict(os.environ)
+        before, self._environ = self._environ, now
+        return {key: now.get(key) for key in {**before, **now} if before.get(key) != now.get(key)}
+
+    def send(self, number: int, do: str, **more: object) -> None:
+        """Hand over one message, or drop it where the helper has ended or does not read. Never waits."""
+        line = json.dumps({"run": number, "do": do, **more}).encode() + b"\n"
+        with self._lock:
+            process = self._process
+            if self.gone or process is None or process.stdin is None or process.stdin.closed:
+                return
+            # a full pipe (BlockingIOError) or none at the other end; of the latter the reader tells
+            with contextlib.suppress(OSError):
+                if os.write(process.stdin.fileno(), line) < len(line):
+                    # half a message would spoil the next one
+                    process.kill()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait where that takes no time."""
+        with self._lock:
+            self._listeners.clear()
+            self._close_input()
+        if self._reader.is_alive():
+            self._reader.join(EXIT_SECONDS)
+        if self._process is not None and self._process.returncode is None:
+            # it ends with its batch; Popen would warn that nobody waited for it
+            self._process.returncode = 0
+
+    def disown(self) -> None:
+        """In a forked child: let go of the pipes, else the helper would not see the end of the training process."""
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.returncode = 0
+
+    def _close_input(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def _read(self) -> None:
+        process = self._process
+        assert process is not None and process.stdout is not None
+        rest = b""
+        while data := _some(process.stdout.fileno()):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._hear(line)
+        code = process.wait()
+        process.stdout.close()
+        with self._lock:
+            self._close_input()
+        self._lose(f"the process that delivers ended ({_how(code)})")
+
+    def _hear(self, line: bytes) -> None:
+        message: Json = json.loads(line)
+        if message["say"] == "log":
+            _log.log(message["level"], "%s", message["text"])
+            return
+        with self._lock:
+            listener = self._listeners.get(message["run"])
+        if listener is not None:
+            listener.heard(message)
+
+    def _lose(self, reason: str) -> None:
+        with self._lock:
+            self.gone = reason
+            listeners = list(self._listeners.values())
+            self._listeners.clear()
+        for listener in listeners:
+            self._warn()
+            listener.lost(reason)
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning("%s; training goes on, records wait in the spool", self.gone)
+
+
+def _some(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+# by process id: a forked child must not talk to the helper of its parent
+_helpers: dict[int, Helper] = {}
+_guard = threading.Lock()
+
+
+def current() -> Helper:
+    """The helper of this process; a new one where there is none yet, or where it ended."""
+    with _guard:
+        known = _helpers.get(os.getpid())
+        if known is None or known.gone:
+            known = _helpers[os.getpid()] = Helper()
+        return known
+
+
+def _stop() -> None:
+    known = _helpers.pop(os.getpid(), None)
+    if known is not None:
+        known.stop()
+
+
+def _in_child() -> None:
+    for helper in _helpers.values():
+        helper.disown()
+    _guard.release()
+
+
+atexit.register(_stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_in_child)

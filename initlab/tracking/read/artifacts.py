@@ -1,0 +1,115 @@
+"""One run of the store and its files, for whoever reads a single run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from initlab.errors import ConfigError, StoreError, UnknownNameError
+from initlab.spec import TrackingSettings
+from initlab.tracking.store.client import Store, connect
+from initlab.tracking.store.faults import StoreFaultError
+from initlab.tracking.store.location import describe_location, readable_uri, sqlite_file
+from initlab.tracking.upkeep.sync import spools
+
+#: what stands for the run that was trained last
+LAST = "last"
+#: runs that are looked through for the last one, and that an unknown name is held against
+_RECENT = 200
+#: runs that are named where none fits
+_NAMED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRun:
+    """A run of the store, found by what a person calls it."""
+
+    run_id: str
+    name: str
+    experiment: str
+    tags: Mapping[str, str]
+    store: Store
+
+    @property
+    def kind(self) -> str:
+        """``train``, ``inspect`` or ``study``; empty where initlab did not record it."""
+        return self.tags.get("initlab.kind", "")
+
+    def fetch(self, names: Sequence[str], folder: Path) -> list[str]:
+        """Bring those of its artifacts `names` that it has into `folder`; their names.
+
+        Raises:
+            StoreError: where the store does not give them.
+        """
+        try:
+            return [name for name in names if self.store.download(self.run_id, name, folder)]
+        except StoreFaultError as fault:
+            raise StoreError(f"the files of run {self.run_id} cannot be fetched: {fault.reason}") from fault
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run, which may have ended. Raises StoreError."""
+        self.store.log(self.run_id, tags=tags)
+
+
+def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> KeptRun:
+    """The run that `asked` names: its id or uid, the beginning of one, or ``last`` for the one trained last.
+
+    Raises:
+        UnknownNameError: naming the latest runs.
+        ConfigError: where there is no store, or it does not answer.
+    """
+    uri = readable_uri(settings, workdir)
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
+    try:
+        store = connect(uri, workdir=workdir)
+        recent = {i: tags for i, tags in store.latest_runs(_RECENT) if "initlab.kind" in tags}
+        run_id = _among(asked, recent) or _of_id(store, asked)
+        if run_id is None:
+            raise UnknownNameError(_unknown(asked, recent, uri, workdir))
+        experiment_id, name, tags = store.run_tags(run_id)
+        experiment = store.experiment_name(experiment_id)
+    except StoreFaultError as fault:
+        raise ConfigError("tracking.uri", describe_location(uri), f"the run cannot be read: {fault.reason}") from fault
+    return KeptRun(run_id=run_id, name=name, experiment=experiment, tags=tags, store=store)
+
+
+def _among(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | None:
+    if asked == LAST:
+        return next((i for i, tags in recent.items() if tags.get("initlab.kind") == "train"), None)
+    for run_id, tags in recent.items():
+        if asked in (run_id, tags.get("initlab.uid")):
+            return run_id
+    # seven digits name one of millions, as people abbreviate commits
+    begun = [
+        i for i, tags in recent.items()
+        if len(asked) >= 7 and (i.startswith(asked) or tags.get("initlab.uid", "").startswith(asked))
+    ]  # fmt: skip
+    return begun[0] if len(begun) == 1 else None
+
+
+def _of_id(store: Store, asked: str) -> str | None:
+    if not asked.isalnum():
+        return None
+    try:
+        store.run_tags(asked)
+    except StoreFaultError as fault:
+        if "deleted" in fault.reason or fault.kind not in {"gone", "refused"}:
+            raise
+        return store.find_run(store.experiments(), asked)
+    return asked
+
+
+def _unknown(asked: str, recent: Mapping[str, Mapping[str, str]], uri: str, workdir: Path) -> str:
+    waiting = {info.run_id or info.uid: info.name for info in spools(workdir)}
+    if asked in waiting:
+        return f"run={asked}: its records are still on this machine; send them with `python -m initlab sync`"
+    trained = [
+        f"{run_id} ({tags.get('mlflow.runName', '')})" for run_id, tags in recent.items()
+        if tags.get("initlab.kind") == "train"
+    ]  # fmt: skip
+    if not trained:
+        return f"run={asked}: no such run; {describe_location(uri)} has none yet that was trained"
+    return f"run={asked}: no such run in {describe_location(uri)}; the latest are {', '.join(trained[:_NAMED])}"

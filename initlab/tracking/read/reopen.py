@@ -1,0 +1,199 @@
+"""Going on with a run: the same MLflow run, its configuration, its checkpoints, and where its records stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from initlab.errors import ConfigError, StoreError, UnknownNameError, one_of
+from initlab.spec import RunHeader, RunStatus, TrackingSettings
+from initlab.tracking.record.sink import RunSink
+from initlab.tracking.record.start import local_db, workdir_error
+from initlab.tracking.spool import spool
+from initlab.tracking.spool.spool import SpoolHeader
+from initlab.tracking.store.client import Store, connect
+from initlab.tracking.store.faults import StoreFaultError
+from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri
+from initlab.tracking.upkeep.sync import folders, spools
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopened:
+    """A run that goes on.
+
+    Attributes:
+        sink: writes to the same MLflow run; drops records with a serial below `skip`.
+        folder: holds the run's `config.yaml` (where it has one) and its `checkpoints/`.
+        skip: how many records the run has already.
+        status: how it ended before (`finished`, `killed`, ...); `killed` where nobody ended it.
+    """
+
+    sink: RunSink
+    folder: Path
+    skip: int
+    status: RunStatus
+
+
+def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopened:
+    """Go on with the run whose MLflow id or uid is `run_id`; its status is running again.
+
+    What of it lies in the spool is used from there (and drains in the background); otherwise its configuration and
+    checkpoints are fetched from the store. Raises UnknownNameError where there is no such run, ConfigError where it
+    is still running or tracking is off, StoreError without contact, WorkdirError where `workdir` cannot hold it.
+    """
+    if not settings.enabled:
+        raise ConfigError("resume", run_id, "an untracked run cannot be resumed; leave out tracking=none")
+    resolve_uri(settings, workdir)  # a wrong one is told first
+    try:
+        local = _from_spool(run_id, settings, workdir=workdir)
+        if local is not None:
+            return local
+        return _from_store(run_id, settings, uri=readable_uri(settings, workdir), workdir=workdir)
+    except OSError as error:
+        raise workdir_error(workdir, error) from error
+
+
+def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopened | None:
+    folder = _find(run_id, workdir)
+    if folder is None:
+        return None
+    lock = spool.take_lock(folder)
+    if lock is None:
+        raise ConfigError("resume", run_id, "it is still running (or being sent by `python -m initlab sync`)")
+    try:
+        # a helper may still be at the last batch of what goes on here
+        delivering = spool.take_delivery(folder)
+        if delivering is None:
+            raise ConfigError("resume", run_id, "another process is still sending it; try again in a minute")
+        delivering.release()
+        header = spool.load_header(folder)
+        events = spool.read_events(folder)
+        end = spool.end_event(events)
+        sink = RunSink(
+            folder,
+            header,
+            lock=lock,
+            uri=spool.intended_uri(header, workdir),
+            settings=settings,
+            workdir=workdir,
+            skip=(skip := spool.next_serial(folder, header.records)),
+        )
+    except BaseException:
+        lock.release()
+        raise
+    return _go_on(sink, skip=skip, status=_status(events[end]["status"] if end >= 0 else None))
+
+
+def _find(run_id: str, workdir: Path) -> Path | None:
+    for folder in folders(workdir):
+        if folder.name == run_id:
+            return folder
+        try:
+            progress = json.loads((folder / spool.PROGRESS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(progress, dict) and progress.get("run_id") == run_id:
+            return folder
+    return None
+
+
+def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: Path) -> Reopened:
+    try:
+        store = connect(uri, workdir=workdir)
+        known = _identify(store, run_id)
+        if known is None:
+            raise UnknownNameError(_unknown(store, run_id, workdir))
+        experiment_id, name, tags = store.run_tags(known)
+        experiment = store.experiment_name(experiment_id)
+    except StoreFaultError as fault:
+        raise StoreError(f"resume={run_id}: {fault.reason}") from fault
+    if tags.get("initlab.status") == "running":
+        raise ConfigError(
+            "resume", run_id, "it is still running elsewhere, or its spool is: run `python -m initlab sync` there first"
+        )
+    own = tags.get("initlab.uid", "")
+    # the uid becomes the name of a folder; a store may hold anything
+    uid = own if re.fullmatch("[0-9a-f]{32}", own) else uuid.uuid4().hex
+    records = int(tags.get("initlab.records", "0"))
+    header = SpoolHeader(
+        uid=uid,
+        uri=uri,
+        run=RunHeader(
+            name=name, experiment=experiment, params={}, tags={}, dataset=None, start_ms=int(time.time() * 1000)
+        ),
+        local_db=local_db(uri, workdir),
+        adopted=known,
+        records=records,
+        nonfinite=int(tags.get("initlab.nonfinite", "0")),
+    )
+    folder = spool.spool_root(workdir) / header.uid
+    (folder / spool.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    lock = spool.take_lock(folder)
+    if lock is None or (folder / spool.HEADER).exists():
+        raise ConfigError("resume", run_id, "it is still running: another process has just taken it up")
+    try:
+        _fetch(store, known, folder)
+        spool.save_header(folder, header)
+        sink = RunSink(folder, header, lock=lock, uri=uri, settings=settings, workdir=workdir, skip=records)
+        if uid != own:
+            sink.tag({"initlab.uid": uid})
+    except BaseException:
+        spool.remove(folder, lock)
+        raise
+    return _go_on(sink, skip=records, status=_status(tags.get("initlab.status")))
+
+
+def _identify(store: Store, run_id: str) -> str | None:
+    try:
+        store.run_tags(run_id)
+    except StoreFaultError as fault:
+        if "deleted" in fault.reason or fault.kind not in {"gone", "refused"}:
+            raise
+        return store.find_run(store.experiments(), run_id) if run_id.isalnum() else None
+    return run_id
+
+
+def _unknown(store: Store, run_id: str, workdir: Path) -> str:
+    latest = {known: tags.get("mlflow.runName", "") for known, tags in store.latest_runs(5)}
+    latest |= {info.run_id or info.uid: info.name for info in spools(workdir)}
+    if not latest:
+        return f"resume={run_id}: no such run; {describe_location(store.uri)} has none yet"
+    return f"resume={run_id}: no such run in {describe_location(store.uri)}; {one_of(latest, run_id)}"
+
+
+def _fetch(store: Store, run_id: str, folder: Path) -> None:
+    """Bring the configuration and the checkpoints of a run into `folder`, as its own spool would hold them."""
+    incoming = folder / "incoming.part"
+    incoming.mkdir(exist_ok=True)
+    try:
+        for name in (spool.CONFIG, spool.CHECKPOINTS):
+            if store.download(run_id, name, incoming):
+                target = folder / name
+                if target.is_dir():
+                    target.rmdir()
+                (incoming / name).replace(target)
+    except StoreFaultError as fault:
+        reason = StoreError(f"the checkpoints of run {run_id} cannot be fetched: {fault.reason}")
+        if "no space" in fault.reason:
+            raise OSError(errno.ENOSPC, str(reason)) from fault
+        raise reason from fault
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _status(word: object) -> RunStatus:
+    """`word` as a status; killed where nobody ended the run, or not in initlab's words."""
+    return next((known for known in get_args(RunStatus) if known == word), "killed")
+
+
+def _go_on(sink: RunSink, *, skip: int, status: RunStatus) -> Reopened:
+    sink.resumed()
+    sink.begin()
+    return Reopened(sink=sink, folder=sink.folder, skip=skip, status=status)

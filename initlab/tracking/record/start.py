@@ -1,0 +1,108 @@
+"""Beginning a run: checks that the working directory can hold it, opens its spool, has it delivered."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from initlab.errors import ConfigError, StoreError, WorkdirError
+from initlab.spec import RunHeader, TrackingSettings
+from initlab.tracking.record.git import source_tags
+from initlab.tracking.record.null import NullSink
+from initlab.tracking.record.sink import RunSink
+from initlab.tracking.spool import spool
+from initlab.tracking.spool.spool import SpoolHeader
+from initlab.tracking.store.location import resolve_uri, sqlite_file
+
+# a new SQLite store alone takes one
+SMALLEST_DISK = 2 * 1024 * 1024
+
+
+def start(
+    header: RunHeader,
+    settings: TrackingSettings,
+    *,
+    workdir: Path,
+    files: Mapping[str, str] | None = None,
+    checkpoints: bool = True,
+) -> RunSink | NullSink:
+    """Open a run and return its sink at once; a helper process imports MLflow and creates the run.
+
+    `files` (name to text: `config.yaml`, `environment.json`) are artifacts known at the start. `checkpoints` says
+    whether the checkpoints are uploaded at the end, also by `sync` after a crash. Raises ConfigError for a
+    `tracking.uri` that cannot be used and WorkdirError where `workdir` cannot hold a run.
+    """
+    if not settings.enabled:
+        return NullSink()
+    uri = resolve_uri(settings, workdir)
+    if not header.experiment.strip():
+        raise ConfigError("tracking.experiment", header.experiment, "give the MLflow experiment a name")
+    uid = uuid.uuid4().hex
+    tags = {**source_tags(workdir), **header.tags, **settings.tags}
+    full = SpoolHeader(
+        uid=uid,
+        uri=uri,
+        run=dataclasses.replace(header, tags=tags, params=dict(header.params), inputs=dict(header.inputs)),
+        local_db=local_db(uri, workdir),
+        keep_checkpoints=checkpoints,
+    )
+    try:
+        folder, sink = _open(full, settings, uri=uri, workdir=workdir)
+    except OSError as error:
+        raise workdir_error(workdir, error) from error
+    try:
+        for name, text in (files or {}).items():
+            sink.text(name, text)
+            if name == spool.CONFIG:
+                # beside the header too: a resumed run reads it there
+                spool.write_atomic(folder / name, text)
+    except (OSError, StoreError) as error:
+        sink.discard()
+        raise workdir_error(workdir, error.__cause__ if isinstance(error.__cause__, OSError) else error) from error
+    sink.begin(fresh=True)
+    return sink
+
+
+def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: Path) -> tuple[Path, RunSink]:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(workdir).free) < SMALLEST_DISK:
+        raise OSError(errno.ENOSPC, f"only {free // 1024} KiB are left on its disk")
+    folder = spool.spool_root(workdir) / full.uid
+    folder.mkdir(parents=True)
+    lock = spool.take_lock(folder)
+    if lock is None:
+        raise OSError(errno.ENOLCK, "its file system cannot lock files")
+    try:
+        spool.save_header(folder, full)
+        return folder, RunSink(folder, full, lock=lock, uri=uri, settings=settings, workdir=workdir)
+    except OSError:
+        spool.remove(folder, lock)
+        raise
+
+
+def local_db(uri: str, workdir: Path) -> str:
+    """The SQLite file of `uri` relative to `workdir`, empty where it lies elsewhere."""
+    file, root = sqlite_file(uri), workdir.absolute()
+    return file.relative_to(root).as_posix() if file is not None and file.is_relative_to(root) else ""
+
+
+def workdir_error(workdir: Path, error: BaseException) -> WorkdirError:
+    """One line: which directory, what is wrong with it, what to do."""
+    why = {
+        errno.EROFS: "it is on a read-only file system",
+        errno.EACCES: "you may not write there",
+        errno.EPERM: "you may not write there",
+        errno.EDQUOT: "your disk quota is used up",
+        errno.ENOTDIR: "a part of its path is a file",
+        errno.EEXIST: "a file is where a folder has to be",
+    }.get(getattr(error, "errno", None) or 0, "")
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        why = "its disk is full"
+    text = getattr(error, "strerror", None) or str(error)
+    return WorkdirError(
+        f"{workdir.absolute()} cannot hold a run: {why or text}; run in another directory, or with tracking=none"
+    )

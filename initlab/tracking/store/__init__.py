@@ -1,0 +1,1 @@
+"""The MLflow store: its location, client, access, health, and the errors it raises."""

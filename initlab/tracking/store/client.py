@@ -1,0 +1,292 @@
+"""The MLflow store behind a typed front: connecting, the few calls that initlab makes, and what a failure means.
+
+Nothing here touches MLflow's global state: every call names its run, the client is given its URI.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from initlab.spec import Provenance
+from initlab.tracking.store.embedded import create, forget_connections, has_tables, rehome, set_artifact_uri
+from initlab.tracking.store.faults import StoreFaultError, translated
+from initlab.tracking.store.location import is_server, sqlite_file
+from initlab.tracking.store.quiet import ignore_their_warnings, quietly
+
+# what the UI takes the experiment for: training of models, not traces of language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+MetricRow = tuple[str, float, int, int]
+RunTable = list[tuple[str, dict[str, str]]]
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # the writer repeats by itself; MLflow's own repeats would hold it for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def _prepare() -> None:
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    ignore_their_warnings()
+
+
+def _load_client(uri: str) -> Any:
+    _prepare()
+    from mlflow.tracking import MlflowClient
+
+    # once more: importing MLflow installed its log handlers
+    with quietly():
+        return MlflowClient(tracking_uri=uri)
+
+
+def connect(uri: str, *, workdir: Path) -> Store:
+    """The store at `uri`; a SQLite file is created first, by one process at a time.
+
+    Takes seconds (the import of MLflow, the creation of the tables). Raises StoreFaultError.
+    """
+    file = sqlite_file(uri)
+    if file is None:
+        with translated(uri):
+            return Store(_load_client(uri), uri=uri, artifact_root=workdir.absolute() / "mlruns")
+    with translated(uri):
+        (file.parent / ".initlab").mkdir(parents=True, exist_ok=True)
+        # MLflow creates its tables one by one: two processes at it at once break each other
+        with FileLock(file.parent / ".initlab" / f"{file.name}.lock", timeout=300):
+            fresh = not has_tables(file)
+            if fresh:
+                _prepare()
+                create(file)
+            client = _load_client(uri)
+            if fresh:
+                forget_connections(client)
+            rehome(file)
+        return Store(client, uri=uri, artifact_root=file.parent / "mlruns")
+
+
+class Store:
+    """The calls that initlab makes of MLflow. Every method raises StoreFaultError, and nothing else, where it fails."""
+
+    def __init__(self, client: Any, *, uri: str, artifact_root: Path) -> None:
+        self._client = client
+        self._file = sqlite_file(uri)
+        self.uri = uri
+        self._artifact_root = artifact_root
+        self._experiments: dict[str, str] = {}
+
+    def _call(self) -> contextlib.AbstractContextManager[None]:
+        return translated(self.uri, needs=self._file)
+
+    @contextlib.contextmanager
+    def client(self) -> Generator[Any]:
+        """MLflow's own client, for calls that are made in one place alone. Raises StoreFaultError as they all do."""
+        with self._call():
+            yield self._client
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment `name`, created where there is none. Asked for once over this connection."""
+        if (known := self._experiments.get(name)) is None:
+            known = self._experiments[name] = self._experiment(name)
+        return known
+
+    def _experiment(self, name: str) -> str:
+        with self._call():
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                # absolute, beside the database: MLflow's default depends on the directory a process happens to be in
+                location = None if is_server(self.uri) else str(self._artifact_root / _folder_name(name))
+                try:
+                    return str(self._client.create_experiment(name, artifact_location=location, tags=_KIND))
+                except Exception:
+                    found = self._client.get_experiment_by_name(name)
+                    if found is None:
+                        raise
+            if found.lifecycle_stage != "active":
+                raise StoreFaultError(
+                    "away", f"experiment {name} is deleted there: restore it, or choose another (tracking.experiment=)"
+                )
+            return str(found.experiment_id)
+
+    def create_run(self, experiment_id: str, *, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
+        with self._call():
+            run = self._client.create_run(experiment_id, start_time=start_ms, tags=dict(tags), run_name=name)
+            return self._at_home(run.info)
+
+    def find_run(self, experiment_ids: Sequence[str], uid: str) -> str | None:
+        """The run that carries `uid`, also where it was deleted since (so that it is not created twice)."""
+        with self._call():
+            runs = self._client.search_runs(
+                list(experiment_ids), filter_string=f"tags.`initlab.uid` = '{uid}'", run_view_type=3, max_results=1
+            )
+            return self._at_home(runs[0].info) if runs else None
+
+    def _at_home(self, info: Any) -> str:
+        """Id of the run, its artifacts beside the SQLite file where its experiment was made through a server.
+
+        Such an experiment names a place that only a server can reach, and here is none.
+        """
+        run_id = str(info.run_id)
+        if self._file is not None and str(info.artifact_uri).startswith("mlflow-artifacts:"):
+            location = str(self._artifact_root / str(info.experiment_id) / run_id / "artifacts")
+            set_artifact_uri(self._file, run_id, location)
+        return run_id
+
+    def finished_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[tuple[str, int, dict[str, str]]]:
+        """Id, time of the end and tags of the runs that are FINISHED and carry `tags`, whose values hold no quotes."""
+        words = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+        found: list[tuple[str, int, dict[str, str]]] = []
+        with self._call():
+            token: str | None = None
+            while True:
+                page = self._client.search_runs(
+                    [experiment_id], filter_string=" and ".join([*words, "attributes.status = 'FINISHED'"]),
+                    max_results=1000, page_token=token,
+                )  # fmt: skip
+                found += [(str(r.info.run_id), int(r.info.end_time or 0), dict(r.data.tags)) for r in page]
+                token = page.token
+                if not token:
+                    return found
+
+    def experiments(self) -> list[str]:
+        with self._call():
+            return [str(found.experiment_id) for found in self._client.search_experiments(max_results=1000)]
+
+    def experiment_names(self) -> dict[str, str]:
+        """Id → name of the experiments that are not deleted."""
+        with self._call():
+            found = self._client.search_experiments(max_results=1000)
+            return {str(e.experiment_id): str(e.name) for e in found}
+
+    def pages(self, experiment_ids: Sequence[str], words: str, *, size: int) -> Generator[Any]:
+        """MLflow's runs that the filter `words` lets pass, `size` a request. A filter that it refuses is `refused`."""
+        token: str | None = None
+        while experiment_ids:
+            with self._call():
+                page = self._client.search_runs(
+                    list(experiment_ids), filter_string=words, max_results=size, page_token=token
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def histories(self, run_ids: Sequence[str], key: str, *, limit: int) -> list[tuple[str, int, int, float]]:
+        """Run, step, time in ms and value of all values of a metric of several runs, in one request.
+
+        No more than `limit` of them in all: whoever gets as many asks for fewer runs.
+        """
+        with self._call():
+            store = self._client._tracking_client.store
+            if not is_server(self.uri):
+                found = store.get_metric_history_bulk(list(run_ids), key, limit)
+                return [(str(m.run_id), int(m.step), int(m.timestamp), float(m.value)) for m in found]
+            from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+            # what MLflow's own pages draw their curves from; its client has one request a run
+            at = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+            asked = {"run_id": list(run_ids), "metric_key": key, "max_results": limit}
+            answer = verify_rest_response(http_request(store.get_host_creds(), at, "GET", params=asked), at)
+            rows = answer.json()["metrics"]
+            return [(str(m["run_id"]), int(m["step"]), int(m["timestamp"]), float(m["value"])) for m in rows]
+
+    def latest_runs(self, count: int) -> RunTable:
+        """Ids and tags of the runs that started last."""
+        known = self.experiments()
+        with self._call():
+            runs = self._client.search_runs(known, order_by=["attributes.start_time DESC"], max_results=count)
+            return [(str(run.info.run_id), dict(run.data.tags)) for run in runs]
+
+    def run_tags(self, run_id: str) -> tuple[str, str, dict[str, str]]:
+        """Experiment id, run name and tags. `gone` where there is no such run or it was deleted."""
+        with self._call():
+            run = self._client.get_run(run_id)
+            if run.info.lifecycle_stage != "active":
+                raise StoreFaultError("gone", f"run {run_id} is deleted there; restore it, then go on")
+            return str(run.info.experiment_id), str(run.info.run_name), dict(run.data.tags)
+
+    def is_deleted(self, run_id: str) -> bool:
+        """Whether the run is in the bin; `gone` where it does not exist at all."""
+        with self._call():
+            return self._client.get_run(run_id).info.lifecycle_stage != "active"
+
+    def experiment_name(self, experiment_id: str) -> str:
+        with self._call():
+            return str(self._client.get_experiment(experiment_id).name)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[MetricRow] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """One batch: at most 1000 `metrics` (key, value, time in ms, step), 100 `params` and 100 `tags`."""
+        with self._call():
+            from mlflow.entities import Metric, Param, RunTag
+
+            self._client.log_batch(
+                run_id,
+                metrics=[Metric(key, value, time_ms, step) for key, value, time_ms, step in metrics],
+                params=[Param(key, value) for key, value in (params or {}).items()],
+                tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+            )
+
+    def log_dataset(self, run_id: str, dataset: Provenance, *, profile: str) -> None:
+        with self._call():
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            remote = dataset.source.startswith("http")
+            source = {"url" if remote else "uri": dataset.source, "licence": dataset.licence, "note": dataset.note}
+            entity = Dataset(
+                name=dataset.name[:500],
+                digest=dataset.digest[:36],
+                source_type="http" if remote else "local",
+                source=json.dumps(source | {"digest": dataset.digest}),
+                profile=profile,
+            )
+            inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+            try:
+                self._client.log_inputs(run_id, inputs)
+            except Exception:
+                # two runs that bring the same new data set at once: the second time it is known
+                self._client.log_inputs(run_id, inputs)
+
+    def upload(self, run_id: str, file: Path, folder: str) -> None:
+        with self._call():
+            self._client.log_artifact(run_id, str(file), folder or None)
+
+    def download(self, run_id: str, name: str, target: Path) -> bool:
+        """Fetch the artifact file or folder `name` into `target`; False where the run has none."""
+        with self._call():
+            parent, _, last = name.rpartition("/")
+            listed = self._client.list_artifacts(run_id, parent or None)
+            if not any(info.path.rsplit("/", 1)[-1] == last for info in listed):
+                return False
+            self._client.download_artifacts(run_id, name, str(target))
+            return True
+
+    def resume(self, run_id: str) -> None:
+        with self._call():
+            self._client.update_run(run_id, status="RUNNING")
+
+    def end(self, run_id: str, *, status: str, time_ms: int) -> None:
+        with self._call():
+            self._client.set_terminated(run_id, status, time_ms)
+
+
+def _folder_name(experiment: str) -> str:
+    """`experiment` as the name of a directory, safe in a path and in a URI."""
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in experiment)[:100]

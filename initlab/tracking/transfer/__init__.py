@@ -1,0 +1,1 @@
+"""Moving studies and runs between stores: export to a folder, import from one."""

@@ -1,0 +1,1 @@
+"""Upkeep of spools and stores: sync after a crash, duplicates, retention."""
