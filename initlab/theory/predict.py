@@ -63,7 +63,7 @@ def predict(
     """What theory says of the network that `graph` shows, at the scales its parameters have.
 
     Args:
-        graph: `wiring.trace(model, batch, moments=True)`; its input's moments are where the walk begins.
+        graph: `network.graph.trace(model, batch, moments=True)`; its input's moments are where the walk begins.
         sites: of `describe`.
         mean_squares: of `scales(model)`.
         context: which activation each module is.
