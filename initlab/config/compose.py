@@ -25,7 +25,7 @@ from initlab.config.former_names import with_former_names
 from initlab.config.instantiate import LONGEST, build, section
 from initlab.config.targets import consent
 from initlab.config.task_of_data import check_data
-from initlab.config.yaml_text import as_yaml
+from initlab.config.yaml_text import to_yaml
 from initlab.core.redact import masked
 from initlab.errors import ConfigError, one_of
 from initlab.spec import (
@@ -214,7 +214,7 @@ def experiment(
             }
         )
         | {"task": task.name},
-        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{masked(as_yaml(tree))}",
+        config_yaml=f"{_TYPED}{json.dumps(typed)}\n{masked(to_yaml(tree))}",
         choices=chosen,
         overrides=typed,
         resume=None if resume is None else str(resume),

@@ -36,6 +36,6 @@ def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Writer.add_representer(str, _text)
 
 
-def as_yaml(tree: Mapping[str, Any]) -> str:
+def to_yaml(tree: Mapping[str, Any]) -> str:
     """`tree`, of mappings, lists, numbers, text and None, in its own order."""
     return yaml.dump(tree, Dumper=_Writer, default_flow_style=False, allow_unicode=True, sort_keys=False)

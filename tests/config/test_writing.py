@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from initlab.config import compose, experiment
-from initlab.config.yaml_text import as_yaml
+from initlab.config.yaml_text import to_yaml
 
 WORDS = (
     "1e-4", "1E5", "1.", ".5", "-.5e3", "1_000", "0x1F", "0b11", "0o17", "12:30:45", "1:30.5", "inf", "-.inf", ".nan",
@@ -25,7 +25,7 @@ def read(text: str) -> Any:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_words_that_look_like_something_else(word: str) -> None:
-    assert read(as_yaml({"a": word, "b": [word]})) == {"a": word, "b": [word]}
+    assert read(to_yaml({"a": word, "b": [word]})) == {"a": word, "b": [word]}
 
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text(max_size=12)
@@ -35,7 +35,7 @@ PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(all
 def test_any_tree(tree: dict[str, Any]) -> None:
     # "${" begins an interpolation, whoever writes it
     if "$" not in str(tree):
-        assert read(as_yaml(tree)) == tree
+        assert read(to_yaml(tree)) == tree
 
 
 def test_the_configuration_of_a_run() -> None:
