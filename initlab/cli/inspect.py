@@ -21,7 +21,7 @@ from initlab.config.hydra_errors import translate
 from initlab.errors import ConfigError, InitlabError
 from initlab.report.note import outlook as outlook_sentence
 from initlab.run.inspect import Inspection, inspect, note, record
-from initlab.run.train import header, opening_files
+from initlab.run.record import header, opening_files
 from initlab.spec import Experiment, Record, RunStatus
 
 if TYPE_CHECKING:

@@ -17,8 +17,10 @@ from initlab import report, tracking
 from initlab.core import seeds
 from initlab.errors import ConfigError, StoreError
 from initlab.run import process
+from initlab.run.narrator import Narrator, Silent
 from initlab.run.prepare import prepare
-from initlab.run.train import Narrator, Silent, close, header, opening_files, run
+from initlab.run.record import close, header, opening_files
+from initlab.run.train import run
 from initlab.spec import Experiment, Finding, Profile, Record, RunResult, RunStatus
 from initlab.statistics.student import interval
 

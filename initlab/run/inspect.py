@@ -19,7 +19,7 @@ from initlab.probes import Snapshot
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
 from initlab.run import process
 from initlab.run.prepare import Prepared, foresee, prepare
-from initlab.run.train import header, opening_files
+from initlab.run.record import header, opening_files
 from initlab.spec import (
     Activation,
     Batch,

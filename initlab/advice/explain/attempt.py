@@ -14,7 +14,8 @@ from initlab.advice.explain.story import Story, learned, story, trains
 from initlab.diagnosis.rules import Evidence
 from initlab.errors import InitlabError
 from initlab.report.note import replaced
-from initlab.run.train import Narrator, run
+from initlab.run.narrator import Narrator
+from initlab.run.train import run
 from initlab.spec import Experiment, Remedy, TrackingSettings
 
 #: remedies that are tried before giving up

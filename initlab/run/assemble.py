@@ -1,0 +1,82 @@
+"""Assembles the training loop of a run and its probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from initlab.errors import ConfigError
+from initlab.network import sites
+from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers, take_histograms, unit_spread
+from initlab.probes.histograms import spread
+from initlab.run.prepare import Prepared
+from initlab.spec import Experiment
+from initlab.train import Checkpoints
+from initlab.train.loop import Run
+from initlab.train.ranks import Ranks
+
+
+def training_loop(
+    experiment: Experiment,
+    prepared: Prepared,
+    *,
+    profile: ProfileLog,
+    checkpoints: Checkpoints,
+    stop: Callable[[], bool],
+    ranks: Ranks,
+) -> Run:
+    """The training loop of a prepared network, with the probes that the experiment enables.
+
+    Raises:
+        ConfigError: several processes for data whose hidden state is carried from batch to batch.
+    """
+    if not ranks.alone and prepared.splits.streams:
+        raise ConfigError(
+            "trainer.ddp", True, "a text whose state is carried from batch to batch trains in one process"
+        )
+    model, described, probes = ranks.ready(prepared.model), prepared.sites, experiment.probes
+    known = prepared.context.activations
+    observer = Observer(model, described, settings=probes, activation=experiment.activation, activations=known)
+    return Run(
+        model=model,
+        task=experiment.task,
+        splits=prepared.splits,
+        sites=described,
+        optimizer=experiment.optimizer,
+        lr_scale=prepared.initialised.initializer.lr_scale,
+        lr_schedule=experiment.lr_schedule,
+        settings=experiment.trainer,
+        seed=experiment.seed,
+        observer=observer if probes.enabled else None,
+        dead=DeadUnits(model, described, experiment.activation, known)
+        if probes.enabled and probes.dead_share
+        else None,
+        recurrent=_recurrent_probe(experiment, prepared) if probes.enabled and probes.recurrent else None,
+        profile=profile,
+        checkpoints=checkpoints,
+        metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
+        ranks=ranks,
+        stop=stop,
+    )
+
+
+def _recurrent_probe(experiment: Experiment, prepared: Prepared) -> RecurrentLayers | None:
+    if not any(s.role == "recurrent" for s in prepared.sites):
+        return None
+    inputs = prepared.splits.prepare(prepared.splits.val.x[: RecurrentLayers.EXAMPLES])
+    return RecurrentLayers(
+        prepared.model, prepared.sites, inputs, activation=experiment.activation, seed=experiment.seed
+    )
+
+
+def probe_once(
+    experiment: Experiment, prepared: Prepared, profile: ProfileLog, *, moment: Literal["init", "end"], step: int
+) -> None:
+    """The probes taken at the start and the end only: histograms of activations, and the spread between units."""
+    probes = experiment.probes
+    if not probes.enabled:
+        return
+    if probes.histograms:
+        batch = prepared.splits.prepare(prepared.splits.val.x[:256])
+        profile.histograms(take_histograms(prepared.model, prepared.sites, batch, moment=moment))
+    profile.rows(unit_spread(prepared.model, prepared.sites, step))
