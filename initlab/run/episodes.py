@@ -31,7 +31,7 @@ def run_episodes(
     workdir: Path | None = None,
     narrator: Narrator | None = None,
     stop: Callable[[], bool] = lambda: False,
-    tail: tracking.Tail | None = None,
+    tail: tracking.ClosingRuns | None = None,
 ) -> RunResult:
     """Run ``task.episodes`` episodes and record them as one run.
 

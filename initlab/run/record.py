@@ -111,7 +111,7 @@ def save_results(
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 
 
-def close(sink: tracking.RunSink | tracking.NullSink, status: RunStatus, tail: tracking.Tail | None) -> str:
+def close(sink: tracking.RunSink | tracking.NullSink, status: RunStatus, tail: tracking.ClosingRuns | None) -> str:
     """End the record of a run. Returns the tracker's note; empty while a tail still waits for the delivery."""
     if tail is None:
         return sink.close(status)

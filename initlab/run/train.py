@@ -32,8 +32,8 @@ def run(
     workdir: Path | None = None,
     narrator: Narrator | None = None,
     stop: Callable[[], bool] = lambda: False,
-    reopened: tracking.Reopened | None = None,
-    tail: tracking.Tail | None = None,
+    reopened: tracking.ResumedRun | None = None,
+    tail: tracking.ClosingRuns | None = None,
     ranks: Ranks = ALONE,
 ) -> RunResult:
     """Train one run and record it.
@@ -97,8 +97,8 @@ def _train_recorded(
     *,
     narrator: Narrator,
     stop: Callable[[], bool],
-    reopened: tracking.Reopened | None,
-    tail: tracking.Tail | None,
+    reopened: tracking.ResumedRun | None,
+    tail: tracking.ClosingRuns | None,
     ranks: Ranks,
 ) -> RunResult:
     """Open the record, train, and close the record whatever happens in between."""
@@ -169,9 +169,8 @@ def _train_and_judge(
         metrics, outcome = _record_all(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
         if outcome.steps > 0:
             probe_once(experiment, prepared, profile, moment="end", step=outcome.steps)
-        ending = (
-            closing_scores(experiment, prepared, checkpoints) if outcome.ending in ("finished", "stopped") else Ending()
-        )
+        complete = outcome.ending in ("finished", "stopped")
+        ending = closing_scores(experiment, prepared, checkpoints) if complete else Ending()
         seen_in = (
             interpret(prepared.model, prepared.sites, prepared.splits, experiment.task, start)
             if looks and complete

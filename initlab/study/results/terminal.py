@@ -1,0 +1,75 @@
+"""Prints a study to the terminal: what it is going to do, and its leaderboard and next command at the end."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from initlab.core.redact import masked
+from initlab.study.results import leaderboard, robustness
+from initlab.study.results.live import duration
+from initlab.study.search import importance, ledger, tune
+from initlab.study.search.samplers import notes
+from initlab.study.space.plan import Plan
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+
+def print_start(plan: Plan, study: Study, fresh: int) -> None:
+    """Print the number of arms, seeds and workers, the metric, and the sampler's limits."""
+    arms = ledger.results(study)
+    ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
+    new = f"as many as {duration(plan.settings.timeout or 0.0)} take" if plan.endless else f"{fresh} new"
+    print(
+        f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {new};"
+        f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
+        flush=True,
+    )
+    if plan.settings.tune_lr:
+        count = len(set(plan.settings.lr_factors))
+        print(f"  each arm first finds its learning rate: {count} to {count + tune.EXTENSIONS} runs more")
+    for note in notes(plan.settings.sampler, plan.space):
+        print(f"  {note}")
+
+
+def print_report(
+    plan: Plan,
+    study: Study,
+    told: Sequence[str],
+    *,
+    interrupted: bool,
+    arguments: Sequence[str],
+    note: str = "",
+    left: int = 0,
+) -> None:
+    """Print the leaderboard, the importance of keys, and the command to type next."""
+    arms = ledger.results(study)
+    for line in told:
+        print(line)
+    rows = leaderboard.leaderboard(arms, direction=plan.direction)
+    print(leaderboard.table(rows, metric=plan.settings.metric, width=_width()))
+    print(leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction))
+    print(importance.line(arms, study, plan.direction))
+    for line in robustness.lines(arms, plan.direction):
+        print(line)
+    spared = ledger.spared(study)
+    if spared:
+        best = (max if plan.maximises else min)(value for _, value in spared)
+        print(f"{len(spared)} arms that were called doomed ran on; the best of them reached {best:.4g}")
+    if plan.parent:
+        print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
+    if interrupted:
+        print(f"Next: python -m initlab -m {shlex.join(map(masked, arguments))}   (goes on where it stopped)")
+    elif plan.parent and sum(a.value is not None for a in arms) > 1:
+        print(f"Next: python -m initlab compare study={plan.name}   (corrected tests, effects, seeds needed)")
+    if note:
+        print(note)
+    if left:
+        print(f"tracking: {left} runs wait in .initlab/spool; python -m initlab sync sends them")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((110, 24)).columns

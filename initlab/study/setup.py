@@ -1,0 +1,164 @@
+"""Sets up a study: its space, its plan and Optuna's record, all checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initlab import config as configuration
+from initlab import tracking
+from initlab.core.redact import masked
+from initlab.errors import ConfigError, InitlabError
+from initlab.spec import StudySettings, TrackingSettings
+from initlab.study.search import tune
+from initlab.study.search.pruners import pruner
+from initlab.study.search.samplers import sampler
+from initlab.study.search.storage import choose, keep_apart, load_libraries, open_storage
+from initlab.study.space.compose import composed, keep
+from initlab.study.space.identity import fingerprint, require_same_judgement, require_same_space
+from initlab.study.space.objectives import decided
+from initlab.study.space.plan import Plan, as_overrides, folder_of, load
+from initlab.study.space.space import Space, parse
+from initlab.study.workers import engine
+from initlab.study.workers.checks import Checks, Facts
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from optuna import Study
+
+#: arms of which the composed configuration is kept for the workers; those of a larger grid are composed again
+_KEPT = 1000
+
+
+def space_of(settings: StudySettings, arguments: list[str], params: Mapping[str, str]) -> Space:
+    """The search space that the command line, `hydra.sweeper.params` and `study.space` span together."""
+    typed = [a for a in arguments if not a.lstrip("+").startswith(("study=", "study.", "replicas=", "hydra."))]
+    for key in ("study.metric", "study.direction"):
+        for text in (a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")):
+            if "," in text and not text.startswith("["):
+                raise ConfigError(key, text, f"several are a list: {key}=[{text}]")
+    spanned = {**{str(k): str(v) for k, v in params.items()}, **{k: str(v) for k, v in settings.space.items()}}
+    conditions = {k: {of: [str(v) for v in values] for of, values in c.items()} for k, c in settings.conditions.items()}
+    keys = set(spanned) | {a.lstrip("+").partition("=")[0] for a in typed}
+    # a condition on a key that is not searched says nothing here
+    return parse(typed, space=spanned, conditions={k: c for k, c in conditions.items() if k in keys})
+
+
+def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Plan, Study, TrackingSettings]:
+    """The plan and Optuna's study, new or resumed. Nothing is written before every arm of a grid has been composed."""
+    import optuna
+
+    workdir = Path.cwd()
+    name = settings.name or f"study-{fingerprint(space, settings)}"
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
+    folder = folder_of(workdir, name)
+    known = load(folder)
+    storage = choose(settings.storage, None if known is None else known.storage, workdir)
+    seed, replicas = int(config.seed), configuration.replicas(config)
+    if known is not None:
+        require_same_space(known, space, replicas, grid=settings.sampler == "grid")
+    plan = Plan(
+        name=name, folder=folder.absolute(), workdir=workdir, settings=settings, space=space, seed=seed,
+        replicas=replicas, storage=storage, parent="" if known is None else known.parent, seconds=settings.timeout,
+    )  # fmt: skip
+    if settings.sampler != "grid" and settings.trials is None and settings.timeout is None:
+        raise ConfigError(
+            "study.trials", None, f"study={settings.sampler} needs study.trials=N or study.timeout=SECONDS"
+        )
+    # composed from the files at hand: the study's own copy is made when all is well
+    draft = replace(plan, folder=folder.absolute()) if known is not None else _draft(plan)
+    arms = list(space.arms()) if settings.sampler == "grid" else [_any_arm(space)]
+    first, configs = _check_arms(draft, arms, settings)
+    metric, direction = decided(settings, first.monitor)
+    # the password is kept in one place, see Plan.save
+    settings = replace(settings, metric=metric, direction=direction, storage=masked(storage))
+    plan = replace(plan, settings=settings, epochs=first.epochs)
+    _check_sampler_and_pruner(plan)
+    if known is not None:
+        require_same_judgement(known, plan)
+    track = configuration.tracking_settings(configs[0])
+    keep_apart(storage, tracking.resolve_uri(track, workdir))
+    tracking.check_access(track, workdir=workdir)
+    engine.check(plan)
+    record = open_storage(storage)
+    plan.save()
+    plan.freeze(configuration.conf_dir())
+    for arm, config_of_arm in zip(arms, configs, strict=False) if settings.sampler == "grid" else ():
+        keep(plan, arm, config_of_arm)
+    study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
+    return plan, study, track
+
+
+def _check_arms(
+    plan: Plan, arms: Sequence[Mapping[str, str]], settings: StudySettings
+) -> tuple[Facts, list[DictConfig]]:
+    """Facts about the first arm, and the composed configurations of the first `_KEPT` arms.
+
+    Raises:
+        ConfigError: naming an arm that cannot be trained.
+    """
+    configs: list[DictConfig] = []
+    with Checks() as checks:
+        for arm in arms:
+            with _naming_arm(plan, lambda arm=arm: arm):
+                config = composed(plan, arm)
+            if len(configs) < _KEPT:
+                configs.append(config)
+            checks.add(config, plan.space.overrides(dict(arm)))
+            with _naming_arm(plan, lambda: arms[len(checks.known)]):
+                checks.go_on()
+        load_libraries()  # while the last of them is looked at
+        with _naming_arm(plan, lambda: arms[len(checks.known)]):
+            found = checks.all()
+    if any(f.ddp for f in found):
+        raise ConfigError("trainer.ddp", True, "a study trains its arms side by side, one process each")
+    if settings.tune_lr:
+        for each in found:
+            tune.own_lr(each.params)
+    return found[0], configs
+
+
+@contextmanager
+def _naming_arm(plan: Plan, which: Callable[[], Mapping[str, str]]) -> Generator[None]:
+    """Adds the arm to the message of an error raised inside."""
+    try:
+        yield
+    except Exception as error:
+        from initlab.config.hydra_errors import translate
+
+        arm = which()
+        ours = error if isinstance(error, InitlabError) else translate(error, plan.space.overrides(dict(arm)))
+        if ours is None:
+            raise
+        raise ConfigError("arm", f"[{as_overrides(arm)}]", str(ours)) from error
+
+
+def _check_sampler_and_pruner(plan: Plan) -> None:
+    """Raises ConfigError where the workers could not make their sampler and pruner."""
+    settings, objectives = plan.settings, len(plan.metrics)
+    sampler(settings.sampler, seed=0, objectives=objectives)
+    pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives)
+
+
+class _Draft(Plan):
+    """A plan whose configuration files are still those of the installation."""
+
+    @property
+    def conf(self) -> Path:
+        return configuration.conf_dir()
+
+
+def _draft(plan: Plan) -> Plan:
+    return _Draft(**{k: getattr(plan, k) for k in plan.__dataclass_fields__})
+
+
+def _any_arm(space: Space) -> dict[str, str]:
+    """Some arm of a space with ranges, to see that it composes."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return space.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
