@@ -1,4 +1,4 @@
-"""The catalogue of activations. Each entry is a factory that returns a `spec.Activation`."""
+"""Activation functions of the catalogue. Each entry is a factory that returns a `spec.Activation`."""
 
 from initlab.activations.expression import expr
 from initlab.activations.gated import crelu, geglu, glu, maxmin, maxout, reglu, swiglu

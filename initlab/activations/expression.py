@@ -1,4 +1,4 @@
-"""Activations written as a formula: ``x*tanh(softplus(x))``.
+"""Activation functions from a formula in x: ``x*tanh(softplus(x))``.
 
 The text is parsed by `ast.parse` and never evaluated as Python: a tree of numbers, x, arithmetic, comparisons inside
 `where` and the functions below is turned into calls of torch, and everything else is refused. Length, depth, numbers

@@ -1,4 +1,4 @@
-"""Activations of several units: halves that gate one another, groups of which one is taken, signs sent apart.
+"""Activations of several units: gated (GLU and kin), maxout and MaxMin, concatenated ReLU.
 
 Their Gaussian moments are of one unit that is sent, for independent received units h ~ N(0, q): (E[φ], E[φ²], the
 squared entries of the Jacobian per unit sent). With weights of variance σ_w²/fan_in in the next layer, σ_w² times the

@@ -1,4 +1,4 @@
-"""Activations with parameters that training moves. They start from a known function and feel no weight decay.
+"""Activations with learnable parameters. They start from a known function and have no weight decay.
 
 By default a layer's units share the parameters; ``per_channel`` gives each unit its own, as most of the papers do.
 """

@@ -1,4 +1,4 @@
-"""Several activations in one network: one for each layer, in turns, blended by learnt weights, or one becoming another.
+"""Several activations in one network: per layer, alternating, blended by learnt weights, or annealed.
 
 Wherever one is named, a catalogue name (``gelu``), a name with arguments (``leaky_relu(negative_slope=0.2)``) or a
 formula (``x*tanh(softplus(x))``) will do.

@@ -1,4 +1,4 @@
-"""The modules that activations are: pointwise, changing the number of units, or with parameters that training moves.
+"""`nn.Module` classes of activations: pointwise, changing the number of units, or with learnable parameters.
 
 Each carries its `spec.Activation` in the attribute ``activation``, by which `recognise` knows it, and none works in
 place: probes keep the input of an activation, and a backward hook on an overwritten tensor would see the wrong one.

@@ -1,4 +1,4 @@
-"""From text to an activation: a catalogue name, a name with arguments, or a formula in x."""
+"""Parses an activation from text: a catalogue name, a name with arguments, or a formula in x."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waves and bumps: activations that are not monotone anywhere near the tails, for signals, coordinates and periods."""
+"""Periodic and bump-shaped activations (sine, cosine, snake, Gaussian), not monotone."""
 
 from __future__ import annotations
 

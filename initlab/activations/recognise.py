@@ -1,4 +1,4 @@
-"""Which activation a module is: the catalogue's entry for a module of initlab or torch.nn, its own function otherwise.
+"""Recognises the activation of a module: the catalogue's entry where known, else the module's own function.
 
 A network made elsewhere gets its gains from the modules that stand in it, so that `initlab.initialize(model, "he")`
 needs not be told what they are.

@@ -1,4 +1,4 @@
-"""Activations that keep the positive side and do something else with the negative one."""
+"""ReLU and its variants: the positive side is kept, the negative one is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shrinkage: small values are taken to zero, large ones pass. The proximal maps of sparse coding."""
+"""Shrinkage functions: small values become zero, large ones pass. The proximal maps of sparse coding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations with an S: bounded, or flattening on both sides."""
+"""Sigmoid-shaped activations: bounded, or flattening on both sides."""
 
 from __future__ import annotations
 

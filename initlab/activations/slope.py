@@ -1,4 +1,4 @@
-"""When is a unit saturated? Where its slope has all but gone.
+"""Saturated units: the intervals of h in which the slope of an activation is not negligible.
 
 The definition used everywhere: a pre-activation h is *saturated* where |φ'(h)| < 5 % of max|φ'|. It applies to every
 activation, also to a learnable or unknown one. For ReLU it marks the whole negative side; that is why saturation is a

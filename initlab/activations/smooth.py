@@ -1,4 +1,4 @@
-"""Smooth relatives of ReLU: x times a gate that opens with x, or a rounded hinge."""
+"""Smooth relatives of ReLU (GELU, SiLU, Mish, softplus): x times a gate that opens with x, or a rounded hinge."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every room may use and what imports no other room but `spec`: seeds, redaction of passwords, text, exit."""
+"""Small modules that every package may import: seeds, password redaction, text formatting, process exit."""

@@ -1,4 +1,4 @@
-"""How an error is told: one line on stderr, and a traceback only for those who ask."""
+"""Prints an error as one line on stderr; with INITLAB_DEBUG=1 raises it with its traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a command's process, once everything is done."""
+"""Ends a command's process without taking Python's modules apart first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords in URLs: taken out of whatever a person, a tracker or a file gets to see."""
+"""Removes passwords from URLs in text that a person, a tracker or a file will see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one seed to independent named streams of random numbers.
+"""Independent, named random number streams derived from one seed.
 
 Every consumer has a generator of its own, seeded by a hash of (seed, name). Therefore adding a layer, a probe or a
 second data loader changes no number that another consumer draws, and two arms under one seed see the same batches.

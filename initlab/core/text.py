@@ -1,4 +1,4 @@
-"""Numbers and names as every line writes them."""
+"""Formats numbers and names for one line of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The version, where modules can read it without the package's public functions."""
+"""The package version, in a module that imports none of the public functions."""
 
 from __future__ import annotations
 

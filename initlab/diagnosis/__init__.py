@@ -1,1 +1,1 @@
-"""What went wrong and what to try: rules over a profile, remedies, trainability before training."""
+"""Diagnosis of a run: rules over its profile, remedies, and trainability before training."""

@@ -1,4 +1,4 @@
-"""What to try next, as overrides of the same command; none of them is what was tried already."""
+"""Remedies: overrides to append to the same command. What was already tried is never suggested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From prediction and one look at a batch to `trainable`, `marginal` or `untrainable`, with the reason.
+"""Scores trainability before training: `trainable`, `marginal` or `untrainable`, with reasons.
 
 Three things spoil training with depth, and each has a natural unit in which 1 is the border:
 

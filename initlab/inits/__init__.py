@@ -1,4 +1,4 @@
-"""Initialisers: factories that return a `spec.Initializer`, and `apply`, which gives a model its first values."""
+"""Initialisers: factories that return a `spec.Initializer`, and `apply`, which initialises a model."""
 
 from initlab.inits.apply import Applied, apply
 from initlab.inits.auto_init import auto_init

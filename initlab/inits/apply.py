@@ -1,4 +1,4 @@
-"""`apply`: poison every parameter with NaN, draw each by its role, and refuse to leave one behind.
+"""Applies an initialiser to a model (`apply`). A parameter without a rule is an error.
 
 Silent fall-back to whatever the constructor drew is how wrong initialisations go unnoticed for years; here a parameter
 that nobody claimed stops the run, by name.

@@ -1,4 +1,4 @@
-"""AutoInit: weights by propagating means and variances through whatever the network does between them."""
+"""AutoInit: weights scaled by propagating means and variances through all operations of the network."""
 
 from __future__ import annotations
 

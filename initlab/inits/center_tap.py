@@ -1,4 +1,4 @@
-"""Kernels that are zero but for the tap in the middle: identity, delta-orthogonal, and ZerO's Hadamard matrices."""
+"""Identity, delta-orthogonal and ZerO (Hadamard) initialisers: kernels are zero but for their middle."""
 
 from __future__ import annotations
 

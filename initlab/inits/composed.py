@@ -1,4 +1,4 @@
-"""Initialisers made of others: one for each role or parameter, or one after the other."""
+"""Composed initialisers: one scheme for each role or parameter (`by_role`), or a sequence (`chain`)."""
 
 from __future__ import annotations
 

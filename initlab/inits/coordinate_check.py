@@ -1,4 +1,4 @@
-"""The coordinate check: whether a network's numbers move by the same amount in training, however wide it is.
+"""Coordinate check of μP: does the size of updates in activations depend on the network's width?
 
 Yang et al., Tensor Programs V, 2022, appendix D.1. Under the maximal update parametrisation mean|h(t) - h(0)| of every
 layer has a limit as the width grows, so its slope in a plot of logarithms is zero; under the usual parametrisation it

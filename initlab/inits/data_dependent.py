@@ -1,4 +1,4 @@
-"""Data-dependent initialisation: each channel standardised on data, and layers made to learn at one rate."""
+"""Data-dependent initialisation: channels standardised on data, layers scaled to learn at one rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks whose gradients have gradients: what torch computes in one kernel, written out where the kernel lacks them.
+"""Makes a network twice differentiable: replaces torch kernels that lack higher derivatives.
 
 Objectives of MetaInit and GradInit contain a gradient (and a Hessian times it), and are differentiated themselves.
 cuDNN's recurrent layers and fused attention have no second derivative, batch norm no third.

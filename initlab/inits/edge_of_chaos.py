@@ -1,4 +1,4 @@
-"""Weights and biases by (σ_w, σ_b): any point of the phase diagram, and the edge of chaos of the activation."""
+"""Weights and biases by (σ_w, σ_b): any point of the phase diagram, or the activation's edge of chaos."""
 
 from __future__ import annotations
 

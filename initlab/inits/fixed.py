@@ -1,4 +1,4 @@
-"""Initialisers whose scale does not look at the network: zeros, constant, uniform(a), normal(std), truncated normal.
+"""Initialisers of a fixed scale: zeros, constant, uniform(a), normal(std), truncated normal.
 
 They treat embeddings like every other weight: who asks for a standard deviation of 0.01 means all of them.
 """

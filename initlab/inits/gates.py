@@ -1,4 +1,4 @@
-"""What the gates of a recurrent layer receive: the pre-activations W_ih x_t + b_ih + W_hh h_{t-1} + b_hh.
+"""Computes the gate pre-activations of a recurrent layer: W_ih x_t + b_ih + W_hh h_{t-1} + b_hh.
 
 For a GRU that is also said of its gate n, whose state term is then multiplied by the reset gate r.
 """

@@ -1,4 +1,4 @@
-"""The gradient quotient: by how much a step along the gradient changes the gradient itself."""
+"""The gradient quotient of MetaInit: how much a step along the gradient changes the gradient."""
 
 from __future__ import annotations
 

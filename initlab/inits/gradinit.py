@@ -1,4 +1,4 @@
-"""GradInit: learn a scale for each parameter tensor, so that one step of the optimiser lowers the loss the most."""
+"""GradInit: learns a scale for each parameter tensor, so that one optimiser step lowers the loss the most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probability laws by their standard deviation, and the rules for biases and embeddings that initialisers share."""
+"""Random draws by standard deviation, and shared rules for biases and embeddings."""
 
 from __future__ import annotations
 

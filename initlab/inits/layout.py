@@ -1,4 +1,4 @@
-"""How the numbers of a weight lie in its tensor: as one matrix for each group, with the kernel's taps behind it.
+"""Memory layout of a weight tensor: as one matrix for each group, with the kernel's taps behind it.
 
 Linear layers store (out, in), convolutions (out, in / groups, taps...), transposed ones (in, out / groups, taps...).
 Schemes that speak of units and their inputs are written once, for (groups, outs, ins, taps...), and laid out here.

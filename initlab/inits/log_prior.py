@@ -1,4 +1,4 @@
-"""A head that knows how often each class occurs before it has learned anything."""
+"""Log-prior head: its biases are the log frequencies of the classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LSUV: rescale each layer until its output has variance 1 on a batch of data."""
+"""LSUV: rescales each layer until its output has variance 1 on a batch of data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MetaInit: find norms of the weights at which the gradient changes little along itself."""
+"""MetaInit: finds weight norms at which the gradient changes little along itself."""
 
 from __future__ import annotations
 

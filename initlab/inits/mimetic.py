@@ -1,4 +1,4 @@
-"""Mimetic initialisation: attention that looks like a trained one."""
+"""Mimetic initialisation: attention weights that resemble trained ones."""
 
 from __future__ import annotations
 

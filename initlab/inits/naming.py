@@ -1,4 +1,4 @@
-"""Initialisers by name in one line of text: ``he``, ``normal(std=0.1)``, ``lsuv(base="orthogonal")``."""
+"""Parses an initialiser from one line of text: ``he``, ``normal(std=0.1)``, ``lsuv(base="orthogonal")``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schemes made for piecewise linear activations: random walk, looks-linear, randomised asymmetric."""
+"""Schemes for piecewise linear activations: random walk, looks-linear, randomised asymmetric."""
 
 from __future__ import annotations
 

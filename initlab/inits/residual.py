@@ -1,4 +1,4 @@
-"""Initialisers for residual networks: the branches are made small, or nothing, so that the sum does not grow.
+"""Initialisers for residual networks: Fixup, SkipInit, LayerScale and others make the branches small or zero.
 
 A network of L branches with He's weights doubles its mean square at every sum. Each scheme here knows from
 `Site.branch` where a weight stands: in which of `count` branches, and whether it is the last of its `length` layers.

@@ -1,4 +1,4 @@
-"""Looking at data while initialising: one forward pass in which each layer may be changed before it passes on.
+"""Data-driven initialisation in one forward pass: each layer may be changed before it passes its output on.
 
 A layer's output depends on the layers before it and on itself, so a pass that corrects each layer where it stands and
 sends on the *corrected* output sets a whole network right at the cost of one pass, whatever its depth.

@@ -1,4 +1,4 @@
-"""Initialisers that know what a layer's width is for: μP and the spectral condition, each with its learning rates."""
+"""Width-aware initialisers with learning rates: μP and the spectral condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what starts as zero can ever become something else.
+"""Checks that residual branches which start at zero receive a gradient.
 
 A residual branch whose last layer (or norm) is zero passes on nothing at first, and learns because a gradient reaches
 that layer. Where an activation with φ'(0) = 0 follows *within* the branch, as ReLU does in x + φ(Wx), none ever does.

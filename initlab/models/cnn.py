@@ -1,4 +1,4 @@
-"""The small convolutional network of the Keras examples, kept as the reference."""
+"""The small convolutional network (CNN) of the Keras examples, the reference network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain deep convolutional network, for what depth does to signal and gradient."""
+"""A plain deep convolutional network, to study the effect of depth on signal and gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions over time and frequency, and a recurrent layer over what they leave of time."""
+"""A convolutional recurrent network (CRNN): convolutions over time and frequency, then a GRU or LSTM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear classifier: softmax regression, the network without a hidden layer."""
+"""A linear classifier (softmax regression), without a hidden layer."""
 
 from __future__ import annotations
 

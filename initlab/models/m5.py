@@ -1,4 +1,4 @@
-"""A convolutional network on raw waveforms."""
+"""M5, a convolutional network on raw waveforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one batch: which steps are heard, and averages over those alone.
+"""Masks for batches of sequences of different lengths, and averages over the steps that are not padding.
 
 Steps at the end of a sequence at which all features are exactly zero are padding. A network that sets the steps beyond
 an example's end to zero after each layer gives the example the same output whatever padding is appended to it: a

@@ -1,4 +1,4 @@
-"""A multilayer perceptron."""
+"""A multilayer perceptron (MLP)."""
 
 from __future__ import annotations
 

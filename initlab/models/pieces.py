@@ -1,4 +1,4 @@
-"""Pieces that several networks are built of, and the checks of their arguments."""
+"""Shared parts of the models: norms, residual multipliers, and checks of arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Residual networks for small images: He, Zhang, Ren & Sun, CVPR 2016, section 4.2."""
+"""Residual networks (ResNet) for small images: He, Zhang, Ren & Sun, CVPR 2016, section 4.2."""
 
 from __future__ import annotations
 

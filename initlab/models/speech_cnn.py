@@ -1,4 +1,4 @@
-"""A small convolutional network over time and frequency: the second case of the article."""
+"""A small convolutional network over time and frequency, the article's second case."""
 
 from __future__ import annotations
 

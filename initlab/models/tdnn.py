@@ -1,4 +1,4 @@
-"""A time-delay network: convolutions over time with growing gaps, and the statistics of what they say."""
+"""A time-delay network (TDNN): dilated convolutions over time, then mean and deviation of each channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every classification network of torchvision, untrained, with the activation that was asked for.
+"""All classification networks of torchvision, untrained, with any activation.
 
 The networks are torchvision's own, so parameter names are those of its checkpoints. Three things are changed: the
 first convolution takes as many channels as the data have, every activation is a module of its own, and none works in

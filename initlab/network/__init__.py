@@ -1,1 +1,1 @@
-"""Reading any `nn.Module`: the graph of a forward pass, the role of each parameter, hooks, recurrence, padding."""
+"""Reads any `nn.Module`: graph of a forward pass, role of each parameter, hooks, recurrence, padding."""

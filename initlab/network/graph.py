@@ -1,4 +1,4 @@
-"""What feeds what: one forward pass written down as a graph of weights, norms, activations and sums.
+"""Traces one forward pass into a graph of weights, norms, activations and sums.
 
 The pass is watched from outside. Modules whose meaning is known (layers, norms, activations, recurrent layers,
 attention) are nodes of their own, and what happens between them is seen call by call through torch's function mode.

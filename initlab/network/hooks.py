@@ -1,4 +1,4 @@
-"""Tapping the tensors of a forward pass: what each weight's activation receives and sends on.
+"""Forward hooks that read what each weight's activation receives and sends on.
 
 A tap is a hook that exists only while someone looks. It is told apart by the *use* of a module, so that one activation
 module called three times gives three readings and not the last one.

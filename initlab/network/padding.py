@@ -1,4 +1,4 @@
-"""What is padding: the one rule that data, networks and probes share (spec.IO says it in words)."""
+"""The definition of padding that data, networks and probes share (in words: `spec.IO`)."""
 
 from __future__ import annotations
 

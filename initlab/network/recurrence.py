@@ -1,4 +1,4 @@
-"""One step of a recurrent layer, and the plain loop over steps: nn.RNN, nn.LSTM and nn.GRU taken apart.
+"""Step-by-step computation of nn.RNN, nn.LSTM and nn.GRU, with any elementwise functions.
 
 torch's own kernels know tanh, relu and sigmoid, and show neither the states between the steps nor what the gates
 receive. Here is the same arithmetic step by step, differentiable any number of times, with any elementwise function.

@@ -1,4 +1,4 @@
-"""`describe(model)`: what each parameter of a network is - its role, fans, gates and the activation it feeds.
+"""Describes each parameter of a network: role, fans, gates, and the activation that it feeds (`describe`).
 
 Fans are computed from the module that owns a parameter. The tensor's shape alone misleads: a transposed convolution
 stores (in, out / groups, ...), so a rule that reads dimension 1 as "in" takes its fan_out for its fan_in, and a

@@ -1,4 +1,4 @@
-"""What is measured in a run, and when. Probes observe and change no number of training."""
+"""Probes: measurements of a run on a schedule. They change no number of the training."""
 
 from initlab.probes.dead import DeadUnits
 from initlab.probes.histograms import take_histograms

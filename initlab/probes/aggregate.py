@@ -1,4 +1,4 @@
-"""From the readings of all layers to the few numbers of the whole network (site "", `diag/` in metrics)."""
+"""Aggregates the statistics of all layers to a few numbers of the network (site "", `diag/` in metrics)."""
 
 from __future__ import annotations
 

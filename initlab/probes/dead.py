@@ -1,4 +1,4 @@
-"""Dead units: off for every input of a whole pass, and so beyond the reach of any gradient.
+"""Counts dead units: those that are off for every input of a whole pass and get no gradient.
 
 A unit is dead when |φ'(h)| is below 0.1 % of max|φ'| for *all* inputs (and positions) seen. "Off on one batch" is not
 enough: near the top of a deep network half of the units are off on a single batch without being dead (Lu et al., 2019).

@@ -1,4 +1,4 @@
-"""Histograms of weights and activations, at the start and at the end of a run."""
+"""Histograms of weights and activations at the start and at the end of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training made of a network: filters, units, distances, and how deep the answer can be read off."""
+"""Interpretation of a trained network: filters, unit activity, distances, linear probes, loss path."""
 
 from __future__ import annotations
 

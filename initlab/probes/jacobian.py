@@ -1,4 +1,4 @@
-"""Singular values of a network's Jacobians at initialisation, and how well-conditioned its tangent kernel is.
+"""Singular values of a network's Jacobians at initialisation, and condition of its tangent kernel.
 
 Expensive beside the other probes (a backward pass for each unit or example), and therefore for `inspect` only.
 """

@@ -1,4 +1,4 @@
-"""Looking at one training step: activations, gradients and updates of every layer, without a further pass.
+"""Measures activations, gradients and updates of every layer in a training step, without another pass.
 
 The readings are those of the step itself, taken before its update; the first look, at step 0, is therefore the network
 as it was initialised. Everything is reduced on the device and fetched in one transfer a look. Nothing is written to a

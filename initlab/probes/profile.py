@@ -1,4 +1,4 @@
-"""The profile of a run as an append-only file, so that a killed run loses nothing and a resumed one goes on with it."""
+"""Append-only file of a run's profile: a killed run loses nothing and a resumed run continues it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent layers looked at over time: states, gates, and how far back a gradient reaches.
+"""Measures recurrent layers over time: states, gates, and the gradient by time lag.
 
 Each layer is unrolled by itself over the inputs that it receives on a fixed batch, in eval mode and from an empty
 state, so that the numbers of two looks differ by the weights alone. For the gradient by time lag, v is a vector of

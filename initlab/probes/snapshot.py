@@ -1,4 +1,4 @@
-"""`snapshot`: what a network at initialisation does to one batch, measured in one forward and one backward pass.
+"""Measures a network at initialisation on one batch, in one forward and one backward pass.
 
 The same quantities that theory predicts (mean square, correlation, gradient, saturation), beside what it does not: dead
 units on the batch, effective rank, and how different the outputs of different examples are.

@@ -1,4 +1,4 @@
-"""Do the units of a layer differ at all? Where they do not, a wide layer is one unit for ever."""
+"""Measures whether the units of a layer differ (symmetry breaking). Identical units stay identical."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads after a run: figures, a page, a note, and the profile as a table."""
+"""Report of a run: figures, HTML page, Markdown note, and the profile as a table."""
 
 from initlab.report.confusion import recall
 from initlab.report.inspection import write_inspection, write_sweep

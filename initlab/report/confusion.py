@@ -1,4 +1,4 @@
-"""How often each class was taken for which: recall by class, and the confusion matrix as a figure."""
+"""Confusion matrix as a figure, and recall by class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures share: colours, a grid of axes, and the way to PNG.
+"""Shared plotting code of the figures: colours, a grid of axes, PNG export.
 
 Matplotlib is used through its object interface, without pyplot: no global state, no window, safe in any thread.
 """

@@ -1,4 +1,4 @@
-"""Figures of one run. Perceptually even, colour-blind-safe palettes; every axis says what it is and in which unit."""
+"""Figures of one run, with perceptually uniform, colour-blind-safe palettes; axes carry name and unit."""
 
 from __future__ import annotations
 

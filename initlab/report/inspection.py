@@ -1,4 +1,4 @@
-"""Figures of an inspection: theory as a line, measurement as dots, over the layers; and the heat map of a sweep."""
+"""Figures of an inspection: theory as lines, measurement as dots, by layer; and the heat map of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what training made of a network (`probes=interpret`)."""
+"""Figures of the interpretation of a trained network (`probes=interpret`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The readable summary of a run, in Markdown, for the tracker's note."""
+"""Markdown summary of a run, for the tracker's note (`mlflow.note.content`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run as one self-contained HTML page: verdict first, no script, no network, readable in light and dark."""
+"""HTML report of one run, self-contained: verdict first, no script, no network, light and dark."""
 
 from __future__ import annotations
 

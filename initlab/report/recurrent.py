@@ -1,4 +1,4 @@
-"""Recurrent layers over time: states, gradient by lag, spectral radius and gates."""
+"""Figures of recurrent layers over time: states, gradient by lag, spectral radius, gates."""
 
 from __future__ import annotations
 

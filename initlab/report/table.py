@@ -1,4 +1,4 @@
-"""Tables: the profile as a Parquet file, one row a reading, for anybody's own analysis; and columns of text."""
+"""Writes the profile as a Parquet file, one row a value, and aligns columns of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a run's report, ready to be kept as artifacts."""
+"""Writes the files of a run's report, to be stored as artifacts."""
 
 from __future__ import annotations
 

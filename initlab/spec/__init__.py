@@ -1,4 +1,4 @@
-"""The nouns that cross a room's border: frozen dataclasses and protocols, and next to nothing that computes.
+"""Shared types: frozen dataclasses and protocols that pass between packages, with almost no computation.
 
 Shapes are written with B (batch), C (channels or classes), H and W (height, width), F (features), T (steps of time),
 N (units). Sequences of numbers lie as (B, F, T), sequences of tokens as (B, T).

@@ -1,4 +1,4 @@
-"""An activation: modules, a plain function, and what is known of it."""
+"""The `Activation` type: a factory of modules, the plain function, and its known properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set made ready, and what a model is given and must return."""
+"""Types of a prepared data set: inputs and outputs, parts, provenance, baseline, splits."""
 
 from __future__ import annotations
 

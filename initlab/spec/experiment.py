@@ -1,4 +1,4 @@
-"""One run, fully decided."""
+"""The `Experiment` type: the complete, typed settings of one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How parameters get their first values, and what may be looked at for it."""
+"""The `Initializer` type: rules for the first value of each parameter, and the context that they may read."""
 
 from __future__ import annotations
 

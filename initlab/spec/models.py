@@ -1,4 +1,4 @@
-"""How networks are built, and what those that carry a state must offer."""
+"""Protocols for model builders and for networks that carry a hidden state between batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a network before its first step."""
+"""Types of the prediction before training: mean-field theory by layer, and the outlook."""
 
 from __future__ import annotations
 

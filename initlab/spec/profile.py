@@ -1,4 +1,4 @@
-"""What was seen in a run: metrics by step, the network's insides, and what training made of it."""
+"""Types of a run's measurements: records of metrics, profile rows, histograms, interpretation."""
 
 from __future__ import annotations
 

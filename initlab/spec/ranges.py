@@ -1,4 +1,4 @@
-"""Numbers with a range, which configurations are checked against."""
+"""Annotated number types with a range, for validating the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run ends with."""
+"""Types of a run's result: status, findings, remedies, final metrics."""
 
 from __future__ import annotations
 

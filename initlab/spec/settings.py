@@ -1,4 +1,4 @@
-"""The settings of a command: one dataclass a group of the configuration."""
+"""Settings of a command: one dataclass for each group of the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters, and what each of them is."""
+"""The `Site` type: one parameter of a network with its role, fans, gates and residual branch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A problem with data and a metric."""
+"""The `Task` protocol: a data set with its loss and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tracker is told."""
+"""Types of tracking: the header of a run, and the `Sink` that records are written to."""
 
 from __future__ import annotations
 

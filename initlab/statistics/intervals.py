@@ -1,4 +1,4 @@
-"""Intervals for the means of arms, by the method whose coverage holds at the number of seeds at hand.
+"""Confidence intervals of the means of arms; the method depends on the number of seeds.
 
 All functions take values as arms × seeds, float64, NaN where an arm has no value under a seed.
 """

@@ -1,4 +1,4 @@
-"""The mean of a few independent values, and how sure it is."""
+"""Student's t interval for the mean of a few independent values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems with data and a metric: files in, tensors out. Each factory here can be named in the configuration."""
+"""Tasks: data sets with a loss and metrics. Each factory here can be named in the configuration."""
 
 from initlab.tasks.catalog import listing
 from initlab.tasks.entry import Entry

@@ -1,4 +1,4 @@
-"""Random changes of training images, image by image, drawn from the generator that is handed in.
+"""Data augmentation of images, drawn for each image from the generator that is passed in.
 
 torchvision's v2 transforms draw one set of parameters for a whole batch, and from torch's global state; here every
 image gets its own, the whole batch in one gather, so that a resumed run sees the very same images.

@@ -1,4 +1,4 @@
-"""What data sets there are, what each is, and whether it lies on this machine."""
+"""Lists the available data sets, with a description and whether each is on this machine."""
 
 from __future__ import annotations
 

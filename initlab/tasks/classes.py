@@ -1,4 +1,4 @@
-"""What every classification task shares: the loss, the right answers, and how far guessing goes."""
+"""Cross entropy, accuracy and baselines of classification tasks."""
 
 from __future__ import annotations
 

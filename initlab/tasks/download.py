@@ -1,4 +1,4 @@
-"""Fetching a file so that it is whole or absent, and finding the place where data live.
+"""Downloads a file atomically with a checksum, and finds the data directory.
 
 A download goes into a folder beside its target and is moved into place only after its checksum held. Whatever stops it
 half-way, the target is never a part of a file. Two processes that want the same file take turns.

@@ -1,4 +1,4 @@
-"""What the listing of data sets says of one of them."""
+"""The `Entry` type: one line of the listing of data sets."""
 
 from __future__ import annotations
 

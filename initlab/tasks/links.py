@@ -1,4 +1,4 @@
-"""Links in folders of data: one that leads out of the folder would read what its maker may not, but its reader may."""
+"""Refuses symbolic links that lead out of a data folder: the user may be able to read what its maker may not."""
 
 from __future__ import annotations
 

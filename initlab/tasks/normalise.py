@@ -1,4 +1,4 @@
-"""Standardisation with the statistics of the training part: zero mean and unit variance per channel.
+"""Standardises data with statistics of the training part: zero mean and unit variance per channel.
 
 Data stay as stored (a quarter of the memory for images) until a batch is taken; the batch is then scaled in one
 multiplication and one addition, wherever it lies.

@@ -1,4 +1,4 @@
-"""A data set as read from its files: on the CPU, in the dtype of its storage, before anything is split or scaled."""
+"""The `RawData` type: a data set as read from its files, on the CPU, before it is split or scaled."""
 
 from __future__ import annotations
 

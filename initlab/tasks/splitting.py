@@ -1,4 +1,4 @@
-"""Who goes into train, val and test: stratified, seeded, and no example in two parts.
+"""Stratified, seeded train/val/test splits. No example is in two parts.
 
 The split of train from val follows the run's seed, so that seeds are replicates. Where a data set has no official test
 part, one is cut off under a seed of its own, so that every run of every seed is judged on the same examples.

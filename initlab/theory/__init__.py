@@ -1,4 +1,4 @@
-"""What mean-field theory says of a network before it is trained. Pure mathematics in float64."""
+"""Mean-field theory of networks before training. Pure mathematics in float64."""
 
 from initlab.theory.critical import (
     CriticalPoint,

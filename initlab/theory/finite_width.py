@@ -1,4 +1,4 @@
-"""What finite width adds to mean-field theory: drifts, spreads, dead units, and spectra of the Jacobian."""
+"""Finite-width corrections to mean-field theory: drift and spread of q, dead units, Jacobian spectra."""
 
 from __future__ import annotations
 

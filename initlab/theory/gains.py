@@ -1,4 +1,4 @@
-"""The gain that goes with an activation: the g in std(W) = g / √fan."""
+"""Gain of an activation: the g in std(W) = g / √fan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predict`: mean-field theory of the network at hand, walked along the graph of one forward pass.
+"""Predicts q, c and gradient of a given network by mean-field theory along the graph of one forward pass.
 
 Each tensor is summed up by three numbers: its mean m, its mean square s, and the mean product p of two different
 examples at the same unit. A weight matrix of mean zero maps them to (0, σ_w² s + σ_b², σ_w² p + σ_b²), an activation

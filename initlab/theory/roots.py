@@ -1,4 +1,4 @@
-"""Every root of a function of one variable between two bounds, on a logarithmic scale."""
+"""Finds roots of a function of one variable between two bounds, on a logarithmic scale."""
 
 from __future__ import annotations
 

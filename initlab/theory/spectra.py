@@ -1,4 +1,4 @@
-"""Summaries of a spectrum: how many directions a matrix really has."""
+"""Effective, stable and participation rank of a spectrum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: a generator of records, with its optimisers, learning-rate schedules and checkpoints."""
+"""Training loop as a generator of records, with optimisers, learning-rate schedules and checkpoints."""
 
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, evaluate

@@ -1,4 +1,4 @@
-"""Which examples make up each batch of an epoch: shuffled, or the next windows of parallel streams."""
+"""Batches of an epoch: shuffled examples, or consecutive windows of parallel streams."""
 
 from __future__ import annotations
 

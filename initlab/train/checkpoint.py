@@ -1,4 +1,4 @@
-"""Checkpoints that continue bit for bit: safetensors, with the rest as JSON in their header, no pickle.
+"""Checkpoints that resume bit for bit: safetensors with JSON in the header, no pickle.
 
 `last.safetensors` holds weights, buffers, optimiser state and the states of the random number generators. Where the run
 stands is in the same file's metadata, so that a crash cannot leave tensors of one step beside numbers of another.

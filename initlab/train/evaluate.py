@@ -1,4 +1,4 @@
-"""Loss and right answers of a model on a part of the data, in eval mode, with one transfer at the end."""
+"""Evaluates a model on a part of the data: loss and accuracy in eval mode, with one transfer at the end."""
 
 from __future__ import annotations
 

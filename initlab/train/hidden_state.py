@@ -1,4 +1,4 @@
-"""Carrying a network's hidden state from batch to batch, where its data are streams."""
+"""Carries the hidden state of a network from batch to batch, for data that are streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimisers as factories, which parameters feel weight decay, and who has a learning rate of their own."""
+"""Optimiser factories, parameter groups for weight decay, and learning rates by parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run in several processes: each takes a share of every batch, and all take the same update.
+"""Distributed training (DDP): each process takes a share of every batch, and all apply the same update.
 
 `torchrun --nproc-per-node=N -m initlab trainer=ddp` starts the processes. The batch is that of a single process, cut
 into shares; the gradient is the mean over the whole batch whatever the sizes of the shares, so that the result is that

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions: update number and total → multiplier of the base rate.
+"""Learning-rate schedules as pure functions: update number and total give a multiplier of the base rate.
 
 Being pure they need no state in a checkpoint, and a resumed run has the same rate at the same update.
 """

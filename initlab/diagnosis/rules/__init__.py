@@ -1,4 +1,4 @@
-"""Rules from evidence to finding to remedy: why a run went as it went, and what to try next.
+"""Diagnostic rules: evidence from a run's profile gives findings, each with its remedies.
 
 Each rule is a function of `Evidence` that returns a finding or None. Its numbers stand in `bounds` with their source. A
 remedy is an override for the same command.

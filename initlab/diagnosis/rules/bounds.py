@@ -1,4 +1,4 @@
-"""The numbers of the rules, each with its source: a reader can disagree with a number, not with a black box."""
+"""Thresholds of the diagnostic rules, each with its source."""
 
 from __future__ import annotations
 

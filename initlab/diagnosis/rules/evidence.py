@@ -1,4 +1,4 @@
-"""What the rules may look at, and the readings that several of them need."""
+"""The `Evidence` that the diagnostic rules read, and values derived from it that several rules need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules on recurrent layers: how far back a gradient reaches, and what states and gates do over time."""
+"""Rules for recurrent layers: gradient reach back in time, saturated states, closed gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run came out, held against what is reached without looking at the input: a finding, and seldom a cause."""
+"""Rule `at_chance`: the result compared with a baseline that ignores the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verdict.json`: what the rules looked at besides the profile, and what they found: a run can be judged again."""
+"""Writes and reads `verdict.json`: the evidence besides the profile, and the findings, to judge a run again."""
 
 from __future__ import annotations
 

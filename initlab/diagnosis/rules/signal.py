@@ -1,4 +1,4 @@
-"""Rules on signal and gradient in the layers: what the weights, as drawn or as trained, do to both."""
+"""Rules for signal and gradient in the layers: vanishing, exploding, saturated, dead, symmetric units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules on the updates: their size, their number, and what weight decay left."""
+"""Rules for the updates: their size, their number, divergence, and weight decay."""
 
 from __future__ import annotations
 

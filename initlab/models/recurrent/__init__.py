@@ -1,4 +1,4 @@
-"""Recurrent networks for sequences of tokens and of numbers: rnn, lstm, gru, irnn."""
+"""Recurrent networks (rnn, lstm, gru, irnn) for sequences of tokens or numbers."""
 
 from initlab.models.recurrent.builders import gru, irnn, lstm, rnn
 from initlab.models.recurrent.network import RecurrentNet

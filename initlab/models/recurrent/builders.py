@@ -1,4 +1,4 @@
-"""The factories that the configuration names. Their activation is φ, the function that squashes the new state."""
+"""Factories of recurrent networks that the configuration names: rnn, irnn, lstm, gru."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent layers with any elementwise functions, as subclasses of torch's: same parameters, same calls.
+"""Recurrent layers with any elementwise activation, as subclasses of nn.RNN, nn.LSTM and nn.GRU.
 
 What torch's kernels know (tanh, relu, sigmoid) stays with them; everything else runs the plain loop of `recurrence`.
 """

@@ -1,4 +1,4 @@
-"""The network around recurrent layers: what reads the input, what answers, and the state in between."""
+"""The recurrent network: embedding or features, recurrent layers, linear head, hidden state between batches."""
 
 from __future__ import annotations
 

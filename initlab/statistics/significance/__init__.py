@@ -1,4 +1,4 @@
-"""Which differences between arms are real: permutation tests within seeds, t beside them, corrected for their number.
+"""Significance tests between arms: permutation within seeds, t-tests, corrections for multiple testing.
 
 All functions take values as arms × seeds, float64, NaN where an arm has no value under a seed, the higher the better.
 """

@@ -1,4 +1,4 @@
-"""Values by arm and seed, and what may be exchanged with what."""
+"""Values grouped by arm and seed into the blocks within which a permutation test exchanges them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One arm against another, and the correction for having looked at many."""
+"""Pairwise tests of arms, effect sizes, and Holm's and Bonferroni's corrections for multiple comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How probable it is that an arm is the best."""
+"""Posterior probability that each arm has the best mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many seeds it would take."""
+"""Number of seeds that a paired t-test needs to detect a difference (power analysis)."""
 
 from __future__ import annotations
 

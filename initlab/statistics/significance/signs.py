@@ -1,4 +1,4 @@
-"""The exact test of paired differences, and what it can reach."""
+"""Exact sign-flip permutation test of paired differences, and its smallest possible p-value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The winner set: the arms that cannot be told from the best."""
+"""The winner set: the arms that are not distinguishable from the best (step-down permutation test)."""
 
 from __future__ import annotations
 

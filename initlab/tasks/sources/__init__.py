@@ -1,1 +1,1 @@
-"""Where images come from, one file a source; each holds a factory that the configuration names."""
+"""Sources of images, one file a source; each holds a factory that the configuration names."""

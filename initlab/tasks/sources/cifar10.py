@@ -1,4 +1,4 @@
-"""CIFAR-10 from its Python archive, without trusting the pickles inside.
+"""Reads CIFAR-10 from its Python archive, with a restricted unpickler.
 
 The archive holds pickled dictionaries. A pickle can run any code when it is loaded, so the checksum comes first, and
 then a reader that knows four names of numpy and nothing else.

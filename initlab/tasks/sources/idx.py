@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST in the layout that torchvision uses: ``<root>/MNIST/raw/train-images-idx3-ubyte[.gz]``.
+"""Reads MNIST and Fashion-MNIST idx files in torchvision's layout: ``<root>/MNIST/raw/train-images-idx3-ubyte[.gz]``.
 
 The idx format is a big-endian header (two zero bytes, a type code, the number of dimensions, their sizes) and raw
 bytes. It is read here, compressed or not, so that a read-only directory of downloads serves as it is.

@@ -1,4 +1,4 @@
-"""The user's own images: one folder a class."""
+"""Reads the user's own images from a folder: one sub-folder a class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own arrays: one ``.npz`` file with `x` and `y`."""
+"""Reads the user's own arrays from an ``.npz`` file with `x` and `y`."""
 
 from __future__ import annotations
 

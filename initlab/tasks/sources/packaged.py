@@ -1,4 +1,4 @@
-"""Real images that lie inside installed packages: nothing is downloaded."""
+"""Image data sets inside installed packages, without a download: mnist_mini, digits."""
 
 from __future__ import annotations
 

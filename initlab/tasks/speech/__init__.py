@@ -1,4 +1,4 @@
-"""Speech: recordings in, sequences and a metric out. Each factory here can be named in the configuration."""
+"""Speech tasks: recordings are read as sequences. Each factory here can be named in the configuration."""
 
 from initlab.tasks.speech.commands import speech_commands
 from initlab.tasks.speech.folder import audio_folder

@@ -1,4 +1,4 @@
-"""From the bytes of a sound file to samples, and one sentence for everything that can be wrong with them."""
+"""Decodes sound files to samples; every fault of a file gives a one-sentence error."""
 
 from __future__ import annotations
 

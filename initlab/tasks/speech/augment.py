@@ -1,4 +1,4 @@
-"""Random changes of training examples, example by example, drawn from the generator that is handed in.
+"""Data augmentation of speech (SpecAugment, time shift), drawn for each example from a passed generator.
 
 They act on what the network sees, (B, F, T) with zeros at the end as padding, and padding stays zero.
 """

@@ -1,4 +1,4 @@
-"""Arrays that took long to compute, kept on disk: whole or absent, and the same for every process.
+"""Disk cache of computed features: files are whole or absent, and shared by all processes.
 
 A file's name is a hash of everything that its content depends on, so that nothing in it can be out of date. Like a
 download it is written beside its place and moved there; processes that want the same one take turns, and the second

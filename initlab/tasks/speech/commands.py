@@ -1,4 +1,4 @@
-"""Speech Commands: one-second recordings of single words by thousands of speakers at 16 kHz (Warden, 2018).
+"""Reads Speech Commands: one-second recordings of single words by many speakers at 16 kHz (Warden, 2018).
 
 A folder a word, and two lists that say which recordings are for validation and which for the test; a speaker is in one
 part only.

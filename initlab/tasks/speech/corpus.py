@@ -1,4 +1,4 @@
-"""A collection of recordings, decoded once: every file is read, or counted with the reason why not, before training.
+"""Reads a collection of recordings once: each file is decoded, or counted with the reason why not.
 
 What comes out is ragged, (all steps, features) with the number of steps of each recording, and knows nothing of classes
 and parts: those follow from the names, so that every way of splitting shares one file of the cache.

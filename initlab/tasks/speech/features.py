@@ -1,4 +1,4 @@
-"""What a network hears: the waveform itself, its log-mel spectrogram, or mel-frequency cepstral coefficients.
+"""Speech features: raw waveform, log-mel spectrogram, or mel-frequency cepstral coefficients (MFCC).
 
 Mel filters are Slaney's (Auditory Toolbox, 1998): the scale is linear below 1 kHz and logarithmic above, and each
 triangle has the same area. MFCCs are the orthonormal cosine transform of the log-mel spectrogram in decibels (Davis &

@@ -1,4 +1,4 @@
-"""From a corpus to labelled parts: which recording is of which class, and which part it belongs to."""
+"""Assigns recordings of a corpus to classes and to the train, val and test parts."""
 
 from __future__ import annotations
 

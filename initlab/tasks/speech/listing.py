@@ -1,4 +1,4 @@
-"""The data sets of speech for `python -m initlab data`."""
+"""Entries of the speech data sets for `python -m initlab data`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spoken digits that lie inside an installed package: nothing is downloaded and nothing computed."""
+"""Spoken digits inside an installed package, as MFCCs: no download, no computation."""
 
 from __future__ import annotations
 

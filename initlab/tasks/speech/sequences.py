@@ -1,4 +1,4 @@
-"""From stored sequences to what a network sees: standardised where there is sound, exactly zero where there is none."""
+"""Standardises sequences of features; padding becomes exactly zero."""
 
 from __future__ import annotations
 

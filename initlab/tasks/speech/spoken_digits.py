@@ -1,4 +1,4 @@
-"""The Free Spoken Digit Dataset: 3,000 recordings of the digits by 6 speakers at 8 kHz, 50 a digit and speaker."""
+"""Reads the Free Spoken Digit Dataset: 3,000 recordings by 6 speakers at 8 kHz, 50 a digit and speaker."""
 
 from __future__ import annotations
 

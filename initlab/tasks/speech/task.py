@@ -1,4 +1,4 @@
-"""Spoken words: cross entropy and accuracy on recordings, as waveforms or as features over time."""
+"""Speech classification: cross entropy and accuracy on recordings, as waveforms or features over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences made to ask one question: over how many steps can a network remember?"""
+"""Synthetic sequence tasks that measure how many steps a network can remember."""
 
 from initlab.tasks.synthetic.addition import adding
 from initlab.tasks.synthetic.copying import copy_memory

@@ -1,4 +1,4 @@
-"""The adding problem: two of many numbers are marked, and the answer is their sum."""
+"""The adding problem: the target is the sum of two marked numbers of a sequence."""
 
 from __future__ import annotations
 

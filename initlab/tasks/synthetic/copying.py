@@ -1,4 +1,4 @@
-"""The copy problem: ten symbols, a long silence, and then the ten symbols again."""
+"""The copy memory problem: repeat ten symbols after a long delay."""
 
 from __future__ import annotations
 

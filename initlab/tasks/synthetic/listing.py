@@ -1,4 +1,4 @@
-"""The synthetic sequences as entries of the listing of data sets."""
+"""Entries of the synthetic sequences for `python -m initlab data`."""
 
 from __future__ import annotations
 

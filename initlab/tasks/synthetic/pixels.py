@@ -1,4 +1,4 @@
-"""Handwritten digits, read pixel by pixel."""
+"""Sequential MNIST: handwritten digits, read pixel by pixel."""
 
 from __future__ import annotations
 

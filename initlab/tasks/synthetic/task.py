@@ -1,4 +1,4 @@
-"""The task that holds the synthetic sequences: squared error where answers are numbers, else cross entropy."""
+"""The task of the synthetic sequences: squared error for numbers, else cross entropy."""
 
 from __future__ import annotations
 

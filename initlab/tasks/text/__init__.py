@@ -1,4 +1,4 @@
-"""Text: predict the next character, byte or word of one long sequence."""
+"""Language modelling tasks: predict the next character, byte or word of a text."""
 
 from initlab.tasks.text.files import ptb, text_file, wikitext2
 from initlab.tasks.text.packaged import python_topics

@@ -1,4 +1,4 @@
-"""One text as three parts of tokens, and the windows that a network reads it in."""
+"""Splits a text into train, val and test tokens, and cuts these into windows."""
 
 from __future__ import annotations
 

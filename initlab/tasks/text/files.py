@@ -1,4 +1,4 @@
-"""Texts from the user's own files: one file that is cut, or three that are parts already."""
+"""Reads texts from the user's own files: one file to be split, or three official parts."""
 
 from __future__ import annotations
 

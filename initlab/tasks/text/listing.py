@@ -1,4 +1,4 @@
-"""The texts as entries of the listing of data sets."""
+"""Entries of the texts for `python -m initlab data`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text that every Python carries."""
+"""Python's help topics as a text data set, inside the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a trained network goes on from a prompt: one token after the other, drawn from its own predictions."""
+"""Samples text from a trained language model after a prompt, one token at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text that most first models of characters were trained on."""
+"""Reads Tiny Shakespeare, fetched where it is absent."""
 
 from __future__ import annotations
 

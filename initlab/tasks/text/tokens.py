@@ -1,4 +1,4 @@
-"""From text to tokens and back: characters, bytes or words, and the vocabulary that the training part gives.
+"""Tokenises text into characters, bytes or words, with the vocabulary of the training part.
 
 Bytes are held as the 256 characters of Latin-1, one a byte, so that all that follows sees one kind of text.
 """
