@@ -67,7 +67,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
-    from initlab.config import check_folders, conf_dir, quoted_formulas
+    from initlab.config import check_folders, conf_dir, quote_formulas
 
     check_folders(arguments)
     codes: list[int] = []
@@ -80,7 +80,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
             # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
             errors.append(error)
 
-    sys.argv = ["initlab", *quoted_formulas(arguments)]
+    sys.argv = ["initlab", *quote_formulas(arguments)]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     if errors:
         for error in errors[:-1]:

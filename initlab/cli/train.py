@@ -55,9 +55,9 @@ def _resumed(
     try:
         kept = None if reopened is None else (reopened.folder / "config.yaml").read_text(encoding="utf-8")
         saved = ranks.told(kept) or ""
-        merged = configuration.resumed(saved, config, overrides)
+        merged = configuration.resume_config(saved, config, overrides)
         fresh = [o for o in overrides if not o.startswith("resume=")]
-        experiment = configuration.experiment(merged, overrides=[*configuration.typed_in(saved), *fresh])
+        experiment = configuration.experiment(merged, overrides=[*configuration.saved_overrides(saved), *fresh])
     except BaseException:
         if reopened is not None:
             # nothing was done to the run: it keeps the end it had

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from initlab.config.compose import at_top_level
+from initlab.config.overrides import split_at_top_level
 
 #: what may be typed, and the key that it stands for
 _LISTS = {
@@ -37,7 +37,7 @@ def compare_overrides(arguments: Iterable[str]) -> list[str]:
 def _items(value: str) -> list[str]:
     value = value.strip()
     listed = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-    items = [item.strip().strip("'\"") for item in at_top_level(listed)]
+    items = [item.strip().strip("'\"") for item in split_at_top_level(listed)]
     return [item for item in items if item not in ("", "null")]
 
 

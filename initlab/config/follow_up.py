@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from initlab.config.compose import compose, groups, typed_in
+from initlab.config.compose import compose, groups
+from initlab.config.resume import saved_overrides
 
 
 def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
@@ -37,4 +38,4 @@ def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
 
 def typed_before(saved: str) -> list[str]:
     """The overrides that gave a saved configuration, without the run that was resumed."""
-    return [o for o in typed_in(saved) if not o.startswith("resume=")]
+    return [o for o in saved_overrides(saved) if not o.startswith("resume=")]

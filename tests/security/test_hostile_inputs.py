@@ -330,8 +330,8 @@ def _(place: Place) -> object:
     saved = experiment().config_yaml
     config_of_run = OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.create(saved), OmegaConf.create(evil)))
     typed = '# overrides: ["config.targets=[joblib]"]\n'
-    merged = config.resumed(typed + config_of_run, config.compose([]), [])
-    return config.experiment(merged, overrides=config.typed_in(typed))
+    merged = config.resume_config(typed + config_of_run, config.compose([]), [])
+    return config.experiment(merged, overrides=config.saved_overrides(typed))
 
 
 # ------------------------------------------------------------------ schedules

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from initlab.config import groups, quoted_formulas
+from initlab.config import groups, quote_formulas
 from initlab.errors import ConfigError, one_of
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def _quoted(text: str) -> list[str]:
     inner = value[len("choice(") : -1] if value.startswith("choice(") and value.endswith(")") else value
     pieces = _pieces(inner)
     if not bare(key).startswith("init.") or (len(pieces) == 1 and inner == value):
-        return quoted_formulas([text])
-    quoted = ",".join(q.partition("=")[2] for q in quoted_formulas(f"{key}={piece}" for piece in pieces))
+        return quote_formulas([text])
+    quoted = ",".join(q.partition("=")[2] for q in quote_formulas(f"{key}={piece}" for piece in pieces))
     return [f"{key}={quoted}" if inner == value else f"{key}=choice({quoted})"]
 
 

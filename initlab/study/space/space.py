@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from initlab.config import quoted_formulas
+from initlab.config import quote_formulas
 from initlab.errors import ConfigError
 from initlab.study.space.grammar import Choice, Dimension, Range, bare, read
 
@@ -84,7 +84,7 @@ class Space:
         own = {bare(k) for k in arm}
         keys = {f: bare(f.partition("=")[0]) for f in self.fixed}
         kept = [f for f, key in keys.items() if key not in own and self._applies(key, arm)]
-        return quoted_formulas([*kept, *(f"{key}={value}" for key, value in arm.items())])
+        return quote_formulas([*kept, *(f"{key}={value}" for key, value in arm.items())])
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, for a file."""

@@ -1,0 +1,162 @@
+"""Builds the typed `Experiment` from a composed configuration; every value is checked against its annotation."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from omegaconf import DictConfig
+from pydantic import TypeAdapter, ValidationError
+
+from initlab.config.arm import arm_hash, flatten
+from initlab.config.compose import conf_dir, resolve
+from initlab.config.default_activation import settled
+from initlab.config.instantiate import build, section
+from initlab.config.resume import TYPED
+from initlab.config.targets import consent
+from initlab.config.task_of_data import check_data
+from initlab.config.yaml_text import to_yaml
+from initlab.core.redact import masked
+from initlab.errors import ConfigError, one_of
+from initlab.spec import Experiment, InspectSettings, ProbeSettings, TrackingSettings, TrainerSettings
+
+_GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
+
+
+def experiment(
+    config: DictConfig,
+    *,
+    name: str | None = None,
+    choices: Mapping[str, str] | None = None,
+    overrides: Iterable[str] = (),
+) -> Experiment:
+    """Check a composed configuration and build the typed experiment from it.
+
+    Args:
+        config: as composed by Hydra; interpolations are resolved here.
+        name: of the run; by default made from what was chosen.
+        choices: file chosen in each group.
+        overrides: what was typed.
+
+    Raises:
+        ConfigError: naming the dotted key, the value and what is accepted.
+    """
+    tree = settled(resolve(config), conf_dir() / "activation")
+    chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
+    seed = checked_value(
+        tree,
+        "seed",
+        typing.Annotated[int, "seed"],
+        lambda v: 0 <= v < 2**63,
+        "must be an integer, 0 or greater, below 2^63",
+    )
+    device = _device(str(tree.get("device", "auto")))
+    threads = tree.get("threads")
+    if threads is not None:
+        threads = checked_value(
+            tree, "threads", int, lambda v: 0 < v <= 4096, "must be null or an integer from 1 to 4096"
+        )
+    check_data(tree)
+    # what is recorded, printed and typed again; the settings keep the password
+    typed = tuple(map(masked, overrides))
+    packages = consent(tree, typed)
+    data = build_group(tree, "data", packages=packages)
+    task = build_group(tree, "task", extras={"data": data}, packages=packages)
+    resume = tree.get("resume")
+    built = {group: build_group(tree, group, packages=packages) for group in _GROUPS if group not in ("task", "data")}
+    trainer = section(TrainerSettings, tree, "trainer")
+    experiment_ = Experiment(
+        name=name or _name(tree, chosen),
+        seed=seed,
+        device=device,
+        threads=threads,
+        task=task,
+        model=built["model"],
+        init=built["init"],
+        activation=built["activation"],
+        optimizer=built["optimizer"],
+        lr_schedule=built["lr_schedule"],
+        trainer=trainer,
+        probes=section(ProbeSettings, tree, "probes"),
+        tracking=section(TrackingSettings, tree, "tracking"),
+        inspect=section(InspectSettings, tree, "inspect"),
+        arm=arm_hash(tree),
+        params=flatten(
+            {
+                k: v
+                for k, v in tree.items()
+                if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas", "config", "gc")
+            }
+        )
+        | {"task": task.name},
+        config_yaml=f"{TYPED}{json.dumps(typed)}\n{masked(to_yaml(tree))}",
+        choices=chosen,
+        overrides=typed,
+        resume=None if resume is None else str(resume),
+    )
+    _check_combinations(experiment_, tree)
+    return experiment_
+
+
+# ------------------------------------------------------------------ pieces
+def build_group(
+    tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None, packages: Iterable[str] = ()
+) -> Any:
+    """The object that the group's factory makes (`instantiate.build`), with the files of the group for the error."""
+    names = sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
+    return build(tree, group, extras=extras, choices=names, packages=packages)
+
+
+def checked_value(tree: Mapping[str, Any], key: str, kind: Any, accepts: Callable[[Any], bool], expected: str) -> Any:
+    """A single value of `tree`, converted to `kind`.
+
+    Raises:
+        ConfigError: it is not of that kind, or `accepts` refuses it.
+    """
+    value = tree.get(key)
+    with suppress(ValidationError):
+        checked = TypeAdapter(kind).validate_python(value)
+        if not isinstance(value, bool) and accepts(checked):
+            return checked
+    raise ConfigError(key, value, expected)
+
+
+def _device(name: str) -> str:
+    if name in ("auto", "cpu"):
+        return name
+    import torch
+
+    kind = name.partition(":")[0]
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind not in available:
+        raise ConfigError("device", name, one_of(["auto", "cpu", "cuda", "cuda:N", "mps"], name))
+    try:
+        index = torch.device(name).index
+    except RuntimeError as error:
+        raise ConfigError("device", name, "choose from auto, cpu, cuda, cuda:N, mps") from error
+    if not available[kind]():
+        raise ConfigError("device", name, f"this PyTorch sees no {kind} device; use device=cpu or device=auto")
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise ConfigError("device", name, f"there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    return name
+
+
+def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    """A readable run name: model-init-activation-seed, by the names of the factories."""
+    flat = flatten({g: tree[g] for g in ("data", "model", "init", "activation") if g in tree})
+    parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("data", "model", "init", "activation")]
+    return "-".join([*parts, f"s{tree.get('seed', 0)}"])
+
+
+def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> None:
+    trainer = experiment_.trainer
+    if trainer.precision == "fp16" and experiment_.device == "cpu":
+        raise ConfigError("trainer.precision", "fp16", "needs a GPU; on a CPU use fp32 or bf16")
+    if experiment_.resume is not None and not experiment_.tracking.enabled:
+        raise ConfigError("resume", experiment_.resume, "needs tracking: tracking=none keeps nothing to resume from")
+    if not trainer.checkpoint and trainer.checkpoint_every is not None:
+        raise ConfigError("trainer.checkpoint_every", trainer.checkpoint_every, "needs trainer.checkpoint=true")
+    del tree

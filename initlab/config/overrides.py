@@ -1,0 +1,70 @@
+"""Overrides as a person types them: quotes around formulas, refusal of text that Hydra's parser cannot take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from initlab.config.instantiate import LONGEST
+from initlab.errors import ConfigError
+
+_CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
+#: names that mean something in Hydra's override grammar
+_HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
+#: brackets within brackets of an override
+_DEEPEST = 50
+
+
+def quote_formulas(overrides: Iterable[str]) -> list[str]:
+    """The overrides with formulas and schemes in quotes, where they have none.
+
+    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` and ``init.recurrent="he(gain=2)"`` away, and
+    Hydra's grammar knows no bare parentheses but those of its own functions.
+    """
+    found: list[str] = []
+    for override in overrides:
+        _can_be_read(override)
+        key, _, value = override.partition("=")
+        formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
+        if key.lstrip("+").startswith("init.") and _CALL.match(value):
+            override = f"{key}={','.join(map(_quoted_call, split_at_top_level(value)))}"  # noqa: PLW2901
+        if formula:
+            escaped = value.replace('"', '\\"')
+            override = f'{key}="{escaped}"'  # noqa: PLW2901
+        found.append(override)
+    return found
+
+
+def _can_be_read(override: str) -> None:
+    """Raises ConfigError for what Hydra's parser would take for ever, or all of the stack."""
+    key = override.partition("=")[0][:60]
+    if len(override) > LONGEST * 2:
+        raise ConfigError(key, None, f"is too long: {LONGEST * 2} characters are the most on a command line")
+    depth = deepest = 0
+    for character in override:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST:
+        raise ConfigError(key, None, f"is nested deeper than {_DEEPEST} brackets")
+
+
+def _quoted_call(value: str) -> str:
+    """``he(gain=2)`` in quotes; a function of Hydra's grammar, and everything else, as it is."""
+    called = _CALL.fullmatch(value)
+    return f'"{value}"' if called is not None and called[1] not in _HYDRA_FUNCTIONS else value
+
+
+def split_at_top_level(text: str) -> list[str]:
+    """`text` cut at the commas that stand in no parentheses and no quotes."""
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        depth += (character in "([{") - (character in ")]}") if not quote else 0
+        if character == "," and depth == 0 and not quote:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
