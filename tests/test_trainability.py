@@ -158,7 +158,7 @@ def test_reasons_say_which_way_it_goes() -> None:
     assert "vanishes" in first(seen(log10_gradient=-9.0))
     assert "no gradient reaches" in first(seen(log10_gradient=math.nan))
     assert "alike" in first(seen(kept=1e-3, c=0.95)) and "scrambled" in first(seen(kept=1e-3, c=0.2))
-    assert first(seen()) == "gradient, depth and information are as they should be"
+    assert first(seen()) == "no vanishing or exploding gradient expected"
 
 
 def test_a_loud_loss_is_told_and_decides_nothing() -> None:
@@ -166,7 +166,7 @@ def test_a_loud_loss_is_told_and_decides_nothing() -> None:
     quiet, loud = (judge(predicted(), seen(loss=limit * f), untrained_loss=math.log(10)) for f in (0.999, 1.001))
     assert quiet.verdict == loud.verdict == "trainable" and quiet.score == loud.score
     assert not any("loss" in reason for reason in quiet.reasons)
-    assert loud.reasons == (f"the loss before training is {limit * 1.001:.3g}; knowing nothing gives 2.30",)
+    assert loud.reasons == (f"the loss before training is {limit * 1.001:.3g}; guessing gives 2.30",)
     # with more classes the same loss is none
     assert not any(
         "loss" in r for r in judge(predicted(), seen(loss=limit * 1.001), untrained_loss=math.log(100)).reasons
@@ -229,7 +229,7 @@ def test_the_phases_of_tanh() -> None:
 
 
 def test_overflow_is_untrainable() -> None:
-    """The hidden layers are as they should be; the head's numbers are such that the loss is none."""
+    """The hidden layers are healthy; the head's logits are so large that the loss is not finite."""
     _, found, _ = forecast("model=mlp", "init=by_role", "init.head='normal(std=5e37)'")
     assert found.outlook.verdict == "untrainable" and "the signal explodes" in found.outlook.reasons[0]
 

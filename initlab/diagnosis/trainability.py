@@ -96,7 +96,7 @@ def verdict_of(score: float) -> Trainability:
 
 
 def _reasons(
-    parts: Risk, prediction: Prediction, seen: Snapshot, untrained_loss: float, worth_telling: float
+    parts: Risk, prediction: Prediction, seen: Snapshot, untrained_loss: float, threshold: float
 ) -> tuple[str, ...]:
     if not math.isfinite(seen.loss):
         return (f"the loss is {seen.loss} before the first step: the signal explodes",)
@@ -107,7 +107,7 @@ def _reasons(
             text = "no gradient reaches the first hidden layer, or it is not finite"
         else:
             word = "vanishes" if log10 < 0 else "explodes"
-            text = f"the gradient {word} towards the input, ‖∂E/∂h‖² by 10^{abs(log10):.1f}"
+            text = f"the gradient {word} from the last hidden layer to the first, ‖∂E/∂h‖² by 10^{abs(log10):.1f}"
         weighed.append((parts.gradient, text))
         limit = prediction.gradient_depth
         if not math.isnan(limit):
@@ -118,9 +118,9 @@ def _reasons(
             how = "all inputs become alike" if alike > 0.9 else "distances between inputs are scrambled"
             text = f"{how} by the last hidden layer (alignment with the inputs {seen.kept:.2f})"
             weighed.append((parts.information, text))
-    growth = "has no bounds" if parts.time == math.inf else f"grows {math.exp(3 * parts.time):.1e}-fold"
-    weighed.append((parts.time, f"the gradient {growth} on its way back in time"))
-    found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > worth_telling]
+    growth = "is not finite" if parts.time == math.inf else f"grows {math.exp(3 * parts.time):.1e}-fold"
+    weighed.append((parts.time, f"the gradient {growth} backwards through time"))
+    found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > threshold]
     if seen.loss > LOUD_LOSS * untrained_loss:
-        found.append(f"the loss before training is {seen.loss:.3g}; knowing nothing gives {untrained_loss:.2f}")
-    return tuple(found) or ("gradient, depth and information are as they should be",)
+        found.append(f"the loss before training is {seen.loss:.3g}; guessing gives {untrained_loss:.2f}")
+    return tuple(found) or ("no vanishing or exploding gradient expected",)

@@ -80,10 +80,10 @@ def over_time(
     name: str,
     healthy: tuple[float, float] | None = None,
 ) -> Figure | None:
-    """Layer × step heat map of log10 of a statistic, and its profile over the layers at the first and last look.
+    """Layer × step heat map of log10 of a statistic, and its profile over the layers at the first and last probe step.
 
-    What is 0 or not finite is grey. `healthy` is a range that is marked in the profile: a decade around the customary
-    1e-3 for updates, below what `verdict.bounds` warns of for shares.
+    Values of 0 and values that are not finite are grey. `healthy` is a range marked in the right panel: a decade
+    around the customary 1e-3 for updates, and for shares the range below the warning in `diagnosis.rules.bounds`.
     """
     import numpy as np
 
@@ -103,13 +103,13 @@ def over_time(
     mesh = left.pcolormesh(
         np.arange(len(steps) + 1), np.arange(len(layers) + 1), np.ma.masked_invalid(grid), cmap="viridis"
     )
-    left.set_facecolor("#d9d9d9")  # what was zero or not finite
+    left.set_facecolor("#d9d9d9")  # values that are zero or not finite
     ticks = np.unique(np.linspace(0, len(steps) - 1, min(6, len(steps))).astype(int))
     left.set_xticks(ticks + 0.5, [str(steps[i]) for i in ticks])
     shown = np.unique(np.linspace(0, len(layers) - 1, min(20, len(layers))).astype(int))
     left.set_yticks(shown + 0.5, [layers[i] for i in shown], fontsize=7)
     left.invert_yaxis()
-    left.set_xlabel("update (of each look)")
+    left.set_xlabel("update (one column per probe step)")
     figure.colorbar(mesh, ax=left, label=f"log10 {label}", pad=0.02)
     for column, text, colour in (
         (0, f"update {steps[0]}", COLOURS[0]),
@@ -123,7 +123,7 @@ def over_time(
     right.set_xlabel(f"log10 {label}", fontsize=8)
     right.grid(alpha=0.25)
     right.legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{name}: {label} by layer", fontsize=10)
+    figure.suptitle(f"{name}: {label} by layer over time", fontsize=10)
     return figure
 
 
@@ -196,7 +196,7 @@ def readings(
     figure.legend(list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=7)
     figure.supxlabel("update", fontsize=8)
     figure.supylabel(label, fontsize=8)
-    figure.suptitle(f"{name}: {label} by layer", fontsize=10)
+    figure.suptitle(f"{name}: {label} by layer over time", fontsize=10)
     return figure
 
 

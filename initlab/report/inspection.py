@@ -20,7 +20,7 @@ _PANELS: dict[str, tuple[str, bool]] = {
     "q": ("mean square of h", True),
     "c": ("correlation of two inputs", False),
     "log10_gradient": ("log10 ‖∂E/∂h‖² relative to the last layer", False),
-    "saturated": ("saturated share", False),
+    "saturated": ("share of saturated units", False),
 }
 
 
@@ -42,7 +42,7 @@ def write_inspection(
 
 
 def of_profile(profile: Profile, *, name: str) -> Figure | None:
-    """The same figure from the rows that a training run keeps of its step 0."""
+    """The same figure from the profile of a training run, step 0."""
     series: dict[str, list[tuple[int, float]]] = {}
     for row in profile.rows:
         if row.statistic.startswith(("predicted_", "measured_")) and row.site:
@@ -73,7 +73,7 @@ def predicted_and_measured(series: Mapping[str, Sequence[tuple[int, float]]], *,
 
 
 def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder: Path) -> tuple[Path, ...]:
-    """Write `sweep.png`: the score of every combination, the first axis down, the second across, one panel a rest."""
+    """Write `sweep.png`: the score of every combination, first axis in rows, second in columns, one panel per rest."""
     rows = list(dict.fromkeys(str(c[axes[0]]) for c in cells))
     across = axes[1] if len(axes) > 1 else None
     columns = list(dict.fromkeys(str(c[across]) for c in cells)) if across else [""]
@@ -104,7 +104,7 @@ def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder:
     for panel in panels[len(rests) :]:
         panel.set_visible(False)
     if mesh is not None:
-        figure.colorbar(mesh, ax=panels, label="score of the outlook, 1 is best", shrink=0.8)
+        figure.colorbar(mesh, ax=panels, label="predicted score (1 is best)", shrink=0.8)
     path = folder / "sweep.png"
     path.write_bytes(png(figure))
     return (path,)

@@ -71,12 +71,12 @@ def linear_probes(found: Sequence[LinearProbe], class_names: Sequence[str], *, n
     right.set_yticks(few, [class_names[i] for i in few], fontsize=7)
     right.set_ylabel("class")
     figure.colorbar(mesh, ax=right, label="recall after training")
-    figure.suptitle(f"{name}: how much of the answer each layer holds", fontsize=10)
+    figure.suptitle(f"{name}: accuracy of linear probes by layer", fontsize=10)
     return figure
 
 
 def path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
-    """Loss and accuracy on the straight line from the first weights to the last."""
+    """Loss and accuracy on the straight line from the initial to the final weights."""
     figure, (axis,) = axes_grid(1, 1, width=6.0, height=3.6)
     alphas = [a for a, _, _ in points]
     losses = [value if math.isfinite(value) else math.nan for _, value, _ in points]
@@ -94,12 +94,12 @@ def path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
     other.set_ylabel("validation accuracy")
     lines = [*axis.get_lines()[:1], *other.get_lines()]
     axis.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8)
-    figure.suptitle(f"{name}: on the way from the first weights to the last", fontsize=10)
+    figure.suptitle(f"{name}: loss on the line from the initial to the final weights", fontsize=10)
     return figure
 
 
 def travelled(seen: Interpretation, *, name: str) -> Figure:
-    """How far each layer's weights went, in their own first size."""
+    """Distance of each layer's weights from their initial values, relative to the initial norm."""
     names = list(seen.travelled)
     figure, (axis,) = axes_grid(1, 1, width=6.5, height=min(12.0, 1.5 + 0.28 * len(names)))
     distances = [d if math.isfinite(d) else math.nan for d, _ in seen.travelled.values()]
@@ -109,7 +109,7 @@ def travelled(seen: Interpretation, *, name: str) -> Figure:
     axis.set_xlabel("‖W - W₀‖ / ‖W₀‖")
     axis.grid(axis="x", alpha=0.25)
     axis.set_axisbelow(True)
-    figure.suptitle(f"{name}: distance from the first weights", fontsize=10)
+    figure.suptitle(f"{name}: distance from the initial weights by layer", fontsize=10)
     return figure
 
 

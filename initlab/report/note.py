@@ -41,8 +41,8 @@ def sentence(result: RunResult) -> str:
     """How the run ended, in one sentence."""
     words = {
         "finished": "finished",
-        "stopped": "stopped early, as asked",
-        "killed": "was stopped from outside",
+        "stopped": "stopped early (early stopping)",
+        "killed": "was stopped by a signal or request",
         "diverged": f"diverged at step {result.diverged_step}",
         "failed": "failed",
     }
@@ -53,7 +53,7 @@ def sentence(result: RunResult) -> str:
 
 
 def score(metrics: Mapping[str, float], part: PartName) -> str:
-    """The score of a part that says most, in words; empty where there is none."""
+    """The most informative score of a part, in words; empty where there is none."""
     part_words = {"train": "training", "val": "validation", "test": "test"}[part]
     for key, words in SCORES.items():
         if f"{part}/{key}" in metrics:
@@ -70,12 +70,12 @@ def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -
     """Outcome, what was counted in the data (`notes`), findings with evidence and source, remedies as commands."""
     lines = [f"**{experiment.name}** {sentence(result)}.", ""]
     if result.outlook is not None:
-        lines += [f"Said before training: {outlook(result.outlook)}.", ""]
+        lines += [f"Predicted before training: {outlook(result.outlook)}.", ""]
     lines += [*(f"Data: {counted}." for counted in notes), *([""] if notes else [])]
     for finding in result.findings:
         lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
         lines.extend(f"    - try `{' '.join(r.overrides)}`: {r.why}" for r in finding.remedies)
-    lines += ["", f"Again: `{command(experiment)}`"]
+    lines += ["", f"To repeat this run: `{command(experiment)}`"]
     return "\n".join(lines)
 
 

@@ -10,29 +10,29 @@ from initlab.spec import Experiment, RunResult, Splits
 
 _TITLES = {
     "loss_curves": "Loss and score",
-    "confusion": "Which class was taken for which, on the test part",
-    "predicted_and_measured": "Before training: theory and measurement by layer",
+    "confusion": "Confusion matrix of the test part",
+    "predicted_and_measured": "Predicted and measured signal and gradient by layer, before training",
     "gradient_norm": "Gradient norm by layer over time",
-    "update_ratio": "Size of the updates by layer over time",
-    "saturated": "Saturated share by layer over time",
+    "update_ratio": "Update ratio ‖ΔW‖ / ‖W‖ by layer over time",
+    "saturated": "Share of saturated units by layer over time",
     "dead": "Dead units by layer over time",
     "activation_std": "Activation standard deviation by layer over time",
-    "gradient_by_lag": "How far back in time a gradient reaches",
+    "gradient_by_lag": "Gradient by time lag",
     "hidden_states": "Hidden states over the steps of a sequence",
-    "recurrence": "Recurrence over training",
+    "recurrence": "Spectral radius, gradient reach and gates over training",
     "weight_histograms": "Weights at initialisation and at the end",
     "activation_histograms": "Activations at initialisation and at the end",
-    "linear_probes": "How much of the answer each layer holds",
-    "path": "Loss on the way from the first weights to the last",
-    "travelled": "How far the weights went",
+    "linear_probes": "Accuracy of linear probes by layer",
+    "path": "Loss on the line from the initial to the final weights",
+    "travelled": "Distance from the initial weights by layer",
     "first_filters": "Filters of the first layer",
-    "activation_mixture": "What the mixed activations became",
-    "activation_parameters": "Parameters of the learnable activations",
+    "activation_mixture": "Weights of the mixed activations over time",
+    "activation_parameters": "Parameters of the learnable activations over time",
 }
 
 
 def page(experiment: Experiment, splits: Splits, result: RunResult, images: Mapping[str, bytes]) -> str:
-    """The page as text. Everything that came from a configuration or a file name is escaped."""
+    """The report as HTML. Everything that comes from a configuration or a file name is escaped."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))

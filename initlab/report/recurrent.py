@@ -56,7 +56,7 @@ def gradient_by_lag(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: s
     axis.set_ylabel("gradient norm G(k) / G(0)")
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{name}: how far back the gradient of the last state reaches", fontsize=10)
+    figure.suptitle(f"{name}: gradient of the last state by time lag", fontsize=10)
     return figure
 
 
@@ -107,12 +107,12 @@ def recurrence(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str) -
         axis.set_xlabel("update")
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False, fontsize=7)
-    figure.suptitle(f"{name}: recurrence over training", fontsize=10)
+    figure.suptitle(f"{name}: spectral radius, gradient reach and gates over training", fontsize=10)
     return figure
 
 
 def _looks(rows: Sequence[ProfileRow], sites: Sequence[str], statistic: str) -> list[tuple[str, str, str, str, Any]]:
-    """(site, moment in words, line style, colour, points) at the first and at the last look."""
+    """(site, update in words, line style, colour, points) at the first and at the last probe step."""
     chosen = [r for r in rows if r.statistic == statistic]
     steps = sorted({r.step for r in chosen})
     found: list[tuple[str, str, str, str, Any]] = []

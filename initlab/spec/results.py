@@ -14,7 +14,7 @@ Severity = Literal["ok", "note", "warning", "failure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """What to try next: `overrides` to append to the same command, and `why` in words."""
+    """A suggested change: `overrides` to append to the same command, and `why` in words."""
 
     overrides: tuple[str, ...]
     why: str
@@ -22,7 +22,7 @@ class Remedy:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a rule of `initlab.verdict` concluded, on which evidence, citing which source, and what to try."""
+    """Conclusion of a rule of `initlab.diagnosis.rules`, with its evidence, source and remedies."""
 
     name: str
     severity: Severity
@@ -38,7 +38,7 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 class RunResult:
     """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings.
 
-    `outlook` is what was said before the first step; None for a resumed, untracked or unprobed run.
+    `outlook` is the prediction before the first step; None for a resumed, untracked or unprobed run.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class RunResult:
     tracking_fault: bool = False
     #: [true class][answer] counts on the test part, of classifiers
     confusion: tuple[tuple[int, ...], ...] = ()
-    #: where it was asked for (probes=interpret)
+    #: only with probes=interpret
     interpretation: Interpretation | None = None
-    #: what the task had to say at the end, by file name
+    #: texts that the task produced at the end, by file name
     texts: Mapping[str, str] = field(default_factory=dict)

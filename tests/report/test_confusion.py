@@ -43,7 +43,7 @@ def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
     (picture,) = (workdir / "mlruns").rglob("figures/confusion.png")
     assert picture.stat().st_size > 5_000
     (page,) = (workdir / "mlruns").rglob("report.html")
-    assert "Which class was taken for which" in page.read_text(encoding="utf-8")
+    assert "Confusion matrix of the test part" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("classes", [2, 35, 120])

@@ -1,7 +1,7 @@
 """Diagnostic rules: evidence from a run's profile gives findings, each with its remedies.
 
-Each rule is a function of `Evidence` that returns a finding or None. Its numbers stand in `bounds` with their source. A
-remedy is an override for the same command.
+Each rule is a function of `Evidence` that returns a finding or None. Its thresholds are in `bounds`, with their source.
+A remedy is an override for the same command.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["FILE", "OUTCOMES", "RULES", "Evidence", "headline", "judge", "kept",
 
 Rule = Callable[[Evidence], Finding | None]
 
-#: causes before what they lead to
+#: rules in order: causes before their consequences
 RULES: tuple[Rule, ...] = (
     symmetric_units,
     born_dead,
@@ -50,12 +50,12 @@ RULES: tuple[Rule, ...] = (
     at_chance,
 )
 
-#: findings that say how a run came out rather than why
+#: findings that describe the result of a run and not its cause
 OUTCOMES = ("diverged", "at_chance")
 
-#: what follows from a finding and would only repeat it: identical zero units are off, have no gradient and never move;
-#: where no signal arrives units are off, and where no gradient does weights do not move; a gradient that explodes moves
-#: weights too far, and what moved too far ends dead or on a flat part
+#: finding → findings that are only its consequences and are left out. Identical zero units are off, get no gradient and
+#: never move; without a signal units are off, and without a gradient weights do not move; an exploding gradient moves
+#: weights too far, and weights that moved too far leave units dead or saturated
 _CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "symmetric_units": ("born_dead", "dead_units", "updates_too_small", "vanishing", "became_saturated", "few_updates"),
     "born_dead": ("dead_units", "updates_too_small", "vanishing", "few_updates"),
@@ -70,7 +70,7 @@ _CONSEQUENCES: dict[str, tuple[str, ...]] = {
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """All findings, gravest first; one finding ``healthy`` where no rule has a failure or warning to tell."""
+    """All findings, the most severe first; with a finding ``healthy`` where no rule reports a failure or warning."""
     found = [f for rule in RULES if (f := rule(evidence)) is not None]
     explained = {name for f in found if f.severity == "failure" for name in _CONSEQUENCES.get(f.name, ())}
     found = [f for f in found if f.name not in explained]
@@ -81,7 +81,7 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def headline(findings: tuple[Finding, ...]) -> str:
-    """The names of the gravest findings, for a tag: ``symmetric_units,at_chance`` or ``healthy``."""
+    """Names of all failures and warnings, for a tag: ``symmetric_units,at_chance`` or ``healthy``."""
     worst = [f.name for f in findings if f.severity in ("failure", "warning")]
     return ",".join(worst) or "healthy"
 
@@ -99,6 +99,6 @@ def _healthy(e: Evidence) -> Finding:
     return Finding(
         name="healthy",
         severity="ok",
-        evidence="; ".join(parts) or "no rule found anything",
-        source="no rule of initlab.verdict fired",
+        evidence="; ".join(parts) or "no rule reported a problem",
+        source="no rule of initlab.diagnosis.rules applied",
     )

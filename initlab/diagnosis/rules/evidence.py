@@ -117,6 +117,6 @@ def worst(values: Mapping[str, float]) -> float | None:
     return next((v for v in found if math.isnan(v)), max(found, default=None))
 
 
-def some(names: list[str]) -> str:
+def list_names(names: list[str]) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

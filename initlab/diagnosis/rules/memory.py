@@ -15,14 +15,14 @@ def short_memory(e: Evidence) -> Finding | None:
     if not short:
         return None
     site = min(short, key=lambda s: short[s])
-    # a sequence that is answered at each step has much to learn from near steps; one answered at its end may not
+    # a sequence with a target at each step can be learned mostly from near steps; one with a target at its end may not
     severity: Severity = "note" if e.answer_per_step else "warning"
     return Finding(
         name="short_memory",
         severity=severity,
         evidence=f"at initialisation the gradient through {site} falls below e^-3 after {short[site]:.0f} steps;"
         f" over {lags[site]:.0f} steps it falls to {ratio[site]:.1e}",
-        source="products of Jacobians vanish (Bengio, Simard & Frasconi, 1994); gates may still learn to keep",
+        source="products of Jacobians vanish (Bengio, Simard & Frasconi, 1994); gates may still learn to remember",
         remedies=longer_memory(e.params) if severity == "warning" else (),
     )
 
@@ -36,16 +36,16 @@ def states_saturated(e: Evidence) -> Finding | None:
             return Finding(
                 name="states_saturated",
                 severity="warning",
-                evidence=f"{moment} {over[worst]:.0%} of what the states of {worst} receive over time lies where the"
-                " slope is below 5 % of its maximum",
-                source="saturation is the vanishing itself (Glorot & Bengio, AISTATS 2010)",
+                evidence=f"{moment} {over[worst]:.0%} of the pre-activations of {worst} over all steps lie where"
+                " the slope is below 5 % of its maximum",
+                source="saturated units pass almost no gradient (Glorot & Bengio, AISTATS 2010)",
                 remedies=smaller_recurrence(e.params),
             )
     return None
 
 
 def closed_gates(e: Evidence) -> Finding | None:
-    """Gates that keep the state (f of an LSTM, z of a GRU) are shut."""
+    """The gates that preserve the state (f of an LSTM, z of a GRU) are closed."""
     for moment, of in (("at initialisation", e.at_start), ("at the end", e.at_end)):
         for gate, word in (("f", "forget"), ("z", "update")):
             shut = {s: v for s, v in of(f"closed_{gate}").items() if v > CLOSED_WARN}
@@ -54,8 +54,8 @@ def closed_gates(e: Evidence) -> Finding | None:
                 return Finding(
                     name="closed_gates",
                     severity="warning",
-                    evidence=f"{moment} {shut[worst]:.0%} of the {word} gates of {worst} are below 0.1: what a state"
-                    " held is gone a step later",
+                    evidence=f"{moment} {shut[worst]:.0%} of the {word} gates of {worst} are below 0.1: the state is"
+                    " lost after one step",
                     source="Karpathy, Johnson & Fei-Fei, 2015; a bias of 1 opens it (Gers et al., 2000)",
                     remedies=longer_memory(e.params),
                 )

@@ -22,10 +22,12 @@ from initlab.diagnosis.rules.bounds import (
     SATURATED_WARN,
     SIGNAL_RATIO_FAIL,
 )
-from initlab.diagnosis.rules.evidence import Evidence, some, worst
+from initlab.diagnosis.rules.evidence import Evidence, list_names, worst
 from initlab.spec import Finding, Remedy, Severity
 
-_LEAK = Remedy(overrides=("activation=leaky_relu",), why="a leak lets gradient through where a unit is off")
+_LEAK = Remedy(
+    overrides=("activation=leaky_relu",), why="a slope below zero lets the gradient through a unit that is off"
+)
 
 
 def symmetric_units(e: Evidence) -> Finding | None:
@@ -38,18 +40,18 @@ def symmetric_units(e: Evidence) -> Finding | None:
     return Finding(
         name="symmetric_units",
         severity="failure",
-        evidence=f"after {e.steps} updates all units are identical in {some(same)}: a wide layer that is one unit",
+        evidence=f"after {e.steps} updates all units are identical in {list_names(same)}: the layer acts as one unit",
         source="identical units get identical gradients (Rumelhart, Hinton & Williams, 1986)",
         remedies=better_init(e.params),
     )
 
 
 def born_dead(e: Evidence) -> Finding | None:
-    """Units are off before the first update although a signal arrives: they are shifted off, not starved."""
+    """Units are off before the first update although they receive a signal: their bias or mean keeps them off."""
     shares = {s: v for s, v in e.at_start("dead").items() if s in e.hidden}
     arriving = e.at_start("measured_q")
     first = next((arriving[s] for s in e.hidden if s in arriving), 0.0)
-    # where no signal arrives units are off as well, but their illness is the vanishing
+    # where no signal arrives units are off as well, but the cause is then the vanishing signal
     off = {s: v for s, v in shares.items() if v > BORN_DEAD and arriving.get(s, 0.0) > SIGNAL_RATIO_FAIL**2 * first}
     if not off or first <= 0:
         return None
@@ -94,12 +96,12 @@ def unscaled_branches(e: Evidence) -> Finding | None:
         return None
     loss = e.loss_before()
     loud = loss is not None and not loss <= 100 * e.baseline.untrained
-    told = f"; the loss before training is {loss:.3g} ({e.baseline.words})" if loss is not None else ""
+    loss_text = f"; the loss before training is {loss:.3g} ({e.baseline.words})" if loss is not None else ""
     return Finding(
         name="unscaled_branches",
         severity="failure" if loud or not growth <= 1 / GRADIENT_RATIO_FAIL else "warning",
         evidence=f"at initialisation the signal's standard deviation grows {growth:.1e}-fold over {e.branches} residual"
-        f" branches that no norm bounds{told}",
+        f" branches without a norm{loss_text}",
         source="each sum doubles the mean square; branches · L^-1/2 keep it below e (Hayou et al., AISTATS 2021)",
         remedies=(*scaled_branches(e.params), *structure(e.params), *clipping(e.params)),
     )
@@ -113,14 +115,14 @@ def exploding(e: Evidence) -> Finding | None:
         severity: Severity = "failure" if not ratio <= 1 / GRADIENT_RATIO_FAIL else "warning"
         text = f"at initialisation the gradient grows {ratio:.1e}-fold from the last hidden layer to the first"
     elif start is not None and not start <= INITIAL_LOSS_FACTOR * expected:
-        # logits that are merely loud cost the first updates: worth no more than a note where the loss came down since
+        # logits that are only too large cost the first few updates: a note is enough where the loss has fallen since
         last = e.last("val/loss")
         quieted = last is not None and last < expected
         severity = "failure" if not start <= 100 * expected else "note" if quieted else "warning"
-        text = f"the loss before training is {start:.3g}; knowing nothing gives {e.baseline.words}"
+        text = f"the loss before training is {start:.3g}; guessing gives {e.baseline.words}"
     elif over_time is not None and not over_time <= 1 / GRADIENT_RATIO_WARN:
         severity = "failure" if not over_time <= 1 / GRADIENT_RATIO_FAIL else "warning"
-        text = f"at initialisation the gradient grows {over_time:.1e}-fold on its way back in time"
+        text = f"at initialisation the gradient grows {over_time:.1e}-fold backwards through time"
     else:
         return None
     return Finding(
@@ -141,7 +143,7 @@ def saturated(e: Evidence) -> Finding | None:
 
 
 def became_saturated(e: Evidence) -> Finding | None:
-    """Training drove units onto the flat parts that they did not begin on."""
+    """Units that were not saturated at initialisation are saturated after training."""
     if saturated(e) is not None:
         return None
     moment = f"at the end (update {e.last_step('saturated')})"
@@ -159,7 +161,7 @@ def _saturated(e: Evidence, name: str, moment: str, shares: dict[str, float]) ->
         severity="failure" if len(over) * 2 >= max(1, len(e.hidden)) else "warning",
         evidence=f"{moment} {over[site]:.0%} of {site} lies where the slope is below 5 % of its maximum"
         f" ({len(over)} of {len(e.hidden)} layers above {SATURATED_WARN:.0%})",
-        source="saturation is the vanishing itself (Glorot & Bengio, AISTATS 2010)",
+        source="saturated units pass almost no gradient (Glorot & Bengio, AISTATS 2010)",
         remedies=remedies if name == "saturated" else (smaller_lr(e.params), *remedies),
     )
 
@@ -170,8 +172,8 @@ def dead(e: Evidence) -> Finding | None:
         return None
     site = max(shares, key=lambda s: shares[s])
     share = shares[site]
-    # what is no more than at the start was not training's doing: deep layers see inputs that are all alike, and of
-    # symmetric weights every second unit is off for all of them
+    # no more dead units than at the start: training did not kill them. Deep layers see inputs that are all alike, and
+    # with symmetric weights every second unit is off for all of these
     born = share <= max(e.at_start("dead").get(site, 0.0), DEAD_NOTE) + DEAD_NOTE and share <= BORN_DEAD
     severity: Severity = "failure" if share > DEAD_FAIL else "warning" if share > DEAD_WARN and not born else "note"
     return Finding(
@@ -185,7 +187,7 @@ def dead(e: Evidence) -> Finding | None:
 
 
 def _signal_ratio(e: Evidence) -> float | None:
-    """Standard deviation of what the last hidden layer sends on over that of the first, before training."""
+    """Ratio of the output's standard deviation, last hidden layer over first, before training."""
     stds = e.at_start("act_std")
     values = [stds[s] for s in e.hidden if s in stds]
     return values[-1] / values[0] if len(values) > 1 and values[0] > 0 else None

@@ -22,8 +22,8 @@ from initlab.spec import Finding, Remedy, Severity
 
 
 def update_size(e: Evidence) -> Finding | None:
-    """The learning rate, seen in what it does: how far an update moves a weight, against the weight itself."""
-    # a weight that is zero has no ratio, and its reading is 0: that it does not move is not said by it
+    """Size of the updates relative to the weights, ‖ΔW‖/‖W‖: too large or too small a learning rate."""
+    # a weight that is zero has no ratio and is recorded as 0, which does not mean that it does not move
     zero = {(r.site, r.step) for r in e.of("weight_norm") if r.value == 0.0}
     ratios = [
         r.value for r in e.of("update_ratio")
@@ -32,10 +32,10 @@ def update_size(e: Evidence) -> Finding | None:
     middle = median(ratios) if len(ratios) >= 2 else None
     first = e.first_updates()
     end = e.last("val/loss")
-    # a loss above that of knowing nothing is a failure, whatever is still guessed right
+    # a loss above that of a constant answer is a failure, whatever the accuracy is
     worse = end is not None and not end <= e.baseline.constant
     severity: Severity = "failure" if lost(e) or worse else "warning"
-    # of the first update the decay alone makes ηλ: where that is most of it, the rate is not to blame
+    # weight decay alone adds ηλ to the first update: where that is most of it, the learning rate is not the cause
     decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
     large = first is not None and (not first[0] <= 1 or not first[1] <= UPDATE_LARGE)
     if first is not None and large and not decay > 0.5 * first[0]:
@@ -72,7 +72,7 @@ def diverged(e: Evidence) -> Finding | None:
 
 
 def decayed_weights(e: Evidence) -> Finding | None:
-    """Weight decay pulls the weights to zero faster than the loss can hold them."""
+    """Weight decay shrinks the weights faster than the loss gradient restores them."""
     decay = number(e.params, "optimizer.weight_decay")
     start, end = e.at_start("weight_norm"), e.at_end("weight_norm")
     left = {s: end[s] / start[s] for s in e.hidden if start.get(s, 0.0) > 0 and math.isfinite(end.get(s, math.nan))}
@@ -93,7 +93,7 @@ def decayed_weights(e: Evidence) -> Finding | None:
 
 
 def few_updates(e: Evidence) -> Finding | None:
-    """Updates of a proper size, and too few of them: the network is still the one that was drawn."""
+    """Updates of a usual size, but too few of them: the weights are still close to their initial values."""
     ratios = [r.value for r in e.of("update_ratio") if r.site and math.isfinite(r.value) and r.value > 0]
     loss = e.last("val/loss")
     if not ratios or e.steps == 0 or e.diverged_step is not None or median(ratios) < UPDATE_SMALL:
@@ -104,7 +104,7 @@ def few_updates(e: Evidence) -> Finding | None:
     return Finding(
         name="few_updates",
         severity="warning",
-        evidence=f"{e.steps} updates of {median(ratios):.1e} of their weight: all in all a weight moved by"
+        evidence=f"{e.steps} updates of {median(ratios):.1e} of their weight: in total a weight moved by"
         f" {path:.0%} of its norm at most",
         source=f"a hundred updates of the customary 1e-3 move a weight by {HARDLY_MOVED:.0%} (Karpathy, 2015)",
         remedies=more_updates(e.params),
@@ -112,10 +112,10 @@ def few_updates(e: Evidence) -> Finding | None:
 
 
 def _by_rate(e: Evidence, ratio: float, *, limit: float) -> tuple[Remedy, ...]:
-    """The rate at which an update of `ratio` would be of the usual size: an update is proportional to the rate.
+    """Remedy: the learning rate at which an update of `ratio` would have the usual size (updates scale with the rate).
 
     Args:
-        limit: the factor that the rate is changed by at least.
+        limit: smallest factor of the change.
     """
     usable = math.isfinite(ratio) and ratio > 0
     factor = UPDATE_USUAL / ratio if usable else limit
@@ -124,7 +124,7 @@ def _by_rate(e: Evidence, ratio: float, *, limit: float) -> tuple[Remedy, ...]:
 
 
 def _unclipped(e: Evidence) -> tuple[Remedy, ...]:
-    """Where every gradient is clipped to a hundredth of itself or less, the rate is not to blame."""
+    """Remedy: no clipping, where it reduces every gradient to a hundredth or less (then the rate is not the cause)."""
     clip = number(e.params, "trainer.clip_grad_norm")
     norms = [r.value for r in e.of("grad_norm", "") if math.isfinite(r.value)]
     return unclipped() if clip is not None and norms and clip < 0.01 * median(norms) else ()
