@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from initlab import config as configuration
 from initlab import tracking
 from initlab.compare import arms as of_arms
-from initlab.compare.comparison import Comparison, NothingToCompareError, Report, compare, over_tasks
+from initlab.compare.comparison import compare, over_tasks
+from initlab.compare.result import Comparison, NothingToCompareError, Report
 from initlab.compare.page import counted, of_task
 from initlab.compare.page import over_tasks as in_words
 from initlab.compare.table import caption_of, columns, fitted, text, verdict

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initlab.compare import arms as of_arms
 from initlab.compare.arms import Arm, Judged, Raw
-from initlab.compare.curves import Band, Learning, band, last_step, learning
+from initlab.compare.curves import band, last_step, learning
 from initlab.compare.effects import Effect, Ranking, ranking, two_way
-from initlab.errors import ConfigError, InitlabError
+from initlab.compare.notes import notes_of, warnings_of
+from initlab.compare.result import Comparison, NothingToCompareError, Row
+from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
 from initlab.statistics import significance as tests
-from initlab.statistics.intervals import MODERATED, NONE, interquartile_mean, intervals
+from initlab.statistics.intervals import interquartile_mean, intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,140 +32,6 @@ if TYPE_CHECKING:
 _LEARNED = 0.9
 #: arms of which the curves are drawn
 _DRAWN = 8
-#: seeds from which on the tests hold their level where arms scatter differently (docs/compare.md)
-_FEW = 10
-
-
-class NothingToCompareError(InitlabError):
-    """There are runs, but nothing that could be compared."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What is known of an arm.
-
-    Attributes:
-        arm: itself.
-        rank: 1 for the best mean; None for an arm without values.
-        n: seeds with a value, those that diverged among them.
-        mean: over them, as sd, low and high in the metric's own unit; NaN where there is none.
-        low: lower end of the mean's 95 % interval.
-        high: upper end.
-        method: of the interval.
-        iqm: interquartile mean.
-        best: probability of having the best mean.
-        p: of being as good as the best, corrected for all arms; the winner set are those above the level.
-        winner: whether it is in the winner set; None where the seeds cannot tell.
-        to_best: the best arm against this one; None for the best itself.
-        p_exact: of the sign-flip test against the best, corrected.
-        p_t: of the paired t-test against the best, corrected.
-        to_baseline: this arm against the baseline.
-        baseline_exact: of the sign-flip test against the baseline, Holm over the other arms.
-        baseline_t: of the t-test against it, Holm over the other arms.
-        learning: how it learned; None without curves.
-    """
-
-    arm: Arm
-    rank: int | None
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
-    method: str
-    iqm: float
-    best: float = math.nan
-    p: float = math.nan
-    winner: bool | None = None
-    to_best: tests.Pair | None = None
-    p_exact: float = math.nan
-    p_t: float = math.nan
-    to_baseline: tests.Pair | None = None
-    baseline_exact: float = math.nan
-    baseline_t: float = math.nan
-    learning: Learning | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The arms of one task.
-
-    Attributes:
-        label: of the task, "" where there is one task alone.
-        by: what arms are judged by.
-        keys: what tells them apart, in order.
-        rows: best first, arms without values last.
-        seeds: all that have a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
-        alpha: level of the tests.
-        paired: whether arms share their seeds.
-        correction: of p_exact and p_t.
-        baseline: number of the row that is the baseline.
-        target: of the validation curve; NaN without curves.
-        until: step up to which the area is taken.
-        needed: seeds to tell the first two arms apart.
-        effects: of the two keys that make a complete layout.
-        factors: their names.
-        bands: learning curves by row.
-        untrained: value that stands for a run that diverged; NaN where none had to.
-        start: what networks reach before they are trained; NaN where no curve tells.
-        notes: sentences that belong to the table.
-        warnings: sentences about what makes the comparison doubtful.
-    """
-
-    label: str
-    by: Judged
-    keys: tuple[str, ...]
-    rows: tuple[Row, ...]
-    seeds: tuple[str, ...]
-    values: Floats
-    alpha: float
-    paired: bool
-    correction: str
-    baseline: int | None
-    target: float
-    until: int
-    needed: float
-    effects: tuple[Effect, ...] = ()
-    factors: tuple[str, str] | None = None
-    bands: Mapping[int, Band] = field(default_factory=dict[int, Band])
-    untrained: float = math.nan
-    start: float = math.nan
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def winners(self) -> list[Row]:
-        return [r for r in self.rows if r.winner]
-
-    @property
-    def runs(self) -> int:
-        return sum(len(r.arm.runs) for r in self.rows)
-
-    def count(self, ending: of_arms.Ending) -> int:
-        return sum(r.arm.count(ending) for r in self.rows)
-
-    def failures(self, row: Row) -> int:
-        """Seeds that ended no better than a tenth of the way from an untrained network to the best arm, where others
-        of the same arm did."""
-        nothing = self.start + 0.1 * (self.rows[0].mean - self.start)
-        failed = sum(
-            self.by.sign * value <= self.by.sign * nothing
-            for seed, value in row.arm.values.items()
-            if seed not in row.arm.imputed
-        )
-        return 0 if failed == len(row.arm.values) else failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """All that is compared: a task or several, and the arms over them."""
-
-    title: str
-    tasks: tuple[Comparison, ...]
-    ranking: Ranking | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def compare(
@@ -233,7 +101,7 @@ def compare(
     )  # fmt: skip
     factors, effects = _effects(made)
     made = replace(made, factors=factors, effects=tuple(effects))
-    return replace(made, notes=tuple(_notes(made, raw)), warnings=tuple(_warnings(made, shortest, longest)))
+    return replace(made, notes=tuple(notes_of(made, raw)), warnings=tuple(warnings_of(made, shortest, longest)))
 
 
 def never_trained(values: Floats) -> NDArray[np.bool_]:
@@ -287,7 +155,7 @@ def _own_unit(pair: tests.Pair | None, by: Judged) -> tests.Pair | None:
 
 
 def _target(found: Sequence[Arm], by: Judged, curves: Mapping[str, Curve], settings: CompareSettings) -> float:
-    """As configured, else most of the way from an untrained network to the best arm's curves."""
+    """As configured, else usual_method of the way from an untrained network to the best arm's curves."""
     if settings.target is not None or not curves:
         return math.nan if settings.target is None else settings.target
     best = [
@@ -311,82 +179,3 @@ def _effects(made: Comparison) -> tuple[tuple[str, str] | None, list[Effect]]:
     if len(set(zip(*levels, strict=True))) < len(able) or min(len(set(column)) for column in levels) < 2:
         return None, []
     return factors, two_way(made.values[: len(able)], levels[0], levels[1], names=factors)
-
-
-def _notes(made: Comparison, raw: Raw) -> list[str]:
-    """What belongs to the table."""
-    lines: list[str] = []
-    n = [r.n for r in made.rows if r.rank is not None]
-    pairs = tests.all_pairs(len(n))
-    if (
-        len(n) > 1
-        and made.paired
-        and min(n) > 1
-        and max(n) <= tests.EXACT_TO
-        and tests.least(min(n)) * pairs > made.alpha
-    ):
-        lines.append(
-            f"the exact sign-flip test cannot reach {made.alpha:g} here: with {min(n)} seeds its smallest p is"
-            f" {tests.least(min(n)):.3g}, before the correction for {pairs} pair{'' if pairs == 1 else 's'};"
-            f" {tests.seeds_for_exact(made.alpha, pairs)} seeds could"
-        )
-    if made.count("diverged"):
-        if math.isfinite(made.untrained):
-            of = made.count("diverged")
-            lines.append(
-                f"{of} run{'' if of == 1 else 's'} diverged and count{'s' if of == 1 else ''} with"
-                f" {made.by.metric} {made.untrained:.4g}, what is reached without training"
-            )
-        else:
-            lines.append(f"{made.count('diverged')} runs diverged and have no value")
-    flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
-    if flat:
-        lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended alike under all seeds (sd 0)")
-    if some := sum(map(made.failures, made.rows)):
-        lines.append(
-            f"{some} run{'' if some == 1 else 's'} ended and had learned nothing, while other seeds of the arm had: few"
-            " seeds say little of how often that happens"
-        )
-    if raw.again:
-        lines.append(f"{raw.again} seeds were trained again: the latest run counts")
-    if len(n) > 1 and not any(r.winner is not None for r in made.rows):
-        lines.append("one seed an arm: no interval, no test; what differs may be chance (replicas=5)")
-    return lines
-
-
-def _warnings(made: Comparison, shortest: int, longest: int) -> list[str]:
-    lines: list[str] = []
-    able = [r for r in made.rows if r.rank is not None]
-    if len(able) == 1 and len(made.rows) == 1:
-        lines.append("there is one arm: nothing to compare it with")
-    counts = {r.n for r in able}
-    if len(counts) > 1:
-        lines.append(f"arms have different numbers of seeds: {min(counts)} to {max(counts)}")
-    lost: dict[of_arms.Ending, str] = {"failed": "failed", "early": "ended early", "running": "still running"}
-    told = ", ".join(f"{k} {words}" for ending, words in lost.items() if (k := made.count(ending)))
-    if told:
-        lines.append(f"runs without a value: {told}")
-    if missing := sum(
-        of_arms.ending_of(run) == "finished" and s not in r.arm.values
-        for r in made.rows
-        for s, run in r.arm.runs.items()
-    ):
-        lines.append(f"{missing} runs that came to their end have no {made.by.metric}")
-    if not made.paired and len(able) > 1:
-        lines.append("arms do not share their seeds: differences are not paired (Welch's t)")
-    if any(r.method == MODERATED for r in able) and min(counts) < _FEW:
-        lines.append(
-            f"arms scatter differently: with fewer than {_FEW} seeds an arm as good as the best is left out more often"
-            f" than {made.alpha:g}"
-        )
-    if shortest != longest:
-        lines.append(f"runs were trained for different numbers of updates: {shortest} to {longest}")
-    if any(r.method == NONE for r in able) and max(counts) > 1:
-        lines.append("an arm with one seed has no interval of its own")
-    return lines
-
-
-def most(rows: Sequence[Row]) -> str:
-    """The method of most intervals."""
-    counts = Counter(r.method for r in rows if r.method)
-    return counts.most_common(1)[0][0] if counts else ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from initlab.compare.arms import Ending
-from initlab.compare.comparison import Comparison, Report
+from initlab.compare.result import Comparison, Report
 from initlab.compare.table import caption_of, columns, number, probability, verdict
 
 #: rows of a table; the files have all

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initlab.compare.arms import ENDINGS, Ending
-from initlab.compare.comparison import Comparison, Row, most
+from initlab.compare.result import Comparison, Row, usual_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +163,7 @@ def caption_of(made: Comparison) -> list[str]:
     """What the columns are, in sentences."""
     more = "more" if made.by.sign > 0 else "less"
     said = [
-        f"{made.by.metric} ({more} is better), mean over n seeds with 95 % interval ({most(made.rows)}).",
+        f"{made.by.metric} ({more} is better), mean over n seeds with 95 % interval ({usual_method(made.rows)}).",
     ]
     if any(r.winner is not None for r in made.rows) and len(made.rows) > 1:
         said.append(

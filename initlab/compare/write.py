@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from initlab.compare.comparison import Report
+from initlab.compare.result import Report
 from initlab.compare.page import counted, of_task, over_tasks, page
 from initlab.compare.pictures import pictures
 from initlab.compare.table import caption_of, columns, frame, latex, markdown, verdict

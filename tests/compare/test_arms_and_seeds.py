@@ -10,7 +10,8 @@ import pytest
 
 from initlab.compare import arms as module
 from initlab.compare.arms import by_task, compared, differences, judged, names
-from initlab.compare.comparison import Comparison, NothingToCompareError, compare
+from initlab.compare.comparison import compare
+from initlab.compare.result import Comparison, NothingToCompareError
 from initlab.compare.curves import first_at
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings

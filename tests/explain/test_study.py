@@ -9,7 +9,8 @@ import pytest
 
 from initlab.advice.explain.study import correlations, explain_study
 from initlab.compare import arms as of_arms
-from initlab.compare.comparison import Comparison, compare
+from initlab.compare.comparison import compare
+from initlab.compare.result import Comparison
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings, TrackingSettings
 from initlab.tracking import Curve, RunRecord

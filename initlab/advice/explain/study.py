@@ -12,7 +12,8 @@ from typing import Any
 from initlab import tracking
 from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
 from initlab.compare import arms as of_arms
-from initlab.compare.comparison import Comparison, compare
+from initlab.compare.comparison import compare
+from initlab.compare.result import Comparison
 from initlab.diagnosis.rules import OUTCOMES
 from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings, TrackingSettings

@@ -1,0 +1,161 @@
+"""The result of a comparison: rows of arms, one comparison a task, and the report over all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initlab.compare import arms as of_arms
+from initlab.compare.arms import Arm, Judged
+from initlab.compare.curves import Band, Learning
+from initlab.compare.effects import Effect, Ranking
+from initlab.errors import InitlabError
+from initlab.statistics import significance as tests
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class NothingToCompareError(InitlabError):
+    """There are runs, but nothing that could be compared."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is known of an arm.
+
+    Attributes:
+        arm: itself.
+        rank: 1 for the best mean; None for an arm without values.
+        n: seeds with a value, those that diverged among them.
+        mean: over them, as sd, low and high in the metric's own unit; NaN where there is none.
+        low: lower end of the mean's 95 % interval.
+        high: upper end.
+        method: of the interval.
+        iqm: interquartile mean.
+        best: probability of having the best mean.
+        p: of being as good as the best, corrected for all arms; the winner set are those above the level.
+        winner: whether it is in the winner set; None where the seeds cannot tell.
+        to_best: the best arm against this one; None for the best itself.
+        p_exact: of the sign-flip test against the best, corrected.
+        p_t: of the paired t-test against the best, corrected.
+        to_baseline: this arm against the baseline.
+        baseline_exact: of the sign-flip test against the baseline, Holm over the other arms.
+        baseline_t: of the t-test against it, Holm over the other arms.
+        learning: how it learned; None without curves.
+    """
+
+    arm: Arm
+    rank: int | None
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    method: str
+    iqm: float
+    best: float = math.nan
+    p: float = math.nan
+    winner: bool | None = None
+    to_best: tests.Pair | None = None
+    p_exact: float = math.nan
+    p_t: float = math.nan
+    to_baseline: tests.Pair | None = None
+    baseline_exact: float = math.nan
+    baseline_t: float = math.nan
+    learning: Learning | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The arms of one task.
+
+    Attributes:
+        label: of the task, "" where there is one task alone.
+        by: what arms are judged by.
+        keys: what tells them apart, in order.
+        rows: best first, arms without values last.
+        seeds: all that have a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
+        alpha: level of the tests.
+        paired: whether arms share their seeds.
+        correction: of p_exact and p_t.
+        baseline: number of the row that is the baseline.
+        target: of the validation curve; NaN without curves.
+        until: step up to which the area is taken.
+        needed: seeds to tell the first two arms apart.
+        effects: of the two keys that make a complete layout.
+        factors: their names.
+        bands: learning curves by row.
+        untrained: value that stands for a run that diverged; NaN where none had to.
+        start: what networks reach before they are trained; NaN where no curve tells.
+        notes: sentences that belong to the table.
+        warnings: sentences about what makes the comparison doubtful.
+    """
+
+    label: str
+    by: Judged
+    keys: tuple[str, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[str, ...]
+    values: Floats
+    alpha: float
+    paired: bool
+    correction: str
+    baseline: int | None
+    target: float
+    until: int
+    needed: float
+    effects: tuple[Effect, ...] = ()
+    factors: tuple[str, str] | None = None
+    bands: Mapping[int, Band] = field(default_factory=dict[int, Band])
+    untrained: float = math.nan
+    start: float = math.nan
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def winners(self) -> list[Row]:
+        return [r for r in self.rows if r.winner]
+
+    @property
+    def runs(self) -> int:
+        return sum(len(r.arm.runs) for r in self.rows)
+
+    def count(self, ending: of_arms.Ending) -> int:
+        return sum(r.arm.count(ending) for r in self.rows)
+
+    def failures(self, row: Row) -> int:
+        """Seeds that ended no better than a tenth of the way from an untrained network to the best arm, where others
+        of the same arm did."""
+        nothing = self.start + 0.1 * (self.rows[0].mean - self.start)
+        failed = sum(
+            self.by.sign * value <= self.by.sign * nothing
+            for seed, value in row.arm.values.items()
+            if seed not in row.arm.imputed
+        )
+        return 0 if failed == len(row.arm.values) else failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is compared: a task or several, and the arms over them."""
+
+    title: str
+    tasks: tuple[Comparison, ...]
+    ranking: Ranking | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def usual_method(rows: Sequence[Row]) -> str:
+    """The method of usual_method intervals."""
+    counts = Counter(r.method for r in rows if r.method)
+    return counts.most_common(1)[0][0] if counts else ""
