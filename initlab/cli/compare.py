@@ -15,9 +15,10 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
-from initlab.compare.result import Comparison, NothingToCompareError, Report
+from initlab.compare.metric import Judged, choose_metric
 from initlab.compare.page import counted, of_task
 from initlab.compare.page import over_tasks as in_words
+from initlab.compare.result import Comparison, NothingToCompareError, Report
 from initlab.compare.table import caption_of, columns, fitted, text, verdict
 from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings
@@ -98,7 +99,7 @@ def _report(
     for raw in raws:
         own = [r for seeds in raw.arms.values() for r in seeds.values()]
         of_study = metric if any(metric in r.metrics for r in own) or not several else ""
-        by = of_arms.judged(own, settings, metric=of_study, direction=direction)
+        by = choose_metric(own, settings, metric=of_study, direction=direction)
         curves, why = _curves(found, own, by, settings)
         if why:
             warnings.append(f"without learning curves, and so without time to target and area: {why}")
@@ -122,7 +123,7 @@ def _judgement(found: Found, parents: Sequence[RunRecord]) -> tuple[str, str]:
 
 
 def _curves(
-    found: Found, runs: Sequence[RunRecord], by: of_arms.Judged, settings: CompareSettings
+    found: Found, runs: Sequence[RunRecord], by: Judged, settings: CompareSettings
 ) -> tuple[Mapping[str, Curve], str]:
     if not settings.curves or not by.curve:
         return {}, ""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initlab.compare.ending import Ending, ending_of
+from initlab.compare.metric import Judged
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
 
@@ -23,25 +24,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-Direction = Literal["maximize", "minimize"]
-#: what becomes of a seed
-Ending = Literal["finished", "diverged", "failed", "early", "running"]
-ENDINGS: tuple[Ending, ...] = ("finished", "diverged", "failed", "early", "running")
-_ENDING: dict[str, Ending] = {
-    "finished": "finished", "stopped": "finished", "diverged": "diverged", "failed": "failed", "killed": "early",
-    "running": "running",
-}  # fmt: skip
 
-#: a task is another problem, on which the same arms are judged again
+#: a task is another problem, on which the same arms are choose_metric again
 _TASK = ("task", "data")
 #: parameters that change nothing of what is trained
 _ASIDE = ("seed", "device", "threads", "data.root", "trainer.ddp", "param_count")
 _ASIDE_GROUPS = ("probes", "trainer.checkpoint", "tracking")
-#: scores in the order of what they say to a person
-_SCORES = ("accuracy", "bits_per_char", "perplexity", "loss")
-_LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters")
-#: metrics of each layer would make a message very long
-_NAMED = ("train/", "val/", "test/", "diag/", "throughput/", "episode/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +41,7 @@ class Arm:
         choices: what tells it from the other arms, key → value.
         name: the same in words.
         runs: seed → the run that counts.
-        values: seed → the number it is judged by; absent where there is none.
+        values: seed → the number it is choose_metric by; absent where there is none.
         imputed: seeds whose value is that of an untrained network, since they diverged.
     """
 
@@ -69,29 +57,8 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What arms are judged by: the metric, which way is better, and the curve that leads to it ("" for none)."""
-
-    metric: str
-    direction: Direction
-    curve: str
-
-    @property
-    def sign(self) -> float:
-        """Times this, more is better."""
-        return 1.0 if self.direction == "maximize" else -1.0
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Between which the metric can lie."""
-        if self.metric.endswith("accuracy") or "/recall/" in self.metric:
-            return 0.0, 1.0
-        return (0.0 if self.metric.endswith(_LESS) else -math.inf), math.inf
-
-
-@dataclass(frozen=True, kw_only=True)
 class Raw:
-    """The runs of one task by arm and seed, before they are judged; and how many were trained again."""
+    """The runs of one task by arm and seed, before they are choose_metric; and how many were trained again."""
 
     label: str
     arms: Mapping[str, Mapping[str, RunRecord]]
@@ -122,10 +89,6 @@ def _raw(label: str, runs: Sequence[RunRecord]) -> Raw:
         if other is None or (_worth(run), run.start_ms) > (_worth(other), other.start_ms):
             seeds[seed] = run
     return Raw(label=label, arms=arms, again=again)
-
-
-def ending_of(run: RunRecord) -> Ending:
-    return _ENDING.get(run.status, "running")
 
 
 def _worth(run: RunRecord) -> int:
@@ -221,50 +184,6 @@ def differences(raws: Sequence[Raw], keys: Sequence[str], *, tuned: bool) -> lis
 
 
 # ------------------------------------------------------------------ by what
-def judged(runs: Sequence[RunRecord], settings: CompareSettings, *, metric: str = "", direction: str = "") -> Judged:
-    """The metric that these runs are judged by.
-
-    Args:
-        runs: of one task.
-        settings: may name metric and direction.
-        metric: of the study, "" where there is none.
-        direction: of the study.
-
-    Raises:
-        ConfigError: for a metric that no run has, with those that they have, and a direction that no name tells.
-    """
-    ended = [r for r in runs if ending_of(r) == "finished"] or list(runs)
-    counts = Counter(k for r in ended for k in r.metrics)
-    asked = settings.metric if settings.metric != "auto" else metric
-    if not asked:
-        scores = [f"{part}/{s}" for part in ("test", "val") for s in _SCORES]
-        whole = [k for k in scores if counts[k] == len(ended)]
-        asked = next(iter(whole or [k for k in scores if counts[k]]), "")
-        if not asked:
-            raise ConfigError(
-                "compare.metric", "auto", f"no run has a score of the test or validation part{_has(counts)}"
-            )
-    if not counts[asked]:
-        near = difflib.get_close_matches(asked, counts, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ConfigError("compare.metric", asked, f"no run has it{hint}{_has(counts)}")
-    way = settings.direction if settings.direction != "auto" else direction if asked == metric else ""
-    return Judged(metric=asked, direction=_way(asked, way), curve=_curve(asked))
-
-
-def _way(metric: str, given: str) -> Direction:
-    if given in ("minimize", "maximize"):
-        return "minimize" if given == "minimize" else "maximize"
-    if metric.endswith(_LESS):
-        return "minimize"
-    if metric.startswith(("train/", "val/", "test/", "throughput/", "episode/")):
-        return "maximize"
-    raise ConfigError("compare.direction", "auto", f"whether more of {metric} is better, say by maximize or minimize")
-
-
-def _curve(metric: str) -> str:
-    part, _, score = metric.partition("/")
-    return f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
 
 
 def arms(
@@ -351,8 +270,3 @@ def _words(choices: Mapping[str, str]) -> str:
 def _some(words: Iterable[str]) -> str:
     found = sorted(words)
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-
-
-def _has(counts: Mapping[str, int]) -> str:
-    keys = sorted(k for k, n in counts.items() if n and k.startswith(_NAMED)) or sorted(counts)[:40]
-    return f"; they have {', '.join(keys)}" if keys else "; they have no metrics at all"

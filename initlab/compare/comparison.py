@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initlab.compare import arms as of_arms
-from initlab.compare.arms import Arm, Judged, Raw
+from initlab.compare.arms import Arm, Raw
 from initlab.compare.curves import band, last_step, learning
 from initlab.compare.effects import Effect, Ranking, ranking, two_way
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import Judged
 from initlab.compare.notes import notes_of, warnings_of
 from initlab.compare.result import Comparison, NothingToCompareError, Row
 from initlab.errors import ConfigError
@@ -64,11 +66,11 @@ def compare(
     said = intervals(values, apart=apart)
     p = tests.winner_set(values, alpha=settings.alpha, apart=diverging)
     best = tests.probability_of_best(values, apart=apart)
-    exact, t, correction = tests.corrected_to(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
+    exact, t, correction = tests.corrected_p_values(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
     baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
     if baseline is not None and baseline >= able:
         raise ConfigError("compare.baseline", " ".join(settings.baseline), "no run of this arm came to an end")
-    others = [None if baseline in (None, i) else tests.against(values, i, baseline) for i in range(able)]
+    others = [None if baseline in (None, i) else tests.compare_pair(values, i, baseline) for i in range(able)]
     b_exact, b_t = (tests.holm([math.nan if o is None else getattr(o, w) for o in others]) for w in ("exact", "t"))
     target = _target(found[:able], by, curves, settings)
     shortest, longest = last_step(found, curves)
@@ -85,7 +87,7 @@ def compare(
                 sd=float(own.std(ddof=1)) if len(own) > 1 else math.nan, low=ends[0], high=ends[1],
                 method=said.method[i], iqm=interquartile_mean(own), best=float(best[i]), p=float(p[i]),
                 winner=None if not math.isfinite(p[i]) else bool(p[i] > settings.alpha),
-                to_best=_own_unit(tests.against(values, 0, i), by) if i else None,
+                to_best=_own_unit(tests.compare_pair(values, 0, i), by) if i else None,
                 p_exact=float(exact[i]), p_t=float(t[i]), to_baseline=_own_unit(others[i], by),
                 baseline_exact=float(b_exact[i]), baseline_t=float(b_t[i]),
                 learning=learning(arm, by, curves, target=target, until=shortest) if curves else None,
@@ -131,7 +133,7 @@ def _something(found: Sequence[Arm], by: Judged, label: str) -> None:
     if any(len(a.values) > len(a.imputed) for a in found):
         return
     of = f" of {label}" if label else ""
-    ends = Counter(of_arms.ending_of(r) for a in found for r in a.runs.values())
+    ends = Counter(ending_of(r) for a in found for r in a.runs.values())
     total = sum(ends.values())
     if ends["finished"]:
         raise ConfigError("compare.metric", by.metric, f"no run{of} that came to its end has it")

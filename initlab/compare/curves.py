@@ -12,7 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from initlab.compare.arms import Arm, Judged
+    from initlab.compare.arms import Arm
+    from initlab.compare.metric import Judged
     from initlab.tracking import Curve
 
     Floats = NDArray[np.float64]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initlab.compare import arms as of_arms
 from initlab.compare.arms import Raw
+from initlab.compare.ending import Ending, ending_of
 from initlab.compare.result import Comparison
 from initlab.statistics import significance as tests
 from initlab.statistics.intervals import MODERATED, NONE
@@ -32,11 +32,11 @@ def notes_of(made: Comparison, raw: Raw) -> list[str]:
         and made.paired
         and min(n) > 1
         and max(n) <= tests.EXACT_TO
-        and tests.least(min(n)) * pairs > made.alpha
+        and tests.smallest_p_value(min(n)) * pairs > made.alpha
     ):
         lines.append(
             f"the exact sign-flip test cannot reach {made.alpha:g} here: with {min(n)} seeds its smallest p is"
-            f" {tests.least(min(n)):.3g}, before the correction for {pairs} pair{'' if pairs == 1 else 's'};"
+            f" {tests.smallest_p_value(min(n)):.3g}, before the correction for {pairs} pair{'' if pairs == 1 else 's'};"
             f" {tests.seeds_for_exact(made.alpha, pairs)} seeds could"
         )
     if made.count("diverged"):
@@ -71,14 +71,12 @@ def warnings_of(made: Comparison, shortest: int, longest: int) -> list[str]:
     counts = {r.n for r in able}
     if len(counts) > 1:
         lines.append(f"arms have different numbers of seeds: {min(counts)} to {max(counts)}")
-    lost: dict[of_arms.Ending, str] = {"failed": "failed", "early": "ended early", "running": "still running"}
+    lost: dict[Ending, str] = {"failed": "failed", "early": "ended early", "running": "still running"}
     told = ", ".join(f"{k} {words}" for ending, words in lost.items() if (k := made.count(ending)))
     if told:
         lines.append(f"runs without a value: {told}")
     if missing := sum(
-        of_arms.ending_of(run) == "finished" and s not in r.arm.values
-        for r in made.rows
-        for s, run in r.arm.runs.items()
+        ending_of(run) == "finished" and s not in r.arm.values for r in made.rows for s, run in r.arm.runs.items()
     ):
         lines.append(f"{missing} runs that came to their end have no {made.by.metric}")
     if not made.paired and len(able) > 1:

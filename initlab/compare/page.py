@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from initlab.compare.arms import Ending
+from initlab.compare.ending import Ending
 from initlab.compare.result import Comparison, Report
 from initlab.compare.table import caption_of, columns, number, probability, verdict
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initlab.compare.result import Comparison, Report, Row
 from initlab.compare.effects import Ranking, profile
+from initlab.compare.result import Comparison, Report, Row
 from initlab.compare.table import number
 from initlab.report.drawing import COLOURS, GREY, axes_grid
 

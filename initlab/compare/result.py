@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initlab.compare import arms as of_arms
-from initlab.compare.arms import Arm, Judged
+from initlab.compare.arms import Arm
 from initlab.compare.curves import Band, Learning
 from initlab.compare.effects import Effect, Ranking
+from initlab.compare.ending import Ending
+from initlab.compare.metric import Judged
 from initlab.errors import InitlabError
 from initlab.statistics import significance as tests
 
@@ -130,7 +131,7 @@ class Comparison:
     def runs(self) -> int:
         return sum(len(r.arm.runs) for r in self.rows)
 
-    def count(self, ending: of_arms.Ending) -> int:
+    def count(self, ending: Ending) -> int:
         return sum(r.arm.count(ending) for r in self.rows)
 
     def failures(self, row: Row) -> int:

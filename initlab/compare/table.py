@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from initlab.compare.arms import ENDINGS, Ending
+from initlab.compare.ending import ENDINGS, Ending
 from initlab.compare.result import Comparison, Row, usual_method
 
 if TYPE_CHECKING:

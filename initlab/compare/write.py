@@ -5,11 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from initlab.compare.result import Report
 from initlab.compare.page import counted, of_task, over_tasks, page
 from initlab.compare.pictures import pictures
+from initlab.compare.result import Report
 from initlab.compare.table import caption_of, columns, frame, latex, markdown, verdict
-from initlab.report.drawing import png
+from initlab.report.drawing import to_png
 
 
 def write(report: Report, folder: Path) -> list[Path]:
@@ -29,7 +29,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     (folder / "comparison.tex").write_text(f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8")
     images: dict[str, bytes] = {}
     for stem, figure in pictures(report).items():
-        images[stem] = png(figure)
+        images[stem] = to_png(figure)
         (folder / f"{stem}.png").write_bytes(images[stem])
         buffer = BytesIO()
         # without a date the same comparison gives the same file

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from initlab.compare import arms as module
-from initlab.compare.arms import by_task, compared, differences, judged, names
+from initlab.compare.arms import by_task, compared, differences, names
 from initlab.compare.comparison import compare
-from initlab.compare.result import Comparison, NothingToCompareError
 from initlab.compare.curves import first_at
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import choose_metric
+from initlab.compare.result import Comparison, NothingToCompareError
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
 from initlab.tracking import Curve, RunRecord
@@ -41,7 +42,7 @@ def comparison(
 ) -> Comparison:
     (raw,) = by_task(runs, [])
     keys = compared([raw], settings, [])
-    by = judged(runs, settings)
+    by = choose_metric(runs, settings)
     return compare(raw, by, names([raw], keys), curves or {}, settings, keys=keys)
 
 
@@ -114,13 +115,13 @@ def test_less_may_be_better() -> None:
 
 def test_the_metric_is_the_best_known_score_or_the_one_that_is_asked_for() -> None:
     both = [run(0, 0.5, init="he", metrics={"test/accuracy": 0.4, "val/loss": 1.0, "diag/grad_norm": 2.0})]
-    assert judged(both, PLAIN).metric == "test/accuracy" and judged(both, PLAIN).curve == "val/accuracy"
-    assert judged(both, PLAIN, metric="val/loss", direction="minimize").sign == -1
+    assert choose_metric(both, PLAIN).metric == "test/accuracy" and choose_metric(both, PLAIN).curve == "val/accuracy"
+    assert choose_metric(both, PLAIN, metric="val/loss", direction="minimize").sign == -1
     with pytest.raises(ConfigError, match=r"did you mean val/accuracy\?\); they have diag/grad_norm, test/accuracy"):
-        judged(both, CompareSettings(metric="val/acuracy"))
+        choose_metric(both, CompareSettings(metric="val/acuracy"))
     with pytest.raises(ConfigError, match="whether more of diag/grad_norm is better"):
-        judged(both, CompareSettings(metric="diag/grad_norm"))
-    assert judged(both, CompareSettings(metric="diag/grad_norm", direction="maximize")).sign == 1
+        choose_metric(both, CompareSettings(metric="diag/grad_norm"))
+    assert choose_metric(both, CompareSettings(metric="diag/grad_norm", direction="maximize")).sign == 1
 
 
 def test_unequal_and_unpaired_seeds_are_said() -> None:
@@ -177,4 +178,4 @@ def test_hashless_runs_are_arms_by_their_parameters() -> None:
     runs = [*arm([0.9, 0.8], init="he"), *arm([0.5, 0.4], init="he", activation="tanh")]
     (raw,) = by_task(runs, [])
     assert len(raw.arms) == 2 and all(len(seeds) == 2 for seeds in raw.arms.values())
-    assert module.ending_of(runs[0]) == "finished"
+    assert ending_of(runs[0]) == "finished"

@@ -10,6 +10,7 @@ import pytest
 from initlab.advice.explain.study import correlations, explain_study
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare
+from initlab.compare.metric import choose_metric
 from initlab.compare.result import Comparison
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings, TrackingSettings
@@ -54,7 +55,7 @@ def made(results: list[float]) -> Comparison:
         for i, value in enumerate(results)
     ]  # fmt: skip
     (raw,) = of_arms.by_task(runs, ["init"])
-    by = of_arms.judged(runs, CompareSettings())
+    by = choose_metric(runs, CompareSettings())
     names = of_arms.names([raw], ["init"])
     return compare(raw, by, names, {}, CompareSettings(), keys=["init"])
 

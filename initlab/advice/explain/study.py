@@ -13,6 +13,8 @@ from initlab import tracking
 from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import choose_metric
 from initlab.compare.result import Comparison
 from initlab.diagnosis.rules import OUTCOMES
 from initlab.errors import ConfigError, one_of
@@ -83,14 +85,14 @@ def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> li
     choices = of_arms.names(raws, keys)
     for raw in raws:
         own = [r for seeds in raw.arms.values() for r in seeds.values()]
-        ended = [r for r in own if of_arms.ending_of(r) in ("finished", "diverged")]
+        ended = [r for r in own if ending_of(r) in ("finished", "diverged")]
         said.append(f"study {name}{f', {raw.label}' if len(raws) > 1 else ''}: {len(raw.arms)} arms, {len(own)} runs,"
                     f" {len(ended)} of which came to an end")  # fmt: skip
-        if not any(of_arms.ending_of(r) == "finished" for r in own):
+        if not any(ending_of(r) == "finished" for r in own):
             why = "all diverged" if ended else "none came to an end"
             said += [f"Nothing can be ranked: {why}.", *_never(raw, choices)]
             continue
-        by = of_arms.judged(own, CompareSettings())
+        by = choose_metric(own, CompareSettings())
         curves = tracking.read_curves(found, own, by.curve, workdir=workdir)[0] if by.curve else {}
         made = compare(raw, by, choices, curves, CompareSettings(), keys=keys)
         said += _ranked(made)
@@ -202,7 +204,7 @@ def _never(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[s
     """Arms of which no run learned anything, grouped by cause."""
     groups: dict[str, list[str]] = {}
     for arm, seeds in raw.arms.items():
-        ended = [r for r in seeds.values() if of_arms.ending_of(r) in ("finished", "diverged", "failed", "pruned")]
+        ended = [r for r in seeds.values() if ending_of(r) in ("finished", "diverged", "failed", "pruned")]
         if ended and all(_cause(r) for r in ended):
             name = " ".join(f"{k}={v}" for k, v in choices[arm].items())
             groups.setdefault(_cause(ended[0]), []).append(name)
@@ -218,6 +220,6 @@ def _never(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[s
 def _cause(run: RunRecord) -> str:
     """The cause of a run that learned nothing; empty for one that did."""
     verdict = [v for v in run.tags.get("initlab.verdict", "").split(",") if v]
-    if of_arms.ending_of(run) != "diverged" and not set(verdict) & set(OUTCOMES):
+    if ending_of(run) != "diverged" and not set(verdict) & set(OUTCOMES):
         return ""
     return next((v for v in verdict if v not in OUTCOMES), verdict[0] if verdict else "diverged")

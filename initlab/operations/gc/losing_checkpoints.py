@@ -8,7 +8,8 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from initlab import tracking
-from initlab.compare import arms as of_arms
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import choose_metric
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings, TrackingSettings
 from initlab.study.space.plan import folder_of, load
@@ -47,15 +48,13 @@ def _ranked(study: str, parent: RunRecord, runs: Sequence[RunRecord], workdir: P
     plan = load(folder_of(workdir, study))
     metric = parent.params.get("metric", "").split(", ")[0]
     try:
-        by = of_arms.judged(
-            runs, CompareSettings(), metric=metric, direction="" if plan is None else plan.directions[0]
-        )
+        by = choose_metric(runs, CompareSettings(), metric=metric, direction="" if plan is None else plan.directions[0])
     except ConfigError:
         return []
     values: dict[str, list[float]] = {}
     for run in runs:
         mine = values.setdefault(run.tags.get("initlab.arm", ""), [])
-        if of_arms.ending_of(run) == "finished" and by.metric in run.metrics:
+        if ending_of(run) == "finished" and by.metric in run.metrics:
             mine.append(by.sign * run.metrics[by.metric])
     able = {arm for arm, numbers in values.items() if numbers}
     return sorted(values, key=lambda a: (a not in able, -mean(values[a]) if a in able else 0.0, a))

@@ -12,16 +12,19 @@ import numpy as np
 
 from initlab import tracking
 from initlab.compare import arms as of_arms
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import choose_metric
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings, TrackingSettings
-from initlab.statistics.significance import against, holm
+from initlab.statistics.significance import compare_pair, holm
 from initlab.study.space.plan import folder_of, load
-from initlab.tracking.record.amend import mark_run
+from initlab.tracking.record.amend import annotate_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from initlab.compare.arms import Judged, Raw
+    from initlab.compare.arms import Raw
+    from initlab.compare.metric import Judged
     from initlab.tracking import RunRecord
 
     Floats = NDArray[np.float64]
@@ -84,7 +87,7 @@ def keep(verdict: Verdict, tags: Mapping[str, str], workdir: Path) -> str:
     marks = dict(tags)
     if verdict.regressions:
         marks["initlab.regression"] = "; ".join(verdict.regressions)
-    return mark_run(verdict.uri, verdict.run_id, marks, said, workdir=workdir)
+    return annotate_run(verdict.uri, verdict.run_id, marks, said, workdir=workdir)
 
 
 # ------------------------------------------------------------------ pieces
@@ -101,7 +104,7 @@ def _judged(study: str, runs: Sequence[RunRecord], workdir: Path) -> Judged:
     """By the study's own metric, which its plan has."""
     plan = load(folder_of(workdir, study))
     metric, direction = ("", "") if plan is None else (plan.metrics[0], plan.directions[0])
-    return of_arms.judged(runs, CompareSettings(), metric=metric, direction=direction)
+    return choose_metric(runs, CompareSettings(), metric=metric, direction=direction)
 
 
 def _common(new: Sequence[Raw], old: Sequence[Raw]) -> list[_Pair]:
@@ -117,7 +120,7 @@ def _name(names: Mapping[str, Mapping[str, str]], key: str) -> str:
 
 def _worse(pairs: Sequence[_Pair], by: Judged) -> tuple[list[str], int]:
     """Sentences about the arms that became worse, and of how many the seeds can tell."""
-    found = [against(_values(new, old, by), 0, 1) for _, new, old in pairs]
+    found = [compare_pair(_values(new, old, by), 0, 1) for _, new, old in pairs]
     p = holm([math.nan if f is None else f.t for f in found])
     worse: list[str] = []
     for (name, new, old), pair, corrected in zip(pairs, found, p, strict=True):
@@ -140,10 +143,10 @@ def _values(new: Mapping[str, RunRecord], old: Mapping[str, RunRecord], by: Judg
     for i, runs in enumerate((new, old)):
         for k, seed in enumerate(seeds):
             run = runs.get(seed)
-            if run is not None and of_arms.ending_of(run) == "finished" and by.metric in run.metrics:
+            if run is not None and ending_of(run) == "finished" and by.metric in run.metrics:
                 table[i, k] = by.sign * run.metrics[by.metric]
     return table
 
 
 def _lost(runs: Mapping[str, RunRecord]) -> int:
-    return sum(of_arms.ending_of(r) in ("diverged", "failed") for r in runs.values())
+    return sum(ending_of(r) in ("diverged", "failed") for r in runs.values())

@@ -1,0 +1,26 @@
+"""How a run ended, as a comparison counts it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from initlab.tracking import RunRecord
+
+    Floats = NDArray[np.float64]
+
+#: what becomes of a seed
+Ending = Literal["finished", "diverged", "failed", "early", "running"]
+ENDINGS: tuple[Ending, ...] = ("finished", "diverged", "failed", "early", "running")
+_ENDING: dict[str, Ending] = {
+    "finished": "finished", "stopped": "finished", "diverged": "diverged", "failed": "failed", "killed": "early",
+    "running": "running",
+}  # fmt: skip
+
+
+def ending_of(run: RunRecord) -> Ending:
+    return _ENDING.get(run.status, "running")

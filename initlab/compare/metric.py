@@ -1,0 +1,104 @@
+"""The metric that arms are compared by: its direction, unit, bounds and learning curve."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from initlab.compare.ending import ending_of
+from initlab.errors import ConfigError
+from initlab.spec import CompareSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from initlab.tracking import RunRecord
+
+    Floats = NDArray[np.float64]
+
+#: metrics of each layer would make a message very long
+_NAMED = ("train/", "val/", "test/", "diag/", "throughput/", "episode/")
+Direction = Literal["maximize", "minimize"]
+#: scores in the order of what they say to a person
+_SCORES = ("accuracy", "bits_per_char", "perplexity", "loss")
+_LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What arms are choose_metric by: the metric, which way is better, and the curve that leads to it ("" for none)."""
+
+    metric: str
+    direction: Direction
+    curve: str
+
+    @property
+    def sign(self) -> float:
+        """Times this, more is better."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which the metric can lie."""
+        if self.metric.endswith("accuracy") or "/recall/" in self.metric:
+            return 0.0, 1.0
+        return (0.0 if self.metric.endswith(_LESS) else -math.inf), math.inf
+
+
+def choose_metric(
+    runs: Sequence[RunRecord], settings: CompareSettings, *, metric: str = "", direction: str = ""
+) -> Judged:
+    """The metric that these runs are choose_metric by.
+
+    Args:
+        runs: of one task.
+        settings: may name metric and direction.
+        metric: of the study, "" where there is none.
+        direction: of the study.
+
+    Raises:
+        ConfigError: for a metric that no run has, with those that they have, and a direction that no name tells.
+    """
+    ended = [r for r in runs if ending_of(r) == "finished"] or list(runs)
+    counts = Counter(k for r in ended for k in r.metrics)
+    asked = settings.metric if settings.metric != "auto" else metric
+    if not asked:
+        scores = [f"{part}/{s}" for part in ("test", "val") for s in _SCORES]
+        whole = [k for k in scores if counts[k] == len(ended)]
+        asked = next(iter(whole or [k for k in scores if counts[k]]), "")
+        if not asked:
+            raise ConfigError(
+                "compare.metric", "auto", f"no run has a score of the test or validation part{_has(counts)}"
+            )
+    if not counts[asked]:
+        near = difflib.get_close_matches(asked, counts, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError("compare.metric", asked, f"no run has it{hint}{_has(counts)}")
+    way = settings.direction if settings.direction != "auto" else direction if asked == metric else ""
+    return Judged(metric=asked, direction=_way(asked, way), curve=_curve(asked))
+
+
+def _way(metric: str, given: str) -> Direction:
+    if given in ("minimize", "maximize"):
+        return "minimize" if given == "minimize" else "maximize"
+    if metric.endswith(_LESS):
+        return "minimize"
+    if metric.startswith(("train/", "val/", "test/", "throughput/", "episode/")):
+        return "maximize"
+    raise ConfigError("compare.direction", "auto", f"whether more of {metric} is better, say by maximize or minimize")
+
+
+def _curve(metric: str) -> str:
+    part, _, score = metric.partition("/")
+    return f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
+
+
+def _has(counts: Mapping[str, int]) -> str:
+    keys = sorted(k for k, n in counts.items() if n and k.startswith(_NAMED)) or sorted(counts)[:40]
+    return f"; they have {', '.join(keys)}" if keys else "; they have no metrics at all"
