@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.core.error_line import complain
+from initlab.core.error_line import print_error
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
 from initlab.study.results import leaderboard
 from initlab.study.results.live import Board
 from initlab.study.results.parent import Parent, has_ended, open_parent
 from initlab.study.results.terminal import print_report, print_start
-from initlab.study.search import ledger, tune
+from initlab.study.search import tune
 from initlab.study.search.arms import ENDED, ArmResult
 from initlab.study.search.enqueue import enqueue_missing
+from initlab.study.search.trials import arm_results, current_trials, recorded_runs
 from initlab.study.setup import open_study, space_of
 from initlab.study.space.grammar import bare
 from initlab.study.space.plan import Plan
@@ -47,12 +48,12 @@ def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mappi
     except BrokenPipeError:
         raise  # the reader of our output has gone, and with it whoever could be told
     except InitlabError as error:
-        return complain(error, error.exit_code)
+        return print_error(error, error.exit_code)
     except Exception as error:
         from initlab.config.hydra_errors import translate
 
         ours = translate(error, list(arguments))
-        return complain(ours or error, ours.exit_code if ours else 1, cause=error)
+        return print_error(ours or error, ours.exit_code if ours else 1, cause=error)
 
 
 def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str]) -> int:
@@ -66,7 +67,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     print_start(plan, study, fresh)
     asked = threading.Event()
     _stop_on_signals(asked)
-    to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in ledger.results(study))
+    to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in arm_results(study))
     if not to_do and has_ended(plan):
         left = _deliver_rest(plan, study, track) if tracking.spools(plan.workdir) else 0
         print_report(plan, study, (), interrupted=False, arguments=arguments, left=left)
@@ -77,9 +78,9 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     status: RunStatus = "failed"
     told: tuple[str, ...] = ()
     live = Board(
-        total=len(ledger.current(study)), metric=plan.settings.metric, direction=plan.direction, out=sys.stdout,
+        total=len(current_trials(study)), metric=plan.settings.metric, direction=plan.direction, out=sys.stdout,
         err=sys.stderr, workers=plan.settings.workers,
-        before=[a.trial for a in ledger.results(study) if a.state in ENDED],
+        before=[a.trial for a in arm_results(study) if a.state in ENDED],
     )  # fmt: skip
     threading.Thread(target=_load_plotting, daemon=True).start()
     try:
@@ -88,7 +89,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         status = "killed" if asked.is_set() else "finished"
     finally:
         live.close()
-        arms = ledger.results(study)
+        arms = arm_results(study)
         summary = leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction)
         note = parent.close(plan, study, arms, status=status, summary=summary)
         left = _deliver_rest(plan, study, track)
@@ -119,7 +120,7 @@ def _deliver_rest(plan: Plan, study: Study, track: TrackingSettings) -> int:
     tracking.wait_for_senders(plan.workdir, study=plan.name, seconds=_PATIENCE)
     left = tracking.sync(plan.workdir, track).waiting
     # an arm whose worker was taken for dead by mistake may have been trained twice
-    tracking.end_duplicates(track, workdir=plan.workdir, study=plan.name, kept=ledger.kept_runs(study))
+    tracking.end_duplicates(track, workdir=plan.workdir, study=plan.name, kept=recorded_runs(study))
     return left
 
 
@@ -136,7 +137,7 @@ def _stop_on_signals(asked: threading.Event) -> None:
 
 
 def _exit_code(plan: Plan, study: Study, *, interrupted: bool) -> int:
-    states = {a.state for a in ledger.results(study)}
+    states = {a.state for a in arm_results(study)}
     # where time was limited, arms may be left
     left = plan.seconds is None and bool(states & {"waiting", "running"})
     return 1 if interrupted or left or "failed" in states else 0

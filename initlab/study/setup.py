@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.core.redact import masked
+from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import StudySettings, TrackingSettings
 from initlab.study.search import tune
@@ -75,7 +75,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     first, configs = _check_arms(draft, arms, settings)
     metric, direction = decided(settings, first.monitor)
     # the password is kept in one place, see Plan.save
-    settings = replace(settings, metric=metric, direction=direction, storage=masked(storage))
+    settings = replace(settings, metric=metric, direction=direction, storage=redact_passwords(storage))
     plan = replace(plan, settings=settings, epochs=first.epochs)
     _check_sampler_and_pruner(plan)
     if known is not None:

@@ -10,8 +10,8 @@ import optuna
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 
-from initlab.study.search import ledger
 from initlab.study.search.storage import open_storage
+from initlab.study.search.trials import current_trials, replicas_of
 
 #: a run of a fraction of a second
 TINY = (
@@ -30,7 +30,7 @@ def the_study(workdir: Path, storage: RDBStorage | None = None) -> optuna.Study:
 
 
 def states(study: optuna.Study) -> Counter[str]:
-    return Counter(t.state.name for t in ledger.current(study))
+    return Counter(t.state.name for t in current_trials(study))
 
 
 def runs(workdir: Path, uri: str = EMBEDDED) -> list[Any]:
@@ -55,7 +55,7 @@ def broken(study: optuna.Study, found: list[Any], *, arms: int, seeds: int) -> l
     wrong += [f"arm {arm} seed {seed} is FINISHED {n} times" for (arm, seed), n in ended.items() if n > 1]
     if len(ended) != arms * seeds:
         wrong.append(f"{len(ended)} of {arms * seeds} (arm, seed) are FINISHED")
-    kept = {r.run_id for t in ledger.current(study) for r in ledger.replicas_of(t.user_attrs)}
+    kept = {r.run_id for t in current_trials(study) for r in replicas_of(t.user_attrs)}
     ids = {i for r in trained if r.info.status == "FINISHED" for i in (r.info.run_id, r.data.tags["initlab.uid"])}
     if not kept <= ids:
         wrong.append(f"runs {kept - ids} of Optuna's record are not in MLflow's")

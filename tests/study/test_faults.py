@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from initlab.spec import TrackingSettings
-from initlab.study.search import ledger
-from initlab.tracking import end_strays
+from initlab.study.search.trials import WORKER, replicas_of, superseded_trials
+from initlab.tracking import end_duplicates
 from initlab.tracking.store.client import connect
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
@@ -130,8 +130,8 @@ def test_a_worker_that_stands_still_loses_its_arm_and_nothing_is_doubled(workdir
     assert study.returncode == 0, out
     found = the_study(workdir)
     assert broken(found, runs(workdir), arms=3, seeds=1) == [], out
-    (lost,) = ledger.superseded(found.get_trials())
-    assert found.get_trials()[lost].user_attrs[ledger.WORKER] == worker
+    (lost,) = superseded_trials(found.get_trials())
+    assert found.get_trials()[lost].user_attrs[WORKER] == worker
     # it let go before its next update; nothing had to be taken back from it
     assert not [r for r in runs(workdir) if "initlab.stray" in r.data.tags]
 
@@ -155,28 +155,28 @@ def test_of_runs_that_were_trained_twice_the_one_on_record_stays(workdir: Path) 
     alone = finished("alone", 0, 2, "u3")  # what counts instead of it is not known
     other = finished("other", 0, 0, "u4", study="yours")
     settings = TrackingSettings(uri=f"sqlite:///{workdir / 'mlflow.db'}")
-    assert end_strays(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (1, "")
+    assert end_duplicates(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (1, "")
     found = {r.info.run_id: r for r in runs(workdir)}
     assert {i for i, r in found.items() if r.info.status == "FINISHED"} == {kept, by_uid, alone, other}
     assert found[twice].info.status == "KILLED" and found[twice].info.end_time == 7
     assert "initlab.stray" in found[twice].data.tags
-    assert end_strays(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (0, "")
+    assert end_duplicates(settings, workdir=workdir, study="mine", kept=[([0, 3], {kept, "u2"})]) == (0, "")
 
 
 def test_an_arm_goes_on_with_the_replicas_that_its_dead_worker_had_finished(workdir: Path) -> None:
     with running(*TINY, "trainer.epochs=200", "init=he,xavier", "replicas=4", cwd=workdir) as study:
         worker = until(lambda: worker_at_work(workdir))
-        until(lambda: any(ledger.replicas_of(t.user_attrs) for t in the_study(workdir).get_trials()))
+        until(lambda: any(replicas_of(t.user_attrs) for t in the_study(workdir).get_trials()))
         os.kill(worker, signal.SIGKILL)
         out, _ = study.communicate(timeout=200)
     assert study.returncode == 0, out
     found = the_study(workdir)
     assert broken(found, runs(workdir), arms=2, seeds=4) == [], out
-    (lost,) = ledger.superseded(found.get_trials())
+    (lost,) = superseded_trials(found.get_trials())
     trials = found.get_trials()
-    kept = ledger.replicas_of(trials[lost].user_attrs)
+    kept = replicas_of(trials[lost].user_attrs)
     (instead,) = (t for t in trials if lost in t.system_attrs.get("retry_history", ()))
-    assert kept and ledger.replicas_of(instead.user_attrs)[: len(kept)] == kept
+    assert kept and replicas_of(instead.user_attrs)[: len(kept)] == kept
 
 
 def test_a_leader_that_is_killed_after_the_last_arm(workdir: Path) -> None:

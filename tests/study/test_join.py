@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study.search import ledger
+from initlab.study.search.trials import WORKER
 from tests.command_line.driver import environment, initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
@@ -50,7 +50,7 @@ def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path) -> No
     assert "0 worker(s)" in out and "3 complete" in out
     found = the_study(workdir)
     assert broken(found, runs(workdir), arms=3, seeds=1) == [], out
-    done = {t.user_attrs[ledger.WORKER] for t in found.get_trials() if t.state.name == "COMPLETE"}
+    done = {t.user_attrs[WORKER] for t in found.get_trials() if t.state.name == "COMPLETE"}
     assert done <= {first.pid, second.pid}
 
 

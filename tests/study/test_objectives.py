@@ -18,7 +18,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from initlab.errors import ConfigError
-from initlab.report.drawing import png
+from initlab.report.drawing import to_png
 from initlab.spec import Profile, RunResult, StudySettings
 from initlab.study.results.figures import pareto, pictures
 from initlab.study.results.leaderboard import leaderboard, standings, summary, table
@@ -197,7 +197,7 @@ def test_lines_while_it_goes_on_name_every_objective() -> None:
 
 
 def labelled(figure: Figure) -> bool:
-    png(figure)
+    to_png(figure)
     return all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
 
 

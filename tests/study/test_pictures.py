@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from initlab.report.drawing import COLOURS, png
+from initlab.report.drawing import COLOURS, to_png
 from initlab.study.results.figures import heat_map, heat_map_keys, history, importance, metric_label, parallel, pictures
 from initlab.study.search.arms import ArmResult, ArmState, Replica
 from initlab.study.search.importance import importances
@@ -92,7 +92,7 @@ def labelled(figure: Figure) -> bool:
 def drawn(figure: Figure) -> np.ndarray:
     """The pixels of the figure; a warning of missing glyphs or of a layout without room is an error in the tests."""
     # at its own resolution: texts keep the places in pixels that they were drawn at
-    return imread(BytesIO(png(figure, dpi=int(figure.dpi))))
+    return imread(BytesIO(to_png(figure, dpi=int(figure.dpi))))
 
 
 def inside(figure: Figure) -> bool:

@@ -17,6 +17,7 @@ from optuna.storages import RDBStorage
 
 from initlab.study.search import ledger
 from initlab.study.search.storage import open_storage
+from initlab.study.search.trials import ARM, WORKER
 from tests.command_line.driver import initlab
 from tests.study.postgres_server import PASSWORD, Postgres
 from tests.study.study_cases import TINY, broken, runs, states, the_study
@@ -54,7 +55,7 @@ def worker_of(workdir: Path, storage: RDBStorage) -> int | None:
         trials = the_study(workdir, storage).get_trials(states=(optuna.trial.TrialState.RUNNING,))
     except KeyError:
         return None
-    return next((int(t.user_attrs[ledger.WORKER]) for t in trials if t.user_attrs.get(ledger.ARM)), None)
+    return next((int(t.user_attrs[WORKER]) for t in trials if t.user_attrs.get(ARM)), None)
 
 
 def test_a_grid_with_four_workers_of_which_one_is_killed(workdir: Path, postgres: Postgres, opens: Opens) -> None:
@@ -146,13 +147,15 @@ def test_without_a_driver_the_extra_is_named(workdir: Path, monkeypatch: pytest.
 
 
 def test_two_urls_of_one_database() -> None:
-    from initlab.study.search.storage import masked, same
+    from initlab.study.search.storage import redact_passwords, same
 
     assert same("postgresql://a:b@localhost/d", "postgresql+psycopg://c@127.0.0.1:5432/d")
     assert not same("postgresql://a@localhost/d", "postgresql://a@localhost/e")
     assert same("sqlite:////tmp/x/../a.db", "sqlite:////tmp/a.db")
-    assert masked("postgresql://u:a:b@c/d@h:5/x?password=y&z=1") == "postgresql://u:***@h:5/x?password=***&z=1"
-    assert masked("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
+    assert (
+        redact_passwords("postgresql://u:a:b@c/d@h:5/x?password=y&z=1") == "postgresql://u:***@h:5/x?password=***&z=1"
+    )
+    assert redact_passwords("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
 
 
 def test_the_server_is_started_again_in_mid_study(workdir: Path, postgres: Postgres, opens: Opens) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study.search import ledger
+from initlab.study.search.trials import WORKER, superseded_trials
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
@@ -34,9 +34,9 @@ def test_a_grid_on_two_actors_of_which_one_is_killed(workdir: Path, monkeypatch:
     found = the_study(workdir)
     assert broken(found, runs(workdir), arms=4, seeds=2) == [], out
     trials = found.get_trials()
-    (lost,) = ledger.superseded(trials)
-    assert trials[lost].user_attrs[ledger.WORKER] == killed
-    workers = {t.user_attrs[ledger.WORKER] for t in trials if t.state.name == "COMPLETE"}
+    (lost,) = superseded_trials(trials)
+    assert trials[lost].user_attrs[WORKER] == killed
+    workers = {t.user_attrs[WORKER] for t in trials if t.state.name == "COMPLETE"}
     # the one that was left may have done the rest before a new one was there
     assert workers and killed not in workers and study.pid not in workers
     # nothing stays, neither of its sockets and logs nor in the home directory

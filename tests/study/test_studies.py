@@ -18,8 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from initlab.study.search import ledger
 from initlab.study.search.storage import open_storage
+from initlab.study.search.trials import WORKER, current_trials
 from tests.command_line.driver import environment, initlab
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")
@@ -42,7 +42,7 @@ def the_study(workdir: Path) -> optuna.Study:
 
 
 def states(workdir: Path) -> Counter[str]:
-    return Counter(t.state.name for t in ledger.current(the_study(workdir)))
+    return Counter(t.state.name for t in current_trials(the_study(workdir)))
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def worker_at_work(workdir: Path) -> int | None:
         trials = the_study(workdir).get_trials(states=(TrialState.RUNNING,))
     except (ValueError, KeyError):
         return None
-    pids = [t.user_attrs[ledger.WORKER] for t in trials if ledger.WORKER in t.user_attrs and t.user_attrs.get("arm")]
+    pids = [t.user_attrs[WORKER] for t in trials if WORKER in t.user_attrs and t.user_attrs.get("arm")]
     return int(pids[0]) if pids else None
 
 
@@ -208,5 +208,5 @@ def test_few_shot_arms_are_judged_by_the_mean_over_their_draws(workdir: Path) ->
     assert states(workdir) == {"COMPLETE": 2}
     found = children(workdir)
     assert len(found) == 2 and all(r.data.metrics["episodes"] == 2 for r in found)
-    values = {t.value for t in ledger.current(the_study(workdir))}
+    values = {t.value for t in current_trials(the_study(workdir))}
     assert values == {r.data.metrics["val/accuracy"] for r in found}

@@ -7,7 +7,7 @@ from contextlib import suppress
 from statistics import fmean
 from typing import Any, TextIO
 
-from initlab.core.text import number, plain
+from initlab.core.text import format_number, to_one_line
 from initlab.study.results.leaderboard import Row, scores, standings, table
 from initlab.study.search.arms import ENDED, ArmResult, counts
 from initlab.study.space.objectives import Directions, Metrics, each
@@ -134,13 +134,13 @@ def told(arm: ArmResult, *, metric: Metrics) -> str:
     """One arm that ended, in one line: ``init=he activation=tanh: val/accuracy 0.8700 (3 seeds), 12 s``."""
     took = f", {duration(arm.seconds)}" if arm.seconds > 0 else ""
     if arm.state != "complete":
-        why = f": {plain(arm.reason)}" if plain(arm.reason) else ""
+        why = f": {to_one_line(arm.reason)}" if to_one_line(arm.reason) else ""
         return f"{arm.name}: {arm.state}{why}{took}"
     if arm.finite is None:
         return f"{arm.name}: {arm.state} without a finite {' or '.join(each(metric))}{took}"
     (row,) = standings([arm.judged_by(0)], direction="maximize")
     values = arm.values or (arm.finite,)
-    known = ", ".join(f"{m} {number(v)}" for m, v in zip(each(metric), values, strict=True))
+    known = ", ".join(f"{m} {format_number(v)}" for m, v in zip(each(metric), values, strict=True))
     note = f"; {row.note}" if row.note else ""
     return f"{arm.name}: {known}{_seeds(row)}{took}{note}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from initlab.core.redact import masked
-from initlab.core.text import plain
+from initlab.core.redact import redact_passwords
+from initlab.core.text import to_one_line
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.leaderboard import Row
 from initlab.study.search.arms import ENDED, ArmResult, varying
@@ -109,7 +109,7 @@ def _cells(row: Row, keys: Sequence[str], *, told: bool) -> list[str]:
     choices = [row.result.choices.get(k, "") for k in keys]
     middle = [against if told else None]
     cells = [str(row.rank or ""), *scores, str(row.seeds or ""), *middle, *choices, row.result.state, row.note]
-    return [plain(c) for c in cells if c is not None]
+    return [to_one_line(c) for c in cells if c is not None]
 
 
 def _title(stem: str) -> tuple[str, str]:
@@ -134,6 +134,6 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
     said = [
         (f"study.{k}", str(getattr(plan.settings, k))) for k in ("sampler", "trials", "pruner", "objective", "tune_lr")
     ]
-    space = [(d.key, plain(str(d))) for d in plan.space.dimensions]
-    fixed = [tuple(masked(f).partition("=")[::2]) for f in plan.space.fixed]
+    space = [(d.key, to_one_line(str(d))) for d in plan.space.dimensions]
+    fixed = [tuple(redact_passwords(f).partition("=")[::2]) for f in plan.space.fixed]
     return [*space, *((k, v) for k, v in fixed), ("replicas", str(plan.replicas)), ("seed", str(plan.seed)), *said]

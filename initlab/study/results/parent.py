@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from initlab import tracking
 from initlab.core.version import __version__
 from initlab.errors import InitlabError, StoreError
-from initlab.report.drawing import png
+from initlab.report.drawing import to_png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.figures import pictures
 from initlab.study.results.page import page
 from initlab.study.search import importance
 from initlab.study.search.arms import ArmResult
-from initlab.study.search.storage import masked
+from initlab.study.search.storage import redact_passwords
 from initlab.study.space.plan import Plan
 
 if TYPE_CHECKING:
@@ -128,14 +128,14 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
             **{f"space.{d.key}": str(asdict(d)) for d in plan.space.dimensions},
         },
         tags={
-            "initlab.kind": "study", "initlab.study": plan.name, "initlab.optuna": masked(plan.storage),
+            "initlab.kind": "study", "initlab.study": plan.name, "initlab.optuna": redact_passwords(plan.storage),
             "initlab.version": __version__,
         },
         dataset=None,
         start_ms=time.time_ns() // 1_000_000,
     )  # fmt: skip
     files = {
-        "space.json": masked(json.dumps(plan.space.as_json(), indent=1)),
+        "space.json": redact_passwords(json.dumps(plan.space.as_json(), indent=1)),
         "study.json": json.dumps(asdict(plan.settings)),
     }
     return Parent(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
@@ -148,7 +148,7 @@ def _files(
     (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
     drawn = pictures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
-    images = {stem: png(figure) for stem, figure in drawn.items()}
+    images = {stem: to_png(figure) for stem, figure in drawn.items()}
     for stem, data in images.items():
         (folder / f"{stem}.png").write_bytes(data)
         found.append((folder / f"{stem}.png", "figures"))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from initlab.core.text import number
+from initlab.core.text import format_number
 from initlab.study.search.arms import ENDED, ArmResult, varying
 from initlab.study.space.objectives import Direction, Directions
 
@@ -94,7 +94,10 @@ def lines(arms: Sequence[ArmResult], direction: Directions) -> list[str]:
     threshold = level(arms, direction)
     assert threshold is not None
     side = "or more" if direction == "maximize" else "or less"
-    return [f"robustness: within 10 % of the best ({number(threshold)} {side})", *(f"  {a.line()}" for a in found)]
+    return [
+        f"robustness: within 10 % of the best ({format_number(threshold)} {side})",
+        *(f"  {a.line()}" for a in found),
+    ]
 
 
 def _is_number(key: str, arms: Sequence[ArmResult]) -> bool:

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from initlab.core.redact import masked
+from initlab.core.redact import redact_passwords
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.live import duration
-from initlab.study.search import importance, ledger, tune
+from initlab.study.search import importance, tune
 from initlab.study.search.samplers import notes
+from initlab.study.search.trials import arm_results, doomed_values
 from initlab.study.space.plan import Plan
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def print_start(plan: Plan, study: Study, fresh: int) -> None:
     """Print the number of arms, seeds and workers, the metric, and the sampler's limits."""
-    arms = ledger.results(study)
+    arms = arm_results(study)
     ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
     new = f"as many as {duration(plan.settings.timeout or 0.0)} take" if plan.endless else f"{fresh} new"
     print(
@@ -46,7 +47,7 @@ def print_report(
     left: int = 0,
 ) -> None:
     """Print the leaderboard, the importance of keys, and the command to type next."""
-    arms = ledger.results(study)
+    arms = arm_results(study)
     for line in told:
         print(line)
     rows = leaderboard.leaderboard(arms, direction=plan.direction)
@@ -55,14 +56,14 @@ def print_report(
     print(importance.line(arms, study, plan.direction))
     for line in robustness.lines(arms, plan.direction):
         print(line)
-    spared = ledger.spared(study)
+    spared = doomed_values(study)
     if spared:
         best = (max if plan.maximises else min)(value for _, value in spared)
         print(f"{len(spared)} arms that were called doomed ran on; the best of them reached {best:.4g}")
     if plan.parent:
         print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
     if interrupted:
-        print(f"Next: python -m initlab -m {shlex.join(map(masked, arguments))}   (goes on where it stopped)")
+        print(f"Next: python -m initlab -m {shlex.join(map(redact_passwords, arguments))}   (goes on where it stopped)")
     elif plan.parent and sum(a.value is not None for a in arms) > 1:
         print(f"Next: python -m initlab compare study={plan.name}   (corrected tests, effects, seeds needed)")
     if note:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from initlab.core.text import plain
+from initlab.core.text import to_one_line
 from initlab.spec import RunStatus
 from initlab.study.search.tune import Sweep
 
@@ -80,7 +80,7 @@ class ArmResult:
     @property
     def name(self) -> str:
         """The arm in words: its choices, and its hash where nothing was swept."""
-        return plain(" ".join(f"{k}={v}" for k, v in self.choices.items())) or f"arm {self.arm}"
+        return to_one_line(" ".join(f"{k}={v}" for k, v in self.choices.items())) or f"arm {self.arm}"
 
     def by_seed(self) -> dict[int, float]:
         """Seed → value, of the seeds that came to a finite one."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from initlab.study.search import ledger
+from initlab.study.search.trials import CHOICES, current_trials, planned_choices
 from initlab.study.space.plan import Plan
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def enqueue_missing(study: Study, plan: Plan) -> int:
     from optuna.trial import TrialState
 
     ledger.mend(study, plan.folder)
-    counted = ledger.current(study)
+    counted = current_trials(study)
     if plan.settings.sampler != "grid":
         if plan.settings.trials is None:
             return 0
@@ -43,5 +44,5 @@ def enqueue_missing(study: Study, plan: Plan) -> int:
 
 
 def _arm_of(trial: Any) -> str:
-    choices = json.loads(trial.user_attrs.get(ledger.CHOICES, "{}")) or ledger.planned(trial)
+    choices = json.loads(trial.user_attrs.get(CHOICES, "{}")) or planned_choices(trial)
     return json.dumps(choices, sort_keys=True)

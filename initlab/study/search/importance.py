@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from initlab.core.text import plain
+from initlab.core.text import to_one_line
 from initlab.study.search.arms import ArmResult
 from initlab.study.space.objectives import Directions, each, way
 
@@ -89,7 +89,7 @@ def line(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Direc
     if found is None:
         return f"importance: not computed; {_why_not(arms)}"
     shares, _, count = found
-    told = [f"{plain(key)} {100 * share:.0f} %" for key, share in list(shares.items())[:_NAMED]]
+    told = [f"{to_one_line(key)} {100 * share:.0f} %" for key, share in list(shares.items())[:_NAMED]]
     more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
     return f"importance: {', '.join(told)}{more} ({count} arms)"
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from initlab.core.redact import masked
+from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def choose(given: str | None, known: str | None, workdir: Path) -> str:
         return known or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute().as_posix()}"
     url = _usable(given, workdir)
     if known is not None and not same(url, known):
-        raise ConfigError("study.storage", masked(url), f"the study was begun in {masked(known)}")
+        raise ConfigError("study.storage", redact_passwords(url), f"the study was begun in {redact_passwords(known)}")
     return url
 
 
@@ -66,7 +66,7 @@ def _usable(given: str, workdir: Path) -> str:
             if find_spec(module) is not None:
                 return f"postgresql+{module}{given.removeprefix('postgresql')}"
         raise ConfigError(
-            "study.storage", masked(given), "needs a driver for PostgreSQL: pip install 'initlab[postgres]'"
+            "study.storage", redact_passwords(given), "needs a driver for PostgreSQL: pip install 'initlab[postgres]'"
         )
     return given
 
@@ -79,7 +79,7 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise ConfigError("study.storage", masked(url), f"is no database's URL; {FORMS}") from error
+        raise ConfigError("study.storage", redact_passwords(url), f"is no database's URL; {FORMS}") from error
     return parsed
 
 
@@ -101,7 +101,9 @@ def keep_apart(storage: str, tracking_uri: str) -> None:
     """Refuse one database for Optuna and MLflow, of which each keeps its own version of the tables."""
     if same(storage, tracking_uri):
         raise ConfigError(
-            "study.storage", masked(storage), "is MLflow's own database (tracking.uri); give Optuna another one"
+            "study.storage",
+            redact_passwords(storage),
+            "is MLflow's own database (tracking.uri); give Optuna another one",
         )
 
 
@@ -127,7 +129,9 @@ def open_storage(url: str) -> RDBStorage:
     except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
-        raise ConfigError("study.storage", masked(url), f"cannot be used: {masked(reason)}") from error
+        raise ConfigError(
+            "study.storage", redact_passwords(url), f"cannot be used: {redact_passwords(reason)}"
+        ) from error
 
 
 def load_libraries() -> None:

@@ -21,7 +21,7 @@ _JUDGED = ("metric", "direction", "objective", "tune_lr", *_TUNED)
 
 
 def fingerprint(space: Space, settings: StudySettings) -> str:
-    """Hash of what is fixed and which keys are searched, not of their values: a grid with one more is the same study."""
+    """Hash of the fixed values and the searched keys, not of their values: a grid with one more is the same study."""
     what: dict[str, Any] = {
         "fixed": sorted(f for f in space.fixed if not f.startswith(_HOW)),
         "keys": sorted(d.key for d in space.dimensions),

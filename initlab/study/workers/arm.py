@@ -24,7 +24,9 @@ from initlab.spec import Experiment, Outlook, Record, RunResult, RunStatus
 from initlab.statistics.student import interval
 from initlab.study.search import ledger, tune
 from initlab.study.search.arms import Replica
+from initlab.study.search.heartbeat import Hold
 from initlab.study.search.pruners import doomed
+from initlab.study.search.trials import ARM, CHOICES, DOOMED, REPLICAS, SWEEP, planned_choices, replicas_of
 from initlab.study.space.compose import experiment_of
 from initlab.study.space.objectives import Metrics, numbers, picked
 from initlab.study.space.plan import Plan
@@ -55,7 +57,7 @@ def _under(seed: int, first: Experiment) -> Experiment:
     return replace(first, seed=seed, name=name, params={**first.params, "seed": seed}, config_yaml=yaml)
 
 
-def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool], tail: tracking.Tail) -> None:
+def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool], tail: tracking.ClosingRuns) -> None:
     """Train the arm that `trial` stands for and tell Optuna. Whatever goes wrong costs this arm alone.
 
     The records of its runs arrive while the next ones train: the caller settles `tail`.
@@ -65,7 +67,7 @@ def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool],
 
     begun = time.perf_counter()
     try:
-        with ledger.Hold(study, trial) as hold:
+        with Hold(study, trial) as hold:
             arm = _arm(study, trial, plan)
             values, state, reason = _trained(trial, arm, plan, stop=stop, lost=hold.lost, tail=tail)
     except Interrupted:
@@ -153,7 +155,7 @@ def _arm(study: Study, trial: Trial, plan: Plan) -> dict[str, str]:
     """The choices of a trial. Those of a grid are its own business, and no parameters of Optuna's, which could not bear
     one more value in a study that goes on."""
     if plan.settings.sampler == "grid":
-        return ledger.planned(study._storage.get_trial(trial._trial_id))  # pyright: ignore[reportPrivateUsage]
+        return planned_choices(study._storage.get_trial(trial._trial_id))  # pyright: ignore[reportPrivateUsage]
     return plan.space.suggest(trial)
 
 
@@ -164,13 +166,13 @@ def _trained(
     *,
     stop: Callable[[], bool],
     lost: Callable[[], bool],
-    tail: tracking.Tail,
+    tail: tracking.ClosingRuns,
 ) -> tuple[tuple[float, ...] | None, TrialState, str]:
     from optuna.trial import TrialState
 
-    trial.set_user_attr(ledger.CHOICES, json.dumps(arm))
+    trial.set_user_attr(CHOICES, json.dumps(arm))
     first = experiment_of(plan, arm, trial=trial.number)
-    trial.set_user_attr(ledger.ARM, first.arm)
+    trial.set_user_attr(ARM, first.arm)
     train = partial(_ended, workdir=plan.workdir, stop=stop, lost=lost, tail=tail)
     if plan.settings.tune_lr:
         sweep = _swept(trial, arm, plan, tune.own_lr(first.params), train)
@@ -180,7 +182,7 @@ def _trained(
         first = experiment_of(plan, {**arm, tune.LR: repr(sweep.chosen)}, trial=trial.number)
     metric, over_seeds = plan.metrics[0], plan.settings.pruner == "wilcoxon"
     # an arm that is begun anew goes on with the replicas that its former worker had the end of
-    done = ledger.replicas_of(trial.user_attrs)
+    done = replicas_of(trial.user_attrs)
     notes = _Notes(trial, done)
     for number in range(len(done), plan.replicas):
         watcher = _watcher(trial, metric, plan, arm)
@@ -194,7 +196,7 @@ def _trained(
         if watcher.pruned and result.status == "killed":
             return None, TrialState.PRUNED, f"{watcher.pruned} after {result.steps} updates"
         if watcher.doomed:
-            trial.set_user_attr(ledger.DOOMED, watcher.doomed)
+            trial.set_user_attr(DOOMED, watcher.doomed)
         if over_seeds and values is not None:
             trial.report(values[0], step=number)
             if trial.should_prune():
@@ -219,7 +221,7 @@ class _Notes:
     def write(self) -> None:
         """Note all of them."""
         if self._written < len(self._done):
-            self._trial.set_user_attr(ledger.REPLICAS, json.dumps([asdict(r) for r in self._done]))
+            self._trial.set_user_attr(REPLICAS, json.dumps([asdict(r) for r in self._done]))
             self._written, self._when = len(self._done), time.monotonic()
 
     @contextmanager
@@ -240,7 +242,7 @@ def _ended(
     workdir: Path,
     stop: Callable[[], bool],
     lost: Callable[[], bool],
-    tail: tracking.Tail,
+    tail: tracking.ClosingRuns,
 ) -> RunResult:
     """A run, to its end or to where the watcher ends it."""
 
@@ -271,8 +273,8 @@ def _swept(
     train: Callable[[Experiment, _Watcher], RunResult],
 ) -> tune.Sweep:
     """The sweep of an arm's learning rate about `lr`; that of an earlier attempt at the arm, where it was whole."""
-    if ledger.SWEEP in trial.user_attrs:
-        return tune.Sweep.from_json(json.loads(trial.user_attrs[ledger.SWEEP]))
+    if SWEEP in trial.user_attrs:
+        return tune.Sweep.from_json(json.loads(trial.user_attrs[SWEEP]))
     settings, metric = plan.settings, tune.metric(plan.metrics[0])
     shorter = {} if settings.tune_epochs is None else {"trainer.epochs": str(settings.tune_epochs)}
 
@@ -287,7 +289,7 @@ def _swept(
         return tune.Point(lr=lr, value=values[0] if values else None, status=status, run_id=result.run_id)
 
     found = tune.sweep(lr, settings.lr_factors, measure, maximises=plan.maximises)
-    trial.set_user_attr(ledger.SWEEP, json.dumps(found.as_json()))
+    trial.set_user_attr(SWEEP, json.dumps(found.as_json()))
     return found
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from initlab.study.search import ledger, storage
 from initlab.study.search.arms import ArmResult
+from initlab.study.search.heartbeat import Reaper, release
+from initlab.study.search.trials import arm_results
 from initlab.study.space.plan import Plan
 from initlab.study.workers import local_engine
 from initlab.study.workers.hire import Hire, Worker
@@ -48,7 +50,7 @@ def drive(
             _watch(study, plan, workers, hire, told, stop=stop, look=look)
         finally:
             _end(study, plan, workers)
-            look(ledger.results(study))
+            look(arm_results(study))
     return tuple(told)
 
 
@@ -80,7 +82,7 @@ def _watch(
 ) -> None:
     from optuna.exceptions import StorageInternalError
 
-    reaper, replaced, begun = ledger.Reaper(), 0, time.monotonic()
+    reaper, replaced, begun = Reaper(), 0, time.monotonic()
     idle: float | None = None
     away: float | None = None
     while not stop():
@@ -99,7 +101,7 @@ def _watch(
                 told.append(f"a worker died ({ending}); its arm is begun anew")
                 workers[number] = hire(number)
             reaper.look(study, plan.folder)
-            look(ledger.results(study))
+            look(arm_results(study))
             # the workers of a study that its time alone ends make their arms themselves
             going = plan.endless and time.monotonic() - begun < (plan.seconds or 0.0)
             if going or not ledger.is_idle(study, plan.folder):
@@ -129,7 +131,7 @@ def _pause(workers: Sequence[Worker]) -> None:
 def _release(study: Study, plan: Plan, worker: Worker) -> None:
     if worker.known_as is not None:
         pid, host = worker.known_as
-        ledger.release(study, plan.folder, worker=pid, host=host)
+        release(study, plan.folder, worker=pid, host=host)
 
 
 def _end(study: Study, plan: Plan, workers: Sequence[Worker]) -> None:

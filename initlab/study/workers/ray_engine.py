@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from initlab.errors import ConfigError
-from initlab.study.search.storage import masked
+from initlab.study.search.storage import redact_passwords
 from initlab.study.space.plan import Plan, load
 from initlab.study.workers.hire import Hire
 
@@ -48,7 +48,7 @@ def check(plan: Plan) -> None:
     if address.startswith("ray://"):
         if plan.storage.startswith("sqlite"):
             raise ConfigError(
-                "study.storage", masked(plan.storage),
+                "study.storage", redact_passwords(plan.storage),
                 f"a SQLite file serves one machine, and study.ray_address={address} may be several; give a PostgreSQL"
                 " database (docs/distributed.md)",
             )  # fmt: skip

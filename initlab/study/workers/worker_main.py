@@ -23,7 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from initlab.core.exit import promptly
+from initlab.core.exit import run_and_exit
+from initlab.study.search.heartbeat import Reaper
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -88,7 +89,7 @@ def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
     """Take arms until none is left, or `stop` says so; the exit code."""
     from initlab import tracking
 
-    tail = tracking.Tail()
+    tail = tracking.ClosingRuns()
     try:
         return _arms(plan, number, stop=stop, tail=tail)
     finally:
@@ -96,7 +97,7 @@ def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
         tail.settle(_SETTLE)
 
 
-def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.Tail) -> int:
+def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.ClosingRuns) -> int:
     import optuna
     import torch
     from optuna.exceptions import StorageInternalError
@@ -116,7 +117,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.T
     _draw(study, plan, number)
     gc.collect()
     gc.freeze()  # the modules stay; to look them through at every collection costs a few percent of a tiny run
-    reaper = ledger.Reaper()
+    reaper = Reaper()
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
     away: float | None = None
     while not stop() and (deadline is None or time.monotonic() < deadline):
@@ -201,4 +202,4 @@ def _warm(*, until: Callable[[], bool]) -> None:
 
 
 if __name__ == "__main__":
-    promptly(lambda: wait(int(sys.argv[2])))
+    run_and_exit(lambda: wait(int(sys.argv[2])))

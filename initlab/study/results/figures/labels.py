@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from initlab.core.text import plain
+from initlab.core.text import to_one_line
 from initlab.report.note import SCORES
 
 
@@ -18,7 +18,7 @@ def metric_label(metric: str) -> str:
 
 def short(text: str, cells: int = 28) -> str:
     """At most so many characters, and none that matplotlib would read as mathematics."""
-    text = plain(text)
+    text = to_one_line(text)
     if len(text) > cells:
         text = f"{text[: cells // 2]}…{text[len(text) - (cells - 1) // 2 :]}"
     return text.replace("$", r"\$")

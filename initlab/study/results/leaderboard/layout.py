@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from initlab.core.text import half_width, number, plain
+from initlab.core.text import format_half_width, format_number, to_one_line
 from initlab.study.results.leaderboard.ranking import Row
 from initlab.study.search.arms import counts, varying
 from initlab.study.search.tune import Sweep
@@ -68,8 +68,8 @@ def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: Metrics) -> list
     if any(r.result.sweep for r in shown):
         columns.append(_Column(heading="lr", cells=[_chosen_lr(r.result.sweep) for r in shown], right=True))
     for key in varying(r.result for r in rows):
-        cells = [plain(r.result.choices.get(key, "–")) for r in shown]
-        columns.append(_Column(heading=plain(key), cells=cells, middle=True, least=(10, 3)))
+        cells = [to_one_line(r.result.choices.get(key, "–")) for r in shown]
+        columns.append(_Column(heading=to_one_line(key), cells=cells, middle=True, least=(10, 3)))
     states = [f"{r.result.state}: {r.note}" if r.note else r.result.state for r in shown]
     columns.append(_Column(heading="state", cells=states, least=(18, 8)))
     return columns
@@ -81,14 +81,16 @@ def _chosen_lr(sweep: Sweep | None) -> str:
 
 def _scores(metric: str, rows: Sequence[Row], *, ranked: Sequence[bool]) -> list[_Column]:
     """Columns of one metric."""
-    means = [number(r.mean) for r in rows]
+    means = [format_number(r.mean) for r in rows]
     digits = max(map(len, means))
-    columns = [_Column(heading=plain(metric), cells=means, right=True, middle=True, least=(max(digits, 9), digits))]
+    columns = [
+        _Column(heading=to_one_line(metric), cells=means, right=True, middle=True, least=(max(digits, 9), digits))
+    ]
     if any(math.isfinite(r.half) for r in rows):
-        halves = [f"± {half_width(r.half)}" if math.isfinite(r.half) else "" for r in rows]
+        halves = [f"± {format_half_width(r.half)}" if math.isfinite(r.half) else "" for r in rows]
         columns.append(_Column(heading="95 %", cells=halves, drop=3))
     if any(has and not _is_mean(r) for r, has in zip(rows, ranked, strict=True)):
-        values = [number(r.result.finite) if r.result.finite is not None else "" for r in rows]
+        values = [format_number(r.result.finite) if r.result.finite is not None else "" for r in rows]
         columns.append(_Column(heading="objective", cells=values, right=True, drop=2))
     return columns
 

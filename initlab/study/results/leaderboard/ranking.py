@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from initlab.core.text import plain
+from initlab.core.text import to_one_line
 from initlab.study.search.arms import ORDER, ArmResult
 from initlab.study.space.objectives import Directions, each, fronts
 
@@ -142,4 +142,4 @@ def _note(arm: ArmResult) -> str:
     told += [f"{n} of {of} seed{'' if of == 1 else 's'} {status}" for status, n in bad.items()]
     if arm.state == "complete" and arm.finite is None:
         told.append("no finite objective")
-    return plain("; ".join(told))
+    return to_one_line("; ".join(told))

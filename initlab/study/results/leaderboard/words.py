@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from initlab.core.text import half_width, number, plain
+from initlab.core.text import format_half_width, format_number, to_one_line
 from initlab.study.results.leaderboard.ranking import Row, leaderboard
 from initlab.study.search.arms import ArmResult, counts
 from initlab.study.space.objectives import Directions, Metrics, each
@@ -23,7 +23,7 @@ def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions
     best, head = rows[0], f"{many}: {counts(arms)}"
     if best.rank is None:
         return f"{head}; none came to a result"
-    choices = plain(", ".join(f"{k}={v}" for k, v in best.result.choices.items())) or best.result.name
+    choices = to_one_line(", ".join(f"{k}={v}" for k, v in best.result.choices.items())) or best.result.name
     if best.others:
         front = sum(r.rank == 1 for r in rows)
         with_first = f", best in {each(metric)[0]}" if front > 1 else ""
@@ -46,7 +46,11 @@ def scores(row: Row, metric: Metrics) -> str:
 
 # ------------------------------------------------------------------ pieces
 def _with_half(row: Row) -> str:
-    return f"{number(row.mean)} ± {half_width(row.half)}" if math.isfinite(row.half) else number(row.mean)
+    return (
+        f"{format_number(row.mean)} ± {format_half_width(row.half)}"
+        if math.isfinite(row.half)
+        else format_number(row.mean)
+    )
 
 
 def _seeds(row: Row) -> str:
