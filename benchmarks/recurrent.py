@@ -64,7 +64,7 @@ def layers(repetitions: int) -> None:
         fused = keywords.get("nonlinearity", "tanh")
 
         def ours(activation: str, kind: RecurrentKind = kind) -> Any:
-            return recurrent_layers(kind, HIDDEN, HIDDEN, activations=[activations.named(activation)])
+            return recurrent_layers(kind, HIDDEN, HIDDEN, activations=[activations.parse_activation(activation)])
 
         variants = {activation: passes(ours(activation), x) for activation in (fused, *LOOPED)}
         print(f"  {name}, {HIDDEN} units, {STEPS} steps, batch {BATCH}")
@@ -88,7 +88,7 @@ def networks(repetitions: int) -> None:
     x = torch.randn(BATCH, HIDDEN, STEPS)
     io = IO(input_shape=(HIDDEN, STEPS), classes=10)
     for name, builder, make in (("rnn", rnn, nn.RNN), ("lstm", lstm, nn.LSTM), ("gru", gru, nn.GRU)):
-        model = builder(hidden_size=HIDDEN)(io, activations.named("tanh"))
+        model = builder(hidden_size=HIDDEN)(io, activations.parse_activation("tanh"))
         print(f"  model={name} against a network by hand")
         ratios(passes(Bare(make), x), {f"model={name}": passes(model, x)}, repetitions)
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from initlab.activations import factories, named
+from initlab.activations import factories, parse_activation
 from initlab.activations.slope import derivative
 from initlab.config import compose, experiment
 from initlab.spec import Activation, ElementwiseFn
@@ -126,14 +126,14 @@ def curves(name: str) -> tuple[list[tuple[ElementwiseFn, tuple[float, ...]]], li
         unique = {a.name: a for a in found.layers}
         return [(a.fn, a.kinks) for a in unique.values()], []
     if name == "blend":
-        return [(found.fn, found.kinks)], [named("relu").fn, named("tanh").fn]
+        return [(found.fn, found.kinks)], [parse_activation("relu").fn, parse_activation("tanh").fn]
     if name == "homotopy":
         module = found.make()
         way: list[ElementwiseFn] = [found.fn]
         for share in (0.15, 0.35):
             module.set_progress(share)  # pyright: ignore[reportCallIssue]
             way.append(module.activation.fn)  # pyright: ignore[reportAttributeAccessIssue]
-        return [(named("relu").fn, (0.0,))], way
+        return [(parse_activation("relu").fn, (0.0,))], way
     return [(found.fn, found.kinks)], []
 
 

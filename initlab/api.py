@@ -18,7 +18,7 @@ from initlab.advice.auto import auto
 from initlab.errors import ConfigError
 from initlab.network import sites
 from initlab.network.graph import trace
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.spec import Activation, Batch, ElementwiseFn, InitContext, Prediction, Site
 from initlab.theory import CriticalPoint, GainKind, MeanField
 
@@ -126,7 +126,7 @@ def initialize(
     default = as_activation(activation) if activation is not None else None
     found = activations_of(model, default)
     context = InitContext(
-        activation=default or next(iter(found.values()), naming.named("identity")),
+        activation=default or next(iter(found.values()), naming.parse_activation("identity")),
         activations=dict.fromkeys(found, default) if default is not None else found,
         batches=None if batches is None else _cycle(batches, loss),
     )
@@ -134,7 +134,7 @@ def initialize(
         if "(" in name:
             raise ConfigError("name", name, "arguments stand either in the text or as keywords, not both")
         name = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
-    init = inits.named(name, more={"auto": auto})
+    init = inits.parse_initializer(name, more={"auto": auto})
     return inits.apply(model, described, init, context=context, seed=seed)
 
 
@@ -147,8 +147,10 @@ def predict(model: nn.Module, inputs: Tensor, *, activation: ActivationLike | No
     """
     default = as_activation(activation) if activation is not None else None
     found = activations_of(model, default)
-    context = InitContext(activation=default or next(iter(found.values()), naming.named("identity")), activations=found)
-    with undisturbed(model):
+    context = InitContext(
+        activation=default or next(iter(found.values()), naming.parse_activation("identity")), activations=found
+    )
+    with preserve_state(model):
         graph = trace(model.train(), inputs, moments=True)
     return theory.predict(graph, sites.describe(model, inputs[:2]), theory.scales(model), context)
 
@@ -194,12 +196,12 @@ def advise(
     default = as_activation(activation) if activation is not None else None
     found = activations_of(drawn, default)
     context = InitContext(
-        activation=default or next(iter(found.values()), naming.named("identity")),
+        activation=default or next(iter(found.values()), naming.parse_activation("identity")),
         activations=dict.fromkeys(found, default) if default is not None else found,
         batches=_cycle((batch,), loss),
     )
     context = replace(context, sites=described, seed=seed)
-    with torch.no_grad(), undisturbed(drawn):
+    with torch.no_grad(), preserve_state(drawn):
         silence = float(loss(torch.zeros_like(drawn(inputs)), targets))
     options = advice.weigh(
         drawn, described, context, activation=context.activation.name, seed=seed, untrained_loss=silence
@@ -214,7 +216,7 @@ def as_activation(fn: ActivationLike) -> Activation:
     if isinstance(fn, Activation):
         return fn
     if isinstance(fn, str):
-        return naming.named(fn)
+        return naming.parse_activation(fn)
     if isinstance(fn, nn.Module):
         return recognise(fn)
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from initlab.activations.naming import named
+from initlab.activations.naming import parse_activation
 from initlab.spec import Activation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def copied() -> Mapping[str, Any]:
 @cache
 def activation(name: str) -> Activation:
     """The catalogue's activation for an oracle's name."""
-    return named(_SPELLED.get(name, name))
+    return parse_activation(_SPELLED.get(name, name))
 
 
 class Differences:

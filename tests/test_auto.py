@@ -18,7 +18,7 @@ from initlab.advice.auto import MARGIN, auto, candidates
 from initlab.diagnosis.trainability import risk
 from initlab.errors import ConfigError, UnclaimedParameterError
 from initlab.inits import Applied
-from initlab.inits.streaming import as_in_training
+from initlab.inits.streaming import deterministic_training_mode
 from initlab.network.sites import describe
 from initlab.run.prepare import Prepared, foresee, prepare
 from initlab.spec import Batch, InitContext
@@ -162,7 +162,7 @@ def test_who_is_not_for_the_network_is_listed_with_the_reason() -> None:
 # ------------------------------------------------------------------ the head
 def loudness(p: Prepared) -> float:
     assert p.context.batches is not None
-    with as_in_training(p.model), torch.no_grad():
+    with deterministic_training_mode(p.model), torch.no_grad():
         return float(p.model(p.context.batches(0).inputs).square().mean().sqrt())
 
 
@@ -282,7 +282,7 @@ def test_foreign_networks(label: str) -> None:
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     assert set(done.rules) == {n for n, _ in model.named_parameters()}
     x = FOREIGN[label][1]
-    with as_in_training(model), torch.no_grad():
+    with deterministic_training_mode(model), torch.no_grad():
         assert float(model(x).square().mean().sqrt()) <= 1.0001
         assert float(F.cross_entropy(model(x), BALANCED)) < 2 * math.log(4)
 

@@ -18,7 +18,7 @@ import initlab
 from initlab import activations, models
 from initlab.activations import activations_of
 from initlab.core import seeds
-from initlab.network.hooks import tapped
+from initlab.network.hooks import tap
 from initlab.network.sites import describe, weights
 from initlab.probes import snapshot
 from initlab.probes.jacobian import condition_number, layer_jacobians, tangent_kernel
@@ -61,7 +61,7 @@ def _measured(prepared: Any, inputs: Tensor, seed: int) -> tuple[list[float], li
     """q, c and log10 squared gradient by layer, with a random cotangent at the last hidden layer."""
     hs: list[Tensor] = []
     hidden = tuple(s for s in weights(prepared.sites) if s.activation is not None)
-    with tapped(prepared.model, hidden, lambda _site, h, _sent: hs.append(h)):
+    with tap(prepared.model, hidden, lambda _site, h, _sent: hs.append(h)):
         prepared.model(inputs)
     top = torch.empty(hs[-1].shape).normal_(generator=torch.Generator().manual_seed(seed))
     grads = torch.autograd.grad(hs[-1], hs, top)
@@ -345,7 +345,7 @@ def _compared(model: nn.Module, x: Tensor, *, seed: int = 0) -> list[tuple[Any, 
     head = next((s.layer for s in reversed(sites) if s.role == "head"), None)
     if head is not None:
         model.get_submodule(head).register_forward_pre_hook(lambda _module, inputs: tops.append(inputs[0]))
-    with tapped(model, tuple(chosen.values()), read):
+    with tap(model, tuple(chosen.values()), read):
         model(x)
     names = [r.site for r in said.layers]
     end = tops[0] if tops else sent[names[-1]]

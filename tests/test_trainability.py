@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from initlab import activations, inits
-from initlab.diagnosis.trainability import LOUD_LOSS, MIDDLE, POWER, judge, risk, score_of
+from initlab.diagnosis.trainability import LARGE_LOSS_FACTOR, MIDDLE, POWER, judge, risk, score_of
 from initlab.network.sites import describe
 from initlab.probes import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.snapshot import alignment
@@ -162,7 +162,7 @@ def test_reasons_say_which_way_it_goes() -> None:
 
 
 def test_a_loud_loss_is_told_and_decides_nothing() -> None:
-    limit = LOUD_LOSS * CHANCE
+    limit = LARGE_LOSS_FACTOR * CHANCE
     quiet, loud = (judge(predicted(), seen(loss=limit * f), untrained_loss=math.log(10)) for f in (0.999, 1.001))
     assert quiet.verdict == loud.verdict == "trainable" and quiet.score == loud.score
     assert not any("loss" in reason for reason in quiet.reasons)

@@ -203,8 +203,8 @@ def test_too_few_updates_to_learn_anything() -> None:
 
 def test_a_verdict_that_was_kept_is_the_same_when_it_is_read() -> None:
     for evidence in (GOOD, replace(GOOD, diverged_step=3), recurrent(reach=3.0)):
-        text = rules.kept(evidence, rules.judge(evidence))
-        assert rules.restored(text, evidence.profile) == evidence
+        text = rules.findings_to_json(evidence, rules.judge(evidence))
+        assert rules.findings_from_json(text, evidence.profile) == evidence
 
 
 # ------------------------------------------------------------------ the same, on networks that have the illness

@@ -3,8 +3,8 @@
 from initlab.activations.expression import expr
 from initlab.activations.gated import crelu, geglu, glu, maxmin, maxout, reglu, swiglu
 from initlab.activations.learnable import acon_c, apl, kaf, meta_acon, pau, pelu, prelu, smu, swish
-from initlab.activations.mixed import alternate, blend, homotopy, per_layer
-from initlab.activations.naming import factories, named
+from initlab.activations.mixtures import alternate, blend, homotopy, per_layer
+from initlab.activations.naming import factories, parse_activation
 from initlab.activations.periodic import cos, gaussian, gcu, sin, snake
 from initlab.activations.recognise import activations_of, recognise
 from initlab.activations.rectified import (
@@ -105,7 +105,7 @@ __all__ = [
     "maxout",
     "meta_acon",
     "mish",
-    "named",
+    "parse_activation",
     "pau",
     "pelu",
     "per_layer",

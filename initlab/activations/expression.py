@@ -66,12 +66,12 @@ def expr(*, f: str) -> Activation:
     Raises:
         ConfigError: under ``activation.f``, saying what is not understood, or where the formula is not finite.
     """
-    fn = parsed(f)
+    fn = parse(f)
     _refuse_nonfinite(fn, f)
     return pointwise(f.strip(), fn)
 
 
-def parsed(text: str) -> Callable[[Tensor], Tensor]:
+def parse(text: str) -> Callable[[Tensor], Tensor]:
     """The function of a formula in x.
 
     Raises:
@@ -83,17 +83,17 @@ def parsed(text: str) -> Callable[[Tensor], Tensor]:
     found = _CHARACTERS.match(text)
     if found is None or found.end() < len(text):
         at = found.end() if found is not None else 0
-        raise ConfigError(KEY, _shown(text), f"may not contain {text[at]!r}; {_grammar()}")
+        raise ConfigError(KEY, _shorten(text), f"may not contain {text[at]!r}; {_grammar()}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's remarks on literals of which most are refused below
             tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is nested too deeply"
-        raise ConfigError(KEY, _shown(text), f"is no formula ({reason}); {_grammar()}") from error
+        raise ConfigError(KEY, _shorten(text), f"is no formula ({reason}); {_grammar()}") from error
     fn = _Reader(text).value(tree, 0)
     if not any(isinstance(node, ast.Name) and node.id == "x" for node in ast.walk(tree)):
-        raise ConfigError(KEY, _shown(text), "must depend on x")
+        raise ConfigError(KEY, _shorten(text), "must depend on x")
     return fn
 
 
@@ -168,13 +168,13 @@ class _Reader:
     def _number(self, node: ast.Constant) -> float:
         value = node.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._error(f"may contain numbers only, not {_shown(repr(value))}")
+            raise self._error(f"may contain numbers only, not {_shorten(repr(value))}")
         if not abs(value) <= MAX_NUMBER:
             raise self._error(f"takes numbers of at most {MAX_NUMBER:g}")
         return float(value)
 
     def _error(self, expected: str) -> ConfigError:
-        return ConfigError(KEY, _shown(self.text), expected)
+        return ConfigError(KEY, _shorten(self.text), expected)
 
 
 def _constant(value: float) -> _Node:
@@ -189,7 +189,7 @@ def _refuse_nonfinite(fn: Callable[[Tensor], Tensor], text: str) -> None:
         bad = ~torch.isfinite(values.expand_as(x))
         if bool(bad.any()):
             at = float(x[bad][x[bad].abs().argmin()])
-            raise ConfigError(KEY, _shown(text), f"{what} is not finite at x = {at:g}")
+            raise ConfigError(KEY, _shorten(text), f"{what} is not finite at x = {at:g}")
 
 
 def _kind(node: ast.AST) -> str:
@@ -201,5 +201,5 @@ def _grammar() -> str:
     return f"write numbers, x, + - * / ** and {', '.join(sorted(_FUNCTIONS))}"
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from initlab.activations.modules import learned, need_features, unit_dim
+from initlab.activations.modules import learnable_activation, need_features, unit_dim
 from initlab.spec import Activation, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -32,7 +32,7 @@ def prelu(*, init: float = 0.25, per_channel: bool = False) -> Activation:
     def compute(x: Tensor, *, slope: Tensor) -> Tensor:
         return torch.where(x >= 0, x, slope * x)
 
-    return learned("prelu", compute, {"slope": float(init)}, per_channel=per_channel, kinks=(0.0,))
+    return learnable_activation("prelu", compute, {"slope": float(init)}, per_channel=per_channel, kinks=(0.0,))
 
 
 def swish(*, beta: float = 1.0, per_channel: bool = False) -> Activation:
@@ -48,7 +48,7 @@ def swish(*, beta: float = 1.0, per_channel: bool = False) -> Activation:
     def compute(x: Tensor, *, beta: Tensor) -> Tensor:
         return x * torch.sigmoid(beta * x)
 
-    return learned("swish", compute, {"beta": float(beta)}, per_channel=per_channel)
+    return learnable_activation("swish", compute, {"beta": float(beta)}, per_channel=per_channel)
 
 
 def pelu(*, a: PositiveFloat = 1.0, b: PositiveFloat = 1.0, per_channel: bool = False) -> Activation:
@@ -70,7 +70,7 @@ def pelu(*, a: PositiveFloat = 1.0, b: PositiveFloat = 1.0, per_channel: bool = 
         a, b = positive(a), positive(b)
         return torch.where(x >= 0, a / b * x, a * torch.expm1(torch.clamp(x, max=0.0) / b))
 
-    return learned("pelu", compute, {"a": float(a), "b": float(b)}, per_channel=per_channel)
+    return learnable_activation("pelu", compute, {"a": float(a), "b": float(b)}, per_channel=per_channel)
 
 
 def apl(*, hinges: PositiveInt = 2, per_channel: bool = False) -> Activation:
@@ -91,7 +91,7 @@ def apl(*, hinges: PositiveInt = 2, per_channel: bool = False) -> Activation:
             out = out + a_s * F.relu(b_s - x)
         return out
 
-    return learned("apl", compute, values, per_channel=per_channel, kinks=values["b"])
+    return learnable_activation("apl", compute, values, per_channel=per_channel, kinks=values["b"])
 
 
 RationalStart = Literal["leaky_relu", "relu", "gelu", "silu", "tanh", "sigmoid"]
@@ -113,7 +113,7 @@ def pau(*, start: RationalStart = "leaky_relu", per_channel: bool = False) -> Ac
         "sigmoid": F.sigmoid,
     }[start]  # fmt: skip
     p, q = _fit_rational(fn)
-    return learned("pau", _rational, {"p": p, "q": q}, per_channel=per_channel)
+    return learnable_activation("pau", _rational, {"p": p, "q": q}, per_channel=per_channel)
 
 
 def _rational(x: Tensor, *, p: Tensor, q: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def acon_c(*, p1: float = 1.0, p2: float = 0.0, beta: float = 1.0, per_channel: 
         per_channel: parameters for each unit, as in the paper.
     """
     values = {"p1": float(p1), "p2": float(p2), "beta": float(beta)}
-    return learned("acon_c", _acon, values, per_channel=per_channel)
+    return learnable_activation("acon_c", _acon, values, per_channel=per_channel)
 
 
 def _acon(x: Tensor, *, p1: Tensor, p2: Tensor, beta: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ def smu(*, negative_slope: NonNegativeFloat = 0.25, mu: float = 1.0, per_channel
     def compute(x: Tensor, *, mu: Tensor) -> Tensor:
         return ((1 + alpha) * x + (1 - alpha) * x * torch.erf(mu * (1 - alpha) * x)) / 2
 
-    return learned("smu", compute, {"mu": float(mu)}, per_channel=per_channel)
+    return learnable_activation("smu", compute, {"mu": float(mu)}, per_channel=per_channel)
 
 
 def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bool = False) -> Activation:
@@ -220,7 +220,7 @@ def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bo
             out = out + a_i * torch.exp(-float(gamma) * (x - d).square())
         return out
 
-    return learned("kaf", compute, {"a": tuple(start.tolist())}, per_channel=per_channel)
+    return learnable_activation("kaf", compute, {"a": tuple(start.tolist())}, per_channel=per_channel)
 
 
 # ------------------------------------------------------------------ a slope that depends on the input

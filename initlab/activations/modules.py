@@ -158,7 +158,7 @@ def pointwise(name: str, fn: ElementwiseFn, *, kinks: tuple[float, ...] = ()) ->
     return activation
 
 
-def ready_made(
+def from_torch(
     name: str,
     kind: Callable[..., nn.Module],
     fn: ElementwiseFn,
@@ -198,7 +198,7 @@ def regrouping(
     return activation
 
 
-def learned(
+def learnable_activation(
     name: str,
     compute: Callable[..., Tensor],
     values: Mapping[str, Start],

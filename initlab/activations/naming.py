@@ -36,7 +36,7 @@ def factories() -> Mapping[str, Callable[..., Activation]]:
     return found
 
 
-def named(text: str) -> Activation:
+def parse_activation(text: str) -> Activation:
     """The activation that `text` means: ``gelu``, ``leaky_relu(negative_slope=0.2)`` or ``x*tanh(softplus(x))``.
 
     Arguments are literals with their names; their values are checked as in the configuration.
@@ -50,10 +50,10 @@ def named(text: str) -> Activation:
     known = factories()
     whole = _NAME.fullmatch(text)
     if whole is not None and whole[1] != "x":
-        return _made(known, whole[1], {}, text)
+        return _build(known, whole[1], {}, text)
     call = _call(text)
     if call is not None and isinstance(call.func, ast.Name) and not call.args:
-        return _made(known, call.func.id, _literals(call, text), text)
+        return _build(known, call.func.id, _literals(call, text), text)
     return expr(f=text)
 
 
@@ -80,7 +80,7 @@ def _literals(call: ast.Call, text: str) -> dict[str, Any]:
     return arguments
 
 
-def _made(
+def _build(
     known: Mapping[str, Callable[..., Activation]], name: str, arguments: dict[str, Any], text: str
 ) -> Activation:
     factory = known.get(name)
@@ -95,7 +95,7 @@ def _made(
         if key not in accepted:
             takes = one_of(accepted, key) if accepted else "it takes no arguments"
             raise ConfigError(KEY, text, f"{name} has no {key}; {takes}")
-        checked[key] = _checked(value, hints[key], f"{name}: {key}", text)
+        checked[key] = _validate(value, hints[key], f"{name}: {key}", text)
     missing = [
         k for k, p in inspect.signature(factory).parameters.items()
         if p.default is inspect.Parameter.empty and k not in checked
@@ -105,7 +105,7 @@ def _made(
     return factory(**checked)
 
 
-def _checked(value: Any, hint: Any, what: str, text: str) -> Any:
+def _validate(value: Any, hint: Any, what: str, text: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from initlab.activations.modules import pointwise, ready_made
+from initlab.activations.modules import from_torch, pointwise
 from initlab.errors import ConfigError
 from initlab.spec import Activation, NonNegativeFloat, PositiveFloat
 
@@ -26,7 +26,7 @@ def _same(x: Tensor) -> Tensor:
 
 def identity() -> Activation:
     """φ(x) = x, φ'(x) = 1. A deep linear network: the model of Saxe et al., ICLR 2014, for learning dynamics."""
-    return ready_made("identity", IdentityActivation, _same, torch_name="linear")
+    return from_torch("identity", IdentityActivation, _same, torch_name="linear")
 
 
 def relu() -> Activation:
@@ -34,7 +34,7 @@ def relu() -> Activation:
 
     The default. Cheap and scale-free; units can die, which a smaller learning rate or a leaky slope prevents.
     """
-    return ready_made("relu", nn.ReLU, F.relu, kinks=(0.0,), torch_name="relu")
+    return from_torch("relu", nn.ReLU, F.relu, kinks=(0.0,), torch_name="relu")
 
 
 def relu6() -> Activation:
@@ -42,7 +42,7 @@ def relu6() -> Activation:
 
     For networks that will run in few bits: the bound keeps activations representable.
     """
-    return ready_made("relu6", nn.ReLU6, F.relu6, kinks=(0.0, 6.0))
+    return from_torch("relu6", nn.ReLU6, F.relu6, kinks=(0.0, 6.0))
 
 
 def leaky_relu(*, negative_slope: NonNegativeFloat = 0.01) -> Activation:
@@ -51,7 +51,7 @@ def leaky_relu(*, negative_slope: NonNegativeFloat = 0.01) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.leaky_relu(x, negative_slope)
 
-    return ready_made(
+    return from_torch(
         "leaky_relu", nn.LeakyReLU, fn, negative_slope,
         kinks=(0.0,), torch_name="leaky_relu", torch_param=negative_slope,
     )  # fmt: skip
@@ -69,7 +69,7 @@ def rrelu(*, lower: NonNegativeFloat = 1 / 8, upper: NonNegativeFloat = 1 / 3) -
     def fn(x: Tensor) -> Tensor:
         return F.leaky_relu(x, mean)
 
-    return ready_made("rrelu", nn.RReLU, fn, lower, upper, kinks=(0.0,))
+    return from_torch("rrelu", nn.RReLU, fn, lower, upper, kinks=(0.0,))
 
 
 def elu(*, alpha: Annotated[float, Gt(0)] = 1.0) -> Activation:
@@ -81,7 +81,7 @@ def elu(*, alpha: Annotated[float, Gt(0)] = 1.0) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.elu(x, alpha)
 
-    return ready_made("elu", nn.ELU, fn, alpha, kinks=() if alpha == 1 else (0.0,))
+    return from_torch("elu", nn.ELU, fn, alpha, kinks=() if alpha == 1 else (0.0,))
 
 
 def selu() -> Activation:
@@ -89,7 +89,7 @@ def selu() -> Activation:
 
     Keeps mean 0 and variance 1 by itself, but only with LeCun's initialisation (gain 1); He's gain makes it diverge.
     """
-    return ready_made("selu", nn.SELU, F.selu, kinks=(0.0,), torch_name="selu")
+    return from_torch("selu", nn.SELU, F.selu, kinks=(0.0,), torch_name="selu")
 
 
 def celu(*, alpha: PositiveFloat = 1.0) -> Activation:
@@ -101,7 +101,7 @@ def celu(*, alpha: PositiveFloat = 1.0) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.celu(x, alpha)
 
-    return ready_made("celu", nn.CELU, fn, alpha)
+    return from_torch("celu", nn.CELU, fn, alpha)
 
 
 def threshold(*, threshold: float = 1.0, value: float = 0.0) -> Activation:
@@ -113,7 +113,7 @@ def threshold(*, threshold: float = 1.0, value: float = 0.0) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.threshold(x, threshold, value)
 
-    return ready_made("threshold", nn.Threshold, fn, threshold, value, kinks=(float(threshold),))
+    return from_torch("threshold", nn.Threshold, fn, threshold, value, kinks=(float(threshold),))
 
 
 def squared_relu() -> Activation:

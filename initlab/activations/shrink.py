@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.activations.modules import ready_made
+from initlab.activations.modules import from_torch
 from initlab.spec import Activation, NonNegativeFloat
 
 
@@ -18,7 +18,7 @@ def hardshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.hardshrink(x, lambd)
 
-    return ready_made("hardshrink", nn.Hardshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
+    return from_torch("hardshrink", nn.Hardshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
 
 
 def softshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
@@ -30,7 +30,7 @@ def softshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.softshrink(x, lambd)
 
-    return ready_made("softshrink", nn.Softshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
+    return from_torch("softshrink", nn.Softshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
 
 
 def tanhshrink() -> Activation:
@@ -38,4 +38,4 @@ def tanhshrink() -> Activation:
 
     For sparse codes where gradients must exist; as a hidden layer small signals vanish (χ_q = 1.83).
     """
-    return ready_made("tanhshrink", nn.Tanhshrink, F.tanhshrink)
+    return from_torch("tanhshrink", nn.Tanhshrink, F.tanhshrink)

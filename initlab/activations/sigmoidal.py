@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.activations.modules import pointwise, ready_made
+from initlab.activations.modules import from_torch, pointwise
 from initlab.errors import ConfigError
 from initlab.spec import Activation, PositiveFloat
 
@@ -16,7 +16,7 @@ def sigmoid() -> Activation:
 
     For gates; hidden layers vanish unless σ_w ≈ 10.
     """
-    return ready_made("sigmoid", nn.Sigmoid, F.sigmoid, torch_name="sigmoid")
+    return from_torch("sigmoid", nn.Sigmoid, F.sigmoid, torch_name="sigmoid")
 
 
 def tanh() -> Activation:
@@ -24,7 +24,7 @@ def tanh() -> Activation:
 
     Odd and bounded: the one whose theory is best known. Saturates where weights are large.
     """
-    return ready_made("tanh", nn.Tanh, F.tanh, torch_name="tanh")
+    return from_torch("tanh", nn.Tanh, F.tanh, torch_name="tanh")
 
 
 def lecun_tanh() -> Activation:
@@ -50,7 +50,7 @@ def hardtanh(*, min_val: float = -1.0, max_val: float = 1.0) -> Activation:
     def fn(x: Tensor) -> Tensor:
         return F.hardtanh(x, min_val, max_val)
 
-    return ready_made("hardtanh", nn.Hardtanh, fn, min_val, max_val, kinks=(float(min_val), float(max_val)))
+    return from_torch("hardtanh", nn.Hardtanh, fn, min_val, max_val, kinks=(float(min_val), float(max_val)))
 
 
 def hardsigmoid() -> Activation:
@@ -63,7 +63,7 @@ def hardsigmoid() -> Activation:
         # torch's own hardsigmoid has the slope 1/6 of single precision in its backward pass, also in double
         return F.relu6(x + 3) / 6
 
-    return ready_made("hardsigmoid", nn.Hardsigmoid, fn, kinks=(-3.0, 3.0))
+    return from_torch("hardsigmoid", nn.Hardsigmoid, fn, kinks=(-3.0, 3.0))
 
 
 def softsign() -> Activation:
@@ -71,7 +71,7 @@ def softsign() -> Activation:
 
     Approaches its bounds like 1/x instead of exponentially: gradients of saturated units stay measurable.
     """
-    return ready_made("softsign", nn.Softsign, F.softsign)
+    return from_torch("softsign", nn.Softsign, F.softsign)
 
 
 def logsigmoid() -> Activation:
@@ -79,7 +79,7 @@ def logsigmoid() -> Activation:
 
     The mirror image of softplus. Its mean is far from zero (-0.81), which grows through the layers.
     """
-    return ready_made("logsigmoid", nn.LogSigmoid, F.logsigmoid)
+    return from_torch("logsigmoid", nn.LogSigmoid, F.logsigmoid)
 
 
 def arctan() -> Activation:

@@ -37,16 +37,16 @@ class SlopeBand:
     alive: tuple[tuple[float, float], ...]
     two_sided: bool
 
-    def saturated(self, h: Tensor) -> Tensor:
+    def is_saturated(self, h: Tensor) -> Tensor:
         """Boolean tensor of h's shape: True where the slope has all but gone. NaN counts as not saturated."""
-        return ~self.live(h) & ~torch.isnan(h)
+        return ~self.is_live(h) & ~torch.isnan(h)
 
     def saturated_share(self, h: Tensor) -> Tensor:
         """Share of h whose slope has all but gone, a scalar tensor. NaN counts as saturated here."""
         # counting is four times faster than the mean of a mask
-        return 1.0 - torch.count_nonzero(self.live(h)) / max(1, h.numel())
+        return 1.0 - torch.count_nonzero(self.is_live(h)) / max(1, h.numel())
 
-    def ever_live(self, h: Tensor, unit: int) -> Tensor:
+    def any_live(self, h: Tensor, unit: int) -> Tensor:
         """For each index along dimension `unit`: is any of its h live? By extremes, far faster than by masks."""
         rows = h.flatten(0, -2).T if unit == h.dim() - 1 else h.flatten(unit + 1)
 
@@ -66,7 +66,7 @@ class SlopeBand:
                 live |= extreme((rows - (low + high) / 2).abs(), largest=False) <= (high - low) / 2
         return live
 
-    def live(self, h: Tensor) -> Tensor:
+    def is_live(self, h: Tensor) -> Tensor:
         """Boolean tensor of h's shape: True where the slope is not negligible."""
         if not self.alive:
             return torch.zeros_like(h, dtype=torch.bool)

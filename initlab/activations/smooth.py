@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.activations.modules import pointwise, ready_made
+from initlab.activations.modules import from_torch, pointwise
 from initlab.spec import Activation, PositiveFloat
 
 
@@ -18,7 +18,7 @@ def gelu() -> Activation:
     The default of transformers. At gain 1/√E[φ²] the variance map's fixed point is unstable (χ_q = 1.144): very deep
     plain networks need care.
     """
-    return ready_made("gelu", nn.GELU, F.gelu)
+    return from_torch("gelu", nn.GELU, F.gelu)
 
 
 def gelu_tanh() -> Activation:
@@ -55,7 +55,7 @@ def silu() -> Activation:
 
     The smooth choice of efficient convnets and of diffusion models; wants more gain than ReLU (1.68).
     """
-    return ready_made("silu", nn.SiLU, F.silu)
+    return from_torch("silu", nn.SiLU, F.silu)
 
 
 def eswish(*, beta: PositiveFloat = 1.5) -> Activation:
@@ -75,7 +75,7 @@ def hardswish() -> Activation:
 
     SiLU for small devices (MobileNetV3); its derivative jumps by a half at ±3.
     """
-    return ready_made("hardswish", nn.Hardswish, F.hardswish, kinks=(-3.0, 3.0))
+    return from_torch("hardswish", nn.Hardswish, F.hardswish, kinks=(-3.0, 3.0))
 
 
 def mish() -> Activation:
@@ -83,7 +83,7 @@ def mish() -> Activation:
 
     Between SiLU and ReLU; common in detectors (YOLOv4).
     """
-    return ready_made("mish", nn.Mish, F.mish)
+    return from_torch("mish", nn.Mish, F.mish)
 
 
 def hard_mish() -> Activation:
@@ -189,7 +189,7 @@ def softplus() -> Activation:
 
     For outputs that must be positive (a variance, a rate) rather than for deep stacks: it has no critical point.
     """
-    return ready_made("softplus", nn.Softplus, F.softplus)
+    return from_torch("softplus", nn.Softplus, F.softplus)
 
 
 def squareplus(*, b: PositiveFloat = 4.0) -> Activation:

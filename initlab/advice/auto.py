@@ -19,9 +19,9 @@ from initlab.core import seeds
 from initlab.diagnosis.trainability import risk
 from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
-from initlab.inits.streaming import as_in_training, sparing
+from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import trace
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
@@ -84,7 +84,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
             f"auto: {chosen.initializer.name}, {chosen.why}",
         )
-        corrections = tuple(sparing(step, keep) for step in (_quiet_head, _prior)) if head else ()
+        corrections = tuple(exclude_kept(step, keep) for step in (_quiet_head, _prior)) if head else ()
         return replace(chosen.initializer, adapt=(*chosen.initializer.adapt, *corrections)), reasons
 
     return Initializer(
@@ -123,7 +123,7 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
 
 def _keeping(init: Initializer, keep: tuple[str, ...]) -> Initializer:
     """`init`, whose draws and steps leave what fits a pattern of `keep` alone."""
-    return replace(init, keep=(*init.keep, *keep), adapt=tuple(sparing(step, keep) for step in init.adapt))
+    return replace(init, keep=(*init.keep, *keep), adapt=tuple(exclude_kept(step, keep) for step in init.adapt))
 
 
 # ------------------------------------------------------------------ looking at one candidate
@@ -141,7 +141,7 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
     except InitlabError:
         return math.inf
     batch = context.batches(0)
-    with undisturbed(model):
+    with preserve_state(model):
         _same_noise(model, context.seed)
         model.train()
         graph = trace(model, batch.inputs[:64], moments=True)
@@ -179,7 +179,7 @@ def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext)
     if not heads:
         return ()
     assert context.batches is not None
-    with as_in_training(model), torch.no_grad():
+    with deterministic_training_mode(model), torch.no_grad():
         size = float(model(context.batches(0).inputs).float().square().mean().sqrt())
     if not 1.1 * LOUD_LOGITS < size < math.inf:  # LSUV's logits have 1 up to rounding
         return ()

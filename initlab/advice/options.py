@@ -12,7 +12,7 @@ from initlab.advice.auto import candidates
 from initlab.diagnosis import trainability
 from initlab.errors import InitlabError
 from initlab.network.graph import trace
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, Outlook, Site
 
@@ -83,7 +83,7 @@ def _looked(
 ) -> Option:
     assert context.batches is not None
     batch = context.batches(0)
-    with undisturbed(model):
+    with preserve_state(model):
         graph = trace(model.train(), batch.inputs[:_EXAMPLES], moments=True)
     said = theory.predict(graph, sites, theory.scales(model), context)
     seen, peak = snapshot(model, sites, batch, context), lag_peak(model, sites, context)

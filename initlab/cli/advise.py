@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.activations import named
+from initlab.activations import parse_activation
 from initlab.advice import Advice, Option, Past, decide, past_runs, silent_on, weigh
-from initlab.diagnosis.remedies import structure
+from initlab.diagnosis.remedies import architecture_changes
 from initlab.errors import ConfigError
-from initlab.report.note import replaced, shell
-from initlab.report.table import columns
+from initlab.report.note import replace_overrides, shell_line
+from initlab.report.table import align_columns
 from initlab.run import process
 from initlab.run.prepare import Prepared, prepare
 from initlab.tracking.store.location import sqlite_file
@@ -44,7 +44,7 @@ def advise_command(config: DictConfig) -> int:
         silent = silent_on(prepared.sites)
         options = options_of(experiment, prepared, typed=typed, silent=silent)
     advice = decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
-    command = shell(replaced(overrides, advice.overrides))
+    command = shell_line(replace_overrides(overrides, advice.overrides))
     print(
         f"{prepared.splits.provenance.name}, {experiment.params.get('model')}, {prepared.parameters:,} parameters:"
         f" looked at {len(options)} candidates" + (f", and at {taken}" if taken else "; no like runs in the store")
@@ -59,14 +59,14 @@ def advise_command(config: DictConfig) -> int:
     _table(advice)
     outlook = advice.options[0].outlook
     if outlook is not None and outlook.verdict == "untrainable" and not silent:
-        changes = [" ".join(r.overrides) for r in structure(experiment.params)]
+        changes = [" ".join(r.overrides) for r in architecture_changes(experiment.params)]
         print(
             f"No initialisation makes it likely to train. Change the network: {' or '.join(changes) or 'fewer layers'}"
         )
     if not advice.knows:
         inits = ",".join(o.init for o in advice.options if o.outlook is not None)
-        again = replaced(overrides, (f"init={inits}", "replicas=3"))
-        print(f"To know: {shell(again, 'python -m initlab -m')}")
+        again = replace_overrides(overrides, (f"init={inits}", "replicas=3"))
+        print(f"To know: {shell_line(again, 'python -m initlab -m')}")
     return 0
 
 
@@ -79,7 +79,7 @@ def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silen
     found = list(_of(experiment, prepared))
     for name in () if typed or silent else _ACTIVATIONS:
         if name != own:
-            other = replace(experiment, activation=named(name))
+            other = replace(experiment, activation=parse_activation(name))
             found += _of(other, prepare(other, splits=prepared.splits))
     return tuple(found)
 
@@ -114,7 +114,7 @@ def _table(advice: Advice) -> None:
             str(past.runs) if past else "0", str(past.trained) if past else "",
             past.words() if past and past.scores else "",
         ])  # fmt: skip
-    print("\n".join(columns(head, rows, left=(0, 1, 2))))
+    print("\n".join(align_columns(head, rows, left=(0, 1, 2))))
     refused = [f"{o.init} with {o.activation} ({o.refused})" for o in advice.options if o.refused]
     if refused:
         print(f"Not for this network: {'; '.join(refused)}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from initlab.report.note import SCORES, command, outlook, sentence
+from initlab.report.note import SCORES, command, format_outlook, format_result
 from initlab.spec import Experiment, Record, RunResult
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Console:
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
         self.close()
-        self._say(f"{experiment.name} {sentence(result)}")
+        self._say(f"{experiment.name} {format_result(result)}")
         if result.outlook is not None:
-            self._say(f"said before training: {outlook(result.outlook)}")
+            self._say(f"said before training: {format_outlook(result.outlook)}")
         told: set[tuple[str, ...]] = set()
         for finding in result.findings:
             self._say(f"{self._mark(finding.severity)} {finding.name}: {finding.evidence}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
-from initlab.core.error_line import printable
+from initlab.core.error_line import escape_control_characters
 from initlab.operations.doctor import examine
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def doctor_command(config: DictConfig) -> int:
     counts: Counter[str] = Counter()
     for line in examine(settings, Path.cwd(), schedules=Path("conf") / "schedule"):
         counts[line.level] += 1
-        print(printable(f"{line.level:<8} {line.subject:<10} {line.found}"), flush=True)
+        print(escape_control_characters(f"{line.level:<8} {line.subject:<10} {line.found}"), flush=True)
         if line.do:
-            print(printable(f"{'':<19} → {line.do}"))
+            print(escape_control_characters(f"{'':<19} → {line.do}"))
     print(f"{counts['problem']} problems, {counts['warning']} warnings")
     return 1 if counts["problem"] else 0

@@ -11,7 +11,7 @@ from initlab.advice import explain
 from initlab.cli.console import Console
 from initlab.config import Asked
 from initlab.errors import ConfigError
-from initlab.report.note import replaced, shell
+from initlab.report.note import replace_overrides, shell_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,7 +31,7 @@ def explain_command(config: DictConfig, asked: Asked) -> int:
     told = explain.recorded(tracking.find_run(asked.run, settings, workdir=Path.cwd()))
     found = explain.story(told.evidence)
     typed = configuration.typed_before(told.config)
-    commands = [shell(replaced(typed, r.overrides)) for r in found.remedies]
+    commands = [shell_line(replace_overrides(typed, r.overrides)) for r in found.remedies]
     for line in explain.lines(told, found, commands):
         print(line)
     if not asked.attempt:
@@ -58,5 +58,5 @@ def explain_command(config: DictConfig, asked: Asked) -> int:
         print(line)
     helped = next((t for t in tried if t.verdict == "helped"), None)
     if helped is not None:
-        print(f"Next: {shell(replaced(typed, helped.remedy.overrides))}")
+        print(f"Next: {shell_line(replace_overrides(typed, helped.remedy.overrides))}")
     return 0

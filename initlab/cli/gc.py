@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from initlab import config as configuration
 from initlab.config.instantiate import section
-from initlab.core.error_line import printable
+from initlab.core.error_line import escape_control_characters
 from initlab.operations.gc import Going, Rules, found, take_away
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def gc_command(config: DictConfig) -> int:
     freed, failed = take_away(going, workdir)
     print(f"{_size(freed)} freed")
     for line in failed:
-        print(printable(f"! not taken away: {line}"))
+        print(escape_control_characters(f"! not taken away: {line}"))
     return 1 if failed else 0
 
 
@@ -45,7 +45,7 @@ def _show(going: list[Going], workdir: Path) -> None:
     print(f"{going[0].kind}: {_size(sum(g.size for g in going))} in {len(going)} places")
     for one in going[:_SHOWN]:
         path = one.path.relative_to(workdir) if one.path.is_relative_to(workdir) else one.path
-        print(printable(f"  {_size(one.size):>10}  {path}  ({one.why})"))
+        print(escape_control_characters(f"  {_size(one.size):>10}  {path}  ({one.why})"))
     if len(going) > _SHOWN:
         print(f"  … {len(going) - _SHOWN} more")
 

@@ -19,7 +19,7 @@ from initlab import report, tracking
 from initlab.cli.console import next_line, place
 from initlab.config.hydra_errors import translate
 from initlab.errors import ConfigError, InitlabError
-from initlab.report.note import outlook as outlook_sentence
+from initlab.report.note import format_outlook as outlook_sentence
 from initlab.run.inspect import Inspection, inspect, note, record
 from initlab.run.record import header, opening_files
 from initlab.spec import Experiment, Record, RunStatus

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from initlab.core.error_line import complain
-from initlab.core.exit import promptly
+from initlab.core.error_line import print_error
+from initlab.core.exit import run_and_exit
 from initlab.errors import InitlabError, UnknownNameError, one_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except InitlabError as error:
-        return complain(error, error.exit_code)
+        return print_error(error, error.exit_code)
     except KeyboardInterrupt:
         print("initlab: interrupted", file=sys.stderr)
         return 1
@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
         ours = translate(error, arguments)
         if ours is not None:
-            return complain(ours, ours.exit_code, cause=error)
-        return complain(error, 1)
+            return print_error(ours, ours.exit_code, cause=error)
+        return print_error(error, 1)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -84,7 +84,7 @@ def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) 
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     if errors:
         for error in errors[:-1]:
-            complain(error, 1)
+            print_error(error, 1)
         raise errors[-1]
     return max(codes, default=0)
 
@@ -277,7 +277,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def entry() -> NoReturn:
     """`initlab`, typed."""
-    promptly(main)
+    run_and_exit(main)
 
 
 if __name__ == "__main__":

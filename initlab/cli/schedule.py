@@ -177,12 +177,12 @@ def _local(schedule: Schedule, when: datetime) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    from initlab.core.error_line import printable
+    from initlab.core.error_line import escape_control_characters
 
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=False)]
-        print(printable("  ".join([*cells, row[-1]]).rstrip()))
+        print(escape_control_characters("  ".join([*cells, row[-1]]).rstrip()))
 
 
 # ------------------------------------------------------------------ running
@@ -351,7 +351,7 @@ def _quietly(act: Callable[[], None]) -> None:
 
 
 def _say(line: str) -> None:
-    from initlab.core.error_line import printable
+    from initlab.core.error_line import escape_control_characters
 
     width = shutil.get_terminal_size((400, 24)).columns if os.isatty(1) else 2000
-    print(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")[:width], flush=True)
+    print(escape_control_characters(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")[:width], flush=True)

@@ -12,7 +12,7 @@ from initlab.cli.console import Console
 from initlab.errors import ConfigError
 from initlab.run.episodes import run_episodes
 from initlab.run.train import run
-from initlab.train.ranks import Ranks, opened
+from initlab.train.ranks import Ranks, open_ranks
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,14 +32,14 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
     overrides = [str(o) for o in hydra.overrides.task]
     console = Console()
     try:
-        with opened(ddp=config.trainer.ddp is True, device=str(config.device)) as ranks:
+        with open_ranks(ddp=config.trainer.ddp is True, device=str(config.device)) as ranks:
             if config.resume is not None:
                 return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
             tracking.check_access(experiment.tracking, workdir=Path.cwd())
             if experiment.task.episodes is None:
                 return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
-            if not ranks.alone:
+            if not ranks.is_single:
                 raise ConfigError("trainer.ddp", True, "a few-shot run is many small ones: it trains in one process")
             return _code(run_episodes(experiment, narrator=console, stop=stop))
     finally:
@@ -51,10 +51,10 @@ def _resumed(
 ) -> RunResult:
     settings = configuration.tracking_settings(config)
     # rank 0 records, and has what the run left
-    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.first else None
+    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.is_first else None
     try:
         kept = None if reopened is None else (reopened.folder / "config.yaml").read_text(encoding="utf-8")
-        saved = ranks.told(kept) or ""
+        saved = ranks.broadcast(kept) or ""
         merged = configuration.resume_config(saved, config, overrides)
         fresh = [o for o in overrides if not o.startswith("resume=")]
         experiment = configuration.experiment(merged, overrides=[*configuration.saved_overrides(saved), *fresh])

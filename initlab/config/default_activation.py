@@ -29,6 +29,6 @@ def settled(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def activation_for(model: str) -> str:
     """Name of the activation that goes with the model factory `model` (dotted): tanh for gated and plain RNNs."""
-    from initlab.models.recurrent import CUSTOMARY  # brings torch
+    from initlab.models.recurrent import DEFAULT_ACTIVATIONS  # brings torch
 
-    return CUSTOMARY.get(model.rpartition(".")[2], "relu")
+    return DEFAULT_ACTIVATIONS.get(model.rpartition(".")[2], "relu")

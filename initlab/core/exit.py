@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 #: what Python itself exits with where its last output could not be written
-_UNWRITTEN = 120
+_EXIT_UNWRITTEN_OUTPUT = 120
 
 
-def promptly(main: Callable[[], int]) -> NoReturn:
+def run_and_exit(main: Callable[[], int]) -> NoReturn:
     """Run `main` and end the process with the code that it returns, as soon as everybody else is done at exit.
 
     Python would then take apart a few thousand modules, of which nobody sees anything but a second or two of waiting.
@@ -24,7 +24,7 @@ def promptly(main: Callable[[], int]) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         except OSError:
-            os._exit(code or _UNWRITTEN)
+            os._exit(code or _EXIT_UNWRITTEN_OUTPUT)
         os._exit(code)
 
     # registered first, and so called last: threads have been joined and files closed by then

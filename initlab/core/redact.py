@@ -9,11 +9,11 @@ _USER = re.compile(r"(://[^:/@\s\"']*):\S*@")
 _OPTION = re.compile(r"(password=)[^&\s\"']*")
 
 
-def masked(text: str) -> str:
+def redact_passwords(text: str) -> str:
     """`text` without the password of any URL in it."""
     return _OPTION.sub(r"\1***", _USER.sub(r"\1:***@", text))
 
 
 def has_password(text: str) -> bool:
     """Whether `text` holds a URL with a password."""
-    return masked(text) != text
+    return redact_passwords(text) != text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Four decimals, or powers of ten where four decimals would say nothing; none of large counts; empty for NaN."""
     if math.isnan(value):
         return ""
@@ -14,11 +14,11 @@ def number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
-def half_width(half: float) -> str:
+def format_half_width(half: float) -> str:
     # four decimals, as the mean has, unless they would be all zero
     return f"{half:.4f}" if half == 0 or 5e-5 <= half < 1e5 else f"{half:.1e}"
 
 
-def plain(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The text on one line, without what would move a terminal's cursor."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from initlab.spec import Remedy, Scalar
 
 #: which initialisation goes with which activation: (overrides, why)
-_PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
+_RECOMMENDED_INITS: dict[str, tuple[tuple[str, ...], str]] = {
     "relu": (("init=he",), "keeps the mean square of a ReLU network's signal (He et al., 2015)"),
     "leaky_relu": (("init=he",), "keeps the mean square of the signal (He et al., 2015)"),
     "tanh": (("init=xavier",), "tanh is critical at gain 1 (Glorot & Bengio, 2010)"),
@@ -23,7 +23,7 @@ _PARTNERS: dict[str, tuple[tuple[str, ...], str]] = {
 def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """An initialisation that goes with the activation, where it is not the one that was tried."""
     activation, init = str(params.get("activation")), str(params.get("init"))
-    overrides, why = _PARTNERS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
+    overrides, why = _RECOMMENDED_INITS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
     found: list[Remedy] = []
     if f"init={init}" not in overrides:
         found.append(Remedy(overrides=overrides, why=why))
@@ -62,7 +62,7 @@ def smaller_recurrence(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     return tuple(r for r in found if r.overrides != (f"init={params.get('init')}",))
 
 
-def structure(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
+def architecture_changes(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """Remedies in the architecture, where the model has the key."""
     found: list[Remedy] = []
     if params.get("model.norm") == "none":
@@ -91,7 +91,7 @@ def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 def no_bias(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """Biases of zero, where they were given another constant."""
-    bias = number(params, "init.bias")
+    bias = numeric_parameter(params, "init.bias")
     return (Remedy(overrides=("init.bias=0",), why="a bias of zero leaves half of the units on"),) if bias else ()
 
 
@@ -104,19 +104,19 @@ def no_decay(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 def clipping(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """A bound on the gradient's norm, where there is none."""
-    if number(params, "trainer.clip_grad_norm") is not None:
+    if numeric_parameter(params, "trainer.clip_grad_norm") is not None:
         return ()
     return (Remedy(overrides=("trainer.clip_grad_norm=1.0",), why="bounds each update"),)
 
 
-def unclipped() -> tuple[Remedy, ...]:
+def no_clipping() -> tuple[Remedy, ...]:
     """No bound on the gradient's norm, where the bound is all that is left of it."""
     return (Remedy(overrides=("trainer.clip_grad_norm=null",), why="the bound leaves next to nothing of any gradient"),)
 
 
 def more_updates(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """Smaller batches make more updates of the same epochs; else more epochs."""
-    batch, epochs = number(params, "trainer.batch_size"), number(params, "trainer.epochs")
+    batch, epochs = numeric_parameter(params, "trainer.batch_size"), numeric_parameter(params, "trainer.epochs")
     found: list[Remedy] = []
     if params.get("trainer.max_steps") is not None:
         found.append(Remedy(overrides=("trainer.max_steps=null",), why="lets all epochs run"))
@@ -129,7 +129,7 @@ def more_updates(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 def lr_for(params: Mapping[str, Scalar], factor: float) -> tuple[Remedy, ...]:
     """The learning rate times `factor`, to one digit."""
-    lr = number(params, "optimizer.lr")
+    lr = numeric_parameter(params, "optimizer.lr")
     if lr is None or lr <= 0:
         word = "larger" if factor > 1 else "smaller"
         return (Remedy(overrides=("optimizer.lr=0.001",), why=f"the customary rate; a {word} one is wanted"),)
@@ -139,13 +139,13 @@ def lr_for(params: Mapping[str, Scalar], factor: float) -> tuple[Remedy, ...]:
 
 def smaller_lr(params: Mapping[str, Scalar]) -> Remedy:
     """A tenth of the learning rate."""
-    lr = number(params, "optimizer.lr")
+    lr = numeric_parameter(params, "optimizer.lr")
     return Remedy(
         overrides=(f"optimizer.lr={lr / 10:g}" if lr is not None else "optimizer.lr=1e-4",), why="a tenth of the rate"
     )
 
 
-def number(params: Mapping[str, Scalar], key: str) -> float | None:
+def numeric_parameter(params: Mapping[str, Scalar], key: str) -> float | None:
     """A parameter of the configuration, where it is a number."""
     value = params.get(key)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -28,7 +28,7 @@ MIDDLE, POWER = 3.67, 6.19
 #: scores between these are marginal
 TRAINABLE, UNTRAINABLE = 0.75, 0.25
 #: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
-LOUD_LOSS = 3.0
+LARGE_LOSS_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,6 @@ def _reasons(
     growth = "is not finite" if parts.time == math.inf else f"grows {math.exp(3 * parts.time):.1e}-fold"
     weighed.append((parts.time, f"the gradient {growth} backwards through time"))
     found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > threshold]
-    if seen.loss > LOUD_LOSS * untrained_loss:
+    if seen.loss > LARGE_LOSS_FACTOR * untrained_loss:
         found.append(f"the loss before training is {seen.loss:.3g}; guessing gives {untrained_loss:.2f}")
     return tuple(found) or ("no vanishing or exploding gradient expected",)

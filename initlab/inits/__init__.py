@@ -3,7 +3,7 @@
 from initlab.inits.apply import Applied, apply
 from initlab.inits.auto_init import auto_init
 from initlab.inits.center_tap import delta_orthogonal, dirac, identity, zero_hadamard
-from initlab.inits.composed import by_role, chain
+from initlab.inits.composition import by_role, chain
 from initlab.inits.coordinate_check import coordinate_check
 from initlab.inits.data_dependent import data_dependent
 from initlab.inits.edge_of_chaos import edge_of_chaos, mean_field
@@ -14,7 +14,7 @@ from initlab.inits.log_prior import log_prior
 from initlab.inits.lsuv import lsuv
 from initlab.inits.metainit import metainit
 from initlab.inits.mimetic import mimetic
-from initlab.inits.naming import catalogue, named
+from initlab.inits.naming import catalogue, parse_initializer
 from initlab.inits.orthogonal import orthogonal
 from initlab.inits.piecewise import looks_linear, rai, random_walk
 from initlab.inits.recurrent import chrono, irnn, np_rnn, recurrent
@@ -55,10 +55,10 @@ __all__ = [
     "metainit",
     "mimetic",
     "mup",
-    "named",
     "normal",
     "np_rnn",
     "orthogonal",
+    "parse_initializer",
     "rai",
     "random_walk",
     "recurrent",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from initlab.core import seeds
 from initlab.errors import InitlabError, UnclaimedParameterError
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.spec import Draw, InitContext, Initializer, Site
 
 
@@ -51,7 +51,7 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
     """
     context = replace(context, sites=sites, seed=seed)
     notes: tuple[str, ...] = ()
-    with undisturbed(model):
+    with preserve_state(model):
         if init.plan is not None:
             init, notes = init.plan(model, sites, context)
         if init.check is not None:

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
-from initlab.inits.streaming import as_in_training, sparing
+from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import Graph, trace
 from initlab.spec import InitContext, Initializer, Site
 from initlab.theory.finite_width import zero_padding_share
 from initlab.theory.predict import input_squares
 
 #: forward passes at most, and the largest change of a factor at which no other is made
-_PASSES, _SETTLED = 4, 1.01
+_PASSES, _TOLERANCE = 4, 1.01
 
 
 def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -35,12 +35,12 @@ def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, kee
         return draw(site.shape, 1 / math.sqrt(site.fan_in), distribution, generator)
 
     return Initializer(
-        name="auto_init", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep, check=_needs_data,
-        adapt=(sparing(_rescale, keep),),
+        name="auto_init", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep, check=_require_data,
+        adapt=(exclude_kept(_rescale, keep),),
     )  # fmt: skip
 
 
-def _needs_data(sites: tuple[Site, ...], context: InitContext) -> None:
+def _require_data(sites: tuple[Site, ...], context: InitContext) -> None:
     del sites
     if context.batches is None:
         raise ConfigError("init", "auto_init", "needs data: a batch of inputs to follow through the network")
@@ -50,11 +50,11 @@ def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
     assert context.batches is not None
     inputs = context.batches(0).inputs[:64]
     divided: dict[str, float] = {}  # what each weight's square was divided by so far
-    with as_in_training(model), torch.no_grad():
+    with deterministic_training_mode(model), torch.no_grad():
         parameters = dict(model.named_parameters())
         for _ in range(_PASSES):
             graph = trace(model, inputs, moments=True)
-            squares = _received(graph, sites, context)
+            squares = _input_mean_squares(graph, sites, context)
             change = 1.0
             for name, square in squares.items():
                 ratio = square / divided.get(name, 1.0)
@@ -62,13 +62,13 @@ def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
                 change = max(change, ratio, 1 / ratio)
             divided |= squares
             # ratios that were seen at other scales than those of now are seen again
-            if change < _SETTLED or not any(n.op in ("opaque", "attention", "recurrent") for n in graph.nodes):
+            if change < _TOLERANCE or not any(n.op in ("opaque", "attention", "recurrent") for n in graph.nodes):
                 break
     low, high = min(divided.values(), default=1.0), max(divided.values(), default=1.0)
     return (f"inputs of the {len(divided)} weight layers have mean squares from {low:.3g} to {high:.3g}",)
 
 
-def _received(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
+def _input_mean_squares(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
     """Name of each weight → E[x²] of its input, the zeros included that a convolution is padded with."""
     squares = input_squares(graph, sites, context)
     layers = graph.named("weight")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.inits.apply import apply
-from initlab.network.hooks import tapped
+from initlab.network.hooks import tap
 from initlab.network.sites import describe, weights
 from initlab.spec import Activation, Batch, InitContext, Initializer, Site, StepKind
 
@@ -97,7 +97,7 @@ def _outputs(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) -> dict[
         del after
         seen[site.name] = before.detach().clone()
 
-    with torch.no_grad(), tapped(model, weights(sites), read):
+    with torch.no_grad(), tap(model, weights(sites), read):
         model(inputs)
     return seen
 

@@ -9,14 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab.inits.composed import Scheme, resolved
+from initlab.inits.composition import Scheme, resolve
 from initlab.inits.layout import from_parameter
 from initlab.inits.piecewise import is_homogeneous
-from initlab.inits.streaming import as_in_training, batch_of, both, by_layer, needs_data, sparing, stream
+from initlab.inits.streaming import (
+    batch_of,
+    combine_checks,
+    deterministic_training_mode,
+    exclude_kept,
+    require_data,
+    stream,
+    weights_by_layer,
+)
 from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, Site
 
 _DAMPING = 0.25
-_ENOUGH = 1.1
+_RATE_TOLERANCE = 1.1
 _CHUNKS = 4
 
 Layer = tuple[Site, nn.Parameter, nn.Parameter | None]
@@ -45,14 +53,14 @@ def data_dependent(
     activations that are not homogeneous get no second step; the notes tell. Layers without a bias keep their means.
     Refuses to work without data. Cost: one batch; one forward pass within, two passes and one backward a step between.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
 
     def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
         batch = batch_of(context, "data_dependent")
         layers = _layers(model, sites)
-        others = [n for n in by_layer(sites) if n not in layers]
+        others = [n for n in weights_by_layer(sites) if n not in layers]
         notes = [f"data_dependent: {name} keeps the values of its draw" for name in others]
-        with as_in_training(model):
+        with deterministic_training_mode(model):
             _standardise(model, layers, batch.inputs)
             notes.append(f"data_dependent: channels of {len(layers)} layers have mean 0 and variance 1")
             bent = [
@@ -66,8 +74,8 @@ def data_dependent(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="data_dependent", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
-        check=both(needs_data("data_dependent"), first.check),
+        first, name="data_dependent", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(require_data("data_dependent"), first.check),
     )  # fmt: skip
 
 
@@ -116,9 +124,9 @@ def _equalise(model: nn.Module, layers: dict[str, Layer], batch: Batch, steps: i
     weights = [w for _, w, _ in layers.values()]
     rates = relative_rates(model, weights, batch)
     begin = _spread(rates)
-    best, best_state = begin, [p.detach().clone() for p in _changed(layers)]
+    best, best_state = begin, [p.detach().clone() for p in _has_changed(layers)]
     for _ in range(steps):
-        if _spread(rates) <= _ENOUGH:
+        if _spread(rates) <= _RATE_TOLERANCE:
             break
         alive = rates > 0
         mean = rates[alive].log().mean()
@@ -129,14 +137,14 @@ def _equalise(model: nn.Module, layers: dict[str, Layer], batch: Batch, steps: i
         _standardise(model, layers, batch.inputs, scale=False)
         rates = relative_rates(model, weights, batch)
         if _spread(rates) < best:
-            best, best_state = _spread(rates), [p.detach().clone() for p in _changed(layers)]
+            best, best_state = _spread(rates), [p.detach().clone() for p in _has_changed(layers)]
     with torch.no_grad():
-        for parameter, value in zip(_changed(layers), best_state, strict=True):
+        for parameter, value in zip(_has_changed(layers), best_state, strict=True):
             parameter.copy_(value)
     return f"data_dependent: fastest to slowest layer, relative to its size, was {begin:.3g} and is {best:.3g}"
 
 
-def _changed(layers: dict[str, Layer]) -> list[nn.Parameter]:
+def _has_changed(layers: dict[str, Layer]) -> list[nn.Parameter]:
     return [p for _, weight, bias in layers.values() for p in (weight, bias) if p is not None]
 
 

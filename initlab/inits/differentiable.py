@@ -27,12 +27,12 @@ def differentiable(model: nn.Module) -> Generator[None]:
         undo.enter_context(sdpa_kernel(SDPBackend.MATH))
         for module in model.modules():
             if isinstance(module, (_BATCH, _INSTANCE)):
-                undo.enter_context(_replaced(module, partial(_normalise, module)))
+                undo.enter_context(_replace_forward(module, partial(_normalise, module)))
         yield
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Generator[None]:
+def _replace_forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Generator[None]:
     """Another forward for one module; its class's own stands behind it and comes back."""
     own: Any = vars(module).get("forward")
     module.forward = forward  # type: ignore[method-assign]

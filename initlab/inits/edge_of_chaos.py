@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.inits.laws import Distribution, draw, unit_normal
 from initlab.inits.orthogonal import orthogonal
-from initlab.inits.streaming import sparing
+from initlab.inits.streaming import exclude_kept
 from initlab.spec import Activation, InitContext, Initializer, NonNegativeFloat, PositiveFloat, Site
 from initlab.theory.critical import CriticalPoint, critical_point
 
@@ -70,7 +70,7 @@ def edge_of_chaos(
 
     return Initializer(
         name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check,
-        adapt=(sparing(scaled, keep),), sigmas=sigmas,
+        adapt=(exclude_kept(scaled, keep),), sigmas=sigmas,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from initlab.network import recurrence
 
 #: called for each layer and direction with its suffix (``_l0``, ``_l0_reverse``) and a function that measures anew
-Look = Callable[[str, Callable[[], Tensor]], None]
+GateVisitor = Callable[[str, Callable[[], Tensor]], None]
 
 
 def gate_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> dict[str, Tensor]:
@@ -29,11 +29,11 @@ def gate_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> dict[str
     def look(suffix: str, measure: Callable[[], Tensor]) -> None:
         found[suffix] = measure()
 
-    walk(module, inputs, look)
+    visit_gates(module, inputs, look)
     return found
 
 
-def walk(module: nn.RNNBase, inputs: Tensor | PackedSequence, look: Look) -> None:
+def visit_gates(module: nn.RNNBase, inputs: Tensor | PackedSequence, look: GateVisitor) -> None:
     """Go through the layers of `module` in order; what `look` changes in one is felt by the next."""
     x, valid = _steps_first(module, inputs)
     directions = 2 if module.bidirectional else 1
@@ -44,13 +44,13 @@ def walk(module: nn.RNNBase, inputs: Tensor | PackedSequence, look: Look) -> Non
         onwards = replace(layer, reverse=False)
 
         def measure(seen: Tensor = seen, mask: Tensor = mask, layer: recurrence.Layer = onwards) -> Tensor:
-            h, _ = recurrence.along(layer, seen)
+            h, _ = recurrence.run_layer(layer, seen)
             before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
             a = seen @ layer.w_ih.T + before @ layer.w_hh.T
             return (a if layer.b_ih is None or layer.b_hh is None else a + layer.b_ih + layer.b_hh)[mask]
 
         look(layer.suffix, measure)
-        h, _ = recurrence.along(onwards, seen)
+        h, _ = recurrence.run_layer(onwards, seen)
         outputs.append(h.flip(0) if layer.reverse else h)
         if len(outputs) == directions:
             x, outputs = torch.cat(outputs, dim=-1), []

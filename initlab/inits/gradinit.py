@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from initlab.inits.composed import Scheme, resolved
+from initlab.inits.composition import Scheme, resolve
 from initlab.inits.differentiable import differentiable
-from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing
+from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
 from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, PositiveFloat, Site
 
 #: of the loss, that one step may take off at most to first order: η‖g‖₂² (sgd) or η‖g‖₁ (adam)
@@ -52,7 +52,7 @@ def gradinit(
 
     Refuses to work without data. Cost: two batches and three to four steps of training for each of `steps`.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
     step_size = (0.1 if optimizer == "sgd" else 1e-3) if eta == "auto" else eta
     bound = ((_DROP / step_size) ** 0.5 if optimizer == "sgd" else _DROP / step_size) if gamma == "auto" else gamma
 
@@ -60,20 +60,20 @@ def gradinit(
         tensors = _tensors(model, sites)
         if not tensors:
             return ("gradinit: there is no parameter whose scale could be learned",)
-        with as_in_training(model):
-            ahead = _Ahead(model=model, tensors=tensors, variant=optimizer, eta=step_size)
+        with deterministic_training_mode(model):
+            ahead = _LookAhead(model=model, tensors=tensors, variant=optimizer, eta=step_size)
             note = _learn(ahead, context, bound=bound, steps=steps, lr=lr)
         return (note,)
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="gradinit", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
-        check=both(needs_data("gradinit"), first.check),
+        first, name="gradinit", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(require_data("gradinit"), first.check),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ahead:
+class _LookAhead:
     """The network as a function of the scales, and one step of the optimiser from there."""
 
     model: nn.Module
@@ -112,7 +112,7 @@ class _Ahead:
         return float(norm.detach()), float(before.detach()), float(after.detach())
 
 
-def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr: float) -> str:
+def _learn(ahead: _LookAhead, context: InitContext, *, bound: float, steps: int, lr: float) -> str:
     device = next(iter(ahead.tensors.values())).device
     alpha = torch.ones(len(ahead.tensors), device=device, requires_grad=True)
     # an Adam for either aim: with one, the norm's large gradients would still steer the steps on the small loss
@@ -126,7 +126,7 @@ def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr:
             alpha.clamp_(min=_SMALLEST)
 
     # the pair of batches that before and after are told of is none of those learned from
-    look, look_ahead = batch_of(context, "gradinit"), _half_new(context, 0)
+    look, look_ahead = batch_of(context, "gradinit"), _half_new_batches(context, 0)
     with torch.enable_grad(), differentiable(ahead.model):
         norm_before, from_before, loss_before = ahead.seen(alpha, look, look_ahead)
         for t in range(1, steps + 1):
@@ -136,7 +136,7 @@ def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr:
             if float(norm.detach()) > bound:
                 update(norm.log(), norm_steps)
             else:
-                update(ahead.after_step(values, g, _half_new(context, t)), loss_steps)
+                update(ahead.after_step(values, g, _half_new_batches(context, t)), loss_steps)
         repairs = 0
         while repairs < _REPAIRS:
             _, norm = ahead.gradient(ahead.scaled(alpha), look)
@@ -161,7 +161,7 @@ def _learn(ahead: _Ahead, context: InitContext, *, bound: float, steps: int, lr:
     )
 
 
-def _half_new(context: InitContext, t: int) -> Batch:
+def _half_new_batches(context: InitContext, t: int) -> Batch:
     """The first half of batch 2t and of batch 2t + 1."""
     old, new = batch_of(context, "gradinit", 2 * t), batch_of(context, "gradinit", 2 * t + 1)
     half = max(1, old.inputs.shape[0] // 2)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from initlab.errors import ConfigError
-from initlab.inits.composed import Scheme, resolved
-from initlab.inits.streaming import batch_of, both, needs_data, sparing
+from initlab.inits.composition import Scheme, resolve
+from initlab.inits.streaming import batch_of, combine_checks, exclude_kept, require_data
 from initlab.spec import InitContext, Initializer, PositiveInt, Site
 
 
@@ -27,7 +27,7 @@ def log_prior(*, base: Scheme = "he", batches: PositiveInt = 8, keep: tuple[str,
     Refuses networks whose head has no bias, targets that are no classes, and to work without data.
     Cost: the targets of `batches` batches; no pass.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
 
     def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
         parameters = dict(model.named_parameters())
@@ -56,8 +56,8 @@ def log_prior(*, base: Scheme = "he", batches: PositiveInt = 8, keep: tuple[str,
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="log_prior", keep=keep, adapt=(*first.adapt, sparing(step, keep)),
-        check=both(both(needs_data("log_prior"), _has_bias), first.check),
+        first, name="log_prior", keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(combine_checks(require_data("log_prior"), _has_bias), first.check),
     )  # fmt: skip
 
 

@@ -9,9 +9,17 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.inits.composed import Scheme, resolved
-from initlab.inits.gates import walk
-from initlab.inits.streaming import as_in_training, batch_of, both, by_layer, needs_data, sparing, stream
+from initlab.inits.composition import Scheme, resolve
+from initlab.inits.gates import visit_gates
+from initlab.inits.streaming import (
+    batch_of,
+    combine_checks,
+    deterministic_training_mode,
+    exclude_kept,
+    require_data,
+    stream,
+    weights_by_layer,
+)
 from initlab.spec import InitContext, Initializer, PositiveFloat, PositiveInt, Site
 
 
@@ -41,11 +49,11 @@ def lsuv(
     Refuses to work without data. A layer whose output is constant keeps its weights, which the notes tell. Cost: one
     batch; one forward pass, in which each layer is computed two or three times.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
 
     def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
         batch = batch_of(context, "lsuv")
-        layers = by_layer(sites)
+        layers = weights_by_layer(sites)
         parameters = dict(model.named_parameters())
         before: dict[str, float] = {}
         after: dict[str, float] = {}
@@ -69,7 +77,7 @@ def lsuv(
                     if pair:
                         rescale(f"{name}{suffix}", pair, measure)
 
-                walk(module, args[0] if args else kwargs["input"], look)
+                visit_gates(module, args[0] if args else kwargs["input"], look)
             elif isinstance(module, nn.MultiheadAttention):
                 for gate, rows, measure in _projections(module, args, kwargs, mine):
                     rescale(f"{name}.{gate}", [rows], measure)
@@ -79,14 +87,14 @@ def lsuv(
                 rescale(name, list(mine.values()), lambda: module.forward(*args, **kwargs))
             return module.forward(*args, **kwargs) if output is not None else None
 
-        with as_in_training(model):
+        with deterministic_training_mode(model):
             unseen = stream(model, layers, batch.inputs, visit)
         return _notes(before, after, unseen, tol)
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="lsuv", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
-        check=both(needs_data("lsuv"), first.check),
+        first, name="lsuv", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(require_data("lsuv"), first.check),
     )  # fmt: skip
 
 

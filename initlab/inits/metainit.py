@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
-from initlab.inits.composed import Scheme, resolved
+from initlab.inits.composition import Scheme, resolve
 from initlab.inits.gradient_quotient import gradient_quotient
-from initlab.inits.streaming import as_in_training, batch_of, both, needs_data, sparing
+from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
 from initlab.spec import Batch, InitContext, Initializer, PositiveFloat, PositiveInt, Probability, Site
 
-_LOOK_EVERY = 10
+_CHECK_EVERY = 10
 #: of its first value, that a norm may fall to
 _SMALLEST = 0.01
 
@@ -49,14 +49,14 @@ def metainit(
 
     Refuses to work without data. Cost: `steps` times about eight steps of training.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
 
     def step(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
         like = batch_of(context, "metainit")
         weights = _weights(model, sites)
         if not weights:
             return ("metainit: there is no weight whose norm could be changed",)
-        with as_in_training(model):
+        with deterministic_training_mode(model):
             note = _search(model, weights, like, context.seed)
         return (note,)
 
@@ -64,7 +64,7 @@ def metainit(
         held_out = _random_batch(like, examples, seeds.generator(seed, "init", "metainit", "look"))
         generator = seeds.generator(seed, "init", "metainit")
         speeds, smallest = [0.0] * len(weights), [_SMALLEST * float(w.detach().norm()) for w in weights]
-        begin = best = _look(model, held_out, weights)
+        begin = best = _quotient(model, held_out, weights)
         best_values, stale, done = _values(weights), 0, 0
         while done < steps and stale < patience:
             batch = _random_batch(like, examples, generator)
@@ -80,8 +80,8 @@ def metainit(
                     # a norm that passed through zero would turn the tensor round, one of zero would hold it there
                     w.mul_(max(norm + speeds[i], smallest[i]) / norm)
             done += 1
-            if done % _LOOK_EVERY == 0 or done == steps:
-                now = _look(model, held_out, weights)
+            if done % _CHECK_EVERY == 0 or done == steps:
+                now = _quotient(model, held_out, weights)
                 stale = 0 if now < 0.95 * best or best == begin else stale + 1
                 if now < best:
                     best, best_values = now, _values(weights)
@@ -92,8 +92,8 @@ def metainit(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="metainit", sigmas=None, keep=keep, adapt=(*first.adapt, sparing(step, keep)),
-        check=both(needs_data("metainit"), first.check),
+        first, name="metainit", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(require_data("metainit"), first.check),
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def _weights(model: nn.Module, sites: tuple[Site, ...]) -> list[nn.Parameter]:
     return [p for n, p in named if n in shown and p.requires_grad and p.dim() >= 2 and bool(p.detach().any())]
 
 
-def _look(model: nn.Module, batch: Batch, weights: Sequence[nn.Parameter]) -> float:
+def _quotient(model: nn.Module, batch: Batch, weights: Sequence[nn.Parameter]) -> float:
     value = float(gradient_quotient(model, batch, parameters=weights))
     return value if math.isfinite(value) else math.inf
 

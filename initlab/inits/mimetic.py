@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from initlab.core import seeds
 from initlab.errors import ConfigError
-from initlab.inits.composed import Scheme, resolved
-from initlab.inits.streaming import both, sparing
+from initlab.inits.composition import Scheme, resolve
+from initlab.inits.streaming import combine_checks, exclude_kept
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
 
@@ -35,7 +35,7 @@ def mimetic(
     Applies to nn.MultiheadAttention. Refuses networks without one, and keys or values of another width than the
     queries. Cost: no data pass, one SVD (d, d) a head.
     """
-    first = resolved(base, "init.base")
+    first = resolve(base, "init.base")
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del context
@@ -65,7 +65,11 @@ def mimetic(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="mimetic", keep=keep, adapt=(*first.adapt, sparing(step, keep)), check=both(check, first.check)
+        first,
+        name="mimetic",
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
+        check=combine_checks(check, first.check),
     )
 
 

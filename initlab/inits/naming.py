@@ -31,7 +31,9 @@ def catalogue() -> dict[str, Callable[..., Initializer]]:
     return found | {alias: found[name] for alias, name in ALIASES.items()}
 
 
-def named(text: str, *, key: str = "init", more: Mapping[str, Callable[..., Initializer]] | None = None) -> Initializer:
+def parse_initializer(
+    text: str, *, key: str = "init", more: Mapping[str, Callable[..., Initializer]] | None = None
+) -> Initializer:
     """The initialiser that `text` names.
 
     Args:

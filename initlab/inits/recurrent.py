@@ -61,14 +61,14 @@ def recurrent(
     Cost: no data pass.
     """
     rest, glorot = he(bias=bias), xavier(bias=bias)
-    laws: dict[str, Draw] = {"xavier": glorot.weight, "he": rest.weight, "torch": _of_torch}
+    laws: dict[str, Draw] = {"xavier": glorot.weight, "he": rest.weight, "torch": _torch_uniform}
     asked = {"lstm": forget_bias, "gru": update_bias}
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del context
-        _need_recurrent("recurrent", sites, _RECURRENT)
+        _require_recurrent("recurrent", sites, _RECURRENT)
         wanted = tuple(kind for kind, value in asked.items() if value != bias)
-        _need_biases("recurrent", sites, wanted, "set init.forget_bias=0 and init.update_bias=0, or bias=True there")
+        _require_biases("recurrent", sites, wanted, "set init.forget_bias=0 and init.update_bias=0, or bias=True there")
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         if site.role == "recurrent":
@@ -109,8 +109,8 @@ def chrono(
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del context
-        _need_recurrent("chrono", sites, _GATED)
-        _need_biases("chrono", sites, _GATED, "chrono is a rule for biases; build the layer with bias=True")
+        _require_recurrent("chrono", sites, _GATED)
+        _require_biases("chrono", sites, _GATED, "chrono is a rule for biases; build the layer with bias=True")
 
     def gate_bias(site: Site, gate: str, context: InitContext) -> Tensor:
         if gate not in ("i", "f", "z"):
@@ -143,7 +143,7 @@ def irnn(
         return rest.weight(site, generator, context)
 
     biases = _gate_biases(_constant(bias), rest.bias)
-    return replace(rest, name="irnn", weight=weight, bias=biases, check=_only_plain("irnn"))
+    return replace(rest, name="irnn", weight=weight, bias=biases, check=_require_plain_rnn("irnn"))
 
 
 def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -170,7 +170,7 @@ def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
         return rest.weight(site, generator, context)
 
     biases = _gate_biases(_constant(bias), rest.bias)
-    return replace(rest, name="np_rnn", weight=weight, bias=biases, check=_only_plain("np_rnn"))
+    return replace(rest, name="np_rnn", weight=weight, bias=biases, check=_require_plain_rnn("np_rnn"))
 
 
 # ------------------------------------------------------------------ what they share
@@ -195,7 +195,7 @@ def _constant(value: float) -> GateBias:
     return gate_bias
 
 
-def _of_torch(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+def _torch_uniform(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
     """U(±1/√N), N the units of the state: what nn.RNN, nn.LSTM and nn.GRU give all their parameters."""
     del context
     bound = 1 / math.sqrt(site.shape[0] // max(1, len(site.gates)))
@@ -206,23 +206,23 @@ def _square(site: Site) -> tuple[int, int]:
     return site.shape[0], site.shape[1]
 
 
-def _need_recurrent(name: str, sites: tuple[Site, ...], kinds: tuple[str, ...]) -> None:
+def _require_recurrent(name: str, sites: tuple[Site, ...], kinds: tuple[str, ...]) -> None:
     if not any(s.kind in kinds for s in sites):
         words = " or ".join(f"nn.{k.upper()}" for k in kinds)
         raise ConfigError("init", name, f"needs a recurrent layer ({words}); this network has none")
 
 
-def _need_biases(name: str, sites: tuple[Site, ...], kinds: tuple[str, ...], way_out: str) -> None:
+def _require_biases(name: str, sites: tuple[Site, ...], kinds: tuple[str, ...], way_out: str) -> None:
     for site in sites:
         lacks = not any(s.layer == site.layer and s.role == "bias" for s in sites)
         if site.kind in kinds and site.role == "recurrent" and lacks:
             raise ConfigError("init", name, f"the recurrent layer {site.layer or site.name} has no biases; {way_out}")
 
 
-def _only_plain(name: str) -> Callable[[tuple[Site, ...], InitContext], None]:
+def _require_plain_rnn(name: str) -> Callable[[tuple[Site, ...], InitContext], None]:
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del context
-        _need_recurrent(name, sites, ("rnn",))
+        _require_recurrent(name, sites, ("rnn",))
         gated = next((s for s in sites if s.kind in _GATED), None)
         if gated is not None:
             raise ConfigError(

@@ -64,7 +64,7 @@ def skipinit(*, alpha: float = 0.0, gain: Gain = "auto", bias: Bias = 0.0, keep:
 
     Refuses networks without multipliers on their branches. Cost: no data pass.
     """
-    return _multiplied("skipinit", alpha, he(gain=gain, bias=bias, keep=keep))
+    return _multiplier_init("skipinit", alpha, he(gain=gain, bias=bias, keep=keep))
 
 
 def layer_scale(
@@ -77,7 +77,7 @@ def layer_scale(
 
     Refuses networks without multipliers on their branches. Cost: no data pass.
     """
-    return _multiplied("layer_scale", value, he(gain=gain, bias=bias, keep=keep))
+    return _multiplier_init("layer_scale", value, he(gain=gain, bias=bias, keep=keep))
 
 
 def zero_gamma(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -164,7 +164,7 @@ def deepnorm(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
 
 
 # ------------------------------------------------------------------ what they share
-def _multiplied(name: str, value: float, base: Initializer) -> Initializer:
+def _multiplier_init(name: str, value: float, base: Initializer) -> Initializer:
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del context
         if not any(s.kind == "scale" for s in sites):
@@ -174,10 +174,10 @@ def _multiplied(name: str, value: float, base: Initializer) -> Initializer:
                 "needs multipliers on the residual branches; this network has none: model.branch_scale=true",
             )
 
-    return replace(base, name=name, scale=_full(value), check=check)
+    return replace(base, name=name, scale=_fill_with(value), check=check)
 
 
-def _full(value: float) -> Draw:
+def _fill_with(value: float) -> Draw:
     def fill(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         del generator, context
         return torch.full(site.shape, float(value))

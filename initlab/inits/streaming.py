@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.spec import Adapt, Batch, InitContext, Site
 
 #: (module name, module, positional and keyword arguments, output) → the output to pass on
@@ -37,7 +37,7 @@ def batch_of(context: InitContext, name: str, index: int = 0) -> Batch:
     return context.batches(index)
 
 
-def both(first: Check, second: Check | None) -> Check:
+def combine_checks(first: Check, second: Check | None) -> Check:
     """One check after the other."""
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
@@ -48,7 +48,7 @@ def both(first: Check, second: Check | None) -> Check:
     return check
 
 
-def needs_data(name: str) -> Check:
+def require_data(name: str) -> Check:
     """A check that refuses to begin where there are no data."""
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
@@ -58,7 +58,7 @@ def needs_data(name: str) -> Check:
     return check
 
 
-def sparing(step: Adapt, keep: tuple[str, ...]) -> Adapt:
+def exclude_kept(step: Adapt, keep: tuple[str, ...]) -> Adapt:
     """`step` without the parameters that fit a pattern of `keep`: it changes none whose site it is not shown."""
     if not keep:
         return step
@@ -71,9 +71,9 @@ def sparing(step: Adapt, keep: tuple[str, ...]) -> Adapt:
 
 
 @contextmanager
-def as_in_training(model: nn.Module) -> Generator[None]:
+def deterministic_training_mode(model: nn.Module) -> Generator[None]:
     """Norms use the batch's statistics, as they will in training; dropout and its kin are off. Undone at the end."""
-    with undisturbed(model):
+    with preserve_state(model):
         model.train()
         for module in model.modules():
             if isinstance(module, _NOISY):
@@ -111,7 +111,7 @@ def stream(model: nn.Module, layers: Mapping[str, object], inputs: Tensor, visit
     return tuple(waiting)
 
 
-def by_layer(sites: tuple[Site, ...]) -> dict[str, list[Site]]:
+def weights_by_layer(sites: tuple[Site, ...]) -> dict[str, list[Site]]:
     """Module name → its weights, of the modules that a pass goes through, in order.
 
     The output projection of an attention is a module that is never called; it is counted with the attention.

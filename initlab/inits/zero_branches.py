@@ -15,7 +15,7 @@ from torch.func import functional_call
 from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import draw
-from initlab.inits.streaming import as_in_training
+from initlab.inits.streaming import deterministic_training_mode
 from initlab.spec import Adapt, InitContext, Site
 
 
@@ -35,7 +35,7 @@ def refuse_dead(name: str, is_end: Callable[[Site], bool]) -> Adapt:
         for site in sites:
             if site.role == "head":
                 values[site.name] = draw(site.shape, 1.0, "normal", generator).to(values[site.name])
-        with as_in_training(model), torch.enable_grad():
+        with deterministic_training_mode(model), torch.enable_grad():
             for end in ends:
                 values[end] = values[end].clone().requires_grad_()
             loss = batch.loss(functional_call(model, values, (batch.inputs,)), batch.targets)

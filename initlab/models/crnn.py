@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from initlab.models.masks import SequenceNorm, last_step, masked_mean, pooled_mask, sequence_shape, silenced
+from initlab.models.masks import SequenceNorm, last_step, mask_steps, masked_mean, pooled_mask, sequence_shape
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
@@ -86,9 +86,9 @@ class CRNN(nn.Module):
         """(B, F, T) to logits (B, classes)."""
         mask = step_mask(x)
         x = self.activation1(self.norm1(self.conv1(x.unsqueeze(1))))
-        x, mask = self.pool1(silenced(x, mask)), pooled_mask(mask, 2)
-        x = self.activation2(self.norm2(self.conv2(silenced(x, mask))))
-        x = self.pool2(silenced(x, mask))
+        x, mask = self.pool1(mask_steps(x, mask)), pooled_mask(mask, 2)
+        x = self.activation2(self.norm2(self.conv2(mask_steps(x, mask))))
+        x = self.pool2(mask_steps(x, mask))
         # padding comes last, so that no step heard comes after it
         x, _ = self.rnn(x.flatten(1, 2).transpose(1, 2))
         x = masked_mean(x.transpose(1, 2), mask) if self.readout == "mean" else last_step(x, mask)

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from initlab.models.masks import SequenceNorm, masked_mean, pooled_mask, silenced, waveform_steps
+from initlab.models.masks import SequenceNorm, mask_steps, masked_mean, pooled_mask, waveform_steps
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
@@ -64,7 +64,7 @@ class M5(nn.Module):
             mask = pooled_mask(mask, _STRIDE) if i == 0 else mask
             # units lie along dimension 1 of (B, C, T, 1), which norms and activations know; of (B, C, T) they do not
             x = self.activations[i](self.norms[i](x.unsqueeze(-1))).squeeze(-1)
-            x = pool(silenced(x, mask))
+            x = pool(mask_steps(x, mask))
             mask = pooled_mask(mask, _POOL)
-            x = silenced(x, mask)
+            x = mask_steps(x, mask)
         return self.head(masked_mean(x, mask))

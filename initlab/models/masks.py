@@ -53,7 +53,7 @@ def pooled_mask(mask: Tensor, by: int) -> Tensor:
     return mask[:, by - 1 :: by]
 
 
-def silenced(x: Tensor, mask: Tensor) -> Tensor:
+def mask_steps(x: Tensor, mask: Tensor) -> Tensor:
     """(B, C, T) or (B, C, F, T) with zeros where the mask (B, T) is false."""
     keep = mask[:, None, :] if x.dim() == 3 else mask[:, None, None, :]
     return x.masked_fill(~keep, 0.0)

@@ -87,7 +87,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to logits (B, classes)."""
         # in step: to look a layer up by its number costs as much as a small layer
-        norms = self.norms if self.normed else repeat(_as_it_is)
+        norms = self.norms if self.normed else repeat(_identity)
         hidden = iter(zip(self.layers, norms, self.activations, strict=self.normed))
         layer, norm, activation = next(hidden)
         x = activation(norm(layer(x.flatten(1))))
@@ -103,6 +103,6 @@ class MLP(nn.Module):
         return self.head(x)
 
 
-def _as_it_is(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     # a module that does nothing takes a microsecond a call
     return x

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.errors import ConfigError
-from initlab.models.masks import SequenceNorm, masked_mean, masked_std, sequence_shape, silenced
+from initlab.models.masks import SequenceNorm, mask_steps, masked_mean, masked_std, sequence_shape
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
@@ -64,6 +64,6 @@ class TDNN(nn.Module):
         mask = step_mask(x)
         for layer, norm, activation in zip(self.layers, self.norms, self.activations, strict=True):
             # units lie along dimension 1 of (B, C, T, 1), which norms and activations know; of (B, C, T) they do not
-            x = silenced(activation(norm(layer(x).unsqueeze(-1))).squeeze(-1), mask)
+            x = mask_steps(activation(norm(layer(x).unsqueeze(-1))).squeeze(-1), mask)
         x = torch.cat([masked_mean(x, mask), masked_std(x, mask)], 1)
         return self.head(self.activation(self.dense(x)))

@@ -90,7 +90,7 @@ def _build(name: str, shape: tuple[int, int, int], classes: int, activation: Act
         arguments["input_size"] = (height, width)
     make = partial(models.get_model, name, weights=None, num_classes=classes, **arguments)
     try:
-        model = _off_meta(make)
+        model = _build_on_default_device(make)
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         raise _too_small(name, shape, error) from error
     model = _activations_as_modules(model)
@@ -102,7 +102,7 @@ def _build(name: str, shape: tuple[int, int, int], classes: int, activation: Act
     return model
 
 
-def _off_meta(make: Callable[[], nn.Module]) -> nn.Module:
+def _build_on_default_device(make: Callable[[], nn.Module]) -> nn.Module:
     """What `make` builds, on torch's default device. RegNet reads tensors as it is built, which meta forbids."""
     try:
         return make()

@@ -20,11 +20,11 @@ from initlab.spec import Carrying, Site
 SMALLEST = torch.finfo(torch.float32).tiny
 
 #: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)
-Reading = Callable[[Site, Tensor, Tensor], None]
+TapCallback = Callable[[Site, Tensor, Tensor], None]
 
 
 @contextmanager
-def tapped(model: nn.Module, sites: tuple[Site, ...], read: Reading) -> Generator[None]:
+def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generator[None]:
     """While open, `read` is called once a forward pass for each of `sites` that has an output to read."""
     by_activation: dict[str, list[Site]] = {}
     by_layer: dict[str, list[Site]] = {}
@@ -69,7 +69,7 @@ def tapped(model: nn.Module, sites: tuple[Site, ...], read: Reading) -> Generato
 
 
 @contextmanager
-def from_nothing(model: nn.Module) -> Generator[None]:
+def empty_state(model: nn.Module) -> Generator[None]:
     """Passes made inside begin with an empty hidden state and leave a carried one alone."""
     if not isinstance(model, Carrying):
         yield
@@ -83,14 +83,14 @@ def from_nothing(model: nn.Module) -> Generator[None]:
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Generator[None]:
+def preserve_state(model: nn.Module) -> Generator[None]:
     """Whatever is done inside leaves buffers, modes, gradients, a carried state and the generators as they were."""
     gradients = [(p, p.grad) for p in model.parameters()]
     buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
     modes = [(m, m.training) for m in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices=devices), from_nothing(model):
+        with torch.random.fork_rng(devices=devices), empty_state(model):
             yield
     finally:
         with torch.no_grad():

@@ -132,7 +132,7 @@ def step(layer: Layer, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[tu
     return _lstm(layer, projected, state) if layer.kind == "lstm" else _gru(layer, projected, state)
 
 
-def along(
+def run_layer(
     layer: Layer, x: Tensor, state: tuple[Tensor, ...] | None = None, *, lengths: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer in its direction over all steps.
@@ -146,7 +146,7 @@ def along(
     Returns:
         Outputs (T, B, H), zero on padding, and the state after the last step that is none.
     """
-    order = _turned(x, lengths) if layer.reverse else None
+    order = _reverse_index(x, lengths) if layer.reverse else None
     seen = x if order is None else x.gather(0, order[:, :, None].expand_as(x))
     state = layer.zeros(x.shape[1]) if state is None else state
     valid = None if lengths is None else torch.arange(len(x), device=x.device)[:, None] < lengths
@@ -184,7 +184,7 @@ def unroll(
         outputs: list[Tensor] = []
         for layer in stacked[index * directions : (index + 1) * directions]:
             first = None if state is None else tuple(s[len(last)] for s in state)
-            out, end = along(layer, x, first, lengths=lengths)
+            out, end = run_layer(layer, x, first, lengths=lengths)
             outputs.append(out)
             last.append(end)
         x = outputs[0] if directions == 1 else torch.cat(outputs, dim=-1)
@@ -230,7 +230,7 @@ def _gru(layer: Layer, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[tu
     return (torch.addcmul(new, open_z, h - new),), {"r": r, "z": z, "n": n}
 
 
-def _turned(x: Tensor, lengths: Tensor | None) -> Tensor:
+def _reverse_index(x: Tensor, lengths: Tensor | None) -> Tensor:
     """(T, B) int64: where to read each sequence from, so that its steps come in reverse and its padding stays last."""
     t = torch.arange(len(x), device=x.device)[:, None]
     ends = torch.full((x.shape[1],), len(x), device=x.device) if lengths is None else lengths

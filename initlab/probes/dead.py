@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import tapped
+from initlab.network.hooks import tap
 from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
 from initlab.probes.observer import site_bands
@@ -45,18 +45,18 @@ class DeadUnits:
         self._live: dict[str, Tensor] = {}
 
     @contextmanager
-    def pass_(self) -> Generator[None]:
+    def evaluation_pass(self) -> Generator[None]:
         """Everything the model computes inside belongs to the pass."""
         self._live = {}
 
         def read(site: Site, h: Tensor, _sent: Tensor) -> None:
             # units of a convolution are its channels (dimension 1); of every other layer the last dimension
             unit = 1 if site.kind.startswith("conv") else h.dim() - 1
-            live = self._bands[site.name].ever_live(h.detach(), unit)
+            live = self._bands[site.name].any_live(h.detach(), unit)
             known = self._live.get(site.name)
             self._live[site.name] = live if known is None else known | live
 
-        with tapped(self._model, self._sites, read):
+        with tap(self._model, self._sites, read):
             yield
 
     def rows(self, step: int) -> tuple[ProfileRow, ...]:

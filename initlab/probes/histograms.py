@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import tapped, undisturbed
+from initlab.network.hooks import preserve_state, tap
 from initlab.network.sites import weights
 from initlab.spec import Histogram, Site
 
@@ -42,9 +42,9 @@ def take_histograms(
 
     for site in chosen:
         add("weight", site, parameters[site.name])
-    with undisturbed(model), torch.no_grad():
+    with preserve_state(model), torch.no_grad():
         model.train()
-        with tapped(model, chosen, lambda site, _h, sent: add("activation", site, sent)):
+        with tap(model, chosen, lambda site, _h, sent: add("activation", site, sent)):
             model(batch)
     return tuple(found)
 

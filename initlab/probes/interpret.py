@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import tapped, undisturbed
+from initlab.network.hooks import preserve_state, tap
 from initlab.network.sites import weights
 from initlab.spec import Interpretation, LinearProbe, Part, Site, Splits, Task, UnitActivity
 
@@ -35,24 +35,24 @@ def interpret(
         task: for the loss.
         start: parameters by name, as they were before the first update.
     """
-    travelled = _travelled(model, sites, start)
+    travelled = _weight_distances(model, sites, start)
     if splits.streams or splits.io.per_step or splits.train.y.dim() != 1:
         return Interpretation(travelled=travelled)
     end = {name: p.detach().clone() for name, p in model.named_parameters()}
     try:
-        with undisturbed(model), torch.no_grad():
+        with preserve_state(model), torch.no_grad():
             model.eval()
             path: list[tuple[float, float, float]] = []
             for alpha in PATH:
-                _put(model, {name: torch.lerp(start[name], value, alpha) for name, value in end.items()})
-                path.append((alpha, *_judged(model, splits, task)))
-            _put(model, start)
-            before = _probes(model, sites, splits, "init")
-            _put(model, end)
-            after, units = _probes(model, sites, splits, "end"), _units(model, sites, splits)
+                _set_parameters(model, {name: torch.lerp(start[name], value, alpha) for name, value in end.items()})
+                path.append((alpha, *_loss_and_accuracy(model, splits, task)))
+            _set_parameters(model, start)
+            before = _linear_probes(model, sites, splits, "init")
+            _set_parameters(model, end)
+            after, units = _linear_probes(model, sites, splits, "end"), _units(model, sites, splits)
     finally:
         with torch.no_grad():
-            _put(model, end)
+            _set_parameters(model, end)
     return Interpretation(
         filters=_filters(model, sites, splits),
         travelled=travelled,
@@ -63,7 +63,7 @@ def interpret(
 
 
 # ------------------------------------------------------------------ weights
-def _travelled(
+def _weight_distances(
     model: nn.Module, sites: tuple[Site, ...], start: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
     parameters = dict(model.named_parameters())
@@ -89,26 +89,26 @@ def _filters(model: nn.Module, sites: tuple[Site, ...], splits: Splits) -> Tenso
     return weight if weight.dim() == 4 and weight.shape[1] in (1, 3) else None
 
 
-def _judged(model: nn.Module, splits: Splits, task: Task) -> tuple[float, float]:
+def _loss_and_accuracy(model: nn.Module, splits: Splits, task: Task) -> tuple[float, float]:
     """Loss and accuracy on validation examples."""
-    x, y = _some(splits, splits.val, VAL)
+    x, y = _sample_examples(splits, splits.val, VAL)
     output: Tensor = model(x)
     return float(task.loss(output, y)), float(task.correct(output, y)) / len(y)
 
 
-def _put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+def _set_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(values[name])
 
 
 # ------------------------------------------------------------------ what layers send on
-def _some(splits: Splits, part: Part, count: int) -> tuple[Tensor, Tensor]:
+def _sample_examples(splits: Splits, part: Part, count: int) -> tuple[Tensor, Tensor]:
     """At most `count` examples, inputs prepared: the same draw always, since data often lie class by class."""
     index = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:count].to(part.y.device)
     return splits.prepare(part.x[index]), part.y[index]
 
 
-def _sent(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) -> dict[str, Tensor]:
+def _layer_outputs(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) -> dict[str, Tensor]:
     """What each hidden weight's activation sends on: (examples, features) by site."""
     hidden = tuple(s for s in weights(sites) if s.activation is not None)
     found: dict[str, list[Tensor]] = {s.name: [] for s in hidden}
@@ -117,12 +117,12 @@ def _sent(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) -> dict[str
         found[site.name].append(sent.detach())
 
     for part in inputs.split(250):
-        with tapped(model, hidden, read):
+        with tap(model, hidden, read):
             model(part)
     return {k: torch.cat(v) for k, v in found.items() if v and all(t.shape[1:] == v[0].shape[1:] for t in v)}
 
 
-def _pooled(sent: Tensor) -> Tensor:
+def _pool_features(sent: Tensor) -> Tensor:
     """At most so many features an example: maps are averaged over squares until they are few enough."""
     while sent.dim() == 4 and sent[0].numel() > FEATURES and min(sent.shape[2:]) > 1:
         sent = nn.functional.avg_pool2d(sent, 2, ceil_mode=True)
@@ -131,24 +131,24 @@ def _pooled(sent: Tensor) -> Tensor:
     return flat[:, ::step]
 
 
-def _probes(
+def _linear_probes(
     model: nn.Module, sites: tuple[Site, ...], splits: Splits, moment: Literal["init", "end"]
 ) -> tuple[LinearProbe, ...]:
     """A ridge classifier on the input and on each layer (Alain & Bengio, 2016)."""
-    train, y = _some(splits, splits.train, TRAIN)
-    val, truth = _some(splits, splits.val, VAL)
+    train, y = _sample_examples(splits, splits.train, TRAIN)
+    val, truth = _sample_examples(splits, splits.val, VAL)
     order = {s.name: s.order for s in sites}
-    learnt, asked = _sent(model, sites, train), _sent(model, sites, val)
+    learnt, asked = _layer_outputs(model, sites, train), _layer_outputs(model, sites, val)
     pairs = {"": (train, val)} | {k: (learnt[k], asked[k]) for k in learnt if k in asked}
     y, truth = y.cpu().numpy(), truth.cpu().numpy()
     return tuple(
         LinearProbe(site=name, order=order.get(name, -1), moment=moment, accuracy=found[0], by_class=found[1])
         for name, (a, b) in pairs.items()
-        if (found := _read_off(_pooled(a), y, _pooled(b), truth, splits.io.classes)) is not None
+        if (found := _ridge_accuracy(_pool_features(a), y, _pool_features(b), truth, splits.io.classes)) is not None
     )
 
 
-def _read_off(a: Tensor, y: Any, b: Tensor, truth: Any, classes: int) -> tuple[float, tuple[float, ...]] | None:
+def _ridge_accuracy(a: Tensor, y: Any, b: Tensor, truth: Any, classes: int) -> tuple[float, tuple[float, ...]] | None:
     from sklearn.linear_model import RidgeClassifier
 
     learnt, asked = a.float().cpu().numpy(), b.float().cpu().numpy()
@@ -166,7 +166,7 @@ def _read_off(a: Tensor, y: Any, b: Tensor, truth: Any, classes: int) -> tuple[f
 def _units(model: nn.Module, sites: tuple[Site, ...], splits: Splits) -> tuple[UnitActivity, ...]:
     """The most and the least active units of each layer."""
     found: list[UnitActivity] = []
-    for name, sent in _sent(model, sites, _some(splits, splits.val, VAL)[0]).items():
+    for name, sent in _layer_outputs(model, sites, _sample_examples(splits, splits.val, VAL)[0]).items():
         by_unit = sent.flatten(2).abs().mean(2) if sent.dim() > 2 else sent.abs()
         means, active = by_unit.mean(0).tolist(), (by_unit > 0).float().mean(0).tolist()
         ranked = sorted(range(len(means)), key=lambda u: -means[u])

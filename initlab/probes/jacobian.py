@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
-from initlab.network.hooks import tapped, undisturbed
+from initlab.network.hooks import preserve_state, tap
 from initlab.network.sites import weights
 from initlab.spec import Site
 
@@ -52,9 +52,9 @@ def layer_jacobians(
         if site.activation is not None:
             hidden.setdefault(site.activation, site)
     seen: list[tuple[Site, Tensor]] = []
-    with undisturbed(model):
+    with preserve_state(model):
         model.train()
-        with torch.enable_grad(), tapped(model, tuple(hidden.values()), lambda site, h, _sent: seen.append((site, h))):
+        with torch.enable_grad(), tap(model, tuple(hidden.values()), lambda site, h, _sent: seen.append((site, h))):
             model(example)
         generator = seeds.generator(seed, "probe", "jacobian")
         found = [_spectrum(after.name, h, h_next, generator) for (_, h), (after, h_next) in pairwise(seen)]
@@ -107,7 +107,7 @@ def tangent_kernel(model: nn.Module, inputs: Tensor, *, seed: int = 0) -> Tensor
     The neural tangent kernel of a single output (Jacot, Gabriel & Hongler, 2018); one backward pass an example.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    with undisturbed(model):
+    with preserve_state(model):
         model.train()
         with torch.enable_grad():
             output = model(inputs).flatten(1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.activations.slope import SATURATED_BELOW, SlopeBand, band_of
-from initlab.network.hooks import SMALLEST, tapped
+from initlab.network.hooks import SMALLEST, tap
 from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
 from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
@@ -56,19 +56,19 @@ class Observer:
         self._sites = weights(sites)
         self._parameters = dict(model.named_parameters())
         self._bands: dict[str, SlopeBand | None] = site_bands(self._sites, activation, activations)
-        self._speaking = speaking(model, self._sites)
+        self._speaking = modules_with_readings(model, self._sites)
         self._names: list[tuple[Site | None, str]] = []
         self._values: list[Tensor] = []
         self._before: list[Tensor] = []
         self._scale = 1.0
 
-    def wants(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         """Whether the schedule has a look at this step: all below `dense_until`, then every `every`."""
         s = self._settings
         return s.enabled and (step < s.dense_until or step % s.every == 0)
 
     @contextmanager
-    def look(self) -> Generator[None]:
+    def observe(self) -> Generator[None]:
         """Reads activations, and the gradients that reach them, of the forward and backward pass made inside."""
         self._names, self._values, self._before, self._scale = [], [], [], 1.0
 
@@ -92,7 +92,7 @@ class Observer:
                 for site, module in self._speaking:
                     for statistic, value in module.readings().items():
                         self._keep(site, statistic, value)
-        with tapped(self._model, self._sites, read):
+        with tap(self._model, self._sites, read):
             yield
 
     def gradients(self, *, scale: float = 1.0) -> None:
@@ -153,7 +153,7 @@ class Observer:
         return [ProfileRow(step=step, site="", order=-1, statistic="grad_ratio", value=ratio)]
 
 
-class Speaking(Protocol):
+class HasReadings(Protocol):
     """An activation module that says what training made of it."""
 
     def readings(self) -> dict[str, Tensor]:
@@ -161,10 +161,10 @@ class Speaking(Protocol):
         ...
 
 
-def speaking(model: nn.Module, sites: tuple[Site, ...]) -> list[tuple[Site, Speaking]]:
+def modules_with_readings(model: nn.Module, sites: tuple[Site, ...]) -> list[tuple[Site, HasReadings]]:
     """Activation modules with `readings`, each with the first weight that feeds it."""
     modules = dict(model.named_modules())
-    found: dict[str, tuple[Site, Speaking]] = {}
+    found: dict[str, tuple[Site, HasReadings]] = {}
     for site in sites:
         name = (site.activation or "").partition("#")[0]
         module: Any = modules.get(name) if name else None

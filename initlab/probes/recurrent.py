@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from initlab.activations.slope import SlopeBand, slope_band
 from initlab.core import seeds
-from initlab.network.hooks import SMALLEST, undisturbed
+from initlab.network.hooks import SMALLEST, preserve_state
 from initlab.network.padding import step_mask
 from initlab.network.recurrence import GATES, Layer, layers, project, step
 from initlab.spec import Activation, InitContext, ProfileRow, Site
@@ -72,14 +72,14 @@ class RecurrentLayers:
     def rows(self, step_: int) -> tuple[ProfileRow, ...]:
         """One look, of the network as it is after `step_` updates."""
         found: list[ProfileRow] = []
-        with undisturbed(self._model), _received(self._model.eval()) as inputs:
+        with preserve_state(self._model), _record_inputs(self._model.eval()) as inputs:
             with torch.no_grad():
                 self._model(self._inputs)
             for name, module, x in inputs:
-                for layer, seen in _stacked(module, x):
+                for layer, seen in _layers_with_inputs(module, x):
                     site = self._sites.get(f"{name}.weight_hh{layer.suffix}" if name else f"weight_hh{layer.suffix}")
                     if site is not None:
-                        found.extend(_look(layer, seen, site, step_, self._seed, band=self._band(layer)))
+                        found.extend(_measure_layer(layer, seen, site, step_, self._seed, band=self._band(layer)))
         return tuple(found)
 
     def _band(self, layer: Layer) -> SlopeBand:
@@ -101,7 +101,7 @@ def lag_peak(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
 
 
 @contextmanager
-def _received(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Tensor]]]:
+def _record_inputs(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Tensor]]]:
     """While open, collects (name, module, inputs as (T, B, F)) of every recurrent module that is called."""
     found: list[tuple[str, nn.RNNBase, Tensor]] = []
 
@@ -124,7 +124,7 @@ def _received(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Tensor]
             handle.remove()
 
 
-def _stacked(module: nn.RNNBase, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+def _layers_with_inputs(module: nn.RNNBase, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
     """Each layer and direction with its inputs in the order in which it reads them, padding last."""
     directions = 2 if module.bidirectional else 1
     found = layers(module)
@@ -134,11 +134,11 @@ def _stacked(module: nn.RNNBase, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
             outputs: list[Tensor] = []
             for layer in found[index * directions : (index + 1) * directions]:
                 own = replace(layer, reverse=False)
-                seen = _reversed(x, lengths) if layer.reverse else x
+                seen = _reverse(x, lengths) if layer.reverse else x
                 yield own, seen[:STEPS, : RecurrentLayers.EXAMPLES]
                 if index < module.num_layers - 1:
                     h = _outputs(own, seen)
-                    outputs.append(_reversed(h, lengths) if layer.reverse else h)
+                    outputs.append(_reverse(h, lengths) if layer.reverse else h)
             if outputs:
                 x = torch.cat(outputs, dim=-1)
 
@@ -148,7 +148,7 @@ def _lengths(x: Tensor) -> Tensor:
     return step_mask(x.permute(1, 2, 0)).sum(1).clamp_min(1)
 
 
-def _reversed(x: Tensor, lengths: Tensor) -> Tensor:
+def _reverse(x: Tensor, lengths: Tensor) -> Tensor:
     t = torch.arange(len(x), device=x.device)[:, None]
     order = torch.where(t < lengths, lengths - 1 - t, t)
     return x.gather(0, order[:, :, None].expand_as(x))
@@ -172,7 +172,7 @@ class _Unrolled:
     gates: dict[str, Tensor]
 
 
-def _unrolled(layer: Layer, x: Tensor) -> _Unrolled:
+def _unroll_layer(layer: Layer, x: Tensor) -> _Unrolled:
     state = tuple(s.requires_grad_() for s in layer.zeros(x.shape[1]))
     hidden: list[Tensor] = []
     carried: list[Tensor] = []
@@ -186,7 +186,7 @@ def _unrolled(layer: Layer, x: Tensor) -> _Unrolled:
     return _Unrolled(torch.stack(hidden), carried, {k: torch.stack(v) for k, v in gates.items()})
 
 
-def _look(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *, band: SlopeBand) -> list[ProfileRow]:
+def _measure_layer(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *, band: SlopeBand) -> list[ProfileRow]:
     bare = {k: v.detach() for k in ("w_ih", "w_hh", "b_ih", "b_hh", "w_hr") if (v := getattr(layer, k)) is not None}
     layer = replace(layer, **bare)  # gradients are wanted at states alone
     lengths = _lengths(x)
@@ -198,8 +198,8 @@ def _look(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *, band: S
         values.append(value.detach().float())
 
     with torch.enable_grad():
-        seen = _unrolled(layer, x)
-        gradient = _by_lag(seen, lengths, seed)
+        seen = _unroll_layer(layer, x)
+        gradient = _gradient_by_lag(seen, lengths, seed)
     with torch.no_grad():
         valid = torch.arange(len(x), device=x.device)[:, None] < lengths
         squares = seen.h.detach().square().mean(-1)
@@ -233,7 +233,7 @@ def _look(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *, band: S
     ]
 
 
-def _by_lag(seen: _Unrolled, lengths: Tensor, seed: int) -> Tensor:
+def _gradient_by_lag(seen: _Unrolled, lengths: Tensor, seed: int) -> Tensor:
     """G(k) for k = 0, 1, ... up to the longest example: float64, on the device where there is such a thing."""
     steps, examples, units = seen.h.shape
     generator = seeds.generator(seed, "probe", "lag")

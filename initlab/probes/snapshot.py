@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from initlab.activations.slope import slope_band
 from initlab.core import seeds
 from initlab.network.graph import example_moments
-from initlab.network.hooks import SMALLEST, tapped, undisturbed
+from initlab.network.hooks import SMALLEST, preserve_state, tap
 from initlab.network.sites import weights
 from initlab.spec import Batch, InitContext, Site
 
@@ -86,7 +86,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     received: dict[str, Tensor] = {}
     top: list[Tensor] = []  # what the heads receive; the output, where there is none or branches make it
     heads = [s.layer for s in sites if s.role == "head" and s.branch is None]
-    with undisturbed(model):
+    with preserve_state(model):
         model.train()
         for parameter in model.parameters():
             parameter.grad = None
@@ -100,11 +100,11 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                 if activation.moments is None:
                     unit = 1 if site.kind.startswith("conv") else seen.dim() - 1
                     values[site.name, "saturated"] = slope_band(activation.fn).saturated_share(seen)
-                    values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).ever_live(seen, unit).float().mean()
+                    values[site.name, "off"] = 1 - slope_band(activation.fn, 1e-3).any_live(seen, unit).float().mean()
                 values[site.name, "rank"] = _effective_rank(sent.detach())
             received[site.name] = h
 
-        with torch.enable_grad(), tapped(model, chosen, read), _inputs_of(model, heads, top):
+        with torch.enable_grad(), tap(model, chosen, read), _inputs_of(model, heads, top):
             output = model(batch.inputs)
             loss = batch.loss(output, batch.targets)
             top = top or [output]

@@ -30,7 +30,7 @@ def axes_grid(
     return figure, list(axes.flat)
 
 
-def png(figure: Figure, *, dpi: int = 110) -> bytes:
+def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
     """The figure as the bytes of a PNG file."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)

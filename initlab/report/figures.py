@@ -34,8 +34,10 @@ def figures(
         "dead": lambda: over_time(profile, sites, "dead", "share of dead units", name=name, healthy=(1e-4, 0.4)),
         "weight_histograms": lambda: histograms(profile, "weight", "weight W", name=name),
         "activation_histograms": lambda: histograms(profile, "activation", "activation φ(h)", name=name),
-        "activation_mixture": lambda: readings(profile, ("blend_", "homotopy"), "share in the mixture", name=name),
-        "activation_parameters": lambda: readings(profile, ("act_", "beta"), "learnt parameter", name=name),
+        "activation_mixture": lambda: activation_readings(
+            profile, ("blend_", "homotopy"), "share in the mixture", name=name
+        ),
+        "activation_parameters": lambda: activation_readings(profile, ("act_", "beta"), "learnt parameter", name=name),
     }
     return {stem: figure for stem, make in made.items() if (figure := make()) is not None}
 
@@ -156,7 +158,7 @@ def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Fig
     return figure
 
 
-def readings(
+def activation_readings(
     profile: Profile,
     prefixes: tuple[str, ...],
     label: str,

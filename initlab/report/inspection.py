@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initlab.report.drawing import COLOURS, axes_grid, png
+from initlab.report.drawing import COLOURS, axes_grid, to_png
 from initlab.spec import Outlook, Prediction, Profile
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def write_inspection(
     if figure is None:
         return ()
     path = folder / "predicted_and_measured.png"
-    path.write_bytes(png(figure))
+    path.write_bytes(to_png(figure))
     return (path,)
 
 
-def of_profile(profile: Profile, *, name: str) -> Figure | None:
+def figure_from_profile(profile: Profile, *, name: str) -> Figure | None:
     """The same figure from the profile of a training run, step 0."""
     series: dict[str, list[tuple[int, float]]] = {}
     for row in profile.rows:
@@ -106,5 +106,5 @@ def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder:
     if mesh is not None:
         figure.colorbar(mesh, ax=panels, label="predicted score (1 is best)", shrink=0.8)
     path = folder / "sweep.png"
-    path.write_bytes(png(figure))
+    path.write_bytes(to_png(figure))
     return (path,)

@@ -23,9 +23,9 @@ def interpretation_figures(seen: Interpretation, class_names: Sequence[str], *, 
     if seen.linear:
         made["linear_probes"] = linear_probes(seen.linear, class_names, name=name)
     if seen.path:
-        made["path"] = path(seen.path, name=name)
+        made["path"] = loss_path(seen.path, name=name)
     if seen.travelled:
-        made["travelled"] = travelled(seen, name=name)
+        made["travelled"] = weight_distances(seen, name=name)
     if seen.filters is not None:
         made["first_filters"] = first_filters(seen.filters, name=name)
     return made
@@ -75,7 +75,7 @@ def linear_probes(found: Sequence[LinearProbe], class_names: Sequence[str], *, n
     return figure
 
 
-def path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
+def loss_path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
     """Loss and accuracy on the straight line from the initial to the final weights."""
     figure, (axis,) = axes_grid(1, 1, width=6.0, height=3.6)
     alphas = [a for a, _, _ in points]
@@ -98,7 +98,7 @@ def path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
     return figure
 
 
-def travelled(seen: Interpretation, *, name: str) -> Figure:
+def weight_distances(seen: Interpretation, *, name: str) -> Figure:
     """Distance of each layer's weights from their initial values, relative to the initial norm."""
     names = list(seen.travelled)
     figure, (axis,) = axes_grid(1, 1, width=6.5, height=min(12.0, 1.5 + 0.28 * len(names)))

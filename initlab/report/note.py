@@ -19,15 +19,15 @@ SCORES = {
 def command(experiment: Experiment, *overrides: str) -> str:
     """The command line that gives this run, with `overrides` in place of what they replace."""
     starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
-    return shell(replaced(experiment.overrides, overrides), starts)
+    return shell_line(replace_overrides(experiment.overrides, overrides), starts)
 
 
-def shell(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
+def shell_line(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
     """A command line, with what a shell would read otherwise in quotes."""
-    return " ".join([starts, *map(_quoted, overrides)])
+    return " ".join([starts, *map(_quote, overrides)])
 
 
-def replaced(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
+def replace_overrides(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
     """What was typed, with `overrides` in place of what they replace."""
     groups = {o.split("=")[0] for o in overrides if "." not in o.split("=")[0]}
     keys = {o.split("=")[0] for o in overrides}
@@ -37,7 +37,7 @@ def replaced(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
     return (*kept, *overrides)
 
 
-def sentence(result: RunResult) -> str:
+def format_result(result: RunResult) -> str:
     """How the run ended, in one sentence."""
     words = {
         "finished": "finished",
@@ -46,13 +46,13 @@ def sentence(result: RunResult) -> str:
         "diverged": f"diverged at step {result.diverged_step}",
         "failed": "failed",
     }
-    scores = [score(result.metrics, part) for part in ("test", "val")]
+    scores = [format_score(result.metrics, part) for part in ("test", "val")]
     return f"{words[result.status]} after {result.steps} updates in {result.seconds:.1f} s" + "".join(
         f", {s}" for s in scores if s
     )
 
 
-def score(metrics: Mapping[str, float], part: PartName) -> str:
+def format_score(metrics: Mapping[str, float], part: PartName) -> str:
     """The most informative score of a part, in words; empty where there is none."""
     part_words = {"train": "training", "val": "validation", "test": "test"}[part]
     for key, words in SCORES.items():
@@ -61,16 +61,16 @@ def score(metrics: Mapping[str, float], part: PartName) -> str:
     return ""
 
 
-def outlook(said: Outlook) -> str:
+def format_outlook(said: Outlook) -> str:
     """The outlook in one sentence."""
     return f"{said.verdict} (score {said.score:.2f}): {'; '.join(said.reasons)}"
 
 
 def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -> str:
     """Outcome, what was counted in the data (`notes`), findings with evidence and source, remedies as commands."""
-    lines = [f"**{experiment.name}** {sentence(result)}.", ""]
+    lines = [f"**{experiment.name}** {format_result(result)}.", ""]
     if result.outlook is not None:
-        lines += [f"Predicted before training: {outlook(result.outlook)}.", ""]
+        lines += [f"Predicted before training: {format_outlook(result.outlook)}.", ""]
     lines += [*(f"Data: {counted}." for counted in notes), *([""] if notes else [])]
     for finding in result.findings:
         lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
@@ -79,5 +79,5 @@ def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -
     return "\n".join(lines)
 
 
-def _quoted(override: str) -> str:
+def _quote(override: str) -> str:
     return shlex.quote(override) if any(c in override for c in " []{}()*$&|;<>\"'") else override

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from initlab.report.note import command, outlook, sentence
+from initlab.report.note import command, format_outlook, format_result
 from initlab.spec import Experiment, RunResult, Splits
 
 _TITLES = {
@@ -40,8 +40,8 @@ def page(experiment: Experiment, splits: Splits, result: RunResult, images: Mapp
     remedies = {r.overrides for f in result.findings for r in f.remedies}
     return template.render(
         name=experiment.name,
-        sentence=sentence(result),
-        outlook=None if result.outlook is None else outlook(result.outlook),
+        sentence=format_result(result),
+        outlook=None if result.outlook is None else format_outlook(result.outlook),
         findings=result.findings,
         commands={o: command(experiment, *o) for o in remedies},
         metrics=sorted(result.metrics.items()),

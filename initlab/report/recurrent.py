@@ -44,7 +44,7 @@ def gradient_by_lag(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: s
     """G(k)/G(0), how much of the last state's gradient arrives k steps back, before and after training."""
     figure, (axis,) = axes_grid(1, 1, width=6.4, height=3.8)
     lowest = 1.0
-    for site, text, style, colour, points in _looks(rows, sites, "lag_gradient"):
+    for site, text, style, colour, points in _first_and_last_step(rows, sites, "lag_gradient"):
         lags, values = zip(*points, strict=True)
         shown = [max(v, _FLOOR) if math.isfinite(v) else math.nan for v in values]
         lowest = min([lowest, *(v for v in shown if v > _FLOOR)])
@@ -66,7 +66,7 @@ def hidden_states(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str
     saturated = next((s for s in _FLAT if any(r.statistic == s for r in rows)), "hidden_off")
     words = _FLAT[saturated]
     for axis, statistic, label in ((axes[0], "hidden_rms", "root mean square of h"), (axes[1], saturated, words)):
-        for site, text, style, colour, points in _looks(rows, sites, statistic):
+        for site, text, style, colour, points in _first_and_last_step(rows, sites, statistic):
             axis.plot(*zip(*points, strict=True), style, color=colour, label=f"{site}, {text}", linewidth=1.4)
         axis.set_xlabel("step of time")
         axis.set_ylabel(label)
@@ -111,7 +111,9 @@ def recurrence(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str) -
     return figure
 
 
-def _looks(rows: Sequence[ProfileRow], sites: Sequence[str], statistic: str) -> list[tuple[str, str, str, str, Any]]:
+def _first_and_last_step(
+    rows: Sequence[ProfileRow], sites: Sequence[str], statistic: str
+) -> list[tuple[str, str, str, str, Any]]:
     """(site, update in words, line style, colour, points) at the first and at the last probe step."""
     chosen = [r for r in rows if r.statistic == statistic]
     steps = sorted({r.step for r in chosen})

@@ -34,7 +34,7 @@ def write_parquet(profile: Profile, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
+def align_columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
     """Lines with two spaces between the columns, those of `left` to the left and the others to the right."""
     widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
     return [

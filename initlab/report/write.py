@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initlab.report.confusion import confusion_matrix
-from initlab.report.drawing import png
+from initlab.report.drawing import to_png
 from initlab.report.figures import figures
-from initlab.report.inspection import of_profile
+from initlab.report.inspection import figure_from_profile
 from initlab.report.interpretation import interpretation_figures, interpretation_json
 from initlab.report.page import page
 from initlab.report.recurrent import recurrent_figures
@@ -44,10 +44,10 @@ def write(
         }
     if result.interpretation is not None:
         made.update(interpretation_figures(result.interpretation, splits.class_names, name=experiment.name))
-    before = of_profile(result.profile, name=experiment.name)
+    before = figure_from_profile(result.profile, name=experiment.name)
     if before is not None:
         made["predicted_and_measured"] = before
-    images = {stem: png(figure) for stem, figure in made.items()}
+    images = {stem: to_png(figure) for stem, figure in made.items()}
     for stem, data in images.items():
         path = folder / f"{stem}.png"
         path.write_bytes(data)

@@ -12,8 +12,8 @@ from initlab.probes.histograms import spread
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
 from initlab.train import Checkpoints
-from initlab.train.loop import Run
 from initlab.train.ranks import Ranks
+from initlab.train.run import Run
 
 
 def training_loop(
@@ -30,11 +30,11 @@ def training_loop(
     Raises:
         ConfigError: several processes for data whose hidden state is carried from batch to batch.
     """
-    if not ranks.alone and prepared.splits.streams:
+    if not ranks.is_single and prepared.splits.streams:
         raise ConfigError(
             "trainer.ddp", True, "a text whose state is carried from batch to batch trains in one process"
         )
-    model, described, probes = ranks.ready(prepared.model), prepared.sites, experiment.probes
+    model, described, probes = ranks.sync_batch_norm(prepared.model), prepared.sites, experiment.probes
     known = prepared.context.activations
     observer = Observer(model, described, settings=probes, activation=experiment.activation, activations=known)
     return Run(

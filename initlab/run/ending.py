@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from initlab import report
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
 from initlab.train import Checkpoints, evaluate
@@ -36,7 +36,7 @@ def closing_scores(experiment: Experiment, prepared: Prepared, checkpoints: Chec
         batch_size=settings.eval_batch_size, precision=settings.precision,
         limit=settings.batch_size if settings.fast_dev_run else None, confusion=by_class,
     )  # fmt: skip
-    with undisturbed(prepared.model.eval()):
+    with preserve_state(prepared.model.eval()):
         texts = task.closing(prepared.model, splits, seed=experiment.seed)
     prepared.model.load_state_dict(last)
     metrics = {f"test/{k}": v for k, v in score.scores(task).items()}

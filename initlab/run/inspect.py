@@ -14,7 +14,7 @@ from statistics import mean
 
 from initlab import inits, report, tracking
 from initlab.errors import InitlabError, StoreError
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.probes import Snapshot
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
 from initlab.run import process
@@ -215,7 +215,7 @@ def _batch(prepared: Prepared, examples: int) -> Batch:
 def _gradient_quotient(prepared: Prepared, batch: Batch) -> float:
     try:
         few = replace(batch, inputs=batch.inputs[:64], targets=batch.targets[:64])
-        with undisturbed(prepared.model):
+        with preserve_state(prepared.model):
             return float(inits.gradient_quotient(prepared.model.train(), few))
     except (RuntimeError, NotImplementedError):
         return math.nan  # an operation without a second derivative

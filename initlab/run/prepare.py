@@ -15,7 +15,7 @@ from initlab.diagnosis import trainability
 from initlab.errors import ConfigError
 from initlab.network import sites
 from initlab.network.graph import trace
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.probes import Snapshot, lag_peak, snapshot
 from initlab.run import process
 from initlab.spec import (
@@ -129,7 +129,7 @@ def predict(prepared: Prepared) -> Prediction:
     """What mean-field theory says of the prepared network, from the inputs' moments on a batch."""
     assert prepared.context.batches is not None
     inputs = prepared.context.batches(0).inputs[:FORECAST_EXAMPLES]
-    with undisturbed(prepared.model):
+    with preserve_state(prepared.model):
         graph = trace(prepared.model.train(), inputs, moments=True)
     return theory.predict(graph, prepared.sites, theory.scales(prepared.model), prepared.context)
 

@@ -22,8 +22,8 @@ from initlab.run.prepare import Forecast, Prepared, first_line, forecast_rows, f
 from initlab.run.record import close, open_record, save_results, write_closing
 from initlab.spec import Experiment, Profile, RunResult, RunStatus
 from initlab.train import Checkpoints, Outcome, train
-from initlab.train.loop import Run
 from initlab.train.ranks import ALONE, Ranks
+from initlab.train.run import Run
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, workdir)  # a bad address is told before anything is loaded
     with process.settings(experiment):
-        if not ranks.first:
+        if not ranks.is_first:
             return _train_share(experiment, ranks, stop=stop)
         return _train_recorded(
             experiment,
@@ -195,7 +195,7 @@ def _train_and_judge(
         texts=ending.texts,
     )
     if experiment.tracking.enabled:
-        sink.text(rules.FILE, rules.kept(evidence, result.findings))
+        sink.text(rules.FILE, rules.findings_to_json(evidence, result.findings))
     save_results(experiment, prepared, sink, result)
     return result, outcome.ending
 

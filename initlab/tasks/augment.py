@@ -21,12 +21,12 @@ Augment = Callable[[Tensor, Generator], Tensor]
 
 def shift(x: Tensor, generator: Generator) -> Tensor:
     """Move each image by up to 1/14 of its side (2 pixels of 28) either way; the border repeats. For digits."""
-    return _moved(x, generator, reach=max(1, round(x.shape[-1] / 14)), flip=False, reflect=False)
+    return _warp(x, generator, reach=max(1, round(x.shape[-1] / 14)), flip=False, reflect=False)
 
 
 def flip(x: Tensor, generator: Generator) -> Tensor:
     """Mirror each image left to right with probability 1/2."""
-    return _moved(x, generator, reach=0, flip=True, reflect=False)
+    return _warp(x, generator, reach=0, flip=True, reflect=False)
 
 
 def crop_flip(x: Tensor, generator: Generator) -> Tensor:
@@ -35,7 +35,7 @@ def crop_flip(x: Tensor, generator: Generator) -> Tensor:
     The usual augmentation for CIFAR: Lee et al., Deeply-supervised nets, AISTATS 2015; He et al., 2016, section 4.2.
     The padding reflects the image.
     """
-    return _moved(x, generator, reach=max(1, round(x.shape[-1] / 8)), flip=True, reflect=True)
+    return _warp(x, generator, reach=max(1, round(x.shape[-1] / 8)), flip=True, reflect=True)
 
 
 def affine(x: Tensor, generator: Generator) -> Tensor:
@@ -82,7 +82,7 @@ def augmentation(name: AugmentName, input_shape: tuple[int, ...]) -> Augment | N
     return AUGMENTS[name]
 
 
-def _moved(x: Tensor, generator: Generator, *, reach: int, flip: bool, reflect: bool) -> Tensor:
+def _warp(x: Tensor, generator: Generator, *, reach: int, flip: bool, reflect: bool) -> Tensor:
     n, channels, height, width = x.shape
     # always drawn on the CPU: the same images on every device
     offset = torch.randint(-reach, reach + 1, (n, 2), generator=generator).to(x.device)

@@ -28,7 +28,14 @@ def listing(root: Path | None = None) -> list[Entry]:
 
 
 def _images(home: Path) -> list[Entry]:
-    return [_mnist_mini(), _digits(), _idx(idx.MNIST, home), _idx(idx.FASHION_MNIST, home), _cifar10(home), *_own()]
+    return [
+        _mnist_mini(),
+        _digits(),
+        _idx(idx.MNIST, home),
+        _idx(idx.FASHION_MNIST, home),
+        _cifar10(home),
+        *_user_entries(),
+    ]
 
 
 def _mnist_mini() -> Entry:
@@ -67,14 +74,14 @@ def _cifar10(home: Path) -> Entry:
     )  # fmt: skip
 
 
-def _own() -> list[Entry]:
+def _user_entries() -> list[Entry]:
     return [
-        _yours("image_folder", "your own images, one folder a class", "data=image_folder data.path=FOLDER"),
-        _yours("npz", "your own arrays x and y", "data=npz data.path=FILE.npz"),
+        _user_entry("image_folder", "your own images, one folder a class", "data=image_folder data.path=FOLDER"),
+        _user_entry("npz", "your own arrays x and y", "data=npz data.path=FILE.npz"),
     ]
 
 
-def _yours(name: str, title: str, where: str) -> Entry:
+def _user_entry(name: str, title: str, where: str) -> Entry:
     return Entry(
         name=name, title=title, examples=None, classes=None, shape=None, megabytes=0, licence="",
         source="your files", present=True, where=where,

@@ -17,7 +17,7 @@ def cross_entropy(output: Tensor, target: Tensor, *, label_smoothing: float = 0.
     return F.cross_entropy(logits, target.flatten(), label_smoothing=label_smoothing)
 
 
-def right(output: Tensor, target: Tensor) -> Tensor:
+def count_correct(output: Tensor, target: Tensor) -> Tensor:
     """How many answers have their largest logit at the target, a scalar tensor."""
     return (output.argmax(-1) == target).sum()
 

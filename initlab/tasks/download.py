@@ -101,7 +101,7 @@ def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None
     try:
         for url in urls:
             try:
-                with _patience(), _quiet_off_terminal():
+                with _socket_timeout(), _quiet_off_terminal():
                     download_url(url, str(part), filename=target.name, md5=md5)
                 # torchvision checked the sum; moving within one folder is atomic
                 (part / target.name).replace(target)
@@ -132,7 +132,7 @@ def _missing(target: Path, urls: Sequence[str], md5: str, why: str, instead: str
 
 
 @contextmanager
-def _patience() -> Generator[None]:
+def _socket_timeout() -> Generator[None]:
     """A server that says nothing for long is an error. torchvision's downloader has no timeout of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SECONDS_OF_SILENCE)

@@ -38,13 +38,13 @@ def standardise(x: Tensor) -> Standardise:
     """
     shared = x.dim() == 2 and x.dtype == torch.uint8
     channels = x.reshape(1, -1) if shared else x.transpose(0, 1)
-    mean, std = _counted(channels) if x.dtype == torch.uint8 else _summed(channels)
+    mean, std = _uint8_moments(channels) if x.dtype == torch.uint8 else _float_moments(channels)
     std = torch.where(std > 0, std, 1.0)
     shape = (1, -1, *([1] * (x.dim() - 2)))
     return Standardise((1 / std).float().reshape(shape), (-mean / std).float().reshape(shape))
 
 
-def _counted(channels: Tensor) -> tuple[Tensor, Tensor]:
+def _uint8_moments(channels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of uint8 values per row, from their counts: exact, whatever the order or number of threads."""
     values = torch.arange(256, dtype=torch.float64)
     counts = torch.stack([torch.bincount(row.reshape(-1), minlength=256) for row in channels]).double()
@@ -53,7 +53,7 @@ def _counted(channels: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (share * (values - mean[:, None]) ** 2).sum(1).sqrt()
 
 
-def _summed(channels: Tensor) -> tuple[Tensor, Tensor]:
+def _float_moments(channels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of float values per row, in two passes in float64."""
     rows = channels.reshape(channels.shape[0], -1)
     step = max(1, _CHUNK // max(1, rows.shape[0]))

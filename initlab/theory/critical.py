@@ -9,7 +9,7 @@ from functools import lru_cache
 from initlab.spec import Activation
 from initlab.theory.meanfield import q_map
 from initlab.theory.quadrature import moments_of
-from initlab.theory.roots import brackets, log_grid, root
+from initlab.theory.roots import brackets, find_root, log_grid
 
 #: bias scales that are tried for a stable point, smallest first; larger ones need inputs of a large scale
 _SIGMA_B = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
@@ -61,7 +61,7 @@ def critical_points(activation: Activation, sigma_b: float = 0.0) -> tuple[Criti
     for x, y, f, g in brackets(gap, log_grid(_LOW, _HIGH, _PER_DECADE)):
         # near 0 and σ_b = 0 the gap is zero to rounding: that is the limit found above
         if max(abs(f), abs(g)) > 1e-7:
-            q = math.exp(root(gap, x, y))
+            q = math.exp(find_root(gap, x, y))
             m = moments_of(activation, q=q)
             sw2 = 1 / m.slope_second
             found.append(CriticalPoint(sigma_w=sw2**0.5, sigma_b=sigma_b, q_star=q, chi_q=sw2 * m.second_by_q))
@@ -105,7 +105,7 @@ def half_stable_point(activation: Activation) -> CriticalPoint | None:
 
     for x, y, f, _ in brackets(gap, log_grid(1e-3, 1e3, 10)):
         if f > 0:
-            q = math.exp(root(gap, x, y))
+            q = math.exp(find_root(gap, x, y))
             m = moments_of(activation, q=q)
             sigma_b2 = q - m.second / m.slope_second
             if sigma_b2 > 1e-9:

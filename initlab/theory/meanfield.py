@@ -20,7 +20,7 @@ import torch
 from initlab.spec import Activation
 from initlab.theory.correlation import product, slope_product, squared_gap
 from initlab.theory.quadrature import moments_of
-from initlab.theory.roots import brackets, log_grid, root
+from initlab.theory.roots import brackets, find_root, log_grid
 
 #: log-spaced mean squares between which fixed points are looked for; off q = 1, to which the forward gain pins one: the
 #: sign of a root that lies on the grid is rounding
@@ -124,7 +124,7 @@ def fixed_points(activation: Activation, *, sigma_w: float, sigma_b: float) -> t
         return ()  # scale-invariant at its critical gain: every q is one
     found: list[FixedPoint] = []
     for x, y, _, _ in brackets(gap, grid):
-        q = math.exp(root(gap, x, y))
+        q = math.exp(find_root(gap, x, y))
         found.append(FixedPoint(q=q, chi_q=sw2 * moments_of(activation, q=q).second_by_q))
     return tuple(found)
 
@@ -145,7 +145,7 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0, s
     scale_free = not points and all(
         abs(q_map(activation, q, sigma_w2=sw2, sigma_b2=sb2) - q) < 1e-9 * q for q in (1e-3, 1.0, 1e3)
     )
-    q = 1.0 if scale_free else _reached(activation, points, (sw2, sb2), start)
+    q = 1.0 if scale_free else _reached_fixed_point(activation, points, (sw2, sb2), start)
     if q in (0.0, math.inf):
         return _without_signal(activation, q, points, sigma_w, sigma_b)
     m = moments_of(activation, q=q)
@@ -160,7 +160,7 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0, s
     )  # fmt: skip
 
 
-def _reached(
+def _reached_fixed_point(
     activation: Activation, points: tuple[FixedPoint, ...], sigmas2: tuple[float, float], start: float
 ) -> float:
     """Where q = start goes: up or down to the next fixed point, or away."""
@@ -206,7 +206,7 @@ def _c_star(activation: Activation, q: float, sw2: float) -> float:
         low, high = high, math.log(1.999)
     elif abs(growth(high)) < 1e-12:
         return 0.0
-    return 1 - math.exp(root(growth, low, high))
+    return 1 - math.exp(find_root(growth, low, high))
 
 
 def correlation_depth(activation: Activation, q: float, *, sigma_w2: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any, cast
 _NOISE = 1e-9
 
 
-def root(f: Callable[[float], float], low: float, high: float) -> float:
+def find_root(f: Callable[[float], float], low: float, high: float) -> float:
     """The root of `f` between `low` and `high`, where its signs differ, by Brent's method."""
     from scipy import optimize  # takes half a second to load
 

@@ -13,13 +13,13 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from initlab.activations import named
+from initlab.activations import parse_activation
 from initlab.activations.modules import Pointwise
 from initlab.activations.slope import derivative
 from initlab.errors import ConfigError
 from initlab.spec import Activation, PositiveInt
 from initlab.theory.quadrature import integrate
-from initlab.theory.roots import root
+from initlab.theory.roots import find_root
 
 #: starts of (ln α, β) for the solver, tried in turn
 _STARTS = ((0.0, 0.0), (-1.0, 0.5), (-1.0, -0.5), (-2.0, 0.0), (0.5, 1.0), (0.5, -1.0), (-3.0, 1.0))
@@ -38,7 +38,7 @@ def dks(*, of: str = "tanh", depth: PositiveInt = 20, zeta: Annotated[float, Gt(
         zeta: slope of the network's correlation map, above 1; the paper's is 1.5.
     """
     target = zeta ** (1 / depth)
-    return _solved("dks", of, (target, "slope"))
+    return _solve("dks", of, (target, "slope"))
 
 
 def tat(
@@ -61,12 +61,12 @@ def tat(
     """
     if of in ("relu", "leaky_relu"):
         return _leaky(depth, eta)
-    return _solved("tat", of, (tau / depth, "curvature"))
+    return _solve("tat", of, (tau / depth, "curvature"))
 
 
 # ------------------------------------------------------------------ smooth activations
-def _solved(name: str, of: str, goal: tuple[float, Literal["slope", "curvature"]]) -> Activation:
-    base = named(of)
+def _solve(name: str, of: str, goal: tuple[float, Literal["slope", "curvature"]]) -> Activation:
+    base = parse_activation(of)
     if base.moments is not None or base.layers:
         raise ConfigError("activation.of", of, "must be an elementwise activation")
     target, kind = goal
@@ -110,13 +110,13 @@ def _solved(name: str, of: str, goal: tuple[float, Literal["slope", "curvature"]
         if found.success and max(abs(v) for v in miss(found.x)) < 1e-7:
             alpha, beta = math.exp(float(found.x[0])), float(found.x[1])
             gamma, delta, _, _ = shaped(alpha, beta)
-            return _bent(name, base, (alpha, beta, gamma, delta))
+            return _transform(name, base, (alpha, beta, gamma, delta))
     raise ConfigError(
         "activation.of", of, f"{name} finds no constants for it; use a smooth one such as tanh, gelu, softplus"
     )
 
 
-def _bent(name: str, base: Activation, constants: tuple[float, float, float, float]) -> Activation:
+def _transform(name: str, base: Activation, constants: tuple[float, float, float, float]) -> Activation:
     alpha, beta, gamma, delta = constants
 
     def fn(x: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def _leaky(depth: int, eta: float) -> Activation:
 
     if after(0.0) <= eta:  # ReLU itself does not reach η at this depth
         return _scaled_leaky(0.0)
-    return _scaled_leaky(root(lambda a: after(a) - eta, 0.0, 1.0 - 1e-9))
+    return _scaled_leaky(find_root(lambda a: after(a) - eta, 0.0, 1.0 - 1e-9))
 
 
 def _scaled_leaky(a: float) -> Activation:

@@ -2,6 +2,7 @@
 
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.evaluate import Score, evaluate
-from initlab.train.loop import Outcome, train
+from initlab.train.loop import train
+from initlab.train.run import Outcome
 
 __all__ = ["Checkpoints", "Outcome", "Score", "State", "evaluate", "train"]

@@ -18,7 +18,7 @@ EVAL_STREAMS = 16
 GATHERED = 32 * 2**20
 
 
-def batches_of(size: int, batch_size: int, *, streams: bool) -> int:
+def batch_count(size: int, batch_size: int, *, streams: bool) -> int:
     """Batches in an epoch over `size` examples.
 
     A last batch of one example cannot be normalised; it waits for another epoch's shuffle.
@@ -27,13 +27,13 @@ def batches_of(size: int, batch_size: int, *, streams: bool) -> int:
     return math.ceil(size / batch_size) - (1 if lonely else 0)
 
 
-def shuffled(size: int, batch_size: int, *, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
+def shuffled_batches(size: int, batch_size: int, *, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
     """Indices of each batch, in an order that is the same for every arm under one seed, and on every device."""
     permutation = torch.randperm(size, generator=seeds.generator(seed, "data", f"epoch{epoch}"))
-    return list(permutation.to(device).split(batch_size))[: batches_of(size, batch_size, streams=False)]
+    return list(permutation.to(device).split(batch_size))[: batch_count(size, batch_size, streams=False)]
 
 
-def in_streams(size: int, batch_size: int, *, device: torch.device) -> list[Tensor]:
+def stream_batches(size: int, batch_size: int, *, device: torch.device) -> list[Tensor]:
     """Indices of each batch where the examples are consecutive windows of one sequence.
 
     The windows are cut into `batch_size` streams of equal length; batch i holds the i-th window of each. The last
@@ -46,7 +46,7 @@ def in_streams(size: int, batch_size: int, *, device: torch.device) -> list[Tens
     return [first[: (size - 1 - i) // steps + 1] + i for i in range(steps)]
 
 
-def gathered(
+def gather_batches(
     part: Part, order: list[Tensor], prepare: Callable[[Tensor], Tensor]
 ) -> list[tuple[Tensor, Tensor]] | None:
     """The batches of `order`, all fetched and prepared at once: for tiny networks that is a tenth of an update saved.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from initlab.spec import Part, Splits, Task
-from initlab.train.batching import EVAL_STREAMS, in_streams
-from initlab.train.hidden_state import carrying
+from initlab.train.batching import EVAL_STREAMS, stream_batches
+from initlab.train.hidden_state import carry_state
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def evaluate(
     try:
         # no_grad and not inference_mode: a probe may keep what it sees
         with torch.no_grad(), around or nullcontext():
-            with carrying(model, splits):
+            with carry_state(model, splits):
                 for x, y in _batches(part, n, batch_size, streams=splits.streams):
                     with autocast(y.device, precision):
                         output = model(splits.prepare(x))
@@ -91,7 +91,7 @@ def evaluate(
 
 def _batches(part: Part, n: int, batch_size: int, *, streams: bool) -> Iterator[tuple[Tensor, Tensor]]:
     if streams:
-        for index in in_streams(n, EVAL_STREAMS, device=part.y.device):
+        for index in stream_batches(n, EVAL_STREAMS, device=part.y.device):
             yield part.x[index], part.y[index]
         return
     for start in range(0, n, batch_size):

@@ -10,15 +10,15 @@ from torch import nn
 from initlab.spec import Carrying, Splits
 
 
-def carrier(model: nn.Module, splits: Splits) -> Carrying | None:
+def stateful_model(model: nn.Module, splits: Splits) -> Carrying | None:
     """`model`, where it can carry its state and the data are such that it should."""
     return model if splits.streams and isinstance(model, Carrying) else None
 
 
 @contextmanager
-def carrying(model: nn.Module, splits: Splits) -> Generator[None]:
+def carry_state(model: nn.Module, splits: Splits) -> Generator[None]:
     """Passes made inside go on from one to the next, from an empty state; what was carried before is given back."""
-    network = carrier(model, splits)
+    network = stateful_model(model, splits)
     if network is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""`train`: one run as a generator of records.
+"""The training loop: one run as a generator of records.
 
 Data order comes from (seed, epoch), the learning rate from the update's number, dropout from torch's generator, whose
 state is in the checkpoint: a run stopped at any update continues with the very numbers it would have seen.
@@ -11,66 +11,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from initlab.core import seeds
-from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers
-from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Record, Site, Splits, Task, TrainerSettings
-from initlab.train.batching import batches_of, gathered, in_streams, shuffled
-from initlab.train.checkpoint import Checkpoints, State
+from initlab.spec import Record
+from initlab.train.batching import batch_count, gather_batches, shuffled_batches, stream_batches
+from initlab.train.checkpoint import State
 from initlab.train.evaluate import Score, autocast, evaluate
-from initlab.train.hidden_state import carrier
+from initlab.train.hidden_state import stateful_model
 from initlab.train.optimizers import parameter_groups, stepper
-from initlab.train.ranks import ALONE, Ranks
+from initlab.train.records import Records
+from initlab.train.run import Ending, Outcome, Run
+from initlab.train.window import Window
 
 PROBE_EXAMPLES = 1000
-#: logits of a batch whose right answers are counted together with those of other batches
-_TOGETHER = 65_536
-Ending = Literal["finished", "diverged", "stopped", "killed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How training ended: `stopped` is early stopping, `killed` a stop asked for from outside.
-
-    `serial` is free for a closing record; a run that goes on later counts on from behind it.
-    """
-
-    ending: Ending
-    steps: int
-    seconds: float
-    serial: int
-    diverged_step: int | None = None
-    best_step: int | None = None
-
-
-@dataclass(kw_only=True)
-class Run:
-    """What a training loop works with. `stop()` is asked before every update; by several ranks, with every record."""
-
-    model: nn.Module
-    task: Task
-    splits: Splits
-    sites: tuple[Site, ...]
-    optimizer: OptimizerFactory
-    lr_schedule: LrSchedule
-    settings: TrainerSettings
-    seed: int
-    observer: Observer | None
-    dead: DeadUnits | None
-    recurrent: RecurrentLayers | None = None
-    profile: ProfileLog
-    checkpoints: Checkpoints
-    metric_sites: frozenset[str] = frozenset()
-    lr_scale: LrScale | None = None
-    ranks: Ranks = ALONE
-    stop: Callable[[], bool] = field(default=lambda: False)
-    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
 
 
 class _DivergenceError(Exception):
@@ -91,7 +50,7 @@ def train(run: Run) -> Generator[Record, None, Outcome]:
         ending = yield from loop.epochs()
     except _DivergenceError as divergence:
         ending, diverged = "diverged", divergence.step
-        yield from loop.pending()
+        yield from loop.records.pending()
     finally:
         if loop.carrier is not None:
             loop.carrier.carry = False
@@ -111,8 +70,8 @@ class _Loop:
         s = run.settings
         self.device = run.splits.train.y.device
         self.size = len(run.splits.train)
-        self.batches = batches_of(self.size, s.batch_size, streams=run.splits.streams)
-        self.carrier = carrier(run.model, run.splits)
+        self.batches = batch_count(self.size, s.batch_size, streams=run.splits.streams)
+        self.carrier = stateful_model(run.model, run.splits)
         self.monitor = run.task.monitor if s.monitor == "auto" else s.monitor
         limit = 2 if s.fast_dev_run else s.max_steps
         self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
@@ -121,17 +80,14 @@ class _Loop:
         self.step = stepper(self.optimizer)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
-        self.losses: list[Tensor] = []
-        self.correct: list[Tensor] = []
-        #: outputs and targets of which the right answers are still to be counted
-        self.answers: list[tuple[Tensor, Tensor]] = []
-        self.queue: list[Record] = []
         self._weight = 1.0
         ranks = run.ranks
-        torch.manual_seed(seeds.derive(run.seed, "train", *(() if ranks.first else (f"rank{ranks.rank}",))))
-        self.state = self._begun()
+        torch.manual_seed(seeds.derive(run.seed, "train", *(() if ranks.is_first else (f"rank{ranks.rank}",))))
+        self.state = self._restore()
+        self.window = Window(run.task, ranks, self.state)
+        self.records = Records(run, self.state, batches=self.batches)
         #: what trains: over several ranks a wrapper that averages the gradients, around the model that is looked at
-        self.model = ranks.together(run.model)
+        self.model = ranks.data_parallel(run.model)
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
         self.clock = (time.perf_counter(), 0)
@@ -142,46 +98,45 @@ class _Loop:
         wanted = run.dead is not None and short > 0 and not s.fast_dev_run and not run.splits.streams
         self._probe_set = run.splits.train.x[:short] if wanted else None
 
-    def _begun(self) -> State:
-        """Where the run stands: at its last checkpoint, which rank 0 has, or at the beginning."""
+    def _restore(self) -> State:
+        """The state of the last checkpoint, which rank 0 has, or that of a new run."""
         run = self.run
         state = run.checkpoints.load_last(run.model, self.optimizer)
-        if not run.ranks.alone:
-            told = run.ranks.told(None if state is None else (asdict(state), self.optimizer.state_dict()))
-            if told is not None and not run.ranks.first:
-                state = State(**told[0])
-                self.optimizer.load_state_dict(told[1])
+        if not run.ranks.is_single:
+            saved = run.ranks.broadcast(None if state is None else (asdict(state), self.optimizer.state_dict()))
+            if saved is not None and not run.ranks.is_first:
+                state = State(**saved[0])
+                self.optimizer.load_state_dict(saved[1])
         return state or State()
 
-    # -------------------------------------------------------------- the straight line
     def epochs(self) -> Generator[Record, None, Ending]:
         state, settings = self.state, self.run.settings
         if state.step == 0 and state.serial == 0:
             self._evaluate_epoch(first=True)
-            yield from self.pending()
+            yield from self.records.pending()
         while state.step < self.total:
             order = self._order(state.epoch)
-            at_hand = self._at_hand(order)
+            gathered = self._gather(order)
             self.run.model.train()
             if self.carrier is not None:
                 self.carrier.carry = True
                 if state.batch == 0:
                     self.carrier.state = ()
             while state.batch < self.batches and state.step < self.total:
-                if self._asked():
+                if self._should_stop():
                     self._save()
-                    yield from self.pending()
+                    yield from self.records.pending()
                     return "killed"
-                self._update(order[state.batch], at_hand[state.batch] if at_hand else None)
-                yield from self.pending()
+                self._update(order[state.batch], gathered[state.batch] if gathered else None)
+                yield from self.records.pending()
                 every = settings.checkpoint_every
                 if every is not None and state.step % every == 0 and state.batch < self.batches:
                     self._save()
-            if self.losses or state.window_loss:
+            if not self.window.is_empty:
                 self._flush()
             state.epoch, state.batch = state.epoch + 1, 0
             self._evaluate_epoch()
-            yield from self.pending()
+            yield from self.records.pending()
             stopped = settings.early_stopping is not None and state.stale >= settings.early_stopping
             if stopped or state.step >= self.total:
                 state.serial += 1  # kept for the closing record
@@ -190,31 +145,26 @@ class _Loop:
                 return "stopped"
         return "finished"
 
-    def _asked(self) -> bool:
-        """Whether somebody wants the run to stop; several ranks agree on it with every record."""
+    def _should_stop(self) -> bool:
+        """Whether the run was asked to stop; several ranks agree on it with every record."""
         ranks = self.run.ranks
-        if ranks.alone:
+        if ranks.is_single:
             return self.run.stop()
         due = self.state.step % self.run.settings.log_every == 0
         return due and ranks.any(self.run.stop(), device=self.device)
 
-    def pending(self) -> Iterator[Record]:
-        ready, self.queue = self.queue, []
-        yield from ready
-
-    # -------------------------------------------------------------- one update
     def _order(self, epoch: int) -> list[Tensor]:
         batch_size = self.run.settings.batch_size
         if self.run.splits.streams:
-            return in_streams(self.size, batch_size, device=self.device)
-        return shuffled(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
+            return stream_batches(self.size, batch_size, device=self.device)
+        return shuffled_batches(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
 
-    def _at_hand(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
+    def _gather(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
         """The epoch's batches, prepared, where they are examples of a small part that this process trains alone."""
         splits = self.run.splits
-        if splits.streams or not self.run.ranks.alone:
+        if splits.streams or not self.run.ranks.is_single:
             return None
-        return gathered(splits.train, order, splits.prepare)
+        return gather_batches(splits.train, order, splits.prepare)
 
     def _update(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> None:
         run, state, s = self.run, self.state, self.run.settings
@@ -224,9 +174,9 @@ class _Loop:
         rate = run.lr_schedule(state.step, self.total)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
-        observer = run.observer if run.observer is not None and run.observer.wants(state.step) else None
+        observer = run.observer if run.observer is not None and run.observer.is_due(state.step) else None
         if observer is not None:
-            with observer.look():
+            with observer.observe():
                 loss, output = self._forward_backward(x, y)
             # one transfer, and only on looks: gradients of activations still carry the loss scale
             scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
@@ -244,30 +194,20 @@ class _Loop:
             self.step()
         for parameter in self.parameters:  # what zero_grad does, without its book-keeping
             parameter.grad = None
-        self.losses.append(loss.detach())
-        self._answered(output.detach(), y)
+        self.window.add(loss.detach(), output.detach(), y, weight=self._weight)
         state.window_seen += len(index)
         state.window_answers += len(index) * (y.numel() // len(y))
         if observer is not None:
-            self._record(state.step, *self._split(observer.rows(state.step)))
+            self.records.add(state.step, *self.records.metrics_of(observer.rows(state.step)))
         state.step += 1
         state.batch += 1
         if state.step % s.log_every == 0 or state.step == self.total:
             self._flush()
 
-    def _answered(self, output: Tensor, y: Tensor) -> None:
-        """Keep how many answers are right; those of small batches are counted together, when they are asked for."""
-        if self.run.ranks.alone and output.dim() == 2 and output.numel() <= _TOGETHER:
-            self.answers.append((output, y))
-            return
-        self.correct.append(self.run.task.correct(output, y))
-        if self._weight == 0:  # a rank without a share of this batch
-            self.correct[-1] = torch.zeros_like(self.correct[-1])
-
     def _batch(self, index: Tensor, stored: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         splits, ranks = self.run.splits, self.run.ranks
         share: slice | None = None
-        if not ranks.alone:
+        if not ranks.is_single:
             share, self._weight = ranks.rows(len(index)), ranks.weight(len(index))
             if splits.augment is None:
                 index, share = index[share], None
@@ -285,17 +225,16 @@ class _Loop:
         with autocast(self.device, self.run.settings.precision):
             output: Tensor = self.model(x)
             loss = self.run.task.loss(output, y)
-            if not self.run.ranks.alone:
+            if not self.run.ranks.is_single:
                 loss = loss * self._weight
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         return loss, output
 
-    # -------------------------------------------------------------- records
     def _flush(self) -> None:
         """The mean loss since the last training record; notices divergence and finds its step."""
         state = self.state
-        self._settle()
+        self.window.settle()
         losses, seen = state.window_loss, state.window_seen
         first = state.step - len(losses)
         bad = next((first + i for i, v in enumerate(losses) if not math.isfinite(v)), None)
@@ -311,38 +250,24 @@ class _Loop:
             metrics["throughput/samples_per_s"] = seen / (now - then)
         self.clock = (now, state.step)
         state.window_loss, state.window_correct, state.window_seen, state.window_answers = [], 0.0, 0, 0
-        self._record(state.step, metrics, () if bad is None else ("train/loss",))
+        self.records.add(state.step, metrics, () if bad is None else ("train/loss",))
         if bad is not None:
             raise _DivergenceError(bad)
 
-    def _settle(self) -> None:
-        """Fetch the losses and right answers that wait on the device."""
-        if not self.losses:
-            return
-        ranks = self.run.ranks
-        if self.answers:
-            outputs, targets = zip(*self.answers, strict=True)
-            self.correct.append(self.run.task.correct(torch.cat(outputs), torch.cat(targets)))
-        values = ranks.sum(torch.stack([v.float() for v in (*self.losses, *self.correct)]))
-        numbers: list[float] = values.tolist()
-        self.state.window_loss.extend(v / ranks.world for v in numbers[: len(self.losses)])
-        self.state.window_correct += sum(numbers[len(self.losses) :])
-        self.losses, self.correct, self.answers = [], [], []
-
     def _evaluate_epoch(self, *, first: bool = False) -> None:
         run, state = self.run, self.state
-        score = run.ranks.told(self._score() if run.ranks.first else None)
+        score = run.ranks.broadcast(self._score() if run.ranks.is_first else None)
         assert score is not None
         rows = run.dead.rows(state.step) if run.dead is not None else ()
         if run.recurrent is not None:
             rows = (*rows, *run.recurrent.rows(state.step))
-        metrics, bad = self._split(rows)
+        metrics, bad = self.records.metrics_of(rows)
         if score.finite:
             metrics["val/loss"] = score.loss
         else:
             bad = (*bad, "val/loss")
         metrics.update({f"val/{k}": v for k, v in score.scores(run.task).items()})
-        self._record(state.step, metrics, bad)
+        self.records.add(state.step, metrics, bad)
         if not first:
             self._remember(score)
         self.clock = (time.perf_counter(), state.step)
@@ -352,7 +277,7 @@ class _Loop:
         return evaluate(
             run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
             limit=s.batch_size if s.fast_dev_run else None,
-            around=run.dead.pass_() if run.dead is not None else None,
+            around=run.dead.evaluation_pass() if run.dead is not None else None,
             more=self._probe_set,
         )  # fmt: skip
 
@@ -366,34 +291,10 @@ class _Loop:
         else:
             state.stale += 1
 
-    def _split(self, rows: tuple[ProfileRow, ...]) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Rows of the profile to metrics by key, and the keys whose value is not finite."""
-        self.run.profile.rows(rows)
-        wanted = [r for r in rows if (r.site == "" or r.site in self.run.metric_sites) and r.position < 0]
-        keys = {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
-        return (
-            {k: v for k, v in keys.items() if math.isfinite(v)},
-            tuple(k for k, v in keys.items() if not math.isfinite(v)),
-        )
-
-    def _record(self, step: int, metrics: dict[str, float], nonfinite: tuple[str, ...] = ()) -> None:
-        state = self.state
-        told = {**metrics, **dict.fromkeys(nonfinite, math.nan)}
-        plain = {k: v for k, v in told.items() if k.split("/")[0] in ("train", "val")}
-        if plain:
-            self.run.profile.curve(step, plain)
-        self.queue.append(
-            Record(
-                serial=state.serial, step=step, epoch=state.epoch + state.batch / max(1, self.batches),
-                time_ms=self.run.now_ms(), metrics=metrics, nonfinite=nonfinite,
-            )
-        )  # fmt: skip
-        state.serial += 1
-
     def _save(self) -> None:
         if not self.run.settings.checkpoint:
             return
-        self._settle()
+        self.window.settle()
         self.state.scaler = self.scaler.state_dict()
         self.state.profile_offset = self.run.profile.offset
         self.run.checkpoints.save_last(self.run.model, self.optimizer, self.state)

@@ -59,19 +59,24 @@ def _factory(
         fused = can_fuse and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
         speed: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
         _without_compiler()
-        return make(_merged([_scaled(g, kind, lr) for g in groups], {"lr": lr, **options}), lr=lr, **options, **speed)
+        return make(
+            _merge_groups([_apply_lr_scale(g, kind, lr) for g in groups], {"lr": lr, **options}),
+            lr=lr,
+            **options,
+            **speed,
+        )
 
     return build
 
 
-def _scaled(group: Mapping[str, object], kind: StepKind, lr: float) -> dict[str, object]:
+def _apply_lr_scale(group: Mapping[str, object], kind: StepKind, lr: float) -> dict[str, object]:
     """The group as torch takes it, with a learning rate of its own where it has a multiplier."""
     rest = {k: v for k, v in group.items() if k != "lr_scale"}
     scales = cast("Mapping[StepKind, float] | None", group.get("lr_scale"))
     return rest if scales is None else rest | {"lr": lr * scales[kind]}
 
 
-def _merged(groups: list[dict[str, object]], defaults: Mapping[str, object]) -> list[dict[str, object]]:
+def _merge_groups(groups: list[dict[str, object]], defaults: Mapping[str, object]) -> list[dict[str, object]]:
     """Groups that the defaults make equal as one: each costs a launch of its own in every update."""
     merged: dict[str, dict[str, object]] = {}
     for group in groups:

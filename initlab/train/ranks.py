@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from initlab.errors import ConfigError
 
 T = TypeVar("T")
-_HOW = "starts under torchrun: torchrun --nproc-per-node=N -m initlab trainer=ddp ..."
+_TORCHRUN_HINT = "starts under torchrun: torchrun --nproc-per-node=N -m initlab trainer=ddp ..."
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Ranks:
     world: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this is the one that records, evaluates and prints."""
         return self.rank == 0
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         return self.world == 1
 
     def rows(self, size: int) -> slice:
@@ -55,14 +55,14 @@ class Ranks:
         first, last = (size * r // self.world for r in (self.rank, self.rank + 1))
         return (last - first) * self.world / size
 
-    def ready(self, model: nn.Module) -> nn.Module:
+    def sync_batch_norm(self, model: nn.Module) -> nn.Module:
         """The model with batch statistics of the whole batch.
 
         Raises:
             ConfigError: it has batch norms, and there are no GPUs, which alone can take them over several processes.
         """
         norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage]
-        if self.alone or not norms:
+        if self.is_single or not norms:
             return model
         if next(model.parameters()).device.type != "cuda":
             raise ConfigError(
@@ -70,9 +70,9 @@ class Ranks:
             )
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
-    def together(self, model: nn.Module) -> nn.Module:
+    def data_parallel(self, model: nn.Module) -> nn.Module:
         """The model whose backward pass averages the gradients over the ranks; all begin with rank 0's weights."""
-        if self.alone:
+        if self.is_single:
             return model
         device = next(model.parameters()).device
         return nn.parallel.DistributedDataParallel(
@@ -81,19 +81,19 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the ranks, the same on all."""
-        if not self.alone:
+        if not self.is_single:
             distributed.all_reduce(values)
         return values
 
     def any(self, flag: bool, *, device: torch.device) -> bool:
         """Whether it is so on one of them."""
-        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0) if not self.alone else flag
+        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0) if not self.is_single else flag
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Rank 0's value, on every rank."""
-        if self.alone:
+        if self.is_single:
             return value
-        box: list[Any] = [value if self.first else None]
+        box: list[Any] = [value if self.is_first else None]
         distributed.broadcast_object_list(box)
         return box[0]
 
@@ -102,7 +102,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def opened(*, ddp: bool, device: str) -> Generator[Ranks]:
+def open_ranks(*, ddp: bool, device: str) -> Generator[Ranks]:
     """The ranks of this run, in touch with one another while open.
 
     Args:
@@ -121,7 +121,7 @@ def opened(*, ddp: bool, device: str) -> Generator[Ranks]:
         yield ALONE
         return
     if "RANK" not in os.environ:
-        raise ConfigError("trainer.ddp", True, _HOW)
+        raise ConfigError("trainer.ddp", True, _TORCHRUN_HINT)
     if world == 1:
         yield ALONE
         return

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import special
 
-from initlab.activations import expr, named
+from initlab.activations import expr, parse_activation
 from initlab.errors import ConfigError
 from tests.activations.formulas import Formula
 
@@ -140,7 +140,7 @@ def test_what_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", [t for t in HOSTILE if HOSTILE[t] and not t.isidentifier() and t not in ("tanh()+x",)])
 def test_refused_by_name_too(text: str) -> None:
     with pytest.raises(ConfigError):
-        named(text)
+        parse_activation(text)
 
 
 def test_no_trace_of_evaluation() -> None:

@@ -110,7 +110,7 @@ def test_a_rational_function_starts_near_what_it_was_fitted_to(start: str) -> No
     """The best rational function of these degrees is within 0.1 of a hinge and 0.02 of a smooth function on [-3, 3]."""
     activation = activations.pau(start=start)  # pyright: ignore[reportArgumentType]
     x = torch.linspace(-3, 3, 601, dtype=torch.float64)
-    target = activations.named(start).fn(x)
+    target = activations.parse_activation(start).fn(x)
     assert float((activation.fn(x) - target).abs().max()) < (0.1 if "relu" in start else 0.02)
 
 

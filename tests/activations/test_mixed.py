@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from initlab import activations
-from initlab.activations import activations_of, named, recognise
+from initlab.activations import activations_of, parse_activation, recognise
 from initlab.errors import ConfigError
 from initlab.models import cnn, convnet, mlp, resnet, torchvision
 from initlab.report.figures import figures
@@ -20,14 +20,16 @@ X = torch.linspace(-4, 4, 81)
 
 # ------------------------------------------------------------------ names
 def test_names_arguments_and_formulas() -> None:
-    assert named("gelu").fn is activations.gelu().fn
-    assert named(" relu() ").name == "relu"
-    leaky = named("leaky_relu(negative_slope=0.2)")
+    assert parse_activation("gelu").fn is activations.gelu().fn
+    assert parse_activation(" relu() ").name == "relu"
+    leaky = parse_activation("leaky_relu(negative_slope=0.2)")
     assert leaky.torch_param == 0.2
-    assert named("hardtanh(min_val=-2, max_val=1)").kinks == (-2.0, 1.0)
-    assert named("blend(of=['relu', 'tanh(x)'])").name == "blend"
-    assert torch.equal(named("tanh(x)").fn(X), torch.tanh(X)) and named("tanh(x)").name == "tanh(x)"
-    assert torch.equal(named("x").fn(X), X)
+    assert parse_activation("hardtanh(min_val=-2, max_val=1)").kinks == (-2.0, 1.0)
+    assert parse_activation("blend(of=['relu', 'tanh(x)'])").name == "blend"
+    assert (
+        torch.equal(parse_activation("tanh(x)").fn(X), torch.tanh(X)) and parse_activation("tanh(x)").name == "tanh(x)"
+    )
+    assert torch.equal(parse_activation("x").fn(X), X)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_names_arguments_and_formulas() -> None:
 )
 def test_names_that_are_none(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        named(text)
+        parse_activation(text)
     assert message in str(caught.value)
     assert caught.value.key.startswith("activation")
 

@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from initlab.statistics import significance as tests
-from initlab.statistics.significance import against, holm, sign_flips, winner_set
-from initlab.statistics.significance.exchange import residual
+from initlab.statistics.significance import compare_pair, holm, sign_flips, winner_set
+from initlab.statistics.significance.blocks import residual
 
 RNG = np.random.default_rng(7)
 
@@ -33,27 +33,27 @@ def test_sign_flips_of_many_seeds_are_drawn() -> None:
 
 def test_the_smallest_p_is_reached_by_differences_of_one_sign() -> None:
     for n in (2, 5, 14):
-        assert sign_flips(np.ones((n, 1)))[0] == tests.least(n) == 2 / 2**n
+        assert sign_flips(np.ones((n, 1)))[0] == tests.smallest_p_value(n) == 2 / 2**n
     assert tests.seeds_for_exact(0.05, 153) == 13 and 2 * 153 / 2**13 <= 0.05 < 2 * 153 / 2**12
 
 
 def test_paired_and_unpaired_t_are_scipy_s() -> None:
     a, b = RNG.normal(size=(2, 8))
-    pair = against(np.stack([a, b]), 0, 1)
+    pair = compare_pair(np.stack([a, b]), 0, 1)
     oracle = stats.ttest_rel(a, b)
     assert pair is not None and pair.paired and pair.t == pytest.approx(oracle.pvalue)
     assert (pair.low, pair.high) == pytest.approx(tuple(oracle.confidence_interval()))
     apart = np.full((2, 16), math.nan)
     apart[0, :8], apart[1, 8:] = a, b
-    pair = against(apart, 0, 1)
+    pair = compare_pair(apart, 0, 1)
     welch = stats.ttest_ind(a, b, equal_var=False)
     assert pair is not None and not pair.paired and pair.t == pytest.approx(welch.pvalue) and math.isnan(pair.exact)
 
 
 def test_differences_without_spread_have_no_effect_size() -> None:
-    pair = against(np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]]), 0, 1)
+    pair = compare_pair(np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]]), 0, 1)
     assert pair is not None and math.isnan(pair.effect) and pair.t == 0.0 and pair.exact == 0.25
-    same = against(np.array([[0.9, 0.8], [0.9, 0.8]]), 0, 1)
+    same = compare_pair(np.array([[0.9, 0.8], [0.9, 0.8]]), 0, 1)
     assert same is not None and same.t == 1.0 and same.exact == 1.0
 
 
@@ -164,7 +164,7 @@ def test_the_probability_of_the_best_is_a_t_distribution_s() -> None:
 
 def test_against_the_best_every_pair_is_paid_for() -> None:
     values = RNG.normal(size=(4, 7))
-    exact, t, name = tests.corrected_to(values, 2)
+    exact, t, name = tests.corrected_p_values(values, 2)
     plain = [stats.ttest_rel(values[a], values[b]).pvalue for a, b in itertools.combinations(range(4), 2)]
     oracle = dict(zip(itertools.combinations(range(4), 2), holm(plain), strict=True))
     assert [t[i] for i in (0, 1, 3)] == pytest.approx([oracle[0, 2], oracle[1, 2], oracle[2, 3]])

@@ -35,16 +35,16 @@ CONTEXT = InitContext(activation=activations.relu())
 )
 def test_a_wrong_name_is_told(text: str, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as told:
-        inits.named(text)
+        inits.parse_initializer(text)
     for part in parts:
         assert part in str(told.value)
 
 
 def test_names_with_arguments() -> None:
     layer = nn.Linear(300, 300)
-    inits.apply(layer, describe(layer), inits.named("normal(std=0.25, bias=1.0)"), context=CONTEXT, seed=0)
+    inits.apply(layer, describe(layer), inits.parse_initializer("normal(std=0.25, bias=1.0)"), context=CONTEXT, seed=0)
     assert float(layer.weight.detach().std()) == pytest.approx(0.25, rel=0.02) and bool((layer.bias == 1).all())
-    assert inits.named("by_role(weight='he', sites={'a*': 'zeros'})").name == "by_role"
+    assert inits.parse_initializer("by_role(weight='he', sites={'a*': 'zeros'})").name == "by_role"
 
 
 def test_the_roles_of_a_recurrent_network() -> None:

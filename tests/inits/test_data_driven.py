@@ -14,7 +14,7 @@ from initlab.errors import ConfigError
 from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
 from initlab.inits.gradient_quotient import gradient_quotient
-from initlab.inits.streaming import as_in_training, by_layer, stream
+from initlab.inits.streaming import deterministic_training_mode, stream, weights_by_layer
 from initlab.network.sites import describe
 from initlab.run.prepare import Prepared, prepare
 from initlab.spec import Batch, InitContext
@@ -45,8 +45,8 @@ def output_variances(p: Prepared) -> dict[str, float]:
         seen[name] = float(out.var(correction=0))
         return out
 
-    with as_in_training(p.model):
-        stream(p.model, by_layer(p.sites), batch(p).inputs, visit)
+    with deterministic_training_mode(p.model):
+        stream(p.model, weights_by_layer(p.sites), batch(p).inputs, visit)
     return seen
 
 
@@ -55,7 +55,7 @@ def output_variances(p: Prepared) -> dict[str, float]:
 def test_lsuv_gives_every_layer_unit_variance(network: tuple[str, ...], base: str) -> None:
     p = prepared(*network, "init=lsuv", f"init.base={base}")
     variances = output_variances(p)
-    assert len(variances) == len(by_layer(p.sites))
+    assert len(variances) == len(weights_by_layer(p.sites))
     assert list(variances.values()) == pytest.approx([1.0] * len(variances), abs=0.02)
 
 
@@ -124,7 +124,7 @@ def test_data_dependent_makes_layers_learn_at_one_rate(network: tuple[str, ...])
     plain, p = prepared(*network, "init=he"), prepared(*network, "init=data_dependent")
 
     def ratio(of: Prepared) -> float:
-        with as_in_training(of.model):
+        with deterministic_training_mode(of.model):
             weights = [q for n, q in of.model.named_parameters() if q.dim() > 1]
             rates = relative_rates(of.model, weights, batch(of))
         return float(rates.max() / rates.min())
@@ -146,7 +146,7 @@ def test_metainit_lowers_the_quotient_on_data_too(network: tuple[str, ...]) -> N
     plain, p = prepared(*network, "init=he"), prepared(*network, "init=metainit", "init.steps=150", "init.examples=32")
 
     def quotient(of: Prepared) -> float:
-        with as_in_training(of.model):
+        with deterministic_training_mode(of.model):
             return float(gradient_quotient(of.model, batch(of)))
 
     assert quotient(p) < quotient(plain)

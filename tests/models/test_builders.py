@@ -202,7 +202,7 @@ WIDTHS = [
 @pytest.mark.parametrize("name", ["glu", "swiglu", "crelu", "maxmin", "maxout", "relu", "meta_acon"])
 @pytest.mark.parametrize(("builder", "io"), WIDTHS, ids=["mlp", "residual", "cnn", "cnn-colour", "convnet", "widen"])
 def test_each_activation_sends_what_the_next_layer_expects(builder: ModelBuilder, io: IO, name: str) -> None:
-    activation = activations.named(name)
+    activation = activations.parse_activation(name)
     model = builder(io, activation)
     received, sent = activation.units
     plain = dict(builder(io, BENT).named_parameters())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from initlab import activations, inits
 from initlab.errors import ConfigError
 from initlab.inits.gates import gate_inputs
-from initlab.models.recurrent import CUSTOMARY, RecurrentNet, gru, irnn, lstm, rnn
+from initlab.models.recurrent import DEFAULT_ACTIVATIONS, RecurrentNet, gru, irnn, lstm, rnn
 from initlab.network import recurrence
 from initlab.network.sites import describe
 from initlab.spec import IO, Batch, Carrying, InitContext, Initializer, ModelBuilder
@@ -35,7 +35,7 @@ def _seed() -> None:
 
 
 def net(builder: ModelBuilder, io: IO, activation: str = "tanh") -> RecurrentNet:
-    model = builder(io, activations.named(activation))
+    model = builder(io, activations.parse_activation(activation))
     assert isinstance(model, RecurrentNet)
     return model
 
@@ -97,7 +97,7 @@ def test_torchs_kernels_where_they_know_the_functions() -> None:
 def test_the_loop_gives_what_the_kernel_gives(builder: ModelBuilder, io: IO) -> None:
     """The same network with tanh under another name, which therefore runs in the loop, under the same weights."""
     fused = net(builder, io)
-    tanh = activations.named("tanh")
+    tanh = activations.parse_activation("tanh")
     looped = builder(io, type(tanh)(name="another", make=tanh.make, fn=tanh.fn))
     looped.load_state_dict(fused.state_dict())
     x = example(io)
@@ -295,7 +295,7 @@ def initialised(model: RecurrentNet, io: IO, init: Initializer, activation: str)
     x = example(io, 64)
     target = torch.zeros((64, T) if io.per_step else (64,), dtype=torch.long)
     batch = Batch(inputs=x, targets=target, loss=lambda o, y: F.cross_entropy(o.flatten(0, -2), y.flatten()))
-    context = InitContext(activation=activations.named(activation), batches=lambda _: batch)
+    context = InitContext(activation=activations.parse_activation(activation), batches=lambda _: batch)
     inits.apply(model, describe(model, x[:2]), init, context=context, seed=0)
     return x
 
@@ -348,8 +348,8 @@ def test_gate_inputs_follow_the_candidate() -> None:
 
 
 def test_customary_activations_exist() -> None:
-    assert set(CUSTOMARY) == set(FACTORIES)
-    assert all(activations.named(name).units == (1, 1) for name in CUSTOMARY.values())
+    assert set(DEFAULT_ACTIVATIONS) == set(FACTORIES)
+    assert all(activations.parse_activation(name).units == (1, 1) for name in DEFAULT_ACTIVATIONS.values())
 
 
 def test_copies_are_independent() -> None:

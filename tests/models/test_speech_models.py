@@ -13,7 +13,7 @@ from initlab.errors import ConfigError
 from initlab.models.cnn import cnn
 from initlab.models.crnn import crnn
 from initlab.models.m5 import m5
-from initlab.models.masks import last_step, masked_mean, masked_std, pooled_mask, silenced
+from initlab.models.masks import last_step, mask_steps, masked_mean, masked_std, pooled_mask
 from initlab.models.mlp import mlp
 from initlab.models.speech_cnn import speech_cnn
 from initlab.models.tdnn import tdnn
@@ -80,7 +80,7 @@ def ready(builder: ModelBuilder, io: IO, activation: Activation = BENT) -> nn.Mo
 @pytest.mark.parametrize(("builder", "io", "uses"), [b[1:] for b in BUILDERS], ids=IDS)
 class TestEveryBuilder:
     def test_forward_and_backward(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        model = builder(io, activations.named("tanh"))
+        model = builder(io, activations.parse_activation("tanh"))
         output = model(recordings(io, lengths_for(io)))
         assert output.shape == (6, io.classes)
         output.square().sum().backward()
@@ -162,7 +162,7 @@ class TestEveryBuilder:
     def test_activations_that_change_or_know_their_units(
         self, builder: ModelBuilder, io: IO, uses: int, name: str
     ) -> None:
-        model = builder(io, activations.named(name))
+        model = builder(io, activations.parse_activation(name))
         output = model(recordings(io, lengths_for(io)))
         assert output.shape == (6, io.classes)
         output.square().sum().backward()
@@ -201,8 +201,8 @@ def test_means_over_the_steps_heard() -> None:
         torch.testing.assert_close(std, expected)
     last = last_step(flat.transpose(1, 2), mask)
     torch.testing.assert_close(last, torch.stack([flat[i, :, n - 1] for i, n in enumerate(lengths)]))
-    assert bool((silenced(x, mask)[1, :, :, 4:] == 0).all())
-    assert torch.equal(silenced(flat, mask)[1, :, :4], flat[1, :, :4])
+    assert bool((mask_steps(x, mask)[1, :, :, 4:] == 0).all())
+    assert torch.equal(mask_steps(flat, mask)[1, :, :4], flat[1, :, :4])
     nothing = torch.zeros(3, 9, dtype=torch.bool)
     assert bool((masked_mean(x, nothing) == 0).all())
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from initlab import config as configuration
-from initlab.network.hooks import undisturbed
+from initlab.network.hooks import preserve_state
 from initlab.probes.interpret import PATH, interpret
 from initlab.run.prepare import prepare
 from initlab.run.train import run
@@ -64,7 +64,7 @@ def test_distances_and_the_ends_of_the_path(healthy: tuple[Interpretation, Any])
     )  # fmt: skip
     for distance, cosine in seen.travelled.values():
         assert distance == pytest.approx(1.0) and cosine == pytest.approx(1.0)
-    with undisturbed(prepared.model):
+    with preserve_state(prepared.model):
         score = evaluate(prepared.model, told.task, prepared.splits, prepared.splits.val, batch_size=500)
     at_end = next(p for p in seen.path if p[0] == 1.0)
     assert at_end[1:] == pytest.approx((score.loss, score.accuracy), rel=1e-4)

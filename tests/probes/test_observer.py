@@ -67,7 +67,7 @@ def look(
     """One observed SGD step."""
     observer = Observer(model, describe(model, x), settings=ProbeSettings(), activation=activation)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    with observer.look():
+    with observer.observe():
         F.cross_entropy(model(x), y).backward()
     observer.gradients()
     observer.before_update()
@@ -135,7 +135,7 @@ def test_loss_scale_is_taken_out() -> None:
     model, x, y = problem(mlp, activations.tanh())
     plain = look(copy.deepcopy(model), activations.tanh(), x, y)
     observer = Observer(model, describe(model, x), settings=ProbeSettings(), activation=activations.tanh())
-    with observer.look():
+    with observer.observe():
         (1024 * F.cross_entropy(model(x), y)).backward()
     for p in model.parameters():
         assert p.grad is not None
@@ -152,9 +152,9 @@ def test_schedule() -> None:
     model, x, _ = problem(mlp, activations.relu())
     sites = describe(model, x)
     observer = Observer(model, sites, settings=ProbeSettings(dense_until=3, every=10), activation=activations.relu())
-    assert [s for s in range(31) if observer.wants(s)] == [0, 1, 2, 10, 20, 30]
+    assert [s for s in range(31) if observer.is_due(s)] == [0, 1, 2, 10, 20, 30]
     off = Observer(model, sites, settings=ProbeSettings(enabled=False), activation=activations.relu())
-    assert not any(off.wants(s) for s in range(31))
+    assert not any(off.is_due(s) for s in range(31))
 
 
 def test_dead_units_over_a_whole_pass() -> None:
@@ -164,11 +164,11 @@ def test_dead_units_over_a_whole_pass() -> None:
         model[0].weight.copy_(torch.eye(3))
         model[0].bias.copy_(torch.tensor([-100.0, 0.0, 100.0]))
     dead = DeadUnits(model, describe(model, torch.randn(2, 3)), activations.relu())
-    with dead.pass_(), torch.no_grad():
+    with dead.evaluation_pass(), torch.no_grad():
         model(-torch.ones(5, 3))
         model(torch.ones(5, 3))
     assert {r.site: r.value for r in dead.rows(0) if r.statistic == "dead"} == {"0.weight": pytest.approx(1 / 3)}
-    with dead.pass_(), torch.no_grad():
+    with dead.evaluation_pass(), torch.no_grad():
         model(-torch.ones(5, 3))
     assert dead.rows(0)[0].value == pytest.approx(2 / 3)
 
@@ -181,7 +181,7 @@ def test_units_of_a_convolution_are_its_channels() -> None:
     dead = DeadUnits(model, describe(model, torch.randn(2, 1, 2, 2)), activations.relu())
     x = -torch.ones(3, 1, 2, 2)
     x[0, 0, 1, 1] = 1.0  # one position of one example is enough to live
-    with dead.pass_(), torch.no_grad():
+    with dead.evaluation_pass(), torch.no_grad():
         model(x)
     assert dead.rows(0)[0].value == pytest.approx(0.25)
 
@@ -197,7 +197,7 @@ def test_born_dead_probability_of_a_narrow_network() -> None:
             for p in model.parameters():
                 p.normal_(generator=generator)
         dead = DeadUnits(model, describe(model), activations.relu())
-        with dead.pass_(), torch.no_grad():
+        with dead.evaluation_pass(), torch.no_grad():
             model(torch.ones(1, width))
         last: list[ProfileRow] = [r for r in dead.rows(0) if r.site]
         born_dead += max(r.value for r in last) == 1.0
@@ -238,13 +238,13 @@ def shares(model: nn.Module, x: Tensor, activation: Activation) -> tuple[dict[st
     """(saturated, dead) by site, with each module's own activation and `activation` where it has none."""
     sites, own = describe(model, x), activations.activations_of(model)
     observer = Observer(model, sites, settings=ProbeSettings(), activation=activation, activations=own)
-    with observer.look():
+    with observer.observe():
         model(x).sum().backward()
     observer.gradients()
     observer.before_update()
     saturated = {r.site: r.value for r in observer.rows(0) if r.statistic == "saturated"}
     dead = DeadUnits(model, sites, activation, own)
-    with dead.pass_(), torch.no_grad():
+    with dead.evaluation_pass(), torch.no_grad():
         model(x)
     return saturated, {r.site: r.value for r in dead.rows(0) if r.statistic == "dead"}
 

@@ -92,7 +92,7 @@ def test_tanh_at_spectral_radius_one_half_decays() -> None:
 def test_gradient_by_lag_against_jacobians_multiplied_by_hand(nonlinearity: str) -> None:
     model = network(nonlinearity=nonlinearity)
     rnn, x = model.rnn, inputs()
-    rows = look(model, x, activations.named(nonlinearity))
+    rows = look(model, x, activations.parse_activation(nonlinearity))
     w_ih, w_hh, b_ih, b_hh = (p.detach().double() for p in rnn.parameters())
     h = torch.zeros(len(x), HIDDEN, dtype=torch.float64)
     slopes: list[Tensor] = []

@@ -11,7 +11,7 @@ from sklearn.metrics import recall_score
 
 from initlab.report import recall
 from initlab.report.confusion import confusion_matrix
-from initlab.report.drawing import png
+from initlab.report.drawing import to_png
 from initlab.run.train import run
 from tests.cases import QUICK, Recorder, experiment, untracked
 
@@ -49,4 +49,4 @@ def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
 @pytest.mark.parametrize("classes", [2, 35, 120])
 def test_any_number_of_classes_can_be_drawn(classes: int) -> None:
     counts = [[i * j % 7 for j in range(classes)] for i in range(classes)]
-    assert len(png(confusion_matrix(counts, [f"c{i}" for i in range(classes)], name="run"))) > 3_000
+    assert len(to_png(confusion_matrix(counts, [f"c{i}" for i in range(classes)], name="run"))) > 3_000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from initlab.core.error_line import printable
-from initlab.core.redact import masked
+from initlab.core.error_line import escape_control_characters
+from initlab.core.redact import redact_passwords
 from tests.command_line.driver import initlab
 from tests.tracking.tracking_cases import free_port
 
@@ -58,7 +58,7 @@ def test_a_study_keeps_the_password_for_its_workers_alone(workdir: Path) -> None
     ],
 )
 def test_passwords_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert redact_passwords(text) == shown
 
 
 def test_names_from_outside_are_text_in_every_page(workdir: Path) -> None:
@@ -88,7 +88,7 @@ def test_names_from_outside_are_text_in_every_page(workdir: Path) -> None:
 
 
 def test_a_terminal_is_told_nothing_that_it_would_obey(workdir: Path) -> None:
-    assert printable("a\x1b[2Jb\0c\u202ed é 漢") == r"a\x1b[2Jb\x00c\x202ed é 漢"
+    assert escape_control_characters("a\x1b[2Jb\0c\u202ed é 漢") == r"a\x1b[2Jb\x00c\x202ed é 漢"
     done = initlab("data=\x1b]0;owned\x07", cwd=workdir)
     assert done.returncode == 2 and "\x1b" not in done.stderr and r"\x1b" in done.stderr
 

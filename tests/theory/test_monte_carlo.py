@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from initlab import theory
-from initlab.activations.naming import named
+from initlab.activations.naming import parse_activation
 from initlab.run.inspect import inspect
 from initlab.spec import InspectSettings
 from initlab.theory import MeanField, meanfield
@@ -37,14 +37,14 @@ HOPELESS = ("sqrt(1 + x**2) - 1", "relu(x)**1.5")
 
 
 def field_at_gain(formula: str) -> MeanField:
-    activation = named(formula)
+    activation = parse_activation(formula)
     return meanfield(activation, sigma_w=theory.gain(activation), sigma_b=0.0)
 
 
 @cache
 def mean_squares() -> dict[str, Tensor]:
     """Formula → mean square of h, (seeds, layers), of networks with matrices; the first layer's inputs have 1."""
-    activations = {f: named(f) for f in STABLE}
+    activations = {f: parse_activation(f) for f in STABLE}
     gains = {f: theory.gain(a) for f, a in activations.items()}
     rows: dict[str, list[list[float]]] = {f: [] for f in STABLE}
     for seed in range(SEEDS):
@@ -72,7 +72,7 @@ def test_the_forward_gain_keeps_the_second_moment(formula: str) -> None:
     """
     field = field_at_gain(formula)
     assert field.stable and field.q_star == pytest.approx(1.0, rel=1e-6)
-    spread = log_q_variance(named(formula), 1.0, WIDTH) / (1 - field.chi_q**2)
+    spread = log_q_variance(parse_activation(formula), 1.0, WIDTH) / (1 - field.chi_q**2)
     assert math.sqrt(spread / SEEDS) < 0.02, "or the tolerance below says nothing"
     assert mean_squares()[formula].mean(0).tolist() == pytest.approx([1.0] * DEPTH, abs=0.05)
 
@@ -84,7 +84,7 @@ def walk(formula: str, *, sigma_w: float, sigma_b: float, q: float, networks: in
     law of the network exactly, without its matrices. What a stable point lets through at χ_q = 0.97 needs the mean over
     hundreds of networks: the ln q of one has a standard deviation of 0.2 at layer 20.
     """
-    fn, g = named(formula).fn, torch.Generator().manual_seed(0)
+    fn, g = parse_activation(formula).fn, torch.Generator().manual_seed(0)
     scale = torch.full((networks, 1), q)
     found: list[float] = []
     for _ in range(DEPTH):
@@ -98,7 +98,7 @@ def walk(formula: str, *, sigma_w: float, sigma_b: float, q: float, networks: in
 def test_an_unstable_fixed_point_is_left_on_both_sides(formula: str) -> None:
     field = field_at_gain(formula)
     assert not field.stable and field.chi_q > 1
-    sigma_w = theory.gain(named(formula))
+    sigma_w = theory.gain(parse_activation(formula))
     below, above = (walk(formula, sigma_w=sigma_w, sigma_b=0.0, q=q) for q in (0.8, 1.25))
     assert below[-1] < 0.8 * below[0] and above[-1] > 1.25 * above[0]
 
@@ -119,12 +119,12 @@ def advice(formula: str) -> str:
 def test_inspect_says_unstable_and_recommends_a_point_that_holds(formula: str) -> None:
     said = advice(formula)
     assert "is unstable (χ_q = " in said
-    point = theory.critical_point(named(formula))
-    assert point is not None and point.stable and point == theory.stable_critical_point(named(formula))
+    point = theory.critical_point(parse_activation(formula))
+    assert point is not None and point.stable and point == theory.stable_critical_point(parse_activation(formula))
     assert f"stable critical point σ_w = {point.sigma_w:.6g}, σ_b = {point.sigma_b:g}" in said
     path = walk(formula, sigma_w=point.sigma_w, sigma_b=point.sigma_b, q=point.q_star)
     assert path == pytest.approx([point.q_star] * DEPTH, rel=0.10)
-    field = meanfield(named(formula), sigma_w=point.sigma_w, sigma_b=point.sigma_b)
+    field = meanfield(parse_activation(formula), sigma_w=point.sigma_w, sigma_b=point.sigma_b)
     assert field.stable and field.phase == "critical" and field.chi_1 == pytest.approx(1.0, abs=1e-9)
 
 
@@ -132,7 +132,7 @@ def test_inspect_says_unstable_and_recommends_a_point_that_holds(formula: str) -
 def test_inspect_says_unstable_and_recommends_nothing_where_nothing_holds(formula: str) -> None:
     said = advice(formula)
     assert "is unstable (χ_q = " in said and "stable critical point" not in said
-    assert theory.stable_critical_point(named(formula)) is None
+    assert theory.stable_critical_point(parse_activation(formula)) is None
 
 
 @pytest.mark.parametrize("formula", STABLE[:3])

@@ -26,7 +26,7 @@ def test_intervals_agree_with_autograd(name: str, share: float) -> None:
     grid = torch.linspace(-60, 60, 600_001, dtype=torch.float64)
     limit = share * derivative(activation.fn, grid).abs().max()
     expected = derivative(activation.fn, h).abs() < limit
-    found = activations.slope_band(activation.fn, share).saturated(h)
+    found = activations.slope_band(activation.fn, share).is_saturated(h)
     assert (found != expected).sum() == 0
 
 
@@ -34,7 +34,7 @@ def test_known_share_and_sides() -> None:
     # tanh' = 0.05 at h = artanh √0.95; the share of N(0, 1) beyond it
     at = math.atanh(math.sqrt(0.95))
     h = torch.empty(1_000_000).normal_(generator=torch.Generator().manual_seed(0))
-    share = activations.slope_band(activations.tanh().fn).saturated(h).float().mean()
+    share = activations.slope_band(activations.tanh().fn).is_saturated(h).float().mean()
     assert float(share) == pytest.approx(math.erfc(at / math.sqrt(2)), abs=5e-4)
     assert activations.slope_band(activations.tanh().fn).two_sided
     assert activations.slope_band(activations.sigmoid().fn).two_sided
@@ -43,7 +43,7 @@ def test_known_share_and_sides() -> None:
 
 def test_nan_is_neither_saturated_nor_alive() -> None:
     h = torch.tensor([float("nan"), 100.0, 0.0])
-    assert activations.slope_band(activations.tanh().fn).saturated(h).tolist() == [False, True, False]
+    assert activations.slope_band(activations.tanh().fn).is_saturated(h).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,14 +53,14 @@ def test_ever_live_by_extremes_is_any_live(name: str, shape: tuple[int, ...]) ->
     unit = 1 if len(shape) != 3 else 2
     h = torch.empty(shape).normal_(-6, 5, generator=torch.Generator().manual_seed(0))
     others = [d for d in range(len(shape)) if d != unit]
-    assert torch.equal(band.ever_live(h, unit), band.live(h).any(dim=others))
+    assert torch.equal(band.any_live(h, unit), band.is_live(h).any(dim=others))
 
 
 def test_share_is_the_mean_of_the_mask() -> None:
     h = torch.empty(4, 1000).normal_(0, 3, generator=torch.Generator().manual_seed(0))
     for name in NAMES:
         band = activations.slope_band(getattr(activations, name)().fn)
-        assert float(band.saturated_share(h)) == pytest.approx(float(band.saturated(h).double().mean()), abs=1e-6)
+        assert float(band.saturated_share(h)) == pytest.approx(float(band.is_saturated(h).double().mean()), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["glu", "crelu", "maxmin", "maxout"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import initlab
-from initlab.activations.naming import named
+from initlab.activations.naming import parse_activation
 from initlab.theory import c_map, critical_points, meanfield, moments_of, trajectory
 from initlab.theory.meanfield import fixed_points
 from tests.oracles import Differences, activation
@@ -142,7 +142,7 @@ def test_three_facts_on_gains() -> None:
 
 def test_two_fixed_points_close_together_are_both_found() -> None:
     """Between two points of the grid the map crosses the diagonal twice, so that no sign changes."""
-    a = named("x*sigmoid(2*x+1)")
+    a = parse_activation("x*sigmoid(2*x+1)")
     field = meanfield(a, sigma_w=initlab.gain(a), sigma_b=0.0)
     assert [p.q for p in field.fixed_points] == pytest.approx([0.756177, 1.0], abs=1e-5)
     assert [p.stable for p in field.fixed_points] == [True, False]

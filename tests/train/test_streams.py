@@ -14,7 +14,7 @@ from initlab.run.prepare import prepare
 from initlab.run.train import run
 from initlab.spec import Carrying
 from initlab.train import evaluate
-from initlab.train.batching import EVAL_STREAMS, in_streams
+from initlab.train.batching import EVAL_STREAMS, stream_batches
 from tests.cases import Recorder, experiment, untracked
 from tests.train.test_loop import Interrupted, equal, losses, weights_of
 
@@ -43,7 +43,7 @@ def test_against_a_bare_loop_that_carries_the_state_by_hand() -> None:
     model, splits = prepared.model, prepared.splits
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     state: tuple[Tensor, Tensor] | None = None
-    for index in in_streams(len(splits.train), 64, device=torch.device("cpu"))[:30]:
+    for index in stream_batches(len(splits.train), 64, device=torch.device("cpu"))[:30]:
         h = model.embedding(splits.train.x[index].long())
         out, (hidden, cell) = model.rnn(h, state)
         state = hidden.detach(), cell.detach()

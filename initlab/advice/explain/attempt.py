@@ -13,7 +13,7 @@ from initlab.advice.explain.recorded import Recorded, recorded
 from initlab.advice.explain.story import Story, learned, story, trains
 from initlab.diagnosis.rules import Evidence
 from initlab.errors import InitlabError
-from initlab.report.note import replaced
+from initlab.report.note import replace_overrides
 from initlab.run.narrator import Narrator
 from initlab.run.train import run
 from initlab.spec import Experiment, Remedy, TrackingSettings
@@ -81,7 +81,7 @@ def follow_up(told: Recorded, remedy: Remedy, settings: TrackingSettings) -> Exp
     typed = configuration.typed_before(told.config)
     kept = [o for o in typed if not o.startswith("tracking")]
     tree = configuration.followed(told.config, remedy.overrides)
-    experiment = configuration.experiment(tree, overrides=replaced(kept, remedy.overrides))
+    experiment = configuration.experiment(tree, overrides=replace_overrides(kept, remedy.overrides))
     tags = {FOLLOWS: told.run.run_id, CHANGED: " ".join(remedy.overrides), **_own_tags(settings)}
     recording = replace(settings, experiment=told.run.experiment, run_name=None, enabled=True, tags=tags)
     return replace(experiment, tracking=recording)

@@ -89,7 +89,7 @@ def ending(status: str, evidence: Evidence) -> str:
 def _score(evidence: Evidence) -> str:
     """The validation score that says most, beside what a guess gets."""
     for key, word in SCORES.items():
-        value = evidence.last(f"val/{key}")
+        value = evidence.last_value(f"val/{key}")
         if value is None:
             continue
         guess = {"accuracy": evidence.baseline.accuracy, "loss": evidence.baseline.constant}.get(key)

@@ -14,7 +14,7 @@ from initlab.diagnosis import rules
 from initlab.diagnosis.rules import Evidence
 from initlab.errors import ConfigError
 from initlab.spec import Profile, ProfileRow
-from initlab.tracking import KeptRun
+from initlab.tracking import StoredRun
 
 _PROFILE, _CONFIG, _PREDICTION = "profile.parquet", "config.yaml", "prediction.json"
 
@@ -45,7 +45,7 @@ class Recorded:
         outlook: the verdict before training, empty where there was none.
     """
 
-    run: KeptRun
+    run: StoredRun
     status: str
     evidence: Evidence
     config: str
@@ -54,7 +54,7 @@ class Recorded:
     outlook: str
 
 
-def recorded(run: KeptRun) -> Recorded:
+def recorded(run: StoredRun) -> Recorded:
     """The files of a run, read. Raises ConfigError, saying why, for one that cannot be explained."""
     status = run.tags.get("initlab.status", "")
     asked = run.run_id
@@ -76,7 +76,7 @@ def recorded(run: KeptRun) -> Recorded:
         profile = read_parquet(folder / _PROFILE)
         said = json.loads((folder / _PREDICTION).read_text(encoding="utf-8")) if _PREDICTION in there else {}
         try:
-            evidence = rules.restored((folder / rules.FILE).read_text(encoding="utf-8"), profile)
+            evidence = rules.findings_from_json((folder / rules.FILE).read_text(encoding="utf-8"), profile)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError("run", asked, f"its {rules.FILE} cannot be read: {error}") from error
         config = (folder / _CONFIG).read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from initlab.diagnosis import rules
 from initlab.diagnosis.rules import Evidence
-from initlab.diagnosis.rules.outcome import lost
+from initlab.diagnosis.rules.outcome import has_not_learned
 from initlab.spec import Finding, Remedy
 
 #: `lost`: it learned nothing, or diverged; `ill`: it learned, with a fault that a rule calls a failure; `doubtful`:
@@ -49,7 +49,7 @@ def story(evidence: Evidence) -> Story:
         for remedy in finding.remedies:
             seen.setdefault(remedy.overrides, remedy)
     outcome: Outcome = "healthy"
-    if lost(evidence):
+    if has_not_learned(evidence):
         outcome = "lost"
     elif any(f.severity == "failure" for f in bad):
         outcome = "ill"
@@ -67,7 +67,7 @@ def learned(evidence: Evidence) -> float:
 
     Of accuracies (a - p)/(1 - p), p the share of the commonest answer; of errors 1 - loss/constant.
     """
-    accuracy, loss, p = evidence.last("val/accuracy"), evidence.last("val/loss"), evidence.baseline.accuracy
+    accuracy, loss, p = evidence.last_value("val/accuracy"), evidence.last_value("val/loss"), evidence.baseline.accuracy
     if p is not None and accuracy is not None:
         return (accuracy - p) / (1 - p)
     if loss is None or not math.isfinite(loss):
@@ -77,4 +77,4 @@ def learned(evidence: Evidence) -> float:
 
 def trains(evidence: Evidence) -> bool:
     """Whether the run learned a quarter or more of what a guess leaves open, and ended with a finite loss."""
-    return not lost(evidence) and learned(evidence) >= _LEARNED
+    return not has_not_learned(evidence) and learned(evidence) >= _LEARNED

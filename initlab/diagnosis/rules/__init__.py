@@ -12,11 +12,11 @@ from collections.abc import Callable
 from initlab.diagnosis.rules.evidence import Evidence
 from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
 from initlab.diagnosis.rules.outcome import at_chance
-from initlab.diagnosis.rules.serialize import FILE, kept, restored
+from initlab.diagnosis.rules.serialize import FILE, findings_from_json, findings_to_json
 from initlab.diagnosis.rules.signal import (
     became_saturated,
     born_dead,
-    dead,
+    dead_units,
     exploding,
     saturated,
     symmetric_units,
@@ -26,7 +26,7 @@ from initlab.diagnosis.rules.signal import (
 from initlab.diagnosis.rules.steps import decayed_weights, diverged, few_updates, update_size
 from initlab.spec import Finding
 
-__all__ = ["FILE", "OUTCOMES", "RULES", "Evidence", "headline", "judge", "kept", "restored"]
+__all__ = ["FILE", "OUTCOMES", "RULES", "Evidence", "findings_from_json", "findings_to_json", "headline", "judge"]
 
 Rule = Callable[[Evidence], Finding | None]
 
@@ -45,7 +45,7 @@ RULES: tuple[Rule, ...] = (
     short_memory,
     few_updates,
     became_saturated,
-    dead,
+    dead_units,
     diverged,
     at_chance,
 )
@@ -92,7 +92,7 @@ def _healthy(e: Evidence) -> Finding:
     if ratio is not None:
         parts.append(f"gradient ratio first/last layer {ratio:.2f} at initialisation")
     for key, words in (("bits_per_char", "bits per character"), ("accuracy", "accuracy"), ("loss", "loss")):
-        value = e.last(f"val/{key}")
+        value = e.last_value(f"val/{key}")
         if value is not None and math.isfinite(value):
             parts.append(f"validation {words} {value:.3f}")
             break

@@ -41,18 +41,18 @@ class Evidence:
     norms: int = 0
     running_statistics: bool = False
 
-    def of(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
+    def rows(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
         return [r for r in self.profile.rows if r.statistic == statistic and (site is None or r.site == site)]
 
     def at_start(self, statistic: str) -> dict[str, float]:
         """Site → value at the first look."""
-        rows = self.of(statistic)
+        rows = self.rows(statistic)
         first = min((r.step for r in rows), default=0)
         return {r.site: r.value for r in rows if r.step == first}
 
     def at_end(self, statistic: str) -> dict[str, float]:
         """Site → value at the last look."""
-        rows = self.of(statistic)
+        rows = self.rows(statistic)
         last = max((r.step for r in rows), default=0)
         return {r.site: r.value for r in rows if r.step == last}
 
@@ -65,7 +65,7 @@ class Evidence:
         return self._by_step(statistic, first=False)
 
     def _by_step(self, statistic: str, *, first: bool) -> dict[str, list[float]]:
-        rows = self.of(statistic)
+        rows = self.rows(statistic)
         at = (min if first else max)((r.step for r in rows), default=0)
         found: dict[str, list[float]] = {}
         for r in rows:
@@ -73,15 +73,15 @@ class Evidence:
                 found.setdefault(r.site, []).append(r.value)
         return found
 
-    def last(self, key: str) -> float | None:
+    def last_value(self, key: str) -> float | None:
         curve = self.profile.curves.get(key)
         return curve[-1][1] if curve else None
 
     def last_step(self, statistic: str) -> int:
         """Update of the last look at a statistic."""
-        return max((r.step for r in self.of(statistic)), default=0)
+        return max((r.step for r in self.rows(statistic)), default=0)
 
-    def loss_before(self) -> float | None:
+    def initial_loss(self) -> float | None:
         """The validation loss before the first update, None where it was not looked at or means nothing.
 
         A norm that keeps running averages is judged with them in validation, and before the first update they are not
@@ -96,15 +96,15 @@ class Evidence:
         None where there is none at step 0, as where the last layer stands in a branch that begins as nothing; what is
         seen a step later is then the branch waking, and not what depth does.
         """
-        return next((r.value for r in self.of("grad_ratio", "") if r.step == 0), None)
+        return next((r.value for r in self.rows("grad_ratio", "") if r.step == 0), None)
 
-    def first_updates(self) -> tuple[float, float] | None:
+    def first_update_ratios(self) -> tuple[float, float] | None:
         """‖ΔW‖/‖W‖ of the first update, and of the first ten: medians over the weights that began as something.
 
         A weight that begins as zero (the end of a branch, a head) has no ratio to speak of. None where nobody looked.
         """
         zero = {s for s, v in self.at_start("weight_norm").items() if v == 0}
-        rows = [r for r in self.of("update_ratio") if r.site and r.site not in zero and r.step < FIRST]
+        rows = [r for r in self.rows("update_ratio") if r.site and r.site not in zero and r.step < FIRST]
         # what is not finite after the first step is the divergence itself
         known = [r for r in rows if not math.isnan(r.value)]
         first = [r.value for r in known if r.step == min(k.step for k in known)] if known else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from initlab.diagnosis.remedies import better_init, longer_memory, structure
+from initlab.diagnosis.remedies import architecture_changes, better_init, longer_memory
 from initlab.diagnosis.rules.bounds import CHANCE_LOSS, CHANCE_SIGMAS
 from initlab.diagnosis.rules.evidence import Evidence
 from initlab.spec import Finding
@@ -13,7 +13,7 @@ from initlab.spec import Finding
 def at_chance(e: Evidence) -> Finding | None:
     if e.steps < 10:
         return None
-    accuracy, loss, p = e.last("val/accuracy"), e.last("val/loss"), e.baseline.accuracy
+    accuracy, loss, p = e.last_value("val/accuracy"), e.last_value("val/loss"), e.baseline.accuracy
     if p is not None and accuracy is not None:
         if accuracy > p + CHANCE_SIGMAS * math.sqrt(p * (1 - p) / max(1, e.answers)):
             return None
@@ -31,10 +31,10 @@ def at_chance(e: Evidence) -> Finding | None:
         return None
     # a sequence that is answered at its end is lost where memory is short, whatever the layers' scale
     over_time = longer_memory(e.params) if e.at_start("reach") and not e.answer_per_step else ()
-    remedies = (*over_time, *better_init(e.params), *structure(e.params))
+    remedies = (*over_time, *better_init(e.params), *architecture_changes(e.params))
     return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
 
 
-def lost(e: Evidence) -> bool:
+def has_not_learned(e: Evidence) -> bool:
     """Whether nothing was learned: the loss left the numbers, or the answers are those of a guess."""
     return e.diverged_step is not None or at_chance(e) is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from initlab.diagnosis.remedies import (
+    architecture_changes,
     better_init,
     clipping,
     no_bias,
     scaled_branches,
     smaller_lr,
     smaller_recurrence,
-    structure,
 )
 from initlab.diagnosis.rules.bounds import (
     BORN_DEAD,
@@ -83,7 +83,7 @@ def vanishing(e: Evidence) -> Finding | None:
         severity=severity,
         evidence=text,
         source=f"beyond e^-3 = {GRADIENT_RATIO_WARN:.2f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
-        remedies=(*better_init(e.params), *structure(e.params)),
+        remedies=(*better_init(e.params), *architecture_changes(e.params)),
     )
 
 
@@ -94,7 +94,7 @@ def unscaled_branches(e: Evidence) -> Finding | None:
     growth = _signal_ratio(e)
     if growth is None or growth <= 1 / GRADIENT_RATIO_WARN:
         return None
-    loss = e.loss_before()
+    loss = e.initial_loss()
     loud = loss is not None and not loss <= 100 * e.baseline.untrained
     loss_text = f"; the loss before training is {loss:.3g} ({e.baseline.words})" if loss is not None else ""
     return Finding(
@@ -103,20 +103,20 @@ def unscaled_branches(e: Evidence) -> Finding | None:
         evidence=f"at initialisation the signal's standard deviation grows {growth:.1e}-fold over {e.branches} residual"
         f" branches without a norm{loss_text}",
         source="each sum doubles the mean square; branches · L^-1/2 keep it below e (Hayou et al., AISTATS 2021)",
-        remedies=(*scaled_branches(e.params), *structure(e.params), *clipping(e.params)),
+        remedies=(*scaled_branches(e.params), *architecture_changes(e.params), *clipping(e.params)),
     )
 
 
 def exploding(e: Evidence) -> Finding | None:
     ratio = e.gradient_ratio()
-    start, expected = e.loss_before(), e.baseline.untrained
+    start, expected = e.initial_loss(), e.baseline.untrained
     over_time = worst(e.at_start("lag_peak"))
     if ratio is not None and not ratio <= 1 / GRADIENT_RATIO_WARN:
         severity: Severity = "failure" if not ratio <= 1 / GRADIENT_RATIO_FAIL else "warning"
         text = f"at initialisation the gradient grows {ratio:.1e}-fold from the last hidden layer to the first"
     elif start is not None and not start <= INITIAL_LOSS_FACTOR * expected:
         # logits that are only too large cost the first few updates: a note is enough where the loss has fallen since
-        last = e.last("val/loss")
+        last = e.last_value("val/loss")
         quieted = last is not None and last < expected
         severity = "failure" if not start <= 100 * expected else "note" if quieted else "warning"
         text = f"the loss before training is {start:.3g}; guessing gives {e.baseline.words}"
@@ -132,7 +132,7 @@ def exploding(e: Evidence) -> Finding | None:
         source=f"beyond e^3 = {1 / GRADIENT_RATIO_WARN:.0f} depth exceeds 6ξ (Schoenholz et al., ICLR 2017)",
         remedies=(
             *(smaller_recurrence(e.params) if over_time is not None else better_init(e.params)),
-            *structure(e.params),
+            *architecture_changes(e.params),
             *clipping(e.params),
         ),
     )
@@ -166,7 +166,7 @@ def _saturated(e: Evidence, name: str, moment: str, shares: dict[str, float]) ->
     )
 
 
-def dead(e: Evidence) -> Finding | None:
+def dead_units(e: Evidence) -> Finding | None:
     shares = {s: v for s, v in e.at_end("dead").items() if v > DEAD_NOTE and s}
     if not shares:
         return None

@@ -10,33 +10,35 @@ from initlab.diagnosis.remedies import (
     clipping,
     lr_for,
     more_updates,
+    no_clipping,
     no_decay,
-    number,
+    numeric_parameter,
     smaller_lr,
-    unclipped,
 )
 from initlab.diagnosis.rules.bounds import CHANCE_LOSS, DECAYED, HARDLY_MOVED, UPDATE_LARGE, UPDATE_SMALL, UPDATE_USUAL
 from initlab.diagnosis.rules.evidence import FIRST, Evidence
-from initlab.diagnosis.rules.outcome import lost
+from initlab.diagnosis.rules.outcome import has_not_learned
 from initlab.spec import Finding, Remedy, Severity
 
 
 def update_size(e: Evidence) -> Finding | None:
     """Size of the updates relative to the weights, ‖ΔW‖/‖W‖: too large or too small a learning rate."""
     # a weight that is zero has no ratio and is recorded as 0, which does not mean that it does not move
-    zero = {(r.site, r.step) for r in e.of("weight_norm") if r.value == 0.0}
+    zero = {(r.site, r.step) for r in e.rows("weight_norm") if r.value == 0.0}
     ratios = [
-        r.value for r in e.of("update_ratio")
+        r.value for r in e.rows("update_ratio")
         if r.step >= 5 and math.isfinite(r.value) and (r.site, r.step) not in zero
     ]  # fmt: skip
     middle = median(ratios) if len(ratios) >= 2 else None
-    first = e.first_updates()
-    end = e.last("val/loss")
+    first = e.first_update_ratios()
+    end = e.last_value("val/loss")
     # a loss above that of a constant answer is a failure, whatever the accuracy is
     worse = end is not None and not end <= e.baseline.constant
-    severity: Severity = "failure" if lost(e) or worse else "warning"
+    severity: Severity = "failure" if has_not_learned(e) or worse else "warning"
     # weight decay alone adds ηλ to the first update: where that is most of it, the learning rate is not the cause
-    decay = (number(e.params, "optimizer.lr") or 0.0) * (number(e.params, "optimizer.weight_decay") or 0.0)
+    decay = (numeric_parameter(e.params, "optimizer.lr") or 0.0) * (
+        numeric_parameter(e.params, "optimizer.weight_decay") or 0.0
+    )
     large = first is not None and (not first[0] <= 1 or not first[1] <= UPDATE_LARGE)
     if first is not None and large and not decay > 0.5 * first[0]:
         return Finding(
@@ -73,7 +75,7 @@ def diverged(e: Evidence) -> Finding | None:
 
 def decayed_weights(e: Evidence) -> Finding | None:
     """Weight decay shrinks the weights faster than the loss gradient restores them."""
-    decay = number(e.params, "optimizer.weight_decay")
+    decay = numeric_parameter(e.params, "optimizer.weight_decay")
     start, end = e.at_start("weight_norm"), e.at_end("weight_norm")
     left = {s: end[s] / start[s] for s in e.hidden if start.get(s, 0.0) > 0 and math.isfinite(end.get(s, math.nan))}
     if not decay or not left or e.diverged_step is not None:
@@ -84,7 +86,7 @@ def decayed_weights(e: Evidence) -> Finding | None:
     site = min(left, key=lambda s: left[s])
     return Finding(
         name="decayed_weights",
-        severity="failure" if lost(e) else "warning",
+        severity="failure" if has_not_learned(e) else "warning",
         evidence=f"with a decay of {decay:g} the weights' norm fell to {middle:.2g} of what it was (median over"
         f" {len(left)} layers; {site}: {start[site]:.3g} → {end[site]:.3g} by update {e.last_step('weight_norm')})",
         source="decay multiplies a weight by 1 - ηλ in every update (Loshchilov & Hutter, ICLR 2019)",
@@ -94,12 +96,12 @@ def decayed_weights(e: Evidence) -> Finding | None:
 
 def few_updates(e: Evidence) -> Finding | None:
     """Updates of a usual size, but too few of them: the weights are still close to their initial values."""
-    ratios = [r.value for r in e.of("update_ratio") if r.site and math.isfinite(r.value) and r.value > 0]
-    loss = e.last("val/loss")
+    ratios = [r.value for r in e.rows("update_ratio") if r.site and math.isfinite(r.value) and r.value > 0]
+    loss = e.last_value("val/loss")
     if not ratios or e.steps == 0 or e.diverged_step is not None or median(ratios) < UPDATE_SMALL:
         return None
     path = e.steps * median(ratios)
-    if path >= HARDLY_MOVED or loss is None or not (lost(e) or loss > CHANCE_LOSS * e.baseline.constant):
+    if path >= HARDLY_MOVED or loss is None or not (has_not_learned(e) or loss > CHANCE_LOSS * e.baseline.constant):
         return None
     return Finding(
         name="few_updates",
@@ -125,6 +127,6 @@ def _by_rate(e: Evidence, ratio: float, *, limit: float) -> tuple[Remedy, ...]:
 
 def _unclipped(e: Evidence) -> tuple[Remedy, ...]:
     """Remedy: no clipping, where it reduces every gradient to a hundredth or less (then the rate is not the cause)."""
-    clip = number(e.params, "trainer.clip_grad_norm")
-    norms = [r.value for r in e.of("grad_norm", "") if math.isfinite(r.value)]
-    return unclipped() if clip is not None and norms and clip < 0.01 * median(norms) else ()
+    clip = numeric_parameter(e.params, "trainer.clip_grad_norm")
+    norms = [r.value for r in e.rows("grad_norm", "") if math.isfinite(r.value)]
+    return no_clipping() if clip is not None and norms and clip < 0.01 * median(norms) else ()

@@ -4,6 +4,6 @@ from initlab.models.recurrent.builders import gru, irnn, lstm, rnn
 from initlab.models.recurrent.network import RecurrentNet
 
 #: model → the activation it is customarily used with
-CUSTOMARY = {"rnn": "tanh", "lstm": "tanh", "gru": "tanh", "irnn": "relu"}
+DEFAULT_ACTIVATIONS = {"rnn": "tanh", "lstm": "tanh", "gru": "tanh", "irnn": "relu"}
 
-__all__ = ["CUSTOMARY", "RecurrentNet", "gru", "irnn", "lstm", "rnn"]
+__all__ = ["DEFAULT_ACTIVATIONS", "RecurrentNet", "gru", "irnn", "lstm", "rnn"]

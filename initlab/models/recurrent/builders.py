@@ -38,7 +38,7 @@ def rnn(
     """
     return partial(
         RecurrentNet, kind="rnn", name="rnn",
-        **_checked(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
+        **_check_arguments(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def irnn(
     """
     return partial(
         RecurrentNet, kind="rnn", name="irnn",
-        **_checked(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
+        **_check_arguments(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def lstm(
     """
     return partial(
         RecurrentNet, kind="lstm", name="lstm", gate=gate,
-        **_checked(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
+        **_check_arguments(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
     )  # fmt: skip
 
 
@@ -102,11 +102,11 @@ def gru(
     """
     return partial(
         RecurrentNet, kind="gru", name="gru", gate=gate,
-        **_checked(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
+        **_check_arguments(hidden_size, layers, embedding_size, dropout), tied=tied, bidirectional=bidirectional,
     )  # fmt: skip
 
 
-def _checked(hidden_size: int, layers: int, embedding_size: int | None, dropout: float) -> dict[str, Any]:
+def _check_arguments(hidden_size: int, layers: int, embedding_size: int | None, dropout: float) -> dict[str, Any]:
     require("hidden_size", hidden_size, "must be 1 or more", holds=hidden_size >= 1)
     require("layers", layers, "must be 1 or more", holds=layers >= 1)
     fits = embedding_size is None or embedding_size >= 1

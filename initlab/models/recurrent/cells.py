@@ -18,7 +18,7 @@ from initlab.spec import Activation
 GateName = Literal["sigmoid", "hardsigmoid"]
 
 
-class _Looped(nn.RNNBase):
+class _LoopMixin(nn.RNNBase):
     """Calls the loop where torch would call its kernel. `candidate` holds one φ a layer and direction."""
 
     candidate: nn.ModuleList
@@ -41,15 +41,15 @@ class _Looped(nn.RNNBase):
         return last if self.mode == "LSTM" else last[0]
 
 
-class LoopedRNN(_Looped, nn.RNN):
+class LoopedRNN(_LoopMixin, nn.RNN):
     """nn.RNN with any φ in place of tanh."""
 
 
-class LoopedLSTM(_Looped, nn.LSTM):
+class LoopedLSTM(_LoopMixin, nn.LSTM):
     """nn.LSTM with any φ in place of both tanh, and any gate."""
 
 
-class LoopedGRU(_Looped, nn.GRU):
+class LoopedGRU(_LoopMixin, nn.GRU):
     """nn.GRU with any φ in place of tanh, and any gate."""
 
 

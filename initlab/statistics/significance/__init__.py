@@ -3,11 +3,11 @@
 All functions take values as arms × seeds, float64, NaN where an arm has no value under a seed, the higher the better.
 """
 
-from initlab.statistics.significance.exchange import Blocks, blocks
-from initlab.statistics.significance.pairs import Pair, against, all_pairs, corrected_to, hedges_g, holm
+from initlab.statistics.significance.blocks import Blocks, blocks
+from initlab.statistics.significance.pairs import Pair, all_pairs, compare_pair, corrected_p_values, hedges_g, holm
 from initlab.statistics.significance.posterior import probability_of_best
 from initlab.statistics.significance.power import seeds_needed
-from initlab.statistics.significance.signs import EXACT_TO, least, seeds_for_exact, sign_flips
+from initlab.statistics.significance.sign_flip import EXACT_TO, seeds_for_exact, sign_flips, smallest_p_value
 from initlab.statistics.significance.winners import PERMUTATIONS, UNEQUAL_TESTED, resolution, winner_set
 
 __all__ = [
@@ -16,17 +16,17 @@ __all__ = [
     "UNEQUAL_TESTED",
     "Blocks",
     "Pair",
-    "against",
     "all_pairs",
     "blocks",
-    "corrected_to",
+    "compare_pair",
+    "corrected_p_values",
     "hedges_g",
     "holm",
-    "least",
     "probability_of_best",
     "resolution",
     "seeds_for_exact",
     "seeds_needed",
     "sign_flips",
+    "smallest_p_value",
     "winner_set",
 ]

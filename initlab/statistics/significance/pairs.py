@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initlab.statistics.significance.signs import least, sign_flips
+from initlab.statistics.significance.sign_flip import sign_flips, smallest_p_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from initlab.statistics.significance.exchange import Floats
+    from initlab.statistics.significance.blocks import Floats
 
 #: pairs of arms that are all tested; of more arms only those with the best are, corrected for all pairs
 _PAIRS = 2000
@@ -47,7 +47,7 @@ class Pair:
     paired: bool
 
 
-def against(values: Floats, one: int, other: int) -> Pair | None:
+def compare_pair(values: Floats, one: int, other: int) -> Pair | None:
     """Arm number `one` against `other`; None where there are too few values."""
     from scipy.stats import t, ttest_ind
 
@@ -60,7 +60,7 @@ def against(values: Floats, one: int, other: int) -> Pair | None:
         p = _t_of(mean, sd, n)
         return Pair(
             seeds=n, difference=mean, low=mean - half, high=mean + half, exact=float(sign_flips(d[:, None])[0]), t=p,
-            effect=hedges_g(mean, sd, n), least=least(n), paired=True,
+            effect=hedges_g(mean, sd, n), least=smallest_p_value(n), paired=True,
         )  # fmt: skip
     a, b = (values[i][np.isfinite(values[i])] for i in (one, other))
     if min(len(a), len(b)) < 2:
@@ -84,7 +84,7 @@ def all_pairs(arms: int) -> int:
     return arms * (arms - 1) // 2
 
 
-def corrected_to(values: Floats, best: int) -> tuple[Floats, Floats, str]:
+def corrected_p_values(values: Floats, best: int) -> tuple[Floats, Floats, str]:
     """p-values (exact, t) of each arm against arm `best`, corrected for the choice of it, and the correction's name.
 
     Which arm is the best was seen in the same numbers, so that every pair might have been looked at: Holm's correction
@@ -94,7 +94,7 @@ def corrected_to(values: Floats, best: int) -> tuple[Floats, Floats, str]:
     pairs = all_pairs(arms)
     if pairs <= _PAIRS:
         which = list(combinations(range(arms), 2))
-        found = [against(values, a, b) for a, b in which]
+        found = [compare_pair(values, a, b) for a, b in which]
         exact = holm([math.nan if f is None else f.exact for f in found])
         t = holm([math.nan if f is None else f.t for f in found])
         of = {pair: k for k, pair in enumerate(which)}
@@ -102,7 +102,7 @@ def corrected_to(values: Floats, best: int) -> tuple[Floats, Floats, str]:
         one = [math.nan if k < 0 else exact[k] for k in at]
         two = [math.nan if k < 0 else t[k] for k in at]
         return np.array(one), np.array(two), f"Holm over {pairs} pairs"
-    found = [None if i == best else against(values, best, i) for i in range(arms)]
+    found = [None if i == best else compare_pair(values, best, i) for i in range(arms)]
     one = np.array([math.nan if f is None else min(1.0, f.exact * pairs) for f in found])
     two = np.array([math.nan if f is None else min(1.0, f.t * pairs) for f in found])
     return one, two, f"Bonferroni over {pairs} pairs"

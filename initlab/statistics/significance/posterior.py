@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initlab.statistics.intervals import spread
-from initlab.statistics.significance.exchange import blocks, centred_by
+from initlab.statistics.significance.blocks import blocks, centre_by_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from initlab.statistics.significance.exchange import Floats
+    from initlab.statistics.significance.blocks import Floats
 
 _DRAWS = 20_000
 
@@ -24,7 +24,7 @@ def probability_of_best(values: Floats, *, apart: NDArray[np.bool_] | None = Non
     What all arms share under a seed is taken out first; the scatter is borrowed as `intervals.spread` does.
     """
     b = blocks(values)
-    centred = centred_by(values, b)
+    centred = centre_by_block(values, b)
     able = np.isfinite(values).any(axis=1)
     found = np.zeros(len(values))
     if able.sum() < 2:

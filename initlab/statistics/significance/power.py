@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from initlab.statistics.significance.exchange import blocks, residual
-from initlab.statistics.significance.pairs import against
+from initlab.statistics.significance.blocks import blocks, residual
+from initlab.statistics.significance.pairs import compare_pair
 
 if TYPE_CHECKING:
-    from initlab.statistics.significance.exchange import Floats
+    from initlab.statistics.significance.blocks import Floats
 
 
 def seeds_needed(values: Floats, one: int, other: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -20,7 +20,7 @@ def seeds_needed(values: Floats, one: int, other: int, *, alpha: float = 0.05, p
     """
     b = blocks(values[[one, other]])
     everyone = blocks(values)
-    pair = against(values, one, other)
+    pair = compare_pair(values, one, other)
     if pair is None or everyone.freedom < 1 or b.freedom < 1:
         return math.nan
     sd = math.sqrt(2 * residual(everyone))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initlab.statistics.intervals import MODERATED, Spread, spread
-from initlab.statistics.significance.exchange import Blocks, blocks, centred_by
+from initlab.statistics.significance.blocks import Blocks, blocks, centre_by_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from initlab.statistics.significance.exchange import Floats, Ints
+    from initlab.statistics.significance.blocks import Floats, Ints
 
 PERMUTATIONS, _FEWEST = 4999, 499
 
@@ -105,7 +105,7 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
         from scipy.stats import studentized_range
 
         return np.array([float(studentized_range.sf(math.sqrt(2) * d, len(values), b.freedom)) for d in observed])
-    of = spread(centred_by(values, b), level=UNEQUAL_TESTED)
+    of = spread(centre_by_block(values, b), level=UNEQUAL_TESTED)
     if MODERATED in of.method:
         return _unequal(b, of, counts, rng, permutations)
     times = int(np.clip(_BUDGET / max(1, len(b.value)), min(_FEWEST, permutations), permutations))

@@ -22,7 +22,7 @@ from initlab.tasks.raw import RawData, digest
 from initlab.tasks.splitting import Fraction, Plan
 
 Layout = Literal["auto", "channels_first", "channels_last"]
-_HOW = "write it with numpy.savez(path, x=images, y=labels)"
+_HINT = "write it with numpy.savez(path, x=images, y=labels)"
 _MOST_CHANNELS = 4  # more planes than red, green, blue and one other are not taken for channels without being told
 
 
@@ -110,29 +110,29 @@ def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
 def _arrays(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "does not exist"
-        raise DataError("data.path", str(file), f"{what}; give an .npz file, {_HOW}")
+        raise DataError("data.path", str(file), f"{what}; give an .npz file, {_HINT}")
     try:
         if not zipfile.is_zipfile(file):
-            raise DataError("data.path", str(file), f"is not an .npz file; {_HOW}")
+            raise DataError("data.path", str(file), f"is not an .npz file; {_HINT}")
         with np.load(file, allow_pickle=False) as archive:
             names = [n for n in ("x", "y", "x_test", "y_test") if n in archive.files]
             missing = [n for n in ("x", "y") if n not in names]
             if missing:
                 held = ", ".join(archive.files) or "nothing"
-                raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HOW}")
-            _fits(file, names)
+                raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HINT}")
+            _check_memory(file, names)
             found = {n: archive[n] for n in names}
             if not all(isinstance(a, np.ndarray) for a in found.values()):
                 raise ValueError("it holds what is no array")
             return found
     except (MemoryError, RuntimeError, NotImplementedError) as error:  # a size, a password or a packing from elsewhere
-        raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {_HOW}") from error
+        raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {_HINT}") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
         why = "holds Python objects instead of numbers" if "allow_pickle" in str(error) else f"is damaged ({error})"
-        raise DataError("data.path", str(file), f"{why}; {_HOW}") from error
+        raise DataError("data.path", str(file), f"{why}; {_HINT}") from error
 
 
-def _fits(file: Path, names: Sequence[str]) -> None:
+def _check_memory(file: Path, names: Sequence[str]) -> None:
     """Raises DataError for arrays that unfold to more than there is memory for; a small file can hold them."""
     import psutil
 

@@ -56,7 +56,7 @@ def decode(content: bytes, sample_rate: int) -> Tensor:
     mono = samples.mean(1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise BadAudioError("holds NaN or infinite samples")
-    return torch.from_numpy(mono if rate == sample_rate else _resampled(mono, rate, sample_rate))
+    return torch.from_numpy(mono if rate == sample_rate else _resample(mono, rate, sample_rate))
 
 
 def as_float(wave: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def as_float(wave: Tensor) -> Tensor:
     return wave.float() / 32768 if wave.dtype == torch.int16 else wave
 
 
-def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+def _resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """By a polyphase filter, which takes away what the new rate cannot hold."""
     from scipy.signal import resample_poly
 

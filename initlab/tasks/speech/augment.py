@@ -56,13 +56,13 @@ class SpeechAugment:
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """(B, F, T) to the same shape. Numbers are drawn on the CPU: the same examples on every device."""
         if self.moves:
-            x = shifted(x, generator, share=self.shift)
+            x = shift_in_time(x, generator, share=self.shift)
         if self.hides:
-            x = masked(x, generator, count=self.masks, features=self.mask_features, time=self.mask_time)
+            x = mask_bands(x, generator, count=self.masks, features=self.mask_features, time=self.mask_time)
         return x
 
 
-def shifted(x: Tensor, generator: Generator, *, share: float) -> Tensor:
+def shift_in_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:
     """Each example moved by up to `share` of its steps either way; zeros come in from the side it leaves."""
     batch, _, steps = x.shape
     u = (torch.rand(batch, generator=generator) * 2 - 1).to(x.device)
@@ -73,7 +73,7 @@ def shifted(x: Tensor, generator: Generator, *, share: float) -> Tensor:
     return moved * inside[:, None]
 
 
-def masked(x: Tensor, generator: Generator, *, count: int, features: float, time: float) -> Tensor:
+def mask_bands(x: Tensor, generator: Generator, *, count: int, features: float, time: float) -> Tensor:
     """`count` bands of features and `count` stretches of time set to 0, the mean, each of a random width up to a share.
 
     The last step of an example is never hidden: it tells where the example ends.

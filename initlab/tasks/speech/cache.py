@@ -38,7 +38,7 @@ def cache_root(cache: Path | None) -> Path:
     return Path(user_cache_dir("initlab", appauthor=False)) / "features"
 
 
-def cached(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
+def load_or_compute(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
     """What `compute` returns, from the file for `key` where there is one.
 
     Args:

@@ -19,7 +19,7 @@ from initlab.tasks.speech.augment import AugmentName, SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Archive, Folder, Source, read_corpus
 from initlab.tasks.speech.features import FeatureName, Features
-from initlab.tasks.speech.labelled import BadFiles, assemble
+from initlab.tasks.speech.labels import BadFiles, assemble_parts
 from initlab.tasks.speech.task import SpeechData
 from initlab.tasks.splitting import Fraction, Plan
 
@@ -137,7 +137,7 @@ def read_speech_commands(
         part: PartName = "test" if name in lists[_TEST_LIST] else "val" if name in lists[_VAL_LIST] else "train"
         return part, _word(name)
 
-    return assemble(
+    return assemble_parts(
         corpus,
         features,
         placing,

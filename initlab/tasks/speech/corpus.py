@@ -21,7 +21,7 @@ from torch import Tensor
 
 from initlab.errors import DataError
 from initlab.tasks.speech.audio import BadAudioError, as_float, decode
-from initlab.tasks.speech.cache import Arrays, cached
+from initlab.tasks.speech.cache import Arrays, load_or_compute
 from initlab.tasks.speech.features import Features, extract
 
 _LARGEST = 1 << 28  # bytes of a file in an archive: a recording of an hour; a small archive can hold a huge one
@@ -55,12 +55,12 @@ class Archive:
 
     def digest(self) -> str:
         """Of the archive as it is."""
-        with _readable(self.place), self.place.open("rb") as file:
+        with _archive_errors(self.place), self.place.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Files in the order of the archive. Raises DataError where it is damaged."""
-        with _readable(self.place), tarfile.open(self.place, "r:*") as tar:
+        with _archive_errors(self.place), tarfile.open(self.place, "r:*") as tar:
             for member in tar:
                 name = self.name_of(member.name) if member.isfile() else None
                 file = tar.extractfile(member) if name is not None else None
@@ -139,7 +139,7 @@ def read_corpus(source: Source, features: Features, *, folder: Path, scope: str 
         ConfigError: the cache cannot be written.
     """
     key = json.dumps({"format": _FORMAT, "source": source.digest(), "scope": scope, **asdict(features)})
-    arrays = cached(folder, key, lambda: _computed(source, features))
+    arrays = load_or_compute(folder, key, lambda: _compute_corpus(source, features))
     bad = zip(arrays["bad"].tolist(), arrays["why"].tolist(), strict=True)
     texts = zip(arrays["texts"].tolist(), arrays["contents"].tolist(), strict=True)
     return Corpus(
@@ -153,7 +153,7 @@ def read_corpus(source: Source, features: Features, *, folder: Path, scope: str 
     )
 
 
-def padded(steps: Tensor, lengths: Tensor, longest: int, *, blank: float = float("nan")) -> Tensor:
+def pad(steps: Tensor, lengths: Tensor, longest: int, *, blank: float = float("nan")) -> Tensor:
     """Sequences of equal length from ragged ones.
 
     Args:
@@ -173,7 +173,7 @@ def padded(steps: Tensor, lengths: Tensor, longest: int, *, blank: float = float
 
 
 # ------------------------------------------------------------------ pieces
-class _readable:  # noqa: N801  a context manager that reads like a word
+class _archive_errors:  # noqa: N801  a context manager that reads like a word
     """Turns what a damaged archive raises into a DataError."""
 
     def __init__(self, place: Path) -> None:
@@ -187,7 +187,7 @@ class _readable:  # noqa: N801  a context manager that reads like a word
             raise DataError("data.root", str(self.place), f"cannot be read ({error}); replace it") from error
 
 
-def _computed(source: Source, features: Features) -> Arrays:
+def _compute_corpus(source: Source, features: Features) -> Arrays:
     names: list[str] = []
     sequences: list[Tensor] = []
     bad: list[tuple[str, str]] = []

@@ -14,7 +14,7 @@ from initlab.tasks.speech.augment import AugmentName, SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Folder, read_corpus
 from initlab.tasks.speech.features import FeatureName, Features
-from initlab.tasks.speech.labelled import BadFiles, assemble
+from initlab.tasks.speech.labels import BadFiles, assemble_parts
 from initlab.tasks.speech.task import SpeechData
 from initlab.tasks.splitting import Fraction, Plan
 
@@ -116,7 +116,7 @@ def read_audio_folder(
         found = _labelled(home, class_names, every_class=part == "train")
         spots.update({p.relative_to(folder).as_posix(): (part, name) for p, name in found})
     source = Folder(place=folder.resolve(), names=tuple(sorted(spots)), key="data.path")
-    return assemble(
+    return assemble_parts(
         read_corpus(source, features, folder=cache_root(cache)),
         features,
         spots.get,

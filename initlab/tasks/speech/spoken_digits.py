@@ -16,7 +16,7 @@ from initlab.tasks.speech.augment import AugmentName, SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Archive, Folder, Source, read_corpus
 from initlab.tasks.speech.features import FeatureName, Features
-from initlab.tasks.speech.labelled import BadFiles, assemble
+from initlab.tasks.speech.labels import BadFiles, assemble_parts
 from initlab.tasks.speech.packaged import FSDD_LICENCE
 from initlab.tasks.speech.task import SpeechData
 from initlab.tasks.splitting import Fraction, Plan
@@ -131,7 +131,7 @@ def read_fsdd(
     heard = sorted({speaker_of(name) for name in corpus.names})
     placing = _official if split == "official" else _by_speaker(heard, val_speakers, test_speakers)
     found = len(corpus.names) + len(corpus.bad)
-    return assemble(
+    return assemble_parts(
         corpus,
         features,
         placing,

@@ -41,10 +41,10 @@ class SpeechData:
 
     def read(self) -> RawData:
         """The data as read from their files; once and for all where they are drawn from again and again."""
-        return self.load() if self.plan.episodes is None else self._kept
+        return self.load() if self.plan.episodes is None else self._cached
 
     @cached_property
-    def _kept(self) -> RawData:
+    def _cached(self) -> RawData:
         return self.load()
 
 
@@ -105,7 +105,7 @@ class SpeechTask:
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
         """How many of the batch have their largest logit at the target, a scalar tensor."""
-        return classes.right(output, target)
+        return classes.count_correct(output, target)
 
     def scores(self, loss: float, accuracy: float) -> dict[str, float]:
         """The accuracy."""

@@ -72,7 +72,7 @@ class SyntheticTask:
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
         """How many answers have the largest logit, a scalar tensor; 0 where they are numbers."""
-        return output.new_zeros((), dtype=torch.int64) if self.data.numbers else classes.right(output, target)
+        return output.new_zeros((), dtype=torch.int64) if self.data.numbers else classes.count_correct(output, target)
 
     def scores(self, loss: float, accuracy: float) -> dict[str, float]:
         """The accuracy where answers are classes; nothing beside the squared error where they are numbers."""

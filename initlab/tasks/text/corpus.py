@@ -47,7 +47,7 @@ class Corpus:
     notes: tuple[str, ...]
 
 
-def corpus_of(raw: RawText, *, min_count: PositiveInt = 1, max_words: PositiveInt | None = None) -> Corpus:
+def build_corpus(raw: RawText, *, min_count: PositiveInt = 1, max_words: PositiveInt | None = None) -> Corpus:
     """Count the vocabulary of the training part and number the tokens of all three.
 
     Raises:
@@ -74,7 +74,9 @@ def corpus_of(raw: RawText, *, min_count: PositiveInt = 1, max_words: PositiveIn
     )
 
 
-def cut(text: str, *, val_fraction: Fraction, test_fraction: Fraction, val_last: bool = False) -> tuple[str, str, str]:
+def split_parts(
+    text: str, *, val_fraction: Fraction, test_fraction: Fraction, val_last: bool = False
+) -> tuple[str, str, str]:
     """`text` as train, val and test, each without a gap, train first.
 
     Args:

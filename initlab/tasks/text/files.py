@@ -9,7 +9,7 @@ from typing import Literal
 from initlab.errors import DataError
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.splitting import Fraction
-from initlab.tasks.text.corpus import RawText, cut, digest_of
+from initlab.tasks.text.corpus import RawText, digest_of, split_parts
 from initlab.tasks.text.task import TextData
 from initlab.tasks.text.tokens import Level, split_at_spaces, split_text
 
@@ -124,7 +124,7 @@ def read_text_file(
     """
     file = path.expanduser()
     text, notes = _read(file, level=level, errors=errors)
-    parts = cut(text, val_fraction=val_fraction, test_fraction=test_fraction)
+    parts = split_parts(text, val_fraction=val_fraction, test_fraction=test_fraction)
     return RawText(
         parts=parts,
         level=level,
@@ -160,7 +160,7 @@ def read_parts(
     )
 
 
-def decoded(
+def decode(
     content: bytes, path: Path, *, level: Level, errors: Errors, key: str = "data.path"
 ) -> tuple[str, tuple[str, ...]]:
     """The text of a file and what is to be said of it. Bytes are read one a character; a byte order mark is dropped.
@@ -195,4 +195,4 @@ def _read(file: Path, *, level: Level, errors: Errors) -> tuple[str, tuple[str, 
         content = file.read_bytes()
     except OSError as error:
         raise DataError("data.path", str(file), f"cannot be read ({error})") from error
-    return decoded(content, file, level=level, errors=errors)
+    return decode(content, file, level=level, errors=errors)

@@ -7,7 +7,7 @@ from functools import partial
 
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.splitting import Fraction
-from initlab.tasks.text.corpus import RawText, cut, digest_of
+from initlab.tasks.text.corpus import RawText, digest_of, split_parts
 from initlab.tasks.text.task import TextData
 from initlab.tasks.text.tokens import Level, split_text
 
@@ -54,7 +54,7 @@ def read_python_topics(
     text = "".join(topics[name] for name in sorted(topics))
     if level == "byte":
         text = text.encode().decode("latin-1")
-    parts = cut(text, val_fraction=val_fraction, test_fraction=test_fraction, val_last=True)
+    parts = split_parts(text, val_fraction=val_fraction, test_fraction=test_fraction, val_last=True)
     return RawText(
         parts=parts,
         level=level,

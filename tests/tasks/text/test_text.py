@@ -18,7 +18,7 @@ from initlab.errors import ConfigError, DataError
 from initlab.models.recurrent import lstm
 from initlab.spec import IO, Splits, Task
 from initlab.tasks.text import TextData, TextTask, ptb, python_topics, text_file, tiny_shakespeare, wikitext2
-from initlab.tasks.text.corpus import PART_NAMES, cut, windows
+from initlab.tasks.text.corpus import PART_NAMES, split_parts, windows
 from initlab.tasks.text.listing import entries
 from initlab.tasks.text.sample import sample
 from initlab.tasks.text.tokens import END_OF_LINE, UNKNOWN, join, split_at_spaces, split_text, vocabulary
@@ -73,10 +73,10 @@ def test_a_text_that_fits_exactly_leaves_nothing_out() -> None:
 
 def test_cutting() -> None:
     text = "".join(map(str, range(10))) * 10
-    assert cut(text, val_fraction=0.1, test_fraction=0.2) == (text[:70], text[70:80], text[80:])
-    assert cut(text, val_fraction=0.1, test_fraction=0.2, val_last=True) == (text[:70], text[90:], text[70:90])
+    assert split_parts(text, val_fraction=0.1, test_fraction=0.2) == (text[:70], text[70:80], text[80:])
+    assert split_parts(text, val_fraction=0.1, test_fraction=0.2, val_last=True) == (text[:70], text[90:], text[70:90])
     with pytest.raises(DataError, match=r"data\.val_fraction=0\.5: and data\.test_fraction=0\.5 leave nothing"):
-        cut(text, val_fraction=0.5, test_fraction=0.5)
+        split_parts(text, val_fraction=0.5, test_fraction=0.5)
 
 
 def test_the_seed_changes_nothing_of_the_data(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_carried_state_draws_what_the_whole_text_would(tmp_path: Path) -> None
     data = text_file(path=written(tmp_path, PROSE), sequence_length=12)
     splits = opened(data)
     torch.manual_seed(0)
-    model = lstm(hidden_size=16)(splits.io, activations.named("tanh")).eval()
+    model = lstm(hidden_size=16)(splits.io, activations.parse_activation("tanh")).eval()
     prompt = splits.val.x[0].long()
     found = sample(model, prompt, length=20, temperature=0.7, seed=5)
     generator = seeds.generator(5, "probe", "sample")
@@ -357,7 +357,7 @@ def test_the_sample_at_the_end_of_a_run(tmp_path: Path) -> None:
     task = TextTask(data=data, sample_length=30)
     splits = task.open(seed=0, device=CPU)
     torch.manual_seed(0)
-    model: Any = lstm(hidden_size=8)(splits.io, activations.named("tanh")).eval()
+    model: Any = lstm(hidden_size=8)(splits.io, activations.parse_activation("tanh")).eval()
     model.carry, model.state = True, (torch.ones(1, 2, 8), torch.ones(1, 2, 8))
     before = model.state
     state = torch.random.get_rng_state()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from initlab.errors import ConfigError
 from initlab.inits.laws import bias_rule
-from initlab.inits.naming import named
-from initlab.inits.streaming import sparing
+from initlab.inits.naming import parse_initializer
+from initlab.inits.streaming import exclude_kept
 from initlab.spec import Draw, InitContext, Initializer, LrScale, Role, Site, StepKind
 
 Scheme = str | InstanceOf[Initializer]
@@ -58,15 +58,15 @@ def by_role(
         "recurrent": recurrent, "embedding": embedding, "head": head, "bias": bias, "norm": norm, "scale": scale,
     }  # fmt: skip
     parts = _Parts(
-        default=resolved(weight, "init.weight"),
-        roles={r: resolved(s, f"init.{r}") for r, s in given.items() if s is not None},
-        sites={p: resolved(s, f"init.sites.{p}") for p, s in (sites or {}).items()},
+        default=resolve(weight, "init.weight"),
+        roles={r: resolve(s, f"init.{r}") for r, s in given.items() if s is not None},
+        sites={p: resolve(s, f"init.sites.{p}") for p, s in (sites or {}).items()},
         keep=tuple(keep),
     )
     return parts.composed()
 
 
-def resolved(scheme: float | Scheme, key: str) -> Initializer:
+def resolve(scheme: float | Scheme, key: str) -> Initializer:
     """The initialiser that a scheme stands for; `key` is for the error where it stands for none."""
     if isinstance(scheme, Initializer):
         return scheme
@@ -76,9 +76,9 @@ def resolved(scheme: float | Scheme, key: str) -> Initializer:
         try:
             number = float(scheme)
         except ValueError:
-            return named(scheme, key=key)
-        return named(f"constant(value={number})", key=key)
-    return named(f"constant(value={float(scheme)})", key=key)
+            return parse_initializer(scheme, key=key)
+        return parse_initializer(f"constant(value={number})", key=key)
+    return parse_initializer(f"constant(value={float(scheme)})", key=key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class _Parts:
             scale=self._draw(lambda s: s.weight if s.name in _LAWS else s.scale or _one, own=_scale_of, role="scale"),
             keep=tuple(dict.fromkeys((*self.keep, *(k for s in schemes for k in s.keep)))),
             check=self._check,
-            adapt=tuple(sparing(step, self.keep) for s in schemes for step in s.adapt),
+            adapt=tuple(exclude_kept(step, self.keep) for s in schemes for step in s.adapt),
             lr_scale=self._lr_scale() if any(s.lr_scale is not None for s in schemes) else None,
             plan=self._plan if planned else None,
         )
@@ -159,7 +159,7 @@ class _Parts:
         self, model: nn.Module, sites: tuple[Site, ...], context: InitContext
     ) -> tuple[Initializer, tuple[str, ...]]:
         notes: list[str] = []
-        plans = {id(s): _planned(s, model, sites, context, notes) for s in self.all()}
+        plans = {id(s): _plan_scheme(s, model, sites, context, notes) for s in self.all()}
         parts = replace(
             self,
             default=plans[id(self.default)],
@@ -169,7 +169,7 @@ class _Parts:
         return parts.composed(), tuple(notes)
 
 
-def _planned(
+def _plan_scheme(
     scheme: Initializer, model: nn.Module, sites: tuple[Site, ...], context: InitContext, notes: list[str]
 ) -> Initializer:
     # who plans may try values out in the network; what is kept by the composition is not known to a scheme within it
@@ -206,11 +206,11 @@ def chain(*, of: Sequence[Scheme] = ("he",), keep: tuple[str, ...] = ()) -> Init
     """
     if not of:
         raise ConfigError("init.of", "[]", "must name one initialiser or more, such as [he, lsuv]")
-    links = tuple(resolved(link, f"init.of[{i}]") for i, link in enumerate(of))
-    return _chained(links, tuple(keep))
+    links = tuple(resolve(link, f"init.of[{i}]") for i, link in enumerate(of))
+    return _chain_steps(links, tuple(keep))
 
 
-def _chained(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializer:
+def _chain_steps(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializer:
     first, later = links[0], links[1:]
     for i, link in enumerate(later, start=1):
         if not link.adapt and link.plan is None:
@@ -227,7 +227,7 @@ def _chained(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializ
 
     def plan(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[Initializer, tuple[str, ...]]:
         notes: list[str] = []
-        return _chained(tuple(_planned(s, model, sites, context, notes) for s in links), keep), tuple(notes)
+        return _chain_steps(tuple(_plan_scheme(s, model, sites, context, notes) for s in links), keep), tuple(notes)
 
     return replace(
         first,
@@ -235,6 +235,6 @@ def _chained(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initializ
         sigmas=first.sigmas if not later else None,  # later steps rescale what was meant
         keep=tuple(dict.fromkeys((*first.keep, *keep))),
         check=check,
-        adapt=tuple(sparing(step, (*first.keep, *keep)) for link in links for step in link.adapt),
+        adapt=tuple(exclude_kept(step, (*first.keep, *keep)) for link in links for step in link.adapt),
         plan=plan if any(link.plan is not None for link in links) else None,
     )

@@ -11,7 +11,7 @@ import torch
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, Provenance
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.speech.corpus import Corpus, padded
+from initlab.tasks.speech.corpus import Corpus, pad
 from initlab.tasks.speech.features import Features
 
 BadFiles = Literal["skip", "error"]
@@ -20,7 +20,7 @@ Placing = Callable[[str], tuple[PartName, str] | None]
 _NAMED = 3  # files that a note names
 
 
-def assemble(
+def assemble_parts(
     corpus: Corpus,
     features: Features,
     placing: Placing,
@@ -75,7 +75,7 @@ def assemble(
         if not members:
             return None
         steps = torch.cat([sequences[i] for i, _ in members])
-        x = padded(steps, corpus.lengths[[i for i, _ in members]], longest, blank=blank)
+        x = pad(steps, corpus.lengths[[i for i, _ in members]], longest, blank=blank)
         return Part(x=x, y=torch.tensor([labels[name] for _, name in members], dtype=torch.int64))
 
     pool, val, test = part("train"), part("val"), part("test")
@@ -87,14 +87,14 @@ def assemble(
         test=test,
         class_names=tuple(class_names),
         provenance=Provenance(
-            name=name, source=source, digest=digest(pool, val, test), licence=licence, note=_how(features)
+            name=name, source=source, digest=digest(pool, val, test), licence=licence, note=_describe_features(features)
         ),
         key=key,
         notes=(*notes, *_notes(corpus, features, bad)),
     )  # fmt: skip
 
 
-def _how(features: Features) -> str:
+def _describe_features(features: Features) -> str:
     if features.kind == "waveform":
         return f"samples at {features.sample_rate} Hz"
     bands = f"{features.n_mels} mel filters, {features.window_ms:g} ms every {features.hop_ms:g} ms"

@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from initlab.activations.naming import named
+from initlab.activations.naming import parse_activation
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn
 
@@ -28,7 +28,7 @@ def per_layer(*, layers: Sequence[str]) -> Activation:
     Args:
         layers: an activation for each layer, first layer first.
     """
-    return _listed("per_layer", "activation.layers", layers, repeats=False)
+    return _from_list("per_layer", "activation.layers", layers, repeats=False)
 
 
 def alternate(*, of: Sequence[str]) -> Activation:
@@ -39,13 +39,13 @@ def alternate(*, of: Sequence[str]) -> Activation:
     Args:
         of: the activations, taken in turns.
     """
-    return _listed("alternate", "activation.of", of, repeats=True)
+    return _from_list("alternate", "activation.of", of, repeats=True)
 
 
-def _listed(name: str, key: str, texts: Sequence[str], *, repeats: bool) -> Activation:
+def _from_list(name: str, key: str, texts: Sequence[str], *, repeats: bool) -> Activation:
     if not texts:
         raise ConfigError(key, [], "must name at least one activation")
-    layers = tuple(_under(key, text) for text in texts)
+    layers = tuple(_parse_under_key(key, text) for text in texts)
     for text, layer in zip(texts, layers, strict=True):
         if layer.layers:
             raise ConfigError(key, text, "is itself a list of layers; write its members here")
@@ -60,17 +60,17 @@ def _listed(name: str, key: str, texts: Sequence[str], *, repeats: bool) -> Acti
     return Activation(name=name, make=make, fn=layers[0].fn, kinks=layers[0].kinks, layers=layers, repeats=repeats)
 
 
-def _under(key: str, text: str) -> Activation:
+def _parse_under_key(key: str, text: str) -> Activation:
     """`named`, whose error is told with the key under which the text stands."""
     try:
-        return named(text)
+        return parse_activation(text)
     except ConfigError as error:
         raise ConfigError(key, text, error.expected) from error
 
 
-def _plain(key: str, text: str) -> Activation:
+def _parse_elementwise(key: str, text: str) -> Activation:
     """An activation that is one function of one number, without state of its own."""
-    found = _under(key, text)
+    found = _parse_under_key(key, text)
     if found.layers or found.units != (1, 1) or found.moments is not None:
         raise ConfigError(key, text, "must be elementwise: it takes several units, or another one for each layer")
     module = found.make(8)
@@ -91,7 +91,7 @@ def blend(*, of: Sequence[str]) -> Activation:
     """
     if len(of) < 2:
         raise ConfigError("activation.of", list(of), "must name two or more activations")
-    parts = tuple(_plain("activation.of", text) for text in of)
+    parts = tuple(_parse_elementwise("activation.of", text) for text in of)
     equal = (1 / len(parts),) * len(parts)
 
     def make(features: int | None = None) -> nn.Module:
@@ -173,7 +173,7 @@ def homotopy(*, start: str = "identity", end: str = "relu", until: Annotated[flo
         end: b, the activation from share `until` of the updates on.
         until: in (0, 1].
     """
-    a, b = _plain("activation.start", start), _plain("activation.end", end)
+    a, b = _parse_elementwise("activation.start", start), _parse_elementwise("activation.end", end)
 
     def make(features: int | None = None) -> nn.Module:
         del features

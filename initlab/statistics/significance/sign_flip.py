@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from initlab.statistics.significance.exchange import Floats
+    from initlab.statistics.significance.blocks import Floats
 
 #: up to so many seeds all 2ⁿ patterns of signs are gone through
 EXACT_TO = 14
@@ -34,7 +34,7 @@ def sign_flips(differences: Floats, *, seed: int = 0) -> Floats:
     return as_far / len(signs) if exact else (as_far + 1) / (len(signs) + 1)
 
 
-def least(n: int) -> float:
+def smallest_p_value(n: int) -> float:
     """Smallest two-sided p-value that the sign-flip test can give."""
     return 2.0 / 2**n if n <= EXACT_TO else 1.0 / (_SIGNS + 1)
 

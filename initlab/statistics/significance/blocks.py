@@ -52,7 +52,7 @@ def blocks(values: Floats) -> Blocks:
     return Blocks(value=raw - centre[block], arm=arm, block=block, paired=paired, raw=raw)
 
 
-def centred_by(values: Floats, b: Blocks) -> Floats:
+def centre_by_block(values: Floats, b: Blocks) -> Floats:
     """The values with the means of their blocks taken away, in their places."""
     found = np.full(values.shape, math.nan)
     found[np.nonzero(np.isfinite(values))] = b.value
