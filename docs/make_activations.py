@@ -36,7 +36,7 @@ FAMILIES = (
     ("activations.periodic", "Waves and bumps"),
     ("activations.gated", "Several units"),
     ("activations.learnable", "Learnable"),
-    ("activations.mixed", "Mixed"),
+    ("activations.mixtures", "Mixed"),
     ("activations.expression", "Formulas"),
     ("theory.shaping", "Shaped for a depth"),
 )

@@ -22,7 +22,7 @@ DEAD_BELOW = 1e-3
 
 
 class DeadUnits:
-    """Collects, over the batches evaluated inside `pass_()`, which units were ever live.
+    """Collects, over the batches evaluated inside `evaluation_pass()`, which units were ever live.
 
     Layers whose units' slopes depend on other units too (gates, maxout) are left out.
 

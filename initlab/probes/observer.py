@@ -24,7 +24,7 @@ from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
 class Observer:
     """Reads a training step where its schedule says so.
 
-    One look is `with observer.look(step):` around forward and backward, then `gradients()` after unscaling and before
+    One probe step is `with observer.observe():` around forward and backward, then `gradients()` after unscaling and before
     clipping, `before_update()`, and `rows()` after the optimiser's step.
 
     Statistics (of the rows' `statistic`), one a weight site:
