@@ -72,7 +72,7 @@ def expr(*, f: str) -> Activation:
 
 
 def parse(text: str) -> Callable[[Tensor], Tensor]:
-    """The function of a formula in x.
+    """Parses a formula in x into a function.
 
     Raises:
         ConfigError: under ``activation.f``.
@@ -98,7 +98,7 @@ def parse(text: str) -> Callable[[Tensor], Tensor]:
 
 
 class _Reader:
-    """Turns the nodes of one formula into functions of x; `text` is for the errors."""
+    """Turns the nodes of one formula into functions of x; `text` is for error messages."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -183,7 +183,7 @@ def _constant(value: float) -> _Node:
 
 
 def _refuse_nonfinite(fn: Callable[[Tensor], Tensor], text: str) -> None:
-    """A NaN at an ordinary pre-activation would end the training: it is found before."""
+    """Raises where the function is not finite at usual pre-activations, which would end the training."""
     x = torch.arange(-320, 321, dtype=torch.float64) / 40  # 0 and the whole numbers are among them, exactly
     for what, values in (("its value", fn(x)), ("its derivative", derivative(fn, x))):
         bad = ~torch.isfinite(values.expand_as(x))

@@ -24,7 +24,7 @@ from initlab.spec import Activation, ElementwiseFn, PositiveInt
 
 @lru_cache(maxsize=1)
 def _nodes() -> tuple[Tensor, Tensor]:
-    """Points and weights for E[f(z)], z ~ N(0, 1); the panels shrink towards zero, where gates turn."""
+    """Quadrature nodes and weights for E[f(z)], z ~ N(0, 1); panels shrink towards zero, where gates change."""
     x, w = np.polynomial.legendre.leggauss(16)
     half = np.concatenate([[0.0], np.geomspace(1e-6, 12.0, 64)])
     borders = np.concatenate([-half[::-1], half[1:]])

@@ -61,7 +61,7 @@ def _from_list(name: str, key: str, texts: Sequence[str], *, repeats: bool) -> A
 
 
 def _parse_under_key(key: str, text: str) -> Activation:
-    """`named`, whose error is told with the key under which the text stands."""
+    """`parse_activation`, with errors under the configuration key of the text."""
     try:
         return parse_activation(text)
     except ConfigError as error:
@@ -69,7 +69,7 @@ def _parse_under_key(key: str, text: str) -> Activation:
 
 
 def _parse_elementwise(key: str, text: str) -> Activation:
-    """An activation that is one function of one number, without state of its own."""
+    """Parses an activation that must be a function of one number without state."""
     found = _parse_under_key(key, text)
     if found.layers or found.units != (1, 1) or found.moments is not None:
         raise ConfigError(key, text, "must be elementwise: it takes several units, or another one for each layer")
@@ -129,7 +129,7 @@ class Blend(nn.Module):
 
     @property
     def activation(self) -> Activation:
-        """What it is at the present weights."""
+        """The activation at the present weights."""
         if self.mix.is_meta or not bool(self.mix.detach().any()):
             return self.start
         weights = torch.softmax(self.mix.detach().double(), 0).tolist()
@@ -153,7 +153,7 @@ class Blend(nn.Module):
 
 
 def _labels(parts: tuple[Activation, ...]) -> list[str]:
-    """Names that a metric's key may hold, each once."""
+    """Unique names that may be part of a metric key."""
     labels: list[str] = []
     for part in parts:
         label = re.sub(r"[^0-9A-Za-z_]+", "_", part.name).strip("_")[:40]
@@ -197,7 +197,7 @@ class Homotopy(nn.Module):
 
     @property
     def activation(self) -> Activation:
-        """What it is at the present progress."""
+        """The activation at the present progress."""
         t = 0.0 if self.progress.is_meta else float(self._t())
         if t == 0.0:
             return self.begins
@@ -206,7 +206,7 @@ class Homotopy(nn.Module):
         return replace(self.begins, fn=_sum((self.a, self.b), (1 - t, t)), kinks=_kinks((self.a, self.b)))
 
     def set_progress(self, share: float) -> None:
-        """`share` of the updates are done, from 0 to 1."""
+        """Sets the share of the updates that are done, from 0 to 1."""
         self.progress.fill_(share)
 
     def _t(self) -> Tensor:

@@ -23,12 +23,12 @@ Start = float | tuple[float, ...]
 
 
 def unit_dim(x: Tensor) -> int:
-    """Where units lie: dimension 1 of (B, N), (B, C, H, W) and (B, C, D, H, W), the last one of (B, T, N) and (N,)."""
+    """Dimension of the units: 1 for (B, N), (B, C, H, W) and (B, C, D, H, W), the last one for (B, T, N) and (N,)."""
     return 1 if x.dim() in (2, 4, 5) else x.dim() - 1
 
 
 def need_features(features: int | None, name: str) -> int:
-    """`features`, or a ConfigError where a module that keeps parameters for each unit was not told how many."""
+    """`features`, or a ConfigError where a module with parameters for each unit does not know their number."""
     if features is None:
         raise ConfigError(
             "activation", name, "keeps parameters for each unit and this model does not say how many there are; "
@@ -55,7 +55,7 @@ class Pointwise(nn.Module):
 
 
 class Regrouping(nn.Module):
-    """A function of several units: it sends another number of units than it receives, or mixes neighbours."""
+    """A function of several units: it outputs another number of units than it receives, or mixes neighbours."""
 
     initlab_activation = True
 
@@ -81,7 +81,7 @@ def _whole_groups(units: int, group: int, name: str) -> None:
 
 
 class Learned(nn.Module):
-    """A function of x and of parameters that training moves, shared by all units or one of each for every unit.
+    """A function with learnable parameters, shared by all units or separate for each unit.
 
     Args:
         start: the activation as it begins.
@@ -148,7 +148,7 @@ class Learned(nn.Module):
 
 # ------------------------------------------------------------------ from functions to activations
 def pointwise(name: str, fn: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> Activation:
-    """The activation of an elementwise function that torch.nn has no module for."""
+    """Builds the activation of an elementwise function that torch.nn has no module for."""
 
     def make(features: int | None = None) -> nn.Module:
         del features
@@ -167,7 +167,7 @@ def from_torch(
     torch_name: TorchNonlinearity | None = None,
     torch_param: float | None = None,
 ) -> Activation:
-    """The activation of a module of torch.nn, built with `arguments`."""
+    """Builds the activation of a module of torch.nn with `arguments`."""
 
     def make(features: int | None = None) -> nn.Module:
         # torch's first argument is often `inplace`: the number of units must not reach it
@@ -187,7 +187,7 @@ def regrouping(
     moments: GaussianMoments,
     kinks: tuple[float, ...] = (),
 ) -> Activation:
-    """The activation of a function of several units, ``compute(x, dim)``, that it takes in groups of `group`."""
+    """Builds the activation of a function of several units, ``compute(x, dim)``, in groups of `group`."""
 
     def make(features: int | None = None) -> nn.Module:
         if features is not None:
@@ -206,7 +206,7 @@ def learnable_activation(
     per_channel: bool,
     kinks: tuple[float, ...] = (),
 ) -> Activation:
-    """The activation of a function with learnable parameters that start at `values`."""
+    """Builds the activation of a function with learnable parameters that start at `values`."""
 
     def fn(x: Tensor) -> Tensor:
         return compute(x, **{n: x.new_tensor(v) for n, v in values.items()})

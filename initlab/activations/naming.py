@@ -21,7 +21,7 @@ _MAX_LENGTH = 1000
 
 
 def factories() -> Mapping[str, Callable[..., Activation]]:
-    """Catalogue name → factory: every function that the package exports, takes keywords and returns an Activation."""
+    """Catalogue name → factory: each exported function with keyword arguments that returns an Activation."""
     # the package imports the mixtures, which import this file: its contents are looked up when they are complete
     from initlab import activations
 
@@ -37,7 +37,7 @@ def factories() -> Mapping[str, Callable[..., Activation]]:
 
 
 def parse_activation(text: str) -> Activation:
-    """The activation that `text` means: ``gelu``, ``leaky_relu(negative_slope=0.2)`` or ``x*tanh(softplus(x))``.
+    """Parses an activation: ``gelu``, ``leaky_relu(negative_slope=0.2)`` or ``x*tanh(softplus(x))``.
 
     Arguments are literals with their names; their values are checked as in the configuration.
 
@@ -58,7 +58,7 @@ def parse_activation(text: str) -> Activation:
 
 
 def _call(text: str) -> ast.Call | None:
-    """The text as one call, or None where it is something else (the reader of formulas then says what is wrong)."""
+    """The text as one call, or None where it is something else (then the formula parser reports the error)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd literals; the reader of formulas refuses those

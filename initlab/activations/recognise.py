@@ -56,7 +56,7 @@ _TORCH: dict[type[nn.Module], Callable[..., Activation]] = {
 
 
 def recognise(module: nn.Module) -> Activation:
-    """What `module` computes at this moment, in eval mode.
+    """The `Activation` that `module` computes now, in eval mode.
 
     Modules of initlab carry their `Activation` in the attribute ``activation``; those of torch.nn are looked up; of
     any other a copy in float64 is kept, whose function is that of the module as it is now.
@@ -78,7 +78,7 @@ def recognise(module: nn.Module) -> Activation:
 
 
 def activations_of(model: nn.Module, default: Activation | None = None) -> Mapping[str, Activation]:
-    """Dotted name → activation, of every activation module of `model`.
+    """Dotted name → activation, for every activation module of `model`.
 
     Equal modules get one and the same `Activation`, so that quadrature is done once and not for each layer.
 

@@ -2,10 +2,10 @@
 
 The definition used everywhere: a pre-activation h is *saturated* where |φ'(h)| < 5 % of max|φ'|. It applies to every
 activation, also to a learnable or unknown one. For ReLU it marks the whole negative side; that is why saturation is a
-symptom only for activations that are flat on *both* sides (tanh, sigmoid, ...): for the others, dead units tell more.
+symptom only for activations that are flat on *both* sides (tanh, sigmoid, ...); for the others dead units are better.
 
-Testing "is h inside an interval" costs one comparison a number, computing φ' by autograd costs a backward pass. So the
-set where the slope is alive is found once on a grid and kept as a few intervals.
+Testing whether h is inside an interval costs one comparison a number; computing φ' by autograd costs a backward pass.
+So the intervals in which the slope is not negligible are found once on a grid and stored.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _POINTWISE = (
 
 @dataclass(frozen=True)
 class SlopeBand:
-    """Where |φ'| is at least some share of its maximum: a few intervals of h, and whether φ is flat at both ends."""
+    """Intervals of h in which |φ'| is at least some share of its maximum, and whether φ is flat at both ends."""
 
     alive: tuple[tuple[float, float], ...]
     two_sided: bool
 
     def is_saturated(self, h: Tensor) -> Tensor:
-        """Boolean tensor of h's shape: True where the slope has all but gone. NaN counts as not saturated."""
+        """Boolean tensor of h's shape: True where the slope is negligible. NaN counts as not saturated."""
         return ~self.is_live(h) & ~torch.isnan(h)
 
     def saturated_share(self, h: Tensor) -> Tensor:
-        """Share of h whose slope has all but gone, a scalar tensor. NaN counts as saturated here."""
+        """Share of h with a negligible slope, a scalar tensor. NaN counts as saturated here."""
         # counting is four times faster than the mean of a mask
         return 1.0 - torch.count_nonzero(self.is_live(h)) / max(1, h.numel())
 
     def any_live(self, h: Tensor, unit: int) -> Tensor:
-        """For each index along dimension `unit`: is any of its h live? By extremes, far faster than by masks."""
+        """For each index along dimension `unit`: whether any h has a slope. By extremes, far faster than by masks."""
         rows = h.flatten(0, -2).T if unit == h.dim() - 1 else h.flatten(unit + 1)
 
         def extreme(values: Tensor, largest: bool) -> Tensor:
@@ -125,7 +125,7 @@ def _band(fn: ElementwiseFn, share: float) -> SlopeBand:
 
 
 def slope_band(fn: ElementwiseFn, share: float = SATURATED_BELOW) -> SlopeBand:
-    """Where the slope of `fn` is at least `share` of its maximum, found once per function.
+    """Intervals in which the slope of `fn` is at least `share` of its maximum, found once per function.
 
     Args:
         fn: elementwise function of a tensor, differentiable by autograd almost everywhere.

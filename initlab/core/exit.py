@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-#: what Python itself exits with where its last output could not be written
+#: Python's own exit code where its last output could not be written
 _EXIT_UNWRITTEN_OUTPUT = 120
 
 
 def run_and_exit(main: Callable[[], int]) -> NoReturn:
-    """Run `main` and end the process with the code that it returns, as soon as everybody else is done at exit.
+    """Runs `main` and ends the process with its exit code, right after the functions registered with `atexit`.
 
-    Python would then take apart a few thousand modules, of which nobody sees anything but a second or two of waiting.
+    Python would otherwise tear down a few thousand modules, which takes a second or two and has no visible effect.
     """
     code = 1  # of an exception that nobody caught
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-#: greedy up to the last @ of a word: a password may hold what it should not, unescaped
+#: greedy up to the last @ of a word: a password may contain an unescaped @
 _USER = re.compile(r"(://[^:/@\s\"']*):\S*@")
 _OPTION = re.compile(r"(password=)[^&\s\"']*")
 
 
 def redact_passwords(text: str) -> str:
-    """`text` without the password of any URL in it."""
+    """Replaces the password of every URL in `text` by ***."""
     return _OPTION.sub(r"\1***", _USER.sub(r"\1:***@", text))
 
 

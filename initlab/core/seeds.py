@@ -23,6 +23,6 @@ def derive(seed: int, *names: str) -> int:
 
 def generator(seed: int, stream: Stream, *names: str) -> torch.Generator:
     """A CPU generator for `stream`, optionally narrowed by `names` (a parameter's name, an epoch, ...)."""
-    import torch  # whoever only derives a seed, as the leader of a study does, need not wait for it
+    import torch  # imported here: the leader of a study only derives seeds and does not need torch
 
     return torch.Generator(device="cpu").manual_seed(derive(seed, stream, *names))

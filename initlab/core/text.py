@@ -6,7 +6,7 @@ import math
 
 
 def format_number(value: float) -> str:
-    """Four decimals, or powers of ten where four decimals would say nothing; none of large counts; empty for NaN."""
+    """Four decimals, or scientific notation where these lose the value; no decimals for large counts; "" for NaN."""
     if math.isnan(value):
         return ""
     if 100 <= abs(value) < 1e9 and value == int(value):
@@ -20,5 +20,5 @@ def format_half_width(half: float) -> str:
 
 
 def to_one_line(text: str) -> str:
-    """The text on one line, without what would move a terminal's cursor."""
+    """The text on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -21,7 +21,7 @@ _RECOMMENDED_INITS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """An initialisation that goes with the activation, where it is not the one that was tried."""
+    """An initialiser recommended for the activation, unless it was tried already."""
     activation, init = str(params.get("activation")), str(params.get("init"))
     overrides, why = _RECOMMENDED_INITS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
     found: list[Remedy] = []
@@ -35,7 +35,7 @@ def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 
 def longer_memory(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """What lets a gradient reach further back in time, by the kind of recurrent network."""
+    """Settings that let the gradient reach further back in time, by type of recurrent network."""
     model, init = str(params.get("model")), str(params.get("init"))
     found: list[Remedy] = []
     if model in ("lstm", "gru"):
@@ -54,7 +54,7 @@ def longer_memory(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 
 def smaller_recurrence(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """What keeps the state of a plain RNN from growing over time."""
+    """Settings that keep the state of a plain RNN from growing over time."""
     relu = str(params.get("activation")) == "relu"
     found = [Remedy(overrides=("init=orthogonal",), why="every singular value is 1 (Saxe et al., 2014)")]
     if relu:
@@ -77,7 +77,7 @@ def architecture_changes(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 
 def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """Schemes made for residual branches without norms, where they are not what was tried."""
+    """Initialisers for residual branches without norms, unless they were tried already."""
     schemes = (
         ("residual_scaled", "the last layer of each of L branches times L^-1/2 (Hayou et al., AISTATS 2021)"),
         ("fixup", "branches begin as nothing and wake in the first updates (Zhang et al., ICLR 2019)"),
@@ -90,13 +90,13 @@ def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 
 def no_bias(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """Biases of zero, where they were given another constant."""
+    """Zero biases, where they were set to another constant."""
     bias = numeric_parameter(params, "init.bias")
     return (Remedy(overrides=("init.bias=0",), why="a bias of zero leaves half of the units on"),) if bias else ()
 
 
 def no_decay(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """Less weight decay: none, and the customary one."""
+    """Less weight decay: none, or the usual value."""
     usual = Remedy(overrides=("optimizer.weight_decay=0.01",), why="AdamW's customary decay")
     none = Remedy(overrides=("optimizer.weight_decay=0",), why="leaves the weights to the loss")
     return (none, usual) if str(params.get("optimizer")) == "adamw" else (none,)
@@ -110,12 +110,12 @@ def clipping(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
 
 
 def no_clipping() -> tuple[Remedy, ...]:
-    """No bound on the gradient's norm, where the bound is all that is left of it."""
+    """No gradient clipping, where clipping leaves almost nothing of the gradient."""
     return (Remedy(overrides=("trainer.clip_grad_norm=null",), why="the bound leaves next to nothing of any gradient"),)
 
 
 def more_updates(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
-    """Smaller batches make more updates of the same epochs; else more epochs."""
+    """More updates: smaller batches for the same epochs, else more epochs."""
     batch, epochs = numeric_parameter(params, "trainer.batch_size"), numeric_parameter(params, "trainer.epochs")
     found: list[Remedy] = []
     if params.get("trainer.max_steps") is not None:

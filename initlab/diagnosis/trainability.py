@@ -1,14 +1,15 @@
 """Scores trainability before training: `trainable`, `marginal` or `untrainable`, with reasons.
 
-Three things spoil training with depth, and each has a natural unit in which 1 is the border:
+Depth harms training in three ways, and each has a natural unit in which 1 is the limit:
 
 - the gradient: |ln(‖∂E/∂h‖² first / last layer)| / 6, as measured;
 - the depth: hidden layers / (6 ξ), as predicted, with ξ = 1/|ln χ| of the gradient (Schoenholz et al., ICLR 2017, found
   networks to train to about 6 ξ_c, which is the same in the ordered phase);
-- the information: ln(1/CKA) between the inputs and the last hidden layer: what depth has mixed or scattered.
+- the information: ln(1/CKA) between the inputs and the last hidden layer, the loss of similarity between examples.
 
-In recurrent networks a fourth is added, in the unit of the first: how far the gradient grows on its way back in time.
-That it fades is no risk in itself: gates learn to keep, and near steps are enough for many a task (docs/results.md).
+In recurrent networks a fourth part is added, in the unit of the first: the growth of the gradient backwards through
+time. A gradient that vanishes is no risk in itself: gates learn to remember, and near steps are enough for many tasks
+(docs/results.md).
 
 The sum is the risk r. The score is 1/(1 + (r/MIDDLE)^POWER), whose two constants were fitted on networks with six
 activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
@@ -33,7 +34,7 @@ LARGE_LOSS_FACTOR = 3.0
 
 @dataclass(frozen=True)
 class Risk:
-    """The parts of the risk; each is 0 for a network that depth, and time, do nothing to."""
+    """Parts of the risk; each is 0 for a network whose signal and gradient do not change with depth and time."""
 
     gradient: float
     depth: float
@@ -47,7 +48,7 @@ class Risk:
 
 
 def risk(prediction: Prediction, seen: Snapshot, lag_peak: float = 1.0) -> Risk:
-    """How much gradient, depth and information are at risk.
+    """Risk of gradient, depth and information.
 
     Where theory has no single depth scale (shortcuts, norms) the measured gradient stands in for it too. A loss that is
     not finite tells nothing of the examples, however well the layers before it are.
@@ -67,7 +68,7 @@ def risk(prediction: Prediction, seen: Snapshot, lag_peak: float = 1.0) -> Risk:
 
 
 def judge(prediction: Prediction, seen: Snapshot, *, untrained_loss: float, lag_peak: float = 1.0) -> Outlook:
-    """What to expect of training with an ordinary learning rate.
+    """Predicts trainability with an ordinary learning rate.
 
     Args:
         prediction: of theory, for the network as initialised.

@@ -1,7 +1,7 @@
 """Applies an initialiser to a model (`apply`). A parameter without a rule is an error.
 
-Silent fall-back to whatever the constructor drew is how wrong initialisations go unnoticed for years; here a parameter
-that nobody claimed stops the run, by name.
+Every parameter is first filled with NaN and then drawn by its role; a parameter that no rule covers stops the run, with
+its name. A silent fall-back to the constructor's own values is how wrong initialisations stay unnoticed for years.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from initlab.spec import Draw, InitContext, Initializer, Site
 
 @dataclass(frozen=True)
 class Applied:
-    """What `apply` did: the initialiser that was used, parameter name → rule, and sentences of what was adapted."""
+    """Result of `apply`: the initialiser used, parameter name → rule, and notes of the adapting steps."""
 
     initializer: Initializer
     rules: dict[str, str]
@@ -28,7 +28,7 @@ class Applied:
 
 
 def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, context: InitContext, seed: int) -> Applied:
-    """Give every parameter of `model` its first value, in place.
+    """Initialises every parameter of `model`, in place.
 
     Values are drawn on the CPU by a generator of the parameter's own name: adding a layer or moving to a GPU changes no
     other draw. Modes, buffers, gradients and torch's generators are left as they were.
@@ -64,7 +64,7 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
 
 
 def draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
-    """Draw every parameter, without the steps that follow; parameter name → rule."""
+    """Draws every parameter, without the steps that follow; returns parameter name → rule."""
     parameters = dict(model.named_parameters())
     by_name = {s.name: s for s in sites}
     kept = {
@@ -96,7 +96,7 @@ def _is_kept(name: str, init: Initializer) -> bool:
 
 
 def _rule(site: Site, init: Initializer) -> tuple[str, Draw] | None:
-    """What to do with a site, or None where nobody knows."""
+    """The rule for a site, or None where there is none."""
     if site.role == "norm":
         return ("ones", _full(1.0)) if init.norm is None else (init.name, init.norm)
     if site.kind == "norm":
@@ -121,7 +121,7 @@ def _full(value: float) -> Draw:
 
 
 def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
-    """The values of one parameter, gate by gate, from the generator of its own name.
+    """Draws the values of one parameter, gate by gate, from the generator of its own name.
 
     Raises:
         InitlabError: where `draw` returned a wrong shape or a value that is not finite.

@@ -69,7 +69,7 @@ def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
 
 
 def _input_mean_squares(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
-    """Name of each weight → E[x²] of its input, the zeros included that a convolution is padded with."""
+    """Name of each weight → E[x²] of its input, including the zeros that pad a convolution."""
     squares = input_squares(graph, sites, context)
     layers = graph.named("weight")
     for site in sites:

@@ -67,7 +67,7 @@ def by_role(
 
 
 def resolve(scheme: float | Scheme, key: str) -> Initializer:
-    """The initialiser that a scheme stands for; `key` is for the error where it stands for none."""
+    """The initialiser of a scheme; `key` is the configuration key for errors."""
     if isinstance(scheme, Initializer):
         return scheme
     if scheme == "torch":
@@ -83,7 +83,7 @@ def resolve(scheme: float | Scheme, key: str) -> Initializer:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """The schemes of a composition, and which of them is whose."""
+    """The schemes of a composition, with the scheme of each site."""
 
     default: Initializer
     roles: Mapping[Role, Initializer]

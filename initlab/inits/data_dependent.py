@@ -102,7 +102,7 @@ def _layers(model: nn.Module, sites: tuple[Site, ...]) -> dict[str, Layer]:
 
 
 def _standardise(model: nn.Module, layers: dict[str, Layer], inputs: Tensor, *, scale: bool = True) -> None:
-    """Mean 0 and variance 1 for each channel, or mean 0 only."""
+    """Scales each channel to mean 0 and variance 1, or to mean 0 only."""
 
     def visit(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         site, weight, bias = layers[name]
@@ -120,7 +120,7 @@ def _standardise(model: nn.Module, layers: dict[str, Layer], inputs: Tensor, *, 
 
 
 def _equalise(model: nn.Module, layers: dict[str, Layer], batch: Batch, steps: int) -> str:
-    """Repeat the damped step until the rates are within a tenth of one another; the note."""
+    """Repeats the damped step until the rates are within a tenth of one another; returns the note."""
     weights = [w for _, w, _ in layers.values()]
     rates = relative_rates(model, weights, batch)
     begin = _spread(rates)

@@ -21,7 +21,7 @@ _INSTANCE = nn.modules.instancenorm._InstanceNorm  # pyright: ignore[reportPriva
 
 @contextmanager
 def differentiable(model: nn.Module) -> Generator[None]:
-    """While open, gradients of any order pass through `model`. Batch norms do not move their running statistics."""
+    """While open, gradients of any order pass through `model`; batch norms do not update running statistics."""
     with ExitStack() as undo:
         undo.enter_context(torch.backends.cudnn.flags(enabled=False))
         undo.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -33,7 +33,7 @@ def differentiable(model: nn.Module) -> Generator[None]:
 
 @contextmanager
 def _replace_forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Another forward for one module; its class's own stands behind it and comes back."""
+    """Replaces the forward of one module while open, then restores that of its class."""
     own: Any = vars(module).get("forward")
     module.forward = forward  # type: ignore[method-assign]
     try:

@@ -125,7 +125,7 @@ def _notes(context: InitContext, sites: tuple[Site, ...], sigma_b: float | None)
 def _scale_first(
     model: nn.Module, sites: tuple[Site, ...], context: InitContext, sigma_b: float | None
 ) -> tuple[str, ...]:
-    """Scale each weight that sees the network's input so that its output's mean square is q*, and say by how much."""
+    """Scales each weight that reads the network's input so that its output's mean square is q*; returns notes."""
     if context.batches is None:
         return ("the first layer was not scaled: no data to take the inputs' mean square from",)
     inputs = context.batches(0).inputs

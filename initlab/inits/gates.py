@@ -34,7 +34,7 @@ def gate_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> dict[str
 
 
 def visit_gates(module: nn.RNNBase, inputs: Tensor | PackedSequence, look: GateVisitor) -> None:
-    """Go through the layers of `module` in order; what `look` changes in one is felt by the next."""
+    """Visits the layers of `module` in order; a change that `visit` makes in one affects the next."""
     x, valid = _steps_first(module, inputs)
     directions = 2 if module.bidirectional else 1
     outputs: list[Tensor] = []

@@ -74,7 +74,7 @@ def gradinit(
 
 @dataclass(frozen=True, kw_only=True)
 class _LookAhead:
-    """The network as a function of the scales, and one step of the optimiser from there."""
+    """The network as a function of the scales, and one optimiser step from there."""
 
     model: nn.Module
     tensors: Mapping[str, nn.Parameter]
@@ -115,7 +115,7 @@ class _LookAhead:
 def _learn(ahead: _LookAhead, context: InitContext, *, bound: float, steps: int, lr: float) -> str:
     device = next(iter(ahead.tensors.values())).device
     alpha = torch.ones(len(ahead.tensors), device=device, requires_grad=True)
-    # an Adam for either aim: with one, the norm's large gradients would still steer the steps on the small loss
+    # one Adam for each objective: with a shared one, the norm's large gradients would affect the steps on the loss
     norm_steps, loss_steps = (torch.optim.Adam([alpha], lr=lr, betas=(0.8, 0.95)) for _ in range(2))
 
     def update(objective: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -125,7 +125,7 @@ def _learn(ahead: _LookAhead, context: InitContext, *, bound: float, steps: int,
         with torch.no_grad():
             alpha.clamp_(min=_SMALLEST)
 
-    # the pair of batches that before and after are told of is none of those learned from
+    # the values before and after are measured on a pair of batches that was not used for learning
     look, look_ahead = batch_of(context, "gradinit"), _half_new_batches(context, 0)
     with torch.enable_grad(), differentiable(ahead.model):
         norm_before, from_before, loss_before = ahead.seen(alpha, look, look_ahead)
@@ -147,7 +147,7 @@ def _learn(ahead: _LookAhead, context: InitContext, *, bound: float, steps: int,
         norm_after, from_after, loss_after = ahead.seen(alpha, look, look_ahead)
     if norm_before <= bound and loss_before <= loss_after:
         return (
-            f"gradinit: the draw was kept: a step takes the loss from {from_before:.4g} to {loss_before:.4g}, "
+            f"gradinit: no better scales found: a step takes the loss from {from_before:.4g} to {loss_before:.4g}, "
             f"|g| {norm_before:.4g}, bound {bound:.4g}"
         )
     with torch.no_grad():
@@ -173,7 +173,7 @@ def _half_new_batches(context: InitContext, t: int) -> Batch:
 
 
 def _tensors(model: nn.Module, sites: tuple[Site, ...]) -> dict[str, nn.Parameter]:
-    """The parameters that a scale can change: those that are not zero. Learnable activations keep their start."""
+    """Parameters that a scale can change: those that are not zero. Learnable activations keep their start."""
     shown = {s.name for s in sites if s.kind != "activation"}
     named = model.named_parameters()
     return {n: p for n, p in named if n in shown and p.requires_grad and bool(p.detach().any())}

@@ -36,7 +36,7 @@ def draw(shape: tuple[int, ...], std: float, law: Distribution, generator: torch
 
 
 def torch_bound(site: Site) -> float:
-    """1/√fan_in as torch.nn counts it (from the tensor's shape), the bound of its default uniform law."""
+    """Bound of torch.nn's default uniform distribution: 1/√fan_in, counted from the tensor's shape as torch does."""
     if site.kind in ("rnn", "lstm", "gru"):
         # torch.nn.RNNBase.reset_parameters draws weights and biases within 1/√hidden_size
         return 1.0 / math.sqrt(site.fan_in if site.role != "weight" else site.fan_out)

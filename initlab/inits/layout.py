@@ -17,7 +17,7 @@ from initlab.spec import Site
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Units and inputs of one group, and the kernel's sizes (none for linear maps)."""
+    """Outputs and inputs of one group, and the kernel sizes (none for linear maps)."""
 
     groups: int
     outs: int
@@ -26,7 +26,7 @@ class Layout:
 
     @property
     def inputs(self) -> int:
-        """Weights that come into one unit."""
+        """Number of weights of one output unit."""
         return self.ins * math.prod(self.taps)
 
     @property
@@ -35,7 +35,7 @@ class Layout:
 
 
 def layout(site: Site) -> Layout:
-    """How `site`, of at least two dimensions, is laid out; of one gate where it stands for one."""
+    """Layout of `site`, of at least two dimensions; of one gate where the site is a gate."""
     if site.transposed:
         ins, outs = site.shape[0] // site.groups, site.shape[1]
         return Layout(groups=site.groups, outs=outs, ins=ins, taps=site.shape[2:])
@@ -45,12 +45,12 @@ def layout(site: Site) -> Layout:
 
 
 def to_parameter(site: Site, values: Tensor) -> Tensor:
-    """Values (groups, outs, ins, taps...) as the parameter stores them."""
+    """Converts values (groups, outs, ins, taps...) to the shape of the parameter."""
     return (values.transpose(1, 2) if site.transposed else values).reshape(site.shape)
 
 
 def from_parameter(site: Site, parameter: Tensor) -> Tensor:
-    """A parameter's values as (groups, outs, ins, taps...); a view where that is possible."""
+    """Converts a parameter's values to (groups, outs, ins, taps...); a view where possible."""
     form = layout(site)
     if site.transposed:
         return parameter.reshape(form.groups, form.ins, form.outs, *form.taps).transpose(1, 2)
@@ -58,7 +58,7 @@ def from_parameter(site: Site, parameter: Tensor) -> Tensor:
 
 
 def at_centre(site: Site, matrices: Tensor) -> Tensor:
-    """A parameter whose kernels are zero but for the tap in the middle, which holds `matrices` (groups, outs, ins)."""
+    """A parameter whose kernels are zero except their middle, which holds `matrices` (groups, outs, ins)."""
     form = layout(site)
     values = torch.zeros(form.shape)
     values[(..., *(size // 2 for size in form.taps))] = matrices

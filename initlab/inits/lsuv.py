@@ -105,7 +105,7 @@ def _variance(h: Tensor) -> float:
 def _projections(
     module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], mine: dict[str, nn.Parameter]
 ) -> list[tuple[str, Tensor, Callable[[], Tensor]]]:
-    """(name, weight, its output) for queries, keys and values; the weight is a view where the three are stacked."""
+    """(name, weight, output) for queries, keys and values; the weight is a view where the three are stacked."""
     given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
     found: list[tuple[str, Tensor, Callable[[], Tensor]]] = []
     for i, name in enumerate(("query", "key", "value")):
@@ -133,4 +133,4 @@ def _notes(before: dict[str, float], after: dict[str, float], unseen: tuple[str,
             f"{len(after) - len(rest)} are now within {tol:g} of 1"
         )
         notes += [f"lsuv: {n} stayed at variance {after[n]:.3g}" for n in rest]
-    return (*notes, *(f"lsuv: {name} was not called and keeps its scale" for name in unseen))
+    return (*notes, *(f"lsuv: {name} was not called; its scale is unchanged" for name in unseen))

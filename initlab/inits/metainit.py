@@ -113,7 +113,7 @@ def _values(weights: Sequence[nn.Parameter]) -> list[Tensor]:
 
 
 def _random_batch(like: Batch, examples: int, generator: torch.Generator) -> Batch:
-    """Noise of the shape of the data: N(0, 1) for numbers, uniform for tokens and classes."""
+    """Random batch in the shape of the data: N(0, 1) for numbers, uniform for tokens and classes."""
     return Batch(
         inputs=_noise(like.inputs, examples, generator), targets=_noise(like.targets, examples, generator),
         loss=like.loss,

@@ -88,7 +88,7 @@ def _halves(product: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
 def _query_key(
     module: nn.MultiheadAttention, factors: tuple[float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The rows of the stacked weight for queries and for keys, head after head.
+    """Rows of the stacked weight for queries and for keys, for each head.
 
     torch stores the transposed W_Q: a token x (a row) has the query x·W_Q = x·weightᵀ.
     """

@@ -18,7 +18,7 @@ ALIASES = {"glorot": "xavier", "kaiming": "he", "rezero": "skipinit"}
 
 
 def catalogue() -> dict[str, Callable[..., Initializer]]:
-    """Name → factory of everything that `initlab.inits` offers."""
+    """Name → factory of all initialisers in `initlab.inits`."""
     from initlab import inits  # the package imports this module
 
     found: dict[str, Callable[..., Initializer]] = {}
@@ -34,7 +34,7 @@ def catalogue() -> dict[str, Callable[..., Initializer]]:
 def parse_initializer(
     text: str, *, key: str = "init", more: Mapping[str, Callable[..., Initializer]] | None = None
 ) -> Initializer:
-    """The initialiser that `text` names.
+    """Parses the initialiser that `text` names.
 
     Args:
         text: a name of the catalogue, with or without arguments: ``he``, ``he(gain=2)``, ``normal(std=0.1)``. Values

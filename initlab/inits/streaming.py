@@ -1,7 +1,7 @@
 """Data-driven initialisation in one forward pass: each layer may be changed before it passes its output on.
 
-A layer's output depends on the layers before it and on itself, so a pass that corrects each layer where it stands and
-sends on the *corrected* output sets a whole network right at the cost of one pass, whatever its depth.
+A layer's output depends on the layers before it and on itself. A pass that corrects each layer in turn and passes on
+the *corrected* output therefore corrects a network of any depth at the cost of one pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOISY = (nn.modules.dropout._DropoutNd, nn.RReLU)  # pyright: ignore[reportPriv
 
 
 def batch_of(context: InitContext, name: str, index: int = 0) -> Batch:
-    """The `index`-th batch.
+    """Returns the `index`-th batch.
 
     Raises:
         ConfigError: where there are no data; `name` is the initialiser that asks.
@@ -38,7 +38,7 @@ def batch_of(context: InitContext, name: str, index: int = 0) -> Batch:
 
 
 def combine_checks(first: Check, second: Check | None) -> Check:
-    """One check after the other."""
+    """A check that runs one check after the other."""
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         first(sites, context)
@@ -49,7 +49,7 @@ def combine_checks(first: Check, second: Check | None) -> Check:
 
 
 def require_data(name: str) -> Check:
-    """A check that refuses to begin where there are no data."""
+    """A check that raises where there are no data."""
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         del sites
@@ -59,7 +59,7 @@ def require_data(name: str) -> Check:
 
 
 def exclude_kept(step: Adapt, keep: tuple[str, ...]) -> Adapt:
-    """`step` without the parameters that fit a pattern of `keep`: it changes none whose site it is not shown."""
+    """`step` without the parameters that fit a pattern of `keep`: their sites are hidden from it."""
     if not keep:
         return step
 
@@ -72,7 +72,7 @@ def exclude_kept(step: Adapt, keep: tuple[str, ...]) -> Adapt:
 
 @contextmanager
 def deterministic_training_mode(model: nn.Module) -> Generator[None]:
-    """Norms use the batch's statistics, as they will in training; dropout and its kin are off. Undone at the end."""
+    """Training mode without randomness: norms use batch statistics, dropout is off. Restored at the end."""
     with preserve_state(model):
         model.train()
         for module in model.modules():
@@ -84,7 +84,7 @@ def deterministic_training_mode(model: nn.Module) -> Generator[None]:
 
 
 def stream(model: nn.Module, layers: Mapping[str, object], inputs: Tensor, visit: Visit) -> tuple[str, ...]:
-    """One forward pass; `visit` sees each of `layers` at its first use, in the order of the pass.
+    """One forward pass; `visit` is called for each of `layers` at its first use, in the order of the pass.
 
     Returns:
         The layers that were never called.
@@ -112,7 +112,7 @@ def stream(model: nn.Module, layers: Mapping[str, object], inputs: Tensor, visit
 
 
 def weights_by_layer(sites: tuple[Site, ...]) -> dict[str, list[Site]]:
-    """Module name → its weights, of the modules that a pass goes through, in order.
+    """Module name → its weights, for the modules that a forward pass calls, in order.
 
     The output projection of an attention is a module that is never called; it is counted with the attention.
     """

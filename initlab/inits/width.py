@@ -110,7 +110,7 @@ def _width_aware(
     bias: Bias,
     keep: tuple[str, ...],
 ) -> Initializer:
-    """An initialiser whose rules are fixed once the network is seen: which layers are the first ones."""
+    """An initialiser whose rules are built after the network was seen (which layers come first)."""
 
     def built(growth: Callable[[Site], Growth]) -> Initializer:
         return Initializer(
@@ -126,7 +126,7 @@ def _width_aware(
 
 
 def _growth_in(sites: tuple[Site, ...]) -> Callable[[Site], Growth]:
-    """How the parameters of a network grow. Fed by the data are the layers that come first, and all embeddings."""
+    """Growth of each parameter's shape with the width. First layers and all embeddings are fed by the data."""
     matrices = weights(sites)
     first = min((s.order for s in matrices), default=0)
     heads = {s.layer for s in matrices if s.role == "head"}

@@ -20,7 +20,7 @@ from initlab.spec import Adapt, InitContext, Site
 
 
 def refuse_dead(name: str, is_end: Callable[[Site], bool]) -> Adapt:
-    """A step that changes nothing and raises where no gradient reaches any of the sites for which `is_end` holds.
+    """A step that raises where no gradient reaches any of the sites for which `is_end` holds; it changes nothing.
 
     Looks at one batch; does nothing where there are no data. A head of zeros is given numbers for the occasion.
     """

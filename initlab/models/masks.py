@@ -49,29 +49,29 @@ def waveform_steps(io: IO, model: str) -> int:
 
 
 def pooled_mask(mask: Tensor, by: int) -> Tensor:
-    """The mask (B, T // by) of a sequence after pooling or striding: a step counts where all its own are heard."""
+    """The mask (B, T // by) of a sequence after pooling or striding: True where all pooled steps are no padding."""
     return mask[:, by - 1 :: by]
 
 
 def mask_steps(x: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, T) or (B, C, F, T) with zeros where the mask (B, T) is false."""
+    """Sets the steps of (B, C, T) or (B, C, F, T) to zero where the mask (B, T) is false."""
     keep = mask[:, None, :] if x.dim() == 3 else mask[:, None, None, :]
     return x.masked_fill(~keep, 0.0)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, ..., T) over the steps that the mask (B, T) calls heard, (B, ...); 0 where none is."""
+    """Mean of (B, ..., T) over the steps where the mask (B, T) is true, (B, ...); 0 where none is."""
     keep = mask.reshape(mask.shape[0], *([1] * (x.dim() - 2)), mask.shape[1])
     return x.masked_fill(~keep, 0.0).sum(-1) / keep.sum(-1).clamp(min=1)
 
 
 def masked_std(x: Tensor, mask: Tensor) -> Tensor:
-    """Standard deviation of (B, C, T) over the steps heard, (B, C). A floor keeps its slope finite at 0."""
+    """Standard deviation of (B, C, T) over the unmasked steps, (B, C). A floor keeps its slope finite at 0."""
     centred = x - masked_mean(x, mask)[..., None]
     return (masked_mean(centred.square(), mask) + 1e-5).sqrt()
 
 
 def last_step(x: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, C) at the last step heard, (B, C)."""
+    """(B, T, C) at the last step that is no padding, (B, C)."""
     last = (mask.sum(1) - 1).clamp(min=0)
     return x[torch.arange(x.shape[0], device=x.device), last]

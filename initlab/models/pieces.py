@@ -14,7 +14,7 @@ NormName = Literal["none", "batch", "layer"]
 
 
 def require(key: str, value: object, expected: str, *, holds: bool) -> None:
-    """Raise ConfigError about `key` unless `holds`: builders are called from Python too, past the configuration."""
+    """Raises ConfigError about `key` unless `holds`, also for callers from Python without a configuration."""
     if not holds:
         raise ConfigError(key, value, expected)
 
@@ -34,7 +34,7 @@ class BranchScale(nn.Module):
 
 
 def branch_end(*, scaled: bool) -> nn.Module:
-    """What stands at the end of a residual branch. An identity without scale, so that names do not depend on it."""
+    """The last module of a residual branch: BranchScale, or an identity so that names do not depend on it."""
     return BranchScale() if scaled else nn.Identity()
 
 

@@ -103,7 +103,7 @@ def _build(name: str, shape: tuple[int, int, int], classes: int, activation: Act
 
 
 def _build_on_default_device(make: Callable[[], nn.Module]) -> nn.Module:
-    """What `make` builds, on torch's default device. RegNet reads tensors as it is built, which meta forbids."""
+    """What `make` builds, on torch's default device. RegNet reads tensors while it is built, which meta forbids."""
     try:
         return make()
     except NotImplementedError:
@@ -131,7 +131,7 @@ def _too_small(name: str, shape: tuple[int, int, int], error: Exception) -> Conf
 
 
 def _adapt_first_convolution(model: nn.Module, channels: int) -> None:
-    """Replace the convolution that takes the image, where the image has not three channels."""
+    """Replaces the first convolution where the image does not have three channels."""
     name, first = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.in_channels == channels:
         return
@@ -208,7 +208,7 @@ class _DenseNet(nn.Module):
 
 
 def _activations_as_modules(model: nn.Module) -> nn.Module:
-    """The same network, in which every use of an activation is a module of its own."""
+    """The same network, with a separate module for each use of an activation."""
     from torchvision.models import DenseNet
     from torchvision.models.googlenet import BasicConv2d as GoogLeNetConv
     from torchvision.models.inception import BasicConv2d as InceptionConv

@@ -97,7 +97,7 @@ def call_name(module: str, call: int) -> str:
 def trace(model: nn.Module, example: Tensor, *, moments: bool = False) -> Graph:
     """One forward pass of `model` in its present mode, as a graph.
 
-    Buffers and random numbers change as in any forward pass; callers that need them unchanged use `hooks.preserve_state`.
+    Buffers and random numbers change as in any forward pass; `hooks.preserve_state` restores them.
 
     Args:
         example: a batch on the model's device; for `moments` of two examples or more.

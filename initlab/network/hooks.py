@@ -1,7 +1,7 @@
 """Forward hooks that read what each weight's activation receives and sends on.
 
-A tap is a hook that exists only while someone looks. It is told apart by the *use* of a module, so that one activation
-module called three times gives three readings and not the last one.
+The hooks exist only inside a context manager. Each *use* of a module counts separately, so one activation module that
+is called three times gives three readings and not only the last one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from initlab.network.graph import call_name
 from initlab.spec import Carrying, Site
 
-#: the smallest number that is no subnormal: dividing by less is dividing by 0 where those are flushed
+#: the smallest normal number: dividing by less is division by 0 where subnormals are flushed
 SMALLEST = torch.finfo(torch.float32).tiny
 
-#: called with the site, the pre-activation h and what is sent on, φ(h) (both the output where no activation follows)
+#: called with the site, the pre-activation h and the output φ(h) (both the layer's output where no activation follows)
 TapCallback = Callable[[Site, Tensor, Tensor], None]
 
 
 @contextmanager
 def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generator[None]:
-    """While open, `read` is called once a forward pass for each of `sites` that has an output to read."""
+    """While open, calls `read` once a forward pass for each of `sites` that has an output to read."""
     by_activation: dict[str, list[Site]] = {}
     by_layer: dict[str, list[Site]] = {}
     for site in sites:
@@ -70,7 +70,7 @@ def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generat
 
 @contextmanager
 def empty_state(model: nn.Module) -> Generator[None]:
-    """Passes made inside begin with an empty hidden state and leave a carried one alone."""
+    """Forward passes inside start with an empty hidden state and do not change a carried one."""
     if not isinstance(model, Carrying):
         yield
         return
@@ -84,7 +84,7 @@ def empty_state(model: nn.Module) -> Generator[None]:
 
 @contextmanager
 def preserve_state(model: nn.Module) -> Generator[None]:
-    """Whatever is done inside leaves buffers, modes, gradients, a carried state and the generators as they were."""
+    """Restores buffers, modes, gradients, a carried state and random generators at the end of the block."""
     gradients = [(p, p.grad) for p in model.parameters()]
     buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
     modes = [(m, m.training) for m in model.modules()]

@@ -34,7 +34,7 @@ GATES: dict[RecurrentKind, tuple[str, ...]] = {"rnn": ("",), "lstm": ("i", "f", 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer in one direction.
+    """Parameters of one layer in one direction.
 
     Attributes:
         suffix: of its parameters' names: ``_l0``, ``_l1_reverse``.
@@ -69,7 +69,7 @@ class Layer:
 
 
 def kind_of(module: nn.RNNBase) -> RecurrentKind:
-    """Which of the three a module is."""
+    """Type of a recurrent module: rnn, lstm or gru."""
     return "lstm" if module.mode == "LSTM" else "gru" if module.mode == "GRU" else "rnn"
 
 
@@ -100,7 +100,7 @@ def layers(module: nn.RNNBase) -> tuple[Layer, ...]:
 
 
 def project(layer: Layer, x: Tensor) -> Tensor:
-    """What the inputs (T, B, F) send to the gates, for all steps in one product: (T, B, gates · H).
+    """Projects the inputs (T, B, F) to the gates, for all steps in one product: (T, B, gates · H).
 
     Both biases are in it, save the b_hn of a GRU, which its reset gate multiplies.
     """
@@ -135,7 +135,7 @@ def step(layer: Layer, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[tu
 def run_layer(
     layer: Layer, x: Tensor, state: tuple[Tensor, ...] | None = None, *, lengths: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in its direction over all steps.
+    """Runs one layer in its direction over all steps.
 
     Args:
         layer: of `layers`.
@@ -166,7 +166,7 @@ def run_layer(
 def unroll(
     module: nn.RNNBase, x: Tensor, state: tuple[Tensor, ...] | None = None, *, lengths: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """What `module` computes, by a plain loop over steps.
+    """Computes the output of `module` by a plain loop over steps.
 
     Args:
         module: its functions may be any; dropout between layers follows its mode.
@@ -231,7 +231,7 @@ def _gru(layer: Layer, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[tu
 
 
 def _reverse_index(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """(T, B) int64: where to read each sequence from, so that its steps come in reverse and its padding stays last."""
+    """(T, B) int64: indices that reverse the steps of each sequence and leave its padding last."""
     t = torch.arange(len(x), device=x.device)[:, None]
     ends = torch.full((x.shape[1],), len(x), device=x.device) if lengths is None else lengths
     return torch.where(t < ends, ends - 1 - t, t)

@@ -22,7 +22,7 @@ DEAD_BELOW = 1e-3
 
 
 class DeadUnits:
-    """Collects, over the batches evaluated inside `evaluation_pass()`, which units were ever live.
+    """Counts the units that were live in any batch evaluated inside `evaluation_pass()`.
 
     Layers whose units' slopes depend on other units too (gates, maxout) are left out.
 
@@ -46,7 +46,7 @@ class DeadUnits:
 
     @contextmanager
     def evaluation_pass(self) -> Generator[None]:
-        """Everything the model computes inside belongs to the pass."""
+        """Context of one pass: all forward calls inside belong to it."""
         self._live = {}
 
         def read(site: Site, h: Tensor, _sent: Tensor) -> None:
@@ -60,7 +60,7 @@ class DeadUnits:
             yield
 
     def rows(self, step: int) -> tuple[ProfileRow, ...]:
-        """Share of dead units a site, in one transfer."""
+        """Share of dead units of each site, in one transfer."""
         seen = [s for s in self._sites if s.name in self._live]
         if not seen:
             return ()

@@ -50,7 +50,7 @@ def take_histograms(
 
 
 def spread(sites: tuple[Site, ...], limit: int) -> tuple[Site, ...]:
-    """At most `limit` of `sites`, first and last among them, evenly spread."""
+    """At most `limit` of `sites`, evenly spread, including the first and the last."""
     if len(sites) <= limit:
         return sites
     picks = sorted({round(i * (len(sites) - 1) / (limit - 1)) for i in range(limit)}) if limit > 1 else [0]

@@ -24,7 +24,7 @@ PATH = tuple(round(-0.25 + 0.0625 * i, 4) for i in range(25))
 def interpret(
     model: nn.Module, sites: tuple[Site, ...], splits: Splits, task: Task, start: Mapping[str, Tensor]
 ) -> Interpretation:
-    """Look at a trained network. Its weights, buffers and modes are the same afterwards.
+    """Interprets a trained network. Its weights, buffers and modes are restored.
 
     The line from the first weights to the last keeps the buffers of the end (Goodfellow, Vinyals & Saxe, ICLR 2015).
 
@@ -79,7 +79,7 @@ def _weight_distances(
 
 
 def _filters(model: nn.Module, sites: tuple[Site, ...], splits: Splits) -> Tensor | None:
-    """The first layer's weights where they look at images: (units, channels, height, width)."""
+    """The first layer's weights where its inputs are images: (units, channels, height, width)."""
     known = weights(sites)
     if not known or len(splits.io.input_shape) != 3:
         return None
@@ -109,7 +109,7 @@ def _sample_examples(splits: Splits, part: Part, count: int) -> tuple[Tensor, Te
 
 
 def _layer_outputs(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) -> dict[str, Tensor]:
-    """What each hidden weight's activation sends on: (examples, features) by site."""
+    """Outputs of each hidden weight's activation: (examples, features) by site."""
     hidden = tuple(s for s in weights(sites) if s.activation is not None)
     found: dict[str, list[Tensor]] = {s.name: [] for s in hidden}
 
@@ -123,7 +123,7 @@ def _layer_outputs(model: nn.Module, sites: tuple[Site, ...], inputs: Tensor) ->
 
 
 def _pool_features(sent: Tensor) -> Tensor:
-    """At most so many features an example: maps are averaged over squares until they are few enough."""
+    """At most `FEATURES` features an example: maps are averaged over squares until few enough."""
     while sent.dim() == 4 and sent[0].numel() > FEATURES and min(sent.shape[2:]) > 1:
         sent = nn.functional.avg_pool2d(sent, 2, ceil_mode=True)
     flat = sent.flatten(1)

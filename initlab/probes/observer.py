@@ -1,8 +1,8 @@
 """Measures activations, gradients and updates of every layer in a training step, without another pass.
 
-The readings are those of the step itself, taken before its update; the first look, at step 0, is therefore the network
-as it was initialised. Everything is reduced on the device and fetched in one transfer a look. Nothing is written to a
-tensor of the training, so losses are bit for bit those of a run without probes.
+The values are those of the step itself, taken before its update, so the first probe step (step 0) shows the network as
+it was initialised. Everything is reduced on the device and fetched in one transfer per probe step. Nothing is written
+to a tensor of the training, so losses are bit for bit those of a run without probes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
 
 
 class Observer:
-    """Reads a training step where its schedule says so.
+    """Measures a training step at the probe steps of its schedule.
 
-    One probe step is `with observer.observe():` around forward and backward, then `gradients()` after unscaling and before
-    clipping, `before_update()`, and `rows()` after the optimiser's step.
+    One probe step is `with observer.observe():` around forward and backward, then `gradients()` after unscaling and
+    before clipping, `before_update()`, and `rows()` after the optimiser's step.
 
     Statistics (of the rows' `statistic`), one a weight site:
         act_mean, act_std: of φ(h) over batch, units and positions; of the output itself where no activation follows.
@@ -63,13 +63,13 @@ class Observer:
         self._scale = 1.0
 
     def is_due(self, step: int) -> bool:
-        """Whether the schedule has a look at this step: all below `dense_until`, then every `every`."""
+        """Whether this step is a probe step: all below `dense_until`, then every `every`."""
         s = self._settings
         return s.enabled and (step < s.dense_until or step % s.every == 0)
 
     @contextmanager
     def observe(self) -> Generator[None]:
-        """Reads activations, and the gradients that reach them, of the forward and backward pass made inside."""
+        """Reads activations and their gradients in the forward and backward pass made inside."""
         self._names, self._values, self._before, self._scale = [], [], [], 1.0
 
         def read(site: Site, h: Tensor, sent: Tensor) -> None:
@@ -96,7 +96,7 @@ class Observer:
             yield
 
     def gradients(self, *, scale: float = 1.0) -> None:
-        """Norms of the weights' gradients; `scale` is the loss scale that is still in the activations' gradients."""
+        """Norms of the weights' gradients; `scale` is the loss scale that the activations' gradients still contain."""
         self._scale = scale
         if not self._settings.gradients:
             return
@@ -114,7 +114,7 @@ class Observer:
             self._before = [self._parameters[s.name].detach().clone() for s in self._sites]
 
     def rows(self, step: int) -> tuple[ProfileRow, ...]:
-        """Everything read since `look`, fetched from the device in one transfer."""
+        """All values read since `observe`, fetched from the device in one transfer."""
         if self._settings.updates and self._sites:
             after = [self._parameters[s.name].detach() for s in self._sites]
             norms = torch._foreach_norm(self._before)  # pyright: ignore[reportPrivateUsage]
@@ -154,7 +154,7 @@ class Observer:
 
 
 class HasReadings(Protocol):
-    """An activation module that says what training made of it."""
+    """An activation module that reports values of its learnable parameters."""
 
     def readings(self) -> dict[str, Tensor]:
         """Statistic → scalar tensor on the module's device."""

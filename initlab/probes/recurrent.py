@@ -1,8 +1,8 @@
 """Measures recurrent layers over time: states, gates, and the gradient by time lag.
 
 Each layer is unrolled by itself over the inputs that it receives on a fixed batch, in eval mode and from an empty
-state, so that the numbers of two looks differ by the weights alone. For the gradient by time lag, v is a vector of
-random signs of length 1 and
+state, so that the numbers of two probe steps differ by the weights alone. For the gradient by time lag, v is a vector
+of random signs of length 1 and
 
     G(k) = mean over examples of ‖∂(v·h_T)/∂s_{T-k}‖
 
@@ -30,7 +30,7 @@ from initlab.network.padding import step_mask
 from initlab.network.recurrence import GATES, Layer, layers, project, step
 from initlab.spec import Activation, InitContext, ProfileRow, Site
 
-#: steps that are looked at: each costs a step of the unrolled layer and one back
+#: longest sequence that is unrolled: each step costs a forward and a backward step of the layer
 STEPS = 256
 #: lags and steps of which a row is kept: all of the first, then ever fewer
 _DENSE, _SPARSE = 32, 32
@@ -43,7 +43,7 @@ _LARGEST_MATRIX = 1024
 
 
 class RecurrentLayers:
-    """Looks at every recurrent layer of `model` on the batch `inputs`; none of its numbers is the training's.
+    """Measures every recurrent layer of `model` on the batch `inputs`; it changes nothing of the training.
 
     Rows (site is the recurrent weight):
         hidden_rms: root mean square of h at a step (`position`).
@@ -57,7 +57,7 @@ class RecurrentLayers:
     the candidate in gated layers).
     """
 
-    #: examples that are looked at; the mean over them settles quickly
+    #: number of examples; the mean over them converges quickly
     EXAMPLES = 32
 
     def __init__(
@@ -70,7 +70,7 @@ class RecurrentLayers:
         self._seed = seed
 
     def rows(self, step_: int) -> tuple[ProfileRow, ...]:
-        """One look, of the network as it is after `step_` updates."""
+        """The measurements for the network after `step_` updates."""
         found: list[ProfileRow] = []
         with preserve_state(self._model), _record_inputs(self._model.eval()) as inputs:
             with torch.no_grad():
@@ -125,7 +125,7 @@ def _record_inputs(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Te
 
 
 def _layers_with_inputs(module: nn.RNNBase, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
-    """Each layer and direction with its inputs in the order in which it reads them, padding last."""
+    """Each layer and direction with its inputs in its reading order, padding last."""
     directions = 2 if module.bidirectional else 1
     found = layers(module)
     lengths = _lengths(x)
@@ -234,7 +234,7 @@ def _measure_layer(layer: Layer, x: Tensor, site: Site, step_: int, seed: int, *
 
 
 def _gradient_by_lag(seen: _Unrolled, lengths: Tensor, seed: int) -> Tensor:
-    """G(k) for k = 0, 1, ... up to the longest example: float64, on the device where there is such a thing."""
+    """G(k) for k = 0, 1, ... up to the longest example: float64, on the device where supported."""
     steps, examples, units = seen.h.shape
     generator = seeds.generator(seed, "probe", "lag")
     signs = torch.empty(examples, units).bernoulli_(0.5, generator=generator).mul_(2).sub_(1) / math.sqrt(units)

@@ -25,7 +25,7 @@ from initlab.spec import Batch, InitContext, Site
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSnapshot:
-    """One hidden layer on one batch.
+    """Measurements of one hidden layer on one batch.
 
     Attributes:
         q, mean, c: mean square, mean, and correlation of two examples of the pre-activation h.
@@ -53,7 +53,7 @@ class LayerSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A network on one batch.
+    """Measurements of a network on one batch.
 
     Attributes:
         output_q, output_c: mean square of the logits, and how alike those of two examples are (1 is the same).
@@ -73,7 +73,7 @@ class Snapshot:
 
 
 def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: InitContext) -> Snapshot:
-    """Measure `model` on `batch` in training mode; mode, buffers, gradients and generators are left as they were.
+    """Measures `model` on `batch` in training mode; mode, buffers, gradients and generators are restored.
 
     Everything is reduced on the device and fetched in one transfer.
     """
@@ -140,7 +140,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
 
 @contextmanager
 def _inputs_of(model: nn.Module, layers: list[str], found: list[Tensor]) -> Generator[None]:
-    """While open, what `layers` receive is put into `found`, each tensor once."""
+    """While open, stores the inputs of `layers` in `found`, each tensor once."""
 
     def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if all(inputs[0] is not t for t in found):

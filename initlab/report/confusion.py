@@ -15,7 +15,7 @@ _LEGIBLE = 20
 
 
 def recall(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> dict[str, float]:
-    """Share of each class's examples that were answered rightly; classes without an example are left out."""
+    """Recall by class: share of the class's examples answered rightly; classes without examples are left out."""
     return {
         name: row[i] / sum(row) for i, (name, row) in enumerate(zip(class_names, confusion, strict=True)) if sum(row)
     }

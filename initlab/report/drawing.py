@@ -1,6 +1,6 @@
 """Shared plotting code of the figures: colours, a grid of axes, PNG export.
 
-Matplotlib is used through its object interface, without pyplot: no global state, no window, safe in any thread.
+Matplotlib is used through its object interface, without pyplot: no global state, no window, thread-safe.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def axes_grid(
 
 
 def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Renders the figure as the bytes of a PNG file."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

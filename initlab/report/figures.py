@@ -20,7 +20,7 @@ PANELS = 12
 def figures(
     profile: Profile, sites: Sequence[Site], *, name: str, baseline: Baseline | None = None
 ) -> dict[str, Figure]:
-    """File stem → figure, for what the profile holds; a figure without data is left out."""
+    """File stem → figure for the statistics that the profile holds; figures without data are left out."""
     made: dict[str, Callable[[], Figure | None]] = {
         "loss_curves": lambda: loss_curves(profile, name=name, baseline=baseline),
         "gradient_norm": lambda: over_time(profile, sites, "grad_norm", "‖∂loss/∂W‖ (Frobenius norm)", name=name),
@@ -43,7 +43,7 @@ def figures(
 
 
 def loss_curves(profile: Profile, *, name: str, baseline: Baseline | None) -> Figure | None:
-    """Loss, and the score that says most, over updates; a dotted line is what a network that knows nothing has."""
+    """Loss and the most informative score over updates; a dotted line is the loss of an uninformed network."""
     curves = profile.curves
     if not curves:
         return None
@@ -130,7 +130,7 @@ def over_time(
 
 
 def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Figure | None:
-    """One panel a layer: the distribution at initialisation and at the end."""
+    """One panel a layer: distribution at initialisation and at the end."""
     chosen = [h for h in profile.histograms if h.quantity == quantity]
     if not chosen:
         return None
@@ -145,7 +145,7 @@ def histograms(profile: Profile, quantity: str, label: str, *, name: str) -> Fig
                     _stairs(axis, h, colour, moment)
         axis.set_title(site, fontsize=7)
         axis.tick_params(labelsize=6)
-        # half of a ReLU layer is exactly zero: on a linear scale nothing else would be seen
+        # half of a ReLU layer is exactly zero: on a linear scale nothing else would be visible
         if quantity == "activation":
             axis.set_yscale("log")
         axis.set_yticks([], minor=False)
@@ -165,7 +165,7 @@ def activation_readings(
     *,
     name: str,
 ) -> Figure | None:
-    """What learnable and mixed activations became: a line a reading over the updates, a panel a layer (at most 12)."""
+    """Parameters of learnable and mixed activations over the updates: a line each, a panel a layer (at most 12)."""
     chosen = [r for r in profile.rows if r.site and _is_reading(r.statistic, prefixes)]
     if not chosen:
         return None
@@ -191,7 +191,7 @@ def activation_readings(
         axis.set_title(site, fontsize=7)
         axis.tick_params(labelsize=6)
         axis.grid(alpha=0.25)
-        axis.set_ylim(low - margin, high + margin)  # one range for all: layers are there to be compared
+        axis.set_ylim(low - margin, high + margin)  # one range for all panels, so that layers can be compared
     for axis in axes[len(layers) :]:
         axis.set_visible(False)
     handles = {text: handle for axis in axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}

@@ -18,7 +18,7 @@ _FILTERS = 64
 
 
 def interpretation_figures(seen: Interpretation, class_names: Sequence[str], *, name: str) -> dict[str, Figure]:
-    """File stem → figure, of what there is."""
+    """File stem → figure, for the parts of the interpretation that exist."""
     made: dict[str, Figure] = {}
     if seen.linear:
         made["linear_probes"] = linear_probes(seen.linear, class_names, name=name)
@@ -32,7 +32,7 @@ def interpretation_figures(seen: Interpretation, class_names: Sequence[str], *, 
 
 
 def interpretation_json(seen: Interpretation) -> str:
-    """All numbers but the filters, which are among the checkpoint's weights."""
+    """All numbers except the filters, which are in the checkpoint's weights."""
     plain = {k: v for k, v in asdict(seen).items() if k != "filters"}
     return json.dumps(_finite(plain), indent=1)
 

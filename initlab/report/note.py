@@ -17,18 +17,18 @@ SCORES = {
 
 
 def command(experiment: Experiment, *overrides: str) -> str:
-    """The command line that gives this run, with `overrides` in place of what they replace."""
+    """The command line that repeats this run, with `overrides` in place of those they replace."""
     starts = "torchrun --nproc-per-node=N -m initlab" if experiment.trainer.ddp else "python -m initlab"
     return shell_line(replace_overrides(experiment.overrides, overrides), starts)
 
 
 def shell_line(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
-    """A command line, with what a shell would read otherwise in quotes."""
+    """A command line, with shell-special arguments quoted."""
     return " ".join([starts, *map(_quote, overrides)])
 
 
 def replace_overrides(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
-    """What was typed, with `overrides` in place of what they replace."""
+    """The typed overrides, with `overrides` in place of those they replace."""
     groups = {o.split("=")[0] for o in overrides if "." not in o.split("=")[0]}
     keys = {o.split("=")[0] for o in overrides}
     kept = [o for o in typed if o.split("=")[0].lstrip("+~") not in groups | keys]
@@ -38,7 +38,7 @@ def replace_overrides(typed: Sequence[str], overrides: Sequence[str]) -> tuple[s
 
 
 def format_result(result: RunResult) -> str:
-    """How the run ended, in one sentence."""
+    """Result of the run in one sentence."""
     words = {
         "finished": "finished",
         "stopped": "stopped early (early stopping)",
@@ -67,7 +67,7 @@ def format_outlook(said: Outlook) -> str:
 
 
 def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -> str:
-    """Outcome, what was counted in the data (`notes`), findings with evidence and source, remedies as commands."""
+    """Markdown note: result, data notes (`notes`), findings with evidence and source, remedies as commands."""
     lines = [f"**{experiment.name}** {format_result(result)}.", ""]
     if result.outlook is not None:
         lines += [f"Predicted before training: {format_outlook(result.outlook)}.", ""]

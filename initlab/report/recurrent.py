@@ -12,7 +12,7 @@ from initlab.spec import Profile, ProfileRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: layers that are drawn, evenly spread over the stack
+#: number of layers that are drawn, evenly spread over the network
 _LAYERS = 4
 #: statistic of states on flat parts -> its name on an axis
 _FLAT = {
@@ -21,12 +21,12 @@ _FLAT = {
     "hidden_off": "share of units that are off",
     "candidate_off": "share of candidates that are off",
 }
-#: what a logarithm of nothing is drawn as: below every number of single precision
+#: value that stands for zero on a logarithmic axis: below every number of single precision
 _FLOOR = 1e-45
 
 
 def recurrent_figures(profile: Profile, *, name: str) -> dict[str, Figure]:
-    """`hidden_states`, `gradient_by_lag`, `recurrence`: nothing for a network without recurrent layers."""
+    """`hidden_states`, `gradient_by_lag`, `recurrence`; empty for a network without recurrent layers."""
     rows = [r for r in profile.rows if r.statistic in ("hidden_rms", "lag_gradient", "spectral_radius") and r.site]
     sites = list(dict.fromkeys(r.site for r in rows))
     if not sites:
@@ -41,7 +41,7 @@ def recurrent_figures(profile: Profile, *, name: str) -> dict[str, Figure]:
 
 
 def gradient_by_lag(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str) -> Figure:
-    """G(k)/G(0), how much of the last state's gradient arrives k steps back, before and after training."""
+    """G(k)/G(0): share of the last state's gradient that arrives k steps back, before and after training."""
     figure, (axis,) = axes_grid(1, 1, width=6.4, height=3.8)
     lowest = 1.0
     for site, text, style, colour, points in _first_and_last_step(rows, sites, "lag_gradient"):
@@ -61,7 +61,7 @@ def gradient_by_lag(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: s
 
 
 def hidden_states(rows: Sequence[ProfileRow], sites: Sequence[str], *, name: str) -> Figure:
-    """Size of the hidden state, and the share of it on flat parts, over the steps of a sequence."""
+    """Size and saturated share of the hidden state over the steps of a sequence."""
     figure, axes = axes_grid(1, 2, width=9.5, height=3.6)
     saturated = next((s for s in _FLAT if any(r.statistic == s for r in rows)), "hidden_off")
     words = _FLAT[saturated]

@@ -35,7 +35,7 @@ def write_parquet(profile: Profile, path: Path) -> None:
 
 
 def align_columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
-    """Lines with two spaces between the columns, those of `left` to the left and the others to the right."""
+    """Formats rows of text in columns, two spaces apart: those of `left` left-aligned, the others right-aligned."""
     widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
     return [
         "  ".join(

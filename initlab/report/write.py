@@ -35,7 +35,7 @@ def write(
     made = figures(result.profile, sites, name=experiment.name, baseline=splits.baseline)
     made.update(recurrent_figures(result.profile, name=experiment.name))
     if result.confusion:
-        # what came out stands before what explains it
+        # results come before their explanation
         curves = {k: made.pop(k) for k in ("loss_curves",) if k in made}
         made = {
             **curves,

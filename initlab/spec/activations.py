@@ -50,7 +50,7 @@ class Activation:
     repeats: bool = False
 
     def sequence(self, count: int) -> tuple[Activation, ...]:
-        """The activations of a network that has `count` of them, first layer first.
+        """Activations of a network with `count` activation layers, first layer first.
 
         Raises:
             ConfigError: under ``activation.layers`` where a per-layer list has another length.
@@ -68,7 +68,7 @@ class Activation:
         return self.layers
 
     def units_before(self, units: int) -> int:
-        """How many units it must receive to send `units` on.
+        """Units that it must receive to output `units`.
 
         Raises:
             ConfigError: under ``model.width`` where no whole number will do.

@@ -15,7 +15,7 @@ PartName = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class IO:
-    """What a model is given and must return.
+    """Input and output shapes that a model must have.
 
     Attributes:
         input_shape: of one example: (C, H, W) for images, (D,) for vectors, (F, T) for F features over T steps, (T,)
@@ -33,7 +33,7 @@ class IO:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a data set, whole, on its device.
+    """One part (train, val or test) of a data set, complete and on its device.
 
     `x` keeps the dtype of its storage (uint8 for images) until a batch is taken; `y` holds int64 class indices, (B,) or
     one a step, (B, T), or float targets (B, 1).
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a data set came from, for the tracker's dataset record."""
+    """Source of a data set, for the tracker's dataset record."""
 
     name: str
     source: str
@@ -59,7 +59,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What is reached without looking at the input, on the validation part.
+    """Loss and accuracy on the validation part that ignore the input.
 
     Attributes:
         untrained: loss of a network that says nothing of its input: what the loss before training should be near.
@@ -76,7 +76,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """A data set made ready: three disjoint parts and the two maps from storage to network input.
+    """A prepared data set: three disjoint parts and the functions from storage to network input.
 
     `prepare(x)` turns a stored batch into the float batch the network sees (scaling and standardisation with statistics
     of the training part only). `augment(x, generator)` acts on prepared training batches and draws from the CPU

@@ -27,7 +27,7 @@ class LrSchedule(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One run, fully decided: everything `run()` needs, with no configuration library left in it.
+    """Complete settings of one run: everything that `run()` needs, without a configuration library.
 
     Attributes:
         arm: hash of the resolved configuration without its seed; two seeds of one arm share it.

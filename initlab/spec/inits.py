@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Examples that an initialiser may look at: network inputs, targets, and the loss that relates the two."""
+    """Training examples that an initialiser may read: network inputs, targets, and their loss."""
 
     inputs: Tensor
     targets: Tensor
@@ -25,7 +25,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class InitContext:
-    """What an initialiser may look at besides the site.
+    """The network and data that an initialiser may read besides the site.
 
     Attributes:
         activation: of the network; the one that is meant where a site reaches none.
@@ -43,11 +43,11 @@ class InitContext:
     seed: int = 0
 
     def after(self, site: Site) -> Activation | None:
-        """The activation that the site's output reaches, None where there is none."""
+        """The activation that the site's output feeds, None where there is none."""
         return self._named(site.activation)
 
     def before(self, site: Site) -> Activation | None:
-        """The activation that the site's input comes from, None where there is none."""
+        """The activation that produces the site's input, None where there is none."""
         return self._named(site.activation_before)
 
     def _named(self, name: str | None) -> Activation | None:
@@ -61,7 +61,7 @@ class Draw(Protocol):
 
 
 class Adapt(Protocol):
-    """A step of an initialiser that looks at the whole network, after every parameter was drawn.
+    """A step of an initialiser that changes the whole network after all parameters were drawn.
 
     Changes parameters in place. Mode, buffers, gradients and random number generators are given back by `inits.apply`;
     randomness comes from ``seeds.generator(context.seed, "init", <own name>)``.
@@ -80,7 +80,7 @@ LrScale = Callable[[Site, StepKind], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Initializer:
-    """How every parameter gets its first value.
+    """Rules for the first value of every parameter.
 
     Attributes:
         name: as in the configuration.

@@ -19,7 +19,7 @@ class ModelBuilder(Protocol):
 
 @runtime_checkable
 class Carrying(Protocol):
-    """A network that can go on from one batch's last hidden state to the next batch (truncated backpropagation).
+    """A network that can carry its hidden state from batch to batch (truncated backpropagation).
 
     With `carry` set, a forward pass begins with `state` (zeros where it is empty) and leaves its own last state there,
     detached. A batch smaller than the state takes its first rows. Without `carry` every pass begins with zeros and

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPrediction:
-    """What mean-field theory says of one layer before training.
+    """Prediction of mean-field theory for one layer before training.
 
     Attributes:
         site: name of its weight; order: position in the forward pass.
@@ -37,7 +37,7 @@ Trainability = Literal["trainable", "marginal", "untrainable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What is said of a network before its first step.
+    """Prediction of mean-field theory for a network before its first step.
 
     Attributes:
         layers: the hidden layers, first layer first.
@@ -64,7 +64,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What to expect of training, said before the first step.
+    """Verdict before training: expected trainability with a score and reasons.
 
     Attributes:
         verdict: in one word.

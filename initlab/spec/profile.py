@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What happened at one step: metrics by key. Values are finite; what was not is listed in `nonfinite`.
+    """Metrics of one step by key. Values are finite; keys with non-finite values are listed in `nonfinite`.
 
     `serial` counts the records of a run from 0, so that a resumed run does not write a record twice.
     """
@@ -55,7 +55,7 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """All that was seen in a run: `rows` and `histograms` of the probes, `curves` of metrics (key → (step, value)s)."""
+    """All measurements of a run: `rows` and `histograms` of the probes, `curves` of metrics (key → (step, value)s)."""
 
     rows: tuple[ProfileRow, ...] = ()
     histograms: tuple[Histogram, ...] = ()
@@ -64,7 +64,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """What a linear classifier makes of a layer's output.
+    """Accuracy of a linear classifier on a layer's output.
 
     Attributes:
         site: whose output, after its activation; empty for the input itself.
@@ -92,7 +92,7 @@ class UnitActivity:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpretation:
-    """What training made of a network.
+    """Interpretation of a trained network: filters, weight distances, linear probes, unit activity, loss path.
 
     Attributes:
         filters: weights of the first layer as images (units, channels, height, width), None where they are none.

@@ -36,7 +36,7 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """The end of a run: its id in the tracker (or in the spool), status, final metrics, findings.
+    """Result of a run: its id in the tracker (or in the spool), status, final metrics, findings.
 
     `outlook` is the prediction before the first step; None for a resumed, untracked or unprobed run.
     """

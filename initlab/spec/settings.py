@@ -13,7 +13,7 @@ from initlab.spec.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 @dataclass(frozen=True, kw_only=True)
 class InspectSettings:
-    """How thoroughly `inspect` looks; see conf/inspect/default.yaml for each key in words."""
+    """Settings of `inspect`; each key is explained in conf/inspect/default.yaml."""
 
     examples: Annotated[int, Ge(8), Le(256)] = 256
     jacobian: bool = True
@@ -24,7 +24,7 @@ class InspectSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """How long and how to train; see conf/trainer/default.yaml for each key in words."""
+    """Settings of the training loop; each key is explained in conf/trainer/default.yaml."""
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 64
@@ -47,7 +47,7 @@ class TrainerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
-    """When to look: every step below `dense_until`, then every `every` steps; never where `enabled` is false."""
+    """Schedule of the probe steps: each step below `dense_until`, then every `every` steps; none unless `enabled`."""
 
     enabled: bool = True
     dense_until: NonNegativeInt = 10
@@ -64,7 +64,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """Where runs are recorded. `uri` None means MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."""
+    """Settings of the tracking store. `uri` None means MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."""
 
     uri: str | None = None
     experiment: str = "initlab"
@@ -86,7 +86,7 @@ DirectionName = Literal["auto", "maximize", "minimize"]
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """How a space is searched; see conf/study/grid.yaml for each key in words."""
+    """Settings of a study; each key is explained in conf/study/grid.yaml."""
 
     sampler: SamplerName = "grid"
     name: str | None = None
@@ -113,7 +113,7 @@ class StudySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """What is compared, and by what; see conf/compare/default.yaml for each key in words."""
+    """Settings of `compare`; each key is explained in conf/compare/default.yaml."""
 
     study: tuple[str, ...] = ()
     filter: str | None = None

@@ -19,7 +19,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """Where a parameter stands in a residual branch, one of the two summands that the input reaches through weights.
+    """Place of a parameter in a residual branch, one of the two summands that the input reaches through weights.
 
     Attributes:
         index: which branch, counted from 0 in the order of the forward pass.
@@ -40,14 +40,14 @@ class Branch:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One parameter and what it is.
+    """One parameter of a network, with its role.
 
     Attributes:
         name: dotted parameter name.
         layer: dotted name of the module that owns it.
         kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``rnn``, ``lstm``, ``gru``, ``attention``,
             ``norm``, ``scale`` (a residual branch's multiplier), ``activation`` or ``free``.
-        role: what it does there.
+        role: its function in the network.
         shape: shape of the parameter.
         fan_in: how many inputs one output unit sums over, of one gate, computed from the module.
         fan_out: how many output units one input unit feeds.

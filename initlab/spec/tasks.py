@@ -15,14 +15,14 @@ Monitor = Literal["val/accuracy", "val/loss"]
 
 @runtime_checkable
 class Task(Protocol):
-    """A problem with data and a metric: opens the splits, gives the loss and the metric of a batch."""
+    """A data set with its loss and metrics."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def monitor(self) -> Monitor:
-        """What tells the best epoch."""
+        """The metric that selects the best epoch."""
         ...
 
     @property
@@ -39,11 +39,11 @@ class Task(Protocol):
         ...
 
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the batch's ``target.numel()`` answers are right, a scalar tensor; 0 where they are numbers."""
+        """Number of right answers of the batch's ``target.numel()``, a scalar tensor; 0 where targets are numbers."""
         ...
 
     def scores(self, loss: float, accuracy: float) -> dict[str, float]:
-        """What is reported beside the loss, by the end of its metric key: accuracy, bits_per_char, perplexity.
+        """Metrics reported beside the loss, by the end of their key: accuracy, bits_per_char, perplexity.
 
         Args:
             loss: mean over a part, as `loss` gives it.
@@ -52,5 +52,5 @@ class Task(Protocol):
         ...
 
     def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
-        """Texts to keep at the end of a run, by file name: a sampled continuation. The model is in eval mode."""
+        """Texts to store at the end of a run, by file name: a sampled continuation. The model is in eval mode."""
         ...

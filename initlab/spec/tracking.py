@@ -15,7 +15,7 @@ from initlab.spec.results import RunStatus
 
 @dataclass(frozen=True, kw_only=True)
 class RunHeader:
-    """What is known of a run before its first record."""
+    """Metadata of a run that is known before its first record."""
 
     name: str
     experiment: str
@@ -27,7 +27,7 @@ class RunHeader:
 
 
 class Sink(Protocol):
-    """Where records go. Every call returns at once; nothing that a server does stops or slows training."""
+    """Receives the records of a run. Every call returns at once; no server failure stops or slows training."""
 
     @property
     def run_id(self) -> str: ...
@@ -37,11 +37,11 @@ class Sink(Protocol):
     def tag(self, tags: Mapping[str, str]) -> None: ...
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep the file `path` under `folder` of the run's artifacts. The file is copied or moved into the spool."""
+        """Stores the file `path` under `folder` of the run's artifacts; the file is copied or moved into the spool."""
         ...
 
     def close(self, status: RunStatus) -> str:
-        """End the run in the tracker; returns a sentence for the user where something stayed in the spool."""
+        """Ends the run in the tracker; returns a sentence for the user where something stayed in the spool."""
         ...
 
 

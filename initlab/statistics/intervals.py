@@ -30,7 +30,7 @@ STUDENT, POOLED, MODERATED, BCA, NO_SPREAD, NONE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How far values scatter about the mean of their arm.
+    """Scatter of values about the mean of their arm.
 
     Attributes:
         variance: of a single value of each arm.
@@ -75,7 +75,7 @@ def intervals(values: Floats, *, apart: NDArray[np.bool_] | None = None) -> Inte
 
 
 def spread(values: Floats, *, apart: NDArray[np.bool_] | None = None, level: float = UNEQUAL) -> Spread:
-    """The variance of each arm, borrowed from the others as far as they scatter alike.
+    """Variance of each arm, estimated together with the other arms as far as they scatter alike.
 
     Where the spreads of the arms cannot be told apart (Brown & Forsythe, 1974, without the zeros that an odd number of
     seeds gives by itself: Hines & Hines, 2000), all share one variance. Otherwise each is drawn towards the others by

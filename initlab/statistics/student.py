@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Mean over draws, with its Student-t interval; the interval of a single draw has no width to tell: NaN."""
+    """Mean over draws with its Student-t interval; a single draw has no interval (NaN)."""
 
     mean: float
     low: float

@@ -72,7 +72,7 @@ AUGMENTS: dict[AugmentName, Augment | None] = {
 
 
 def augmentation(name: AugmentName, input_shape: tuple[int, ...]) -> Augment | None:
-    """The augmentation called `name`, None for ``none``.
+    """The augmentation function named `name`, None for ``none``.
 
     Raises:
         ConfigError: where the examples are not images (C, H, W).

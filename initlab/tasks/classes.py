@@ -18,12 +18,12 @@ def cross_entropy(output: Tensor, target: Tensor, *, label_smoothing: float = 0.
 
 
 def count_correct(output: Tensor, target: Tensor) -> Tensor:
-    """How many answers have their largest logit at the target, a scalar tensor."""
+    """Number of answers whose largest logit is at the target, a scalar tensor."""
     return (output.argmax(-1) == target).sum()
 
 
 def baseline(y: Tensor, classes: int) -> Baseline:
-    """What guessing gives on targets `y` (int64, any shape) of `classes` classes: ln C, entropy, commonest class."""
+    """Baseline of guessing on targets `y` (int64, any shape) of `classes`: ln C, entropy, commonest class."""
     share = torch.bincount(y.flatten().cpu(), minlength=classes).double() / max(1, y.numel())
     return Baseline(
         untrained=math.log(classes),

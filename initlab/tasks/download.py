@@ -23,7 +23,7 @@ _SECONDS_OF_SILENCE = 30.0
 
 
 def data_root(root: Path | None) -> Path:
-    """Where data sets live: `root`, else the environment variable INITLAB_DATA, else the user's cache directory.
+    """Data directory: `root`, else the environment variable INITLAB_DATA, else the user's cache directory.
 
     Raises:
         DataError: a root was named, by argument or variable, that does not exist. Only the cache directory is made
@@ -65,7 +65,7 @@ def check_md5(path: Path, md5: str) -> None:
 
 
 def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=mnist_mini needs no download") -> Path:
-    """Make sure that `target` exists, downloading it from the first of `urls` that works.
+    """Ensures that `target` exists: downloads it from the first of `urls` that works.
 
     Args:
         target: where the file belongs. Taken as it is where it exists.
@@ -133,7 +133,7 @@ def _missing(target: Path, urls: Sequence[str], md5: str, why: str, instead: str
 
 @contextmanager
 def _socket_timeout() -> Generator[None]:
-    """A server that says nothing for long is an error. torchvision's downloader has no timeout of its own."""
+    """Turns a long silence of a server into an error. torchvision's downloader has no timeout of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SECONDS_OF_SILENCE)
     try:

@@ -45,7 +45,7 @@ def standardise(x: Tensor) -> Standardise:
 
 
 def _uint8_moments(channels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of uint8 values per row, from their counts: exact, whatever the order or number of threads."""
+    """Mean and deviation of uint8 values per row, from their counts: exact, for any order or number of threads."""
     values = torch.arange(256, dtype=torch.float64)
     counts = torch.stack([torch.bincount(row.reshape(-1), minlength=256) for row in channels]).double()
     share = counts / counts.sum(1, keepdim=True)

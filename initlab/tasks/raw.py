@@ -12,7 +12,7 @@ _DIGEST_CHARACTERS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class RawData:
-    """What a source gives: the examples to train on, and the official val and test parts where it has them.
+    """Output of a data source: the examples to train on, and the official val and test parts where they exist.
 
     Attributes:
         pool: examples that training (and, where there is no official part, val and test) is taken from.

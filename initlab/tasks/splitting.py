@@ -25,7 +25,7 @@ Fraction = Annotated[float, Gt(0), Lt(1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a data set is cut.
+    """Settings of the train/val/test split.
 
     Attributes:
         val_fraction: share of the pool held out for validation, where the source has no official val part.
@@ -58,7 +58,7 @@ class Plan:
 
 
 def partition(raw: RawData, plan: Plan, *, seed: int) -> tuple[Part, Part, Part]:
-    """Cut `raw` into train, val and test.
+    """Splits `raw` into train, val and test.
 
     Args:
         raw: the data set as read.
@@ -87,7 +87,7 @@ def partition(raw: RawData, plan: Plan, *, seed: int) -> tuple[Part, Part, Part]
 
 
 def take(part: Part, index: Tensor) -> Part:
-    """The examples of `part` at `index` (int64, any length), copied; `part` itself where that is all of them."""
+    """Copies the examples of `part` at `index` (int64, any length); returns `part` itself where that is all of them."""
     if len(index) == len(part) and torch.equal(index, torch.arange(len(part))):
         return part
     return Part(x=part.x[index], y=part.y[index])
@@ -134,7 +134,7 @@ def _by_class(y: Tensor, index: Tensor, generator: torch.Generator) -> list[Tens
 
 
 def _hold_out(y: Tensor, index: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(held out, rest), both in storage order; every class keeps at least one example on either side."""
+    """Splits into (held out, rest), both in storage order; every class keeps at least one example in each."""
     shuffled = _by_class(y, index, generator)
     room = [len(m) - 1 for m in shuffled]
     total = min(max(round(fraction * len(index)), len(shuffled)), sum(room))

@@ -33,7 +33,7 @@ class CriticalPoint:
 
     @property
     def stable(self) -> bool:
-        """Whether the signal stays; 1 is marginal: it drifts by a power law (tanh) or not at all (ReLU)."""
+        """Whether q* is stable; slope 1 is marginal: q drifts by a power law (tanh) or not at all (ReLU)."""
         return self.chi_q <= 1 + 1e-9
 
 

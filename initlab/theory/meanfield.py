@@ -45,7 +45,7 @@ class FixedPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanField:
-    """What mean-field theory says of an activation at (σ_w, σ_b).
+    """Mean-field theory of an activation at (σ_w, σ_b): fixed points, stability, depth scales.
 
     Attributes:
         q_star: the fixed point that is reached from q = 1 (or `start`); 0 or infinity where the signal collapses or
@@ -81,7 +81,7 @@ class MeanField:
 
 
 def q_map(activation: Activation, q: float, *, sigma_w2: float, sigma_b2: float) -> float:
-    """Mean square of the next layer's pre-activations; infinite where q has gone beyond what numbers hold."""
+    """Mean square of the next layer's pre-activations; infinite where q overflows."""
     if q < _Q_NONE:
         return sigma_w2 * _at_zero(activation) ** 2 + sigma_b2
     if q > _Q_MOST:
@@ -95,7 +95,7 @@ def chi(activation: Activation, q: float, *, sigma_w2: float) -> float:
 
 
 def c_map(activation: Activation, c: float, q: float, *, sigma_w2: float, sigma_b2: float) -> float:
-    """Correlation of two inputs one layer on, where both have mean square q before it."""
+    """Correlation of two inputs after the next layer, where both have mean square q before it."""
     after = q_map(activation, q, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
     if after <= 0 or q < _Q_LEAST:
         return 1.0
@@ -163,7 +163,7 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0, s
 def _reached_fixed_point(
     activation: Activation, points: tuple[FixedPoint, ...], sigmas2: tuple[float, float], start: float
 ) -> float:
-    """Where q = start goes: up or down to the next fixed point, or away."""
+    """The fixed point that q = start moves to: the next one up or down, or none."""
     change = q_map(activation, start, sigma_w2=sigmas2[0], sigma_b2=sigmas2[1]) / start - 1.0
     if abs(change) < 1e-9:
         return min((p.q for p in points), key=lambda q: abs(math.log(q / start)), default=start)

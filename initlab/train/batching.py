@@ -19,7 +19,7 @@ GATHERED = 32 * 2**20
 
 
 def batch_count(size: int, batch_size: int, *, streams: bool) -> int:
-    """Batches in an epoch over `size` examples.
+    """Number of batches in an epoch over `size` examples.
 
     A last batch of one example cannot be normalised; it waits for another epoch's shuffle.
     """
@@ -49,7 +49,7 @@ def stream_batches(size: int, batch_size: int, *, device: torch.device) -> list[
 def gather_batches(
     part: Part, order: list[Tensor], prepare: Callable[[Tensor], Tensor]
 ) -> list[tuple[Tensor, Tensor]] | None:
-    """The batches of `order`, all fetched and prepared at once: for tiny networks that is a tenth of an update saved.
+    """All batches of `order`, fetched and prepared at once: for tiny networks this saves a tenth of an update.
 
     None where the part is so large that a second copy of it, in float32, would be felt.
     """

@@ -26,7 +26,7 @@ LAST = "last.safetensors"
 
 @dataclass
 class State:
-    """Where a run stands, besides its tensors.
+    """Position of a run, besides its tensors.
 
     Attributes:
         step: updates done. epoch: epochs begun. batch: batches done in the current epoch.
@@ -65,7 +65,7 @@ class Checkpoints:
         return None if self.folder is None else self.folder / "profile.jsonl"
 
     def save_last(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-        """Write the whole state; the previous one is removed only after this one is complete."""
+        """Writes the whole state; the previous file is removed only after this one is complete."""
         if self.folder is None:
             return
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -83,7 +83,7 @@ class Checkpoints:
         _write_text(self.folder / "last.json", text)
 
     def save_best(self, model: nn.Module, step: int) -> None:
-        """Keep these weights as the best so far."""
+        """Saves these weights as the best so far."""
         self._best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         if self.folder is not None:
             _write_tensors(self.folder / "best.safetensors", self._best)
@@ -103,7 +103,7 @@ class Checkpoints:
         return True
 
     def peek(self) -> State | None:
-        """Where the last checkpoint stands, without its tensors; None where there is none."""
+        """The position of the last checkpoint, without its tensors; None where there is none."""
         if self.folder is None or not (self.folder / LAST).exists():
             return None
         try:

@@ -17,7 +17,7 @@ from initlab.train.hidden_state import carry_state
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and share of right answers over a part; [true class][answer] counts where they were asked for."""
+    """Mean loss and share of right answers over a part; [true class][answer] counts on request."""
 
     loss: float
     accuracy: float
@@ -28,7 +28,7 @@ class Score:
         return math.isfinite(self.loss)
 
     def scores(self, task: Task) -> dict[str, float]:
-        """The task's own scores; of a loss that is not finite only the share of right answers is left."""
+        """The task's own scores; only the share of right answers where the loss is not finite."""
         found = task.scores(self.loss, self.accuracy)
         return found if self.finite else {k: v for k, v in found.items() if k == "accuracy"}
 

@@ -11,13 +11,13 @@ from initlab.spec import Carrying, Splits
 
 
 def stateful_model(model: nn.Module, splits: Splits) -> Carrying | None:
-    """`model`, where it can carry its state and the data are such that it should."""
+    """`model`, where it can carry its hidden state and the data are streams; else None."""
     return model if splits.streams and isinstance(model, Carrying) else None
 
 
 @contextmanager
 def carry_state(model: nn.Module, splits: Splits) -> Generator[None]:
-    """Passes made inside go on from one to the next, from an empty state; what was carried before is given back."""
+    """Forward passes inside share one hidden state, which starts empty; the previous state is restored at the end."""
     network = stateful_model(model, splits)
     if network is None:
         yield

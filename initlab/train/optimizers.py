@@ -21,7 +21,7 @@ _KINDS: tuple[StepKind, StepKind] = ("sgd", "adaptive")
 def parameter_groups(
     model: nn.Module, sites: tuple[Site, ...], lr_scale: LrScale | None = None
 ) -> list[dict[str, Any]]:
-    """Groups of parameters that an optimiser treats alike: weights, which decay, and all else, which does not.
+    """Parameter groups of the optimiser: weights, which decay, and all other parameters, which do not.
 
     All else is biases, norms and learnable activations: decay pulls a norm's scale or an activation's slope to zero,
     which is no regularisation but another function.
@@ -70,14 +70,14 @@ def _factory(
 
 
 def _apply_lr_scale(group: Mapping[str, object], kind: StepKind, lr: float) -> dict[str, object]:
-    """The group as torch takes it, with a learning rate of its own where it has a multiplier."""
+    """The group as torch takes it, with its own learning rate where it has a multiplier."""
     rest = {k: v for k, v in group.items() if k != "lr_scale"}
     scales = cast("Mapping[StepKind, float] | None", group.get("lr_scale"))
     return rest if scales is None else rest | {"lr": lr * scales[kind]}
 
 
 def _merge_groups(groups: list[dict[str, object]], defaults: Mapping[str, object]) -> list[dict[str, object]]:
-    """Groups that the defaults make equal as one: each costs a launch of its own in every update."""
+    """Merges groups that are equal under the defaults: each group costs a kernel launch in every update."""
     merged: dict[str, dict[str, object]] = {}
     for group in groups:
         options = {**defaults, **{k: v for k, v in group.items() if k != "params"}}
@@ -106,7 +106,7 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 def _without_compiler() -> None:
-    """Have torch's optimisers not load torch.compile, which takes a second, only to say that it must leave them alone.
+    """Prevents torch's optimisers from importing torch.compile (a second), which they do only to disable it.
 
     The word for that is kept as an attribute of the function, which torch sets at its first call.
     """

@@ -2,9 +2,9 @@
 
 `torchrun --nproc-per-node=N -m initlab trainer=ddp` starts the processes. The batch is that of a single process, cut
 into shares; the gradient is the mean over the whole batch whatever the sizes of the shares, so that the result is that
-of one process up to the order of summation. Rank 0 alone records, evaluates and prints. Whatever decides about how the
-run goes on (a loss that is not finite, a wish to stop, the score of an epoch) is agreed upon, or told by rank 0: ranks
-that decide for themselves would sooner or later wait for one another for ever.
+of one process up to the order of summation. Only rank 0 records, evaluates and prints. Every decision about the course
+of the run (a loss that is not finite, a request to stop, the score of an epoch) is reduced over the ranks or broadcast
+by rank 0: ranks that decide by themselves would sooner or later deadlock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TORCHRUN_HINT = "starts under torchrun: torchrun --nproc-per-node=N -m initlab 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run.
+    """The processes of a distributed run.
 
     Attributes:
         rank: number of this one.
@@ -38,7 +38,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that records, evaluates and prints."""
+        """Whether this rank records, evaluates and prints."""
         return self.rank == 0
 
     @property
@@ -51,12 +51,12 @@ class Ranks:
         return slice(first, last) if last > first else slice(0, 1)
 
     def weight(self, size: int) -> float:
-        """What the mean loss of the share counts, so that the mean over the ranks is that of the whole batch."""
+        """Weight of the share's mean loss, so that the mean over the ranks is that of the whole batch."""
         first, last = (size * r // self.world for r in (self.rank, self.rank + 1))
         return (last - first) * self.world / size
 
     def sync_batch_norm(self, model: nn.Module) -> nn.Module:
-        """The model with batch statistics of the whole batch.
+        """Converts batch norms to use the statistics of the whole batch.
 
         Raises:
             ConfigError: it has batch norms, and there are no GPUs, which alone can take them over several processes.
@@ -71,7 +71,7 @@ class Ranks:
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
     def data_parallel(self, model: nn.Module) -> nn.Module:
-        """The model whose backward pass averages the gradients over the ranks; all begin with rank 0's weights."""
+        """Wraps the model in DDP: gradients are averaged over the ranks, all start with rank 0's weights."""
         if self.is_single:
             return model
         device = next(model.parameters()).device
@@ -86,7 +86,7 @@ class Ranks:
         return values
 
     def any(self, flag: bool, *, device: torch.device) -> bool:
-        """Whether it is so on one of them."""
+        """Whether the flag is true on any rank."""
         return bool(self.sum(torch.tensor(float(flag), device=device)) > 0) if not self.is_single else flag
 
     def broadcast(self, value: T) -> T:
@@ -103,7 +103,7 @@ ALONE = Ranks()
 
 @contextmanager
 def open_ranks(*, ddp: bool, device: str) -> Generator[Ranks]:
-    """The ranks of this run, in touch with one another while open.
+    """Opens the process group of this run; closed at the end of the block.
 
     Args:
         ddp: whether the run is one over several processes.

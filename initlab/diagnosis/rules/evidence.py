@@ -15,7 +15,7 @@ FIRST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the rules may look at.
+    """Evidence that the diagnostic rules read.
 
     Attributes:
         profile: rows and curves of the run.
@@ -45,23 +45,23 @@ class Evidence:
         return [r for r in self.profile.rows if r.statistic == statistic and (site is None or r.site == site)]
 
     def at_start(self, statistic: str) -> dict[str, float]:
-        """Site → value at the first look."""
+        """Site → value at the first probe step."""
         rows = self.rows(statistic)
         first = min((r.step for r in rows), default=0)
         return {r.site: r.value for r in rows if r.step == first}
 
     def at_end(self, statistic: str) -> dict[str, float]:
-        """Site → value at the last look."""
+        """Site → value at the last probe step."""
         rows = self.rows(statistic)
         last = max((r.step for r in rows), default=0)
         return {r.site: r.value for r in rows if r.step == last}
 
     def at_start_by_step(self, statistic: str) -> dict[str, list[float]]:
-        """Site → values by step of time at the first look."""
+        """Site → values by step of time at the first probe step."""
         return self._by_step(statistic, first=True)
 
     def at_end_by_step(self, statistic: str) -> dict[str, list[float]]:
-        """Site → values by step of time at the last look."""
+        """Site → values by step of time at the last probe step."""
         return self._by_step(statistic, first=False)
 
     def _by_step(self, statistic: str, *, first: bool) -> dict[str, list[float]]:
@@ -78,11 +78,11 @@ class Evidence:
         return curve[-1][1] if curve else None
 
     def last_step(self, statistic: str) -> int:
-        """Update of the last look at a statistic."""
+        """Update of the last probe step with this statistic."""
         return max((r.step for r in self.rows(statistic)), default=0)
 
     def initial_loss(self) -> float | None:
-        """The validation loss before the first update, None where it was not looked at or means nothing.
+        """The validation loss before the first update, None where it was not measured or is not meaningful.
 
         A norm that keeps running averages is judged with them in validation, and before the first update they are not
         those of the network: the loss then says nothing of the weights.
@@ -91,7 +91,7 @@ class Evidence:
         return loss[0][1] if loss and loss[0][0] == 0 and not self.running_statistics else None
 
     def gradient_ratio(self) -> float | None:
-        """Gradient at the first hidden layer over that at the last, as initialised.
+        """Gradient norm at the first hidden layer divided by that at the last, at initialisation.
 
         None where there is none at step 0, as where the last layer stands in a branch that begins as nothing; what is
         seen a step later is then the branch waking, and not what depth does.
@@ -99,7 +99,7 @@ class Evidence:
         return next((r.value for r in self.rows("grad_ratio", "") if r.step == 0), None)
 
     def first_update_ratios(self) -> tuple[float, float] | None:
-        """‖ΔW‖/‖W‖ of the first update, and of the first ten: medians over the weights that began as something.
+        """‖ΔW‖/‖W‖ of the first update, and of the first ten: medians over weights that are not zero at first.
 
         A weight that begins as zero (the end of a branch, a head) has no ratio to speak of. None where nobody looked.
         """
@@ -112,11 +112,11 @@ class Evidence:
 
 
 def worst(values: Mapping[str, float]) -> float | None:
-    """The largest, or NaN where one is; None of nothing."""
+    """The largest value, NaN if any is NaN, None for no values."""
     found = [v for s, v in values.items() if s]
     return next((v for v in found if math.isnan(v)), max(found, default=None))
 
 
 def list_names(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of further ones."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

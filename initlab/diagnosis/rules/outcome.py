@@ -36,5 +36,5 @@ def at_chance(e: Evidence) -> Finding | None:
 
 
 def has_not_learned(e: Evidence) -> bool:
-    """Whether nothing was learned: the loss left the numbers, or the answers are those of a guess."""
+    """Whether nothing was learned: the loss is not finite, or the answers are no better than guessing."""
     return e.diverged_step is not None or at_chance(e) is not None

@@ -15,14 +15,14 @@ FILE = "verdict.json"
 
 
 def findings_to_json(evidence: Evidence, findings: Sequence[Finding]) -> str:
-    """The evidence without its profile (that is `profile.parquet`), and the findings, as JSON."""
+    """Serialises the findings and the evidence without its profile (that is `profile.parquet`) as JSON."""
     seen = {k: getattr(evidence, k) for k in Evidence.__dataclass_fields__ if k not in ("profile", "baseline")}
     plain = {**seen, "baseline": asdict(evidence.baseline), "params": dict(evidence.params)}
     return json.dumps({"evidence": plain, "findings": [asdict(f) for f in findings]})
 
 
 def findings_from_json(text: str, profile: Profile) -> Evidence:
-    """The evidence that `kept` wrote. Raises ValueError, KeyError or TypeError for another text."""
+    """Reads the evidence from `findings_to_json`. Raises ValueError, KeyError or TypeError for other text."""
     plain: dict[str, Any] = json.loads(text)["evidence"]
     plain |= {"hidden": tuple(plain["hidden"]), "baseline": Baseline(**plain["baseline"]), "profile": profile}
     return Evidence(**plain)

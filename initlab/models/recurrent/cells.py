@@ -19,7 +19,7 @@ GateName = Literal["sigmoid", "hardsigmoid"]
 
 
 class _LoopMixin(nn.RNNBase):
-    """Calls the loop where torch would call its kernel. `candidate` holds one φ a layer and direction."""
+    """Calls the Python loop in place of torch's kernel. `candidate` holds one φ a layer and direction."""
 
     candidate: nn.ModuleList
 

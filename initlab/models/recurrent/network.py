@@ -85,14 +85,14 @@ class RecurrentNet(nn.Module):
         return self.head(self.dropout(out if self.per_step else self._final(out, mask)))
 
     def _first(self, batch: int) -> Any:
-        """The state to begin with, in torch's form; None is zeros."""
+        """The initial state in torch's form; None is zeros."""
         if not self.carry or not self.state:
             return None
         h, *c = (s[:, :batch].contiguous() for s in self.state)
         return (h, *c) if c else h
 
     def _final(self, out: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, directions · H) to (B, directions · H): each direction where it has read everything."""
+        """(B, T, directions · H) to (B, directions · H): each direction at the end of its reading."""
         last = out[:, -1] if mask is None else last_step(out, mask)
         if not self.rnn.bidirectional:
             return last
@@ -117,7 +117,7 @@ def _features(io: IO, name: str) -> int:
 
 
 def _tie(head: nn.Linear, embedding: nn.Embedding | None, io: IO) -> None:
-    """One matrix reads and writes the tokens. Press & Wolf, EACL 2017; Inan, Khosravi & Socher, ICLR 2017."""
+    """Ties the head's weight to the embedding. Press & Wolf, EACL 2017; Inan, Khosravi & Socher, ICLR 2017."""
     if embedding is None or not io.per_step or io.classes != io.vocabulary:
         raise ConfigError("tied", True, "needs a model that reads and writes the same tokens (task=text)")
     sizes = f"needs model.embedding_size = model.hidden_size = {head.in_features}, not {embedding.embedding_dim}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """The values in one row, sorted by arm, and what is exchanged with what.
+    """All values in one row, sorted by arm, and the blocks within which they are exchanged.
 
     Attributes:
         value: each, the mean of its block taken away.
@@ -40,7 +40,7 @@ class Blocks:
 
 
 def blocks(values: Floats) -> Blocks:
-    """Values by seed where every arm shares two seeds with the arm that has most, else all in one block."""
+    """Blocks by seed where every arm shares two seeds with the arm that has most, else one block for all."""
     finite = np.isfinite(values)
     most = finite[int(np.argmax(finite.sum(axis=1)))]
     paired = bool(((finite & most).sum(axis=1) >= np.minimum(2, finite.sum(axis=1))).all())
@@ -53,7 +53,7 @@ def blocks(values: Floats) -> Blocks:
 
 
 def centre_by_block(values: Floats, b: Blocks) -> Floats:
-    """The values with the means of their blocks taken away, in their places."""
+    """The values minus the mean of their block."""
     found = np.full(values.shape, math.nan)
     found[np.nonzero(np.isfinite(values))] = b.value
     return found

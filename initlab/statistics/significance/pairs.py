@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from initlab.statistics.significance.blocks import Floats
 
-#: pairs of arms that are all tested; of more arms only those with the best are, corrected for all pairs
+#: up to so many pairs of arms all are tested; of more, only those with the best arm, corrected for all pairs
 _PAIRS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One arm against another, the difference positive where the first is the better.
+    """Comparison of two arms; the difference is positive where the first is better.
 
     Attributes:
         seeds: pairs of values, or the smaller number of values where they are not paired.
@@ -48,7 +48,7 @@ class Pair:
 
 
 def compare_pair(values: Floats, one: int, other: int) -> Pair | None:
-    """Arm number `one` against `other`; None where there are too few values."""
+    """Compares arm number `one` with `other`; None where there are too few values."""
     from scipy.stats import t, ttest_ind
 
     common = np.isfinite(values[one]) & np.isfinite(values[other])
@@ -87,8 +87,8 @@ def all_pairs(arms: int) -> int:
 def corrected_p_values(values: Floats, best: int) -> tuple[Floats, Floats, str]:
     """p-values (exact, t) of each arm against arm `best`, corrected for the choice of it, and the correction's name.
 
-    Which arm is the best was seen in the same numbers, so that every pair might have been looked at: Holm's correction
-    over all pairs, or Bonferroni's where these are too many to go through.
+    The best arm was chosen from the same numbers, so every pair may have been compared: Holm's correction over all
+    pairs, or Bonferroni's where there are too many pairs.
     """
     arms = len(values)
     pairs = all_pairs(arms)

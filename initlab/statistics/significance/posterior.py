@@ -19,7 +19,7 @@ _DRAWS = 20_000
 
 
 def probability_of_best(values: Floats, *, apart: NDArray[np.bool_] | None = None, seed: int = 0) -> Floats:
-    """How probable it is that each arm has the best mean: posterior under flat priors, Student's t for each mean.
+    """Posterior probability that each arm has the best mean: flat priors, Student's t for each mean.
 
     What all arms share under a seed is taken out first; the scatter is borrowed as `intervals.spread` does.
     """

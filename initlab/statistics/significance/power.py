@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def seeds_needed(values: Floats, one: int, other: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Seeds from which on a paired t-test would tell two arms apart, if they differ by what was seen.
+    """Seeds that a paired t-test needs to separate two arms with the observed difference.
 
     The scatter is that of all arms within seeds. Infinite where they do not differ or more than 10,000 would be needed;
     NaN where nothing scatters or too little is known.

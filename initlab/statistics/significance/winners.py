@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PERMUTATIONS, _FEWEST = 4999, 499
 
-#: numbers that the permutations of one round may be made of
+#: most numbers in the permutations of one round
 _BUDGET = 40_000_000
 
 #: level at which arms count as spread differently when they are tested
@@ -32,7 +32,7 @@ def winner_set(
     seed: int = 0,
     permutations: int = PERMUTATIONS,
 ) -> Floats:
-    """p-value of each arm, corrected for all arms: those above `alpha` cannot be told from the best.
+    """p-value of each arm, corrected for all arms: those above `alpha` are not distinguishable from the best.
 
     The distance to the best mean, in standard errors, is held against the largest distance between any two arms when
     the arms are exchanged within each seed, so that having picked the best of many is paid for (Westfall & Young, 1993;
@@ -60,7 +60,7 @@ def winner_set(
 
 
 def resolution(b: Blocks) -> float:
-    """Smallest p-value where one arm is the best under all seeds and the others are alike.
+    """Smallest possible p-value, where one arm is the best under all seeds and the others are alike.
 
     It is how often chance gives any one arm all the best values.
     """
@@ -127,7 +127,7 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
 
 
 def _unequal(b: Blocks, of: Spread, counts: Floats, rng: np.random.Generator, times: int) -> Floats:
-    """The same where arms scatter differently, so that they cannot be exchanged: a parametric bootstrap.
+    """The same test where arms scatter differently and cannot be exchanged: a parametric bootstrap.
 
     Means are drawn about a common one, each with the variance of its arm, and these variances as chi-squares.
     Krishnamoorthy, Lu & Mathew, 2007.

@@ -20,7 +20,7 @@ AugmentName = Literal["none", "spec_augment", "time_shift", "spec_augment_time_s
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechAugment:
-    """What is done to training batches, and how much of it.
+    """Settings of the augmentation of training batches.
 
     Attributes:
         name: ``spec_augment`` hides bands of features and stretches of time (Park et al., Interspeech 2019, without
@@ -38,7 +38,7 @@ class SpeechAugment:
     shift: UnitFloat = 0.1
 
     def check(self, *, waveform: bool) -> None:
-        """Raises ConfigError where it asks for bands of a waveform, which has one feature."""
+        """Raises ConfigError where bands are hidden in a waveform, which has one feature."""
         if waveform and self.hides:
             raise ConfigError(
                 "augment", self.name, "hides bands of features, which a waveform lacks; use augment=time_shift, or "
@@ -63,7 +63,7 @@ class SpeechAugment:
 
 
 def shift_in_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:
-    """Each example moved by up to `share` of its steps either way; zeros come in from the side it leaves."""
+    """Shifts each example by up to `share` of its steps either way; the freed steps are zero."""
     batch, _, steps = x.shape
     u = (torch.rand(batch, generator=generator) * 2 - 1).to(x.device)
     offset = (u * share * step_mask(x).sum(1)).round().long()

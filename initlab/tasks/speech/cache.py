@@ -24,7 +24,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def cache_root(cache: Path | None) -> Path:
-    """Where features are kept: `cache`, else the environment variable INITLAB_CACHE, else the user's cache directory.
+    """Cache directory: `cache`, else the environment variable INITLAB_CACHE, else the user's cache directory.
 
     Below the latter two in a folder ``features``. Nothing is made yet.
     """
@@ -39,7 +39,7 @@ def cache_root(cache: Path | None) -> Path:
 
 
 def load_or_compute(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
-    """What `compute` returns, from the file for `key` where there is one.
+    """Reads the arrays from the cache file for `key`, or computes and stores them.
 
     Args:
         folder: of the cache; made where it is absent.

@@ -43,7 +43,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """Files of a tar archive, read where they lie: nothing is unpacked, so no path can reach out of a folder.
+    """Files of a tar archive, read in place: nothing is unpacked, so no path can leave a folder.
 
     Attributes:
         place: of the archive.
@@ -104,7 +104,7 @@ class Folder:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Recordings as sequences.
+    """Recordings as sequences of features.
 
     Attributes:
         names: of the recordings that could be read, in the order of the source.
@@ -126,7 +126,7 @@ class Corpus:
 
 
 def read_corpus(source: Source, features: Features, *, folder: Path, scope: str = "") -> Corpus:
-    """Every recording of `source`, from the cache where its content was read before with the same settings.
+    """Reads every recording of `source`, from the cache where content and settings are the same.
 
     Args:
         source: files; those whose names end in ``.txt`` are kept as text.
@@ -154,7 +154,7 @@ def read_corpus(source: Source, features: Features, *, folder: Path, scope: str 
 
 
 def pad(steps: Tensor, lengths: Tensor, longest: int, *, blank: float = float("nan")) -> Tensor:
-    """Sequences of equal length from ragged ones.
+    """Pads or cuts ragged sequences to equal length.
 
     Args:
         steps: (all steps, F), one sequence after another.

@@ -26,7 +26,7 @@ _FLOOR = 1e-10  # power of what counts as silence: -100 dB
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """How a recording becomes a sequence.
+    """Settings for computing a sequence of features from a recording.
 
     Attributes:
         kind: ``waveform`` (1 feature, a step a sample), ``log_mel`` (n_mels features) or ``mfcc`` (n_mfcc features).
@@ -96,7 +96,7 @@ class Features:
 
 
 def extract(wave: Tensor, features: Features) -> Tensor:
-    """The features of a recording.
+    """Computes the features of a recording.
 
     Args:
         wave: (samples,), float in [-1, 1]; any dtype for ``waveform``, which is passed through.

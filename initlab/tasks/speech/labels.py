@@ -31,7 +31,7 @@ def assemble_parts(
     bad_files: BadFiles,
     notes: Sequence[str] = (),
 ) -> RawData:
-    """The recordings as tensors of equal length, in their parts.
+    """Builds tensors of equal length from the recordings, in their parts.
 
     Args:
         corpus: as read.
@@ -57,7 +57,7 @@ def assemble_parts(
         name, why, _ = bad[0]
         raise DataError(
             key, f"{where}/{name}", f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
-            if len(bad) > 1 else f"{why}; repair or remove it, or pass it over with data.bad_files=skip",
+            if len(bad) > 1 else f"{why}; repair or remove it, or skip it with data.bad_files=skip",
         )  # fmt: skip
     held = Counter(spot[1] for spot in placed if spot is not None and spot[0] == "train")
     for name in class_names:
@@ -108,7 +108,7 @@ def _notes(corpus: Corpus, features: Features, bad: Sequence[tuple[str, str, obj
     if bad:
         named = "; ".join(f"{name} {why}" for name, why, _ in bad[:_NAMED])
         more = "; ..." if len(bad) > _NAMED else ""
-        notes.append(f"{len(bad)} of {total} recordings were passed over: {named}{more}")
+        notes.append(f"{len(bad)} of {total} recordings were skipped: {named}{more}")
     if corpus.cut:
         notes.append(f"{corpus.cut} of {total} recordings are longer than {features.seconds:g} s and were cut")
     return notes

@@ -16,7 +16,7 @@ from initlab.tasks import classes
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticData:
-    """Sequences that are made when they are asked for.
+    """Synthetic sequences, generated when opened.
 
     Attributes:
         name: as in the configuration.
@@ -33,7 +33,7 @@ class SyntheticData:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticTask:
-    """Answer a question about a long sequence.
+    """Task on synthetic long sequences.
 
     Attributes:
         data: the sequences.

@@ -18,7 +18,7 @@ PART_NAMES = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class RawText:
-    """What a source gives.
+    """Output of a text source.
 
     Attributes:
         parts: the texts to train on, to validate and to test with.
@@ -37,7 +37,7 @@ class RawText:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A text as numbers of its vocabulary: the parts train, val and test, each (tokens,)."""
+    """A text as token numbers of its vocabulary: the parts train, val and test, each (tokens,)."""
 
     parts: tuple[Tensor, Tensor, Tensor]
     vocabulary: Vocabulary
@@ -48,7 +48,7 @@ class Corpus:
 
 
 def build_corpus(raw: RawText, *, min_count: PositiveInt = 1, max_words: PositiveInt | None = None) -> Corpus:
-    """Count the vocabulary of the training part and number the tokens of all three.
+    """Builds the vocabulary from the training part and encodes all three parts.
 
     Raises:
         DataError: where there is too little to tell tokens apart.
@@ -77,7 +77,7 @@ def build_corpus(raw: RawText, *, min_count: PositiveInt = 1, max_words: Positiv
 def split_parts(
     text: str, *, val_fraction: Fraction, test_fraction: Fraction, val_last: bool = False
 ) -> tuple[str, str, str]:
-    """`text` as train, val and test, each without a gap, train first.
+    """Splits `text` into train, val and test, contiguous, train first.
 
     Args:
         val_fraction: share of the characters for validation, rounded; likewise `test_fraction`.

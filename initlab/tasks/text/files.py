@@ -163,7 +163,7 @@ def read_parts(
 def decode(
     content: bytes, path: Path, *, level: Level, errors: Errors, key: str = "data.path"
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a file and what is to be said of it. Bytes are read one a character; a byte order mark is dropped.
+    """Decodes the bytes of a text file, with notes. At level byte one character a byte; a byte order mark is dropped.
 
     Raises:
         DataError: empty, or no UTF-8 under ``errors=strict``.

@@ -22,7 +22,7 @@ def continuation(
     temperature: float,
     seed: int,
 ) -> str:
-    """A text that shows the prompt and what `model` makes of it.
+    """A text with the prompt and the continuation by `model`.
 
     Args:
         model: in eval mode, (B, T) int64 → (B, T, vocabulary). What it carries is given back.

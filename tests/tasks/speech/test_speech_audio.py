@@ -160,14 +160,14 @@ def test_broken_files_are_counted_and_named(tmp_path: Path, kind: str) -> None:
         splits = SpeechTask(data=data).open(seed=0, device=CPU)
         assert sum(len(p) for p in (splits.train, splits.val, splits.test)) == 10
         (note,) = splits.notes
-        assert note.startswith("12 of 22 recordings were passed over: no/z_corrupt.flac")
+        assert note.startswith("12 of 22 recordings were skipped: no/z_corrupt.flac")
         assert note.endswith("; ...")
 
 
 def test_bad_files_can_be_refused(tmp_path: Path) -> None:
     classes(tmp_path / "data")
     broken(tmp_path / "data" / "yes" / "zz", "empty")
-    with pytest.raises(DataError, match=r"data\.path=.*yes/zz\.wav: is empty; repair or remove it, or pass it over"):
+    with pytest.raises(DataError, match=r"data\.path=.*yes/zz\.wav: is empty; repair or remove it, or skip it"):
         read_audio_folder(tmp_path / "data", RAW, bad_files="error", cache=tmp_path / "cache")
     broken(tmp_path / "data" / "yes" / "zzz", "text")
     with pytest.raises(DataError, match=r"yes/zz\.wav: is empty; repair or remove it \(and 1 more\)"):
@@ -187,7 +187,7 @@ def test_samples_beyond_all_measure(tmp_path: Path) -> None:
     classes(tmp_path / "data")
     save(tmp_path / "data" / "no" / "z.wav", np.full(900, 1e30, np.float32), subtype="FLOAT")
     raw = read_audio_folder(tmp_path / "data", Features(kind="mfcc"), cache=tmp_path / "cache")
-    assert raw.notes == ("1 of 11 recordings were passed over: no/z.wav holds samples that are too large",)
+    assert raw.notes == ("1 of 11 recordings were skipped: no/z.wav holds samples that are too large",)
 
 
 # ------------------------------------------------------------------ folders

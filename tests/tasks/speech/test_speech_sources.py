@@ -223,7 +223,7 @@ def test_speech_commands_parts_are_those_of_the_lists(commands_home: Path, cache
     assert sorted(r.rstrip(b"\0") for r in rows(folder.test)) == sorted(expected)
     (place / "up" / "zero.wav").write_bytes(b"")
     again = speech_commands(root=tmp_path, **settings).load()  # pyright: ignore
-    assert again.notes == ("1 of 61 recordings were passed over: up/zero.wav is empty",)
+    assert again.notes == ("1 of 61 recordings were skipped: up/zero.wav is empty",)
 
 
 def test_some_words(commands_home: Path, cache: Path) -> None:
