@@ -26,7 +26,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from initlab.spec import Record, RunHeader, TrackingSettings  # noqa: E402
-from initlab.tracking.record import start  # noqa: E402
+from initlab.tracking import start  # noqa: E402
 from initlab.tracking.store.client import connect  # noqa: E402
 from tests.reliability.rounds import Bench, bench  # noqa: E402
 from tests.tracking.tracking_cases import QUIET  # noqa: E402

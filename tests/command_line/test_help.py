@@ -39,7 +39,7 @@ def test_cfg_job_shows_what_would_run(workdir: Path) -> None:
 
 def test_help_does_not_load_the_heavy_libraries(workdir: Path) -> None:
     code = (
-        "import sys; from initlab.__main__ import main\n"
+        "import sys; from initlab.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: print('done')\n"
         "print([m for m in ('torch', 'mlflow', 'torchvision', 'matplotlib', 'pandas', 'sklearn') if m in sys.modules])"
     )

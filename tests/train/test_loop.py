@@ -16,7 +16,7 @@ from initlab.probes import DeadUnits, Observer, ProfileLog
 from initlab.run.prepare import prepare
 from initlab.spec import InitContext, Record
 from initlab.train import Checkpoints, Outcome, train
-from initlab.train.loop import Run
+from initlab.train.run import Run
 from tests.cases import QUICK, experiment, untracked
 
 

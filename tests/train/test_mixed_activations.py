@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from initlab.activations import activations_of
-from initlab.activations.mixed import Homotopy
+from initlab.activations.mixtures import Homotopy
 from initlab.core import seeds
 from initlab.probes import ProfileLog
 from initlab.run.prepare import prepare
