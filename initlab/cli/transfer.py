@@ -71,7 +71,7 @@ def import_command(config: DictConfig, words: dict[str, str]) -> int:
     settings = configuration.tracking_settings(config)
     done = tracking.import_runs(folder, settings, workdir=Path.cwd(), name=name, say=_say)
     print(
-        f"study {done.study}: {done.added} runs added, {done.known} there already, {done.points} metric points sent to"
+        f"study {done.study}: {done.added} runs added, {done.known} already there, {done.points} metric points sent to"
         f" {tracking.describe_location(done.uri)}"
     )
     if (folder / OPTUNA).exists():

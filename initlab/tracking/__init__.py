@@ -1,41 +1,40 @@
-"""Recording runs: every record goes to a local spool first, and from there to MLflow by a helper process.
+"""Records runs in MLflow: records go to a local spool first, and from there to the store by a helper process.
 
-The only room that imports mlflow: not when it is imported, nor in the process that trains, but where it delivers.
+The only package that imports mlflow: not at import time and not in the training process, only where it delivers.
 """
 
-from initlab.tracking.read.artifacts import KeptRun, find_run
-from initlab.tracking.read.reopen import Reopened, reopen
+from initlab.tracking.read.artifacts import StoredRun, find_run
+from initlab.tracking.read.reopen import ResumedRun, reopen
 from initlab.tracking.read.runs import Curve, Found, RunRecord, keep_files, read_artifact, read_curves, read_runs
 from initlab.tracking.record.model import log_model
 from initlab.tracking.record.null import NullSink
 from initlab.tracking.record.sink import RunSink
 from initlab.tracking.record.start import start
-from initlab.tracking.record.tail import Tail
+from initlab.tracking.record.tail import ClosingRuns
 from initlab.tracking.store.access import check_access
 from initlab.tracking.store.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.store.ui import ui
 from initlab.tracking.transfer.export import export_study
-from initlab.tracking.transfer.import_ import Imported, import_runs
-from initlab.tracking.upkeep.duplicates import end_strays
-from initlab.tracking.upkeep.sync import SpoolInfo, Synced, SyncReport, await_others, spools, sync
+from initlab.tracking.transfer.import_ import ImportResult, import_runs
+from initlab.tracking.upkeep.duplicates import end_duplicates
+from initlab.tracking.upkeep.sync import SpoolInfo, SyncReport, SyncResult, spools, sync, wait_for_senders
 
 __all__ = [
+    "ClosingRuns",
     "Curve",
     "Found",
-    "Imported",
-    "KeptRun",
+    "ImportResult",
     "NullSink",
-    "Reopened",
+    "ResumedRun",
     "RunRecord",
     "RunSink",
     "SpoolInfo",
+    "StoredRun",
     "SyncReport",
-    "Synced",
-    "Tail",
-    "await_others",
+    "SyncResult",
     "check_access",
     "describe_location",
-    "end_strays",
+    "end_duplicates",
     "export_study",
     "find_run",
     "import_runs",
@@ -51,4 +50,5 @@ __all__ = [
     "sync",
     "ui",
     "ui_url",
+    "wait_for_senders",
 ]

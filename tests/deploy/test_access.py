@@ -11,7 +11,7 @@ import pytest
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import check_access
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 from tests.command_line.driver import SMALL, initlab
 from tests.deploy.stack import Stack
 from tests.deploy.tls_front import TlsFront, certificate

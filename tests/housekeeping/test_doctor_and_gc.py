@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from initlab.operations.doctor import examine, installation
 from initlab.operations.doctor.line import Line
 from initlab.operations.gc import Rules, found, take_away
-from initlab.tracking.store.health import schema_of, schemas_of_mlflow
+from initlab.tracking.store.health import read_schema_version, read_mlflow_schemas
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, runs
 from tests.tracking.tracking_cases import begin, free_port, record, settings
@@ -61,8 +61,8 @@ def test_what_is_wrong_is_a_problem_with_what_to_do(workdir: Path, monkeypatch: 
 
 
 def test_a_store_of_another_version_is_told(studied: Path, workdir: Path) -> None:
-    head, known = schemas_of_mlflow()
-    assert schema_of(studied / "mlflow.db") == (head, "") and len(known) > 20
+    head, known = read_mlflow_schemas()
+    assert read_schema_version(studied / "mlflow.db") == (head, "") and len(known) > 20
     (workdir / "mlflow.db").write_bytes((studied / "mlflow.db").read_bytes())
     for version, words in ((sorted(known - {head})[0], "older MLflow"), ("f" * 12, "newer MLflow")):
         with contextlib.closing(sqlite3.connect(workdir / "mlflow.db")) as database:

@@ -15,7 +15,7 @@ from pathlib import Path
 from initlab.errors import InitlabError, StoreError
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.tracking import RunSink
-from initlab.tracking.record import start
+from initlab.tracking.record.start import start
 
 KEYS = ("train/loss", "diag/grad_norm", "act_std/layers.0.weight")
 ARTIFACT = "seed: 0\n"

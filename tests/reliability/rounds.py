@@ -19,7 +19,7 @@ from pathlib import Path
 
 from initlab.spec import TrackingSettings
 from initlab.tracking.spool import spool
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 from tests.reliability.clients import PATIENCE, RATE, RECORDS, ROOT, Client, client
 from tests.reliability.holding import violations
 from tests.study.postgres_server import Postgres, needed

@@ -11,7 +11,7 @@ from tracking_cases import begin, metrics, record, settings, status
 from initlab.errors import StoreError, WorkdirError
 from initlab.tracking import spools
 from initlab.tracking.spool import spool
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 
 
 def fill(folder: Path, *, leave: int = 0) -> Path:

@@ -32,10 +32,10 @@ from initlab.errors import StoreError
 from initlab.spec import Provenance, Record, RunStatus, TrackingSettings
 from initlab.tracking import NullSink, RunSink, spools
 from initlab.tracking.deliver.deliver import Delivery
-from initlab.tracking.record import start
+from initlab.tracking.record.start import start
 from initlab.tracking.spool import spool
 from initlab.tracking.store.client import connect
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 
 
 def test_importing_the_room_does_not_import_mlflow() -> None:

@@ -17,7 +17,7 @@ from tracking_cases import QUIET, begin, eventually, expected, metrics, record, 
 
 from initlab.tracking.deliver import helper
 from initlab.tracking.spool import spool
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 
 
 def alive(pid: int) -> bool:
@@ -43,7 +43,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 TRACKED = """
 from pathlib import Path
 from tracking_cases import begin, record
-from initlab.tracking import helper
+from initlab.tracking.deliver import helper
 sink = begin(Path(sys.argv[1]))
 sink.write(record(0))
 print(sink.close("finished") or "arrived")
@@ -91,14 +91,14 @@ def test_a_killed_helper_does_not_disturb_training(workdir: Path, caplog: pytest
     killed = helper.current()
     with caplog.at_level(logging.WARNING):
         os.kill(killed.pid, signal.SIGKILL)
-        eventually(lambda: killed.gone != "")
+        eventually(lambda: killed.lost_reason != "")
         for serial in range(500, 2500):
             sink.write(record(serial))
         sink.tag({"note": "later"})
         sentence = sink.close("finished")
-    assert sentence.startswith("tracking: the process that delivers ended (SIGKILL); ")
+    assert sentence.startswith("tracking: the delivery process ended (SIGKILL); ")
     assert sentence.endswith("python -m initlab sync sends them")
-    assert caplog.text.count("training goes on, records wait in the spool") == 1
+    assert caplog.text.count("training continues, records wait in the spool") == 1
     assert [run.outcome for run in sync(workdir, settings()).runs] == ["sent"]
     database = workdir / "mlflow.db"
     assert runs(database) == [run_id]
@@ -120,7 +120,7 @@ def test_a_helper_that_cannot_start(
     sink.write(record(0))
     sentence = sink.close("finished")
     assert "did not start (No such file or directory); 1 record and 1 artifact wait in " in sentence
-    assert "training goes on" in caplog.text
+    assert "training continues" in caplog.text
     monkeypatch.setattr(helper, "_command", lambda: [sys.executable, "-c", "raise SystemExit(3)"])
     assert "ended (exit code 3); 0 records and 1 artifact wait in " in begin(workdir).close("finished")
 
@@ -145,7 +145,7 @@ def test_a_helper_that_hangs(workdir: Path) -> None:
     assert metrics(workdir / "mlflow.db", sink.run_id) == expected(3000)
 
 
-NAMED = "from initlab.tracking import helper; print(helper.current().pid, flush=True); "
+NAMED = "from initlab.tracking.deliver import helper; print(helper.current().pid, flush=True); "
 
 
 def test_a_killed_parent_takes_the_helper_with_it(workdir: Path) -> None:
@@ -195,7 +195,7 @@ def test_only_one_delivers_a_spool(workdir: Path, monkeypatch: pytest.MonkeyPatc
     process.communicate(timeout=60)
     (folder,) = (workdir / ".initlab" / "spool").iterdir()
     monkeypatch.setattr(spool, "DELIVER_SECONDS", 9.0)
-    lock = spool.take_delivery(folder)
+    lock = spool.take_delivery_lock(folder)
     assert lock is not None
     monkeypatch.setattr(spool, "DELIVER_SECONDS", 0.2)
     (waits,) = sync(workdir, settings()).runs

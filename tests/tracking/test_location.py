@@ -8,7 +8,7 @@ import pytest
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import describe_location, resolve_uri, ui_url
-from initlab.tracking.record import start
+from initlab.tracking.record.start import start
 
 
 @pytest.mark.parametrize(

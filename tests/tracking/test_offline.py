@@ -11,9 +11,9 @@ from tracking_cases import Server, expected, header, metrics, record, rows, tags
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import RunSink, find_run, read_runs, spools
-from initlab.tracking.read import reopen
-from initlab.tracking.record import start
-from initlab.tracking.upkeep import sync
+from initlab.tracking.read.reopen import reopen
+from initlab.tracking.record.start import start
+from initlab.tracking.upkeep.sync import sync
 from tests.command_line.driver import SMALL, initlab
 
 OFFLINE = (*SMALL, "data.limit=200", "probes=none", "tracking.offline=true")
@@ -59,7 +59,7 @@ def test_a_run_and_a_study_open_no_socket(
     assert seen.returncode == 0 and "socket.connect" in sockets.read_text()
 
     refused = initlab("sync", "tracking.offline=true", cwd=home)
-    assert refused.returncode == 2 and "sync is what sends" in refused.stderr
+    assert refused.returncode == 2 and "sync has to contact the store" in refused.stderr
     sent = initlab("sync", cwd=home)
     assert sent.returncode == 0, sent.stdout
     assert spools(home) == ()

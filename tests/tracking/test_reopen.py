@@ -9,7 +9,7 @@ from tracking_cases import begin, eventually, expected, metrics, record, setting
 from initlab.errors import ConfigError, UnknownNameError
 from initlab.spec import TrackingSettings
 from initlab.tracking import spools
-from initlab.tracking.read import reopen
+from initlab.tracking.read.reopen import reopen
 
 
 def test_from_the_store_by_either_id(workdir: Path) -> None:

@@ -25,9 +25,9 @@ from tracking_cases import (
 
 from initlab.spec import TrackingSettings
 from initlab.tracking import spools
-from initlab.tracking.read import reopen
+from initlab.tracking.read.reopen import reopen
 from initlab.tracking.spool import spool
-from initlab.tracking.upkeep import sync
+from initlab.tracking.upkeep.sync import sync
 
 
 def test_dead_at_the_start_then_alive(gate: Gate, server: Server, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_contact_lost_and_found_in_mid_run(
             sink.write(record(serial))
         eventually(lambda: "did not answer; training goes on" in caplog.text)
         gate.open()
-        eventually(lambda: "contact is back" in caplog.text)
+        eventually(lambda: "the store answers again" in caplog.text)
     assert caplog.text.count("did not answer") == 1
     assert sink.close("finished") == ""
     assert metrics(server.database, run_id) == expected(30)

@@ -12,7 +12,7 @@ from tracking_cases import header
 from initlab.errors import StoreError
 from initlab.spec import Provenance
 from initlab.tracking.spool import spool
-from initlab.tracking.spool.values import batches, clean_key, cut
+from initlab.tracking.spool.values import batches, clean_key, truncate
 
 
 def full_header(uid: str = "u1") -> spool.SpoolHeader:
@@ -107,5 +107,5 @@ def test_batches_hold_everything_once(pairs: dict[str, str]) -> None:
 def test_keys_and_values_fit_the_store() -> None:
     assert clean_key("grad_norm/layer.0-a b:c") == "grad_norm/layer.0-a b:c"
     assert clean_key("a[0]{x}") == "a_0__x_"
-    assert cut("abc", 3) == "abc"
-    assert cut("abcd", 3) == "ab…"
+    assert truncate("abc", 3) == "abc"
+    assert truncate("abcd", 3) == "ab…"

@@ -127,7 +127,7 @@ def test_an_import_that_loses_contact_goes_on(home: Path, gate: Gate, server: Se
         if line.startswith("2/"):
             gate.shut()
 
-    with pytest.raises(ConfigError, match="did not answer; the same command goes on"):
+    with pytest.raises(ConfigError, match="did not answer; the same command continues it"):
         import_runs(home / "out", settings, workdir=tmp_path, name="cut", say=shut)
     assert len(origins(server.database, "cut")) < RUNS
     gate.open()
@@ -148,7 +148,7 @@ def test_an_import_that_is_killed_goes_on(home: Path, tmp_path: Path, seconds: f
     assert "Optuna's record" in done.stdout
     whole(home, tmp_path / "mlflow.db", "moved")
     again = initlab("import", f"from={home / 'out'}", cwd=tmp_path)
-    assert f"0 runs added, {RUNS} there already" in again.stdout and "0 trials added" in again.stdout
+    assert f"0 runs added, {RUNS} already there" in again.stdout and "0 trials added" in again.stdout
     compared = initlab("compare", "study=moved", cwd=tmp_path)
     assert compared.returncode == 0 and "2 arms, 4 runs" in compared.stdout
 
@@ -250,8 +250,8 @@ def test_names_of_artifacts(name: str, safe: bool) -> None:
         (("export", "study=moved"), "to: name a study and a folder"),
         (("export", "to=x"), "study: name a study and a folder"),
         (("export", "study=nosuch", "to=x"), "no such study in mlflow.db; choose from moved"),
-        (("export", "study=mo'ved", "to=x"), "holds no quotes"),
-        (("export", "study=moved", "to=."), "is not empty, and no export"),
+        (("export", "study=mo'ved", "to=x"), "must not contain quotes"),
+        (("export", "study=moved", "to=."), "is not empty and not an export"),
         (("export", "study=moved", "to=mlflow.db"), "is a file"),
         (("export", "study=moved", "too=x"), "did you mean to?"),
         (("import",), "from: name a folder"),

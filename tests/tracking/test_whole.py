@@ -14,7 +14,7 @@ from tracking_cases import expected, header, metrics, record, rows, runs, settin
 from initlab.spec import Provenance, TrackingSettings
 from initlab.tracking import RunSink
 from initlab.tracking.deliver.deliver import METRICS_IN_A_WHOLE, Delivery
-from initlab.tracking.record import start
+from initlab.tracking.record.start import start
 from initlab.tracking.spool import spool
 from initlab.tracking.store.client import MetricRow, Store, connect
 from initlab.tracking.store.faults import StoreFaultError

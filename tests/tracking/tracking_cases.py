@@ -20,7 +20,7 @@ from pathlib import Path
 
 from initlab.spec import Record, RunHeader, TrackingSettings
 from initlab.tracking import RunSink
-from initlab.tracking.record import start
+from initlab.tracking.record.start import start
 
 MLFLOW = Path(sys.executable).with_name("mlflow")
 QUIET = {

@@ -9,7 +9,7 @@ from initlab import tracking
 from initlab.errors import InitlabError
 from initlab.operations.doctor.line import Line, ok, problem, warning
 from initlab.spec import TrackingSettings
-from initlab.tracking.store.health import answer_of, schema_of, schemas_of_mlflow
+from initlab.tracking.store.health import check_server, read_schema_version, read_mlflow_schemas
 from initlab.tracking.store.location import describe_location, is_server, sqlite_file
 
 #: seconds that two clocks may differ: runs are ordered by their times
@@ -33,8 +33,8 @@ def store(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
     if not file.exists():
         yield ok("store", f"{place} is not there yet: the first run makes it")
         return
-    version, why = schema_of(file)
-    head, known = schemas_of_mlflow()
+    version, why = read_schema_version(file)
+    head, known = read_mlflow_schemas()
     back_up = f"copy {file.name} first; then mlflow db upgrade {uri} (docs/housekeeping.md)"
     if why:
         yield problem("store", f"{place} cannot be read ({why})", "put a copy back, or move it away")
@@ -49,7 +49,7 @@ def store(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
 def _server(settings: TrackingSettings, uri: str, workdir: Path) -> Iterator[Line]:
     from initlab.tracking.store.access import check_access
 
-    why, _ = answer_of(uri)
+    why, _ = check_server(uri)
     if why:
         yield problem("store", why, "start it, or correct tracking.uri; runs wait in the spool until then")
         return
@@ -67,7 +67,7 @@ def clock(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
     if not is_server(uri):
         yield ok("clock", "no server to compare it with")
         return
-    _, ahead = answer_of(uri)
+    _, ahead = check_server(uri)
     if ahead is None:
         yield ok("clock", "the server does not say what time it has")
     elif abs(ahead) > _APART:
@@ -94,10 +94,10 @@ def left_running(settings: TrackingSettings, workdir: Path) -> Iterator[Line]:
         return
     uri = tracking.resolve_uri(settings, workdir)
     file = sqlite_file(uri)
-    if file is not None and (not file.exists() or not schema_of(file)[0]):
+    if file is not None and (not file.exists() or not read_schema_version(file)[0]):
         yield ok("runs", "none yet")
         return
-    if is_server(uri) and answer_of(uri)[0]:
+    if is_server(uri) and check_server(uri)[0]:
         return  # said before
     found = tracking.read_runs(settings, workdir=workdir)
     live = {s.run_id for s in tracking.spools(workdir)}

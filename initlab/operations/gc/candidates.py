@@ -17,7 +17,7 @@ from initlab.errors import InitlabError
 from initlab.operations.gc import losing_checkpoints
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.location import sqlite_file
-from initlab.tracking.upkeep.retention import deleted_runs, delivered, remove_delivered
+from initlab.tracking.upkeep.retention import find_deleted_artifacts, find_delivered_spools, remove_spool
 
 Kind = Literal["checkpoints", "deleted runs", "logs", "studies", "spool"]
 Days = Annotated[float, Ge(0)] | None
@@ -68,7 +68,7 @@ def found(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Going
             ):
                 going += _inside(folder, root, "checkpoints", why)
         if rules.deleted_days is not None:
-            for folder in deleted_runs(file, now - rules.deleted_days * 86400):
+            for folder in find_deleted_artifacts(file, now - rules.deleted_days * 86400):
                 going += _inside(folder, root, "deleted runs", "deleted in MLflow")
     if rules.logs_days is not None:
         going += list(_logs(workdir, now - rules.logs_days * 86400))
@@ -77,7 +77,7 @@ def found(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Going
     if rules.spool_days is not None:
         going += [
             Going(kind="spool", path=folder, size=_size(folder), why="everything arrived")
-            for folder in delivered(workdir, now - rules.spool_days * 86400)
+            for folder in find_delivered_spools(workdir, now - rules.spool_days * 86400)
         ]
     return going
 
@@ -88,7 +88,7 @@ def take_away(going: Sequence[Going], workdir: Path) -> tuple[int, list[str]]:
     for one in going:
         try:
             if one.kind == "spool":
-                if not remove_delivered(one.path):
+                if not remove_spool(one.path):
                     continue  # somebody began to use it
             elif one.path.is_dir():
                 shutil.rmtree(one.path)

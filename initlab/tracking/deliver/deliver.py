@@ -1,7 +1,7 @@
-"""From a spool to MLflow: the one path that the helper of a live run and `sync` both take.
+"""Delivers a spool to MLflow; the helper process of a live run and `sync` both use it.
 
 Whatever is sent twice is stored once: MLflow ignores a metric that it has (same key, step, time and value), a run is
-found again by its uid, tags and artifacts replace themselves. So a delivery may be cut anywhere and begun again.
+found again by its uid, tags and artifacts replace themselves. So a delivery may be interrupted anywhere and restarted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from initlab.tracking.spool.values import (
     MLFLOW_STATUS,
     PARAM_LENGTH,
     TAG_LENGTH,
-    as_text,
     batches,
     clean_key,
-    cut,
+    format_param,
+    truncate,
 )
 from initlab.tracking.store.client import MetricRow, Store
 from initlab.tracking.store.faults import StoreFaultError
@@ -201,8 +201,8 @@ class Delivery:
     def _description(self) -> tuple[dict[str, str], dict[str, str]]:
         """Parameters and tags that a run begins with."""
         run = self.header.run
-        params = {clean_key(key): cut(as_text(value), PARAM_LENGTH) for key, value in run.params.items()}
-        tags = {clean_key(key): cut(value, TAG_LENGTH) for key, value in run.tags.items()}
+        params = {clean_key(key): truncate(format_param(value), PARAM_LENGTH) for key, value in run.params.items()}
+        tags = {clean_key(key): truncate(value, TAG_LENGTH) for key, value in run.tags.items()}
         if PARENT in tags:
             tags[PARENT] = self._parent(tags[PARENT])
         return params, tags
@@ -418,7 +418,7 @@ def _tags_of(events: Sequence[Json]) -> dict[str, str]:
     tags: dict[str, str] = {}
     for event in events:
         if event["kind"] == "tags":
-            tags |= {clean_key(key): cut(str(value), TAG_LENGTH) for key, value in event["tags"].items()}
+            tags |= {clean_key(key): truncate(str(value), TAG_LENGTH) for key, value in event["tags"].items()}
     return tags
 
 

@@ -1,4 +1,4 @@
-"""A thread of the helper process that drains one spool into the store, as long as its run goes on."""
+"""Thread of the helper process that drains one spool into the store while its run is active."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 
 LONGEST_PAUSE = 60.0
-# a server that refuses so many times in a row while a run closes is down, not busy
-PATIENCE_AT_CLOSE = 4
-# a parent that was begun just before its first child arrives within moments
-PARENT_SECONDS = 20.0
-# a run that ends sooner is sent whole, in a third of the calls
+# after so many failures in a row while a run closes, the server counts as down, not as busy
+MAX_FAILURES_AT_CLOSE = 4
+# how long to wait for a parent run that was started just before its first child
+PARENT_WAIT_SECONDS = 20.0
+# a run that ends sooner is sent in one piece, with a third of the calls
 FIRST_SECONDS = 1.0
 LOG = "tracking.log"
-# between two looks whether it is still wanted, while another one sends
-_GLANCE = 0.5
+# interval for checking whether to stop, while another drain is sending
+_POLL_SECONDS = 0.5
 _log = logging.getLogger("initlab.tracking")
 
 
-def keep_traceback(workdir: Path) -> None:
+def log_traceback(workdir: Path) -> None:
     """Append the exception at hand to `.initlab/tracking.log`: the helper has no terminal to show it on."""
     with contextlib.suppress(OSError), (workdir / ".initlab" / LOG).open("a", encoding="utf-8") as file:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}\n")
 
 
-class Line:
-    """The way to one store: who may send, and the connection that all share until it fails one of them."""
+class StoreConnection:
+    """Connection to one store, shared by all drains until a call on it fails; the sending one holds `turn`."""
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
         self._making = threading.Lock()
         self._store: Store | None = None
 
-    def connection(self, uri: str, workdir: Path) -> Callable[[], Store]:
-        """For one courier: the shared connection; a new one where it has to ask again."""
+    def connector(self, uri: str, workdir: Path) -> Callable[[], Store]:
+        """Returns a function for one drain: the shared connection at the first call, a new one at each later call."""
         asked = False
 
         def connected() -> Store:
@@ -58,11 +58,11 @@ class Line:
         return connected
 
 
-class Courier:
-    """Survives every failure of the store. Its last word is `closed`; after that it touches the spool no more.
+class SpoolDrain:
+    """Drains one spool; survives every failure of the store. After its last message, `closed`, it leaves the spool.
 
-    The couriers of a helper send one after another over one `line`: side by side they would only wait for one another's
-    locks in the store, and for the interpreter's.
+    The drains of a helper send one after another over one `connection`: in parallel they would only wait for each
+    other's locks in the store, and for the interpreter lock.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Courier:
         flush_seconds: float,
         fresh: bool,
         say: Callable[[Json], None],
-        line: Line,
+        connection: StoreConnection,
     ) -> None:
         self._folder = folder
         self._workdir = workdir
         self._flush_seconds = flush_seconds
         self._say = say
-        self._turn = line.turn
+        self._turn = connection.turn
         self._said: tuple[str, str] = ("", "")
         self._wake = threading.Event()
         self._closing = False
@@ -96,13 +96,13 @@ class Courier:
             folder,
             header,
             uri=uri,
-            connect=line.connection(uri, workdir),
+            connect=connection.connector(uri, workdir),
             stop=self._stop,
-            found=self._found,
-            parent_seconds=PARENT_SECONDS,
+            found=self._announce_run,
+            parent_seconds=PARENT_WAIT_SECONDS,
             fresh=fresh,
         )
-        self._thread = threading.Thread(target=self._run, name=f"courier-{header.uid[:8]}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"drain-{header.uid[:8]}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -115,7 +115,7 @@ class Courier:
         self._wake.set()
 
     def close(self, seconds: float) -> None:
-        """Drain the rest for at most `seconds`, then say `closed`."""
+        """Drain the rest for at most `seconds`, then send `closed`."""
         self._deadline = time.monotonic() + seconds
         self._closing = True
         self._wake.set()
@@ -125,15 +125,15 @@ class Courier:
         self._abandoned = True
         self._wake.set()
 
-    def settle(self, deadline: float) -> None:
-        """Wait until an abandoned courier has let go of its spool."""
+    def wait_idle(self, deadline: float) -> None:
+        """Wait until an abandoned drain has released its spool."""
         while self._busy and self.alive and (left := deadline - time.monotonic()) > 0:
             self._thread.join(min(left, 0.05))
 
     def _stop(self) -> bool:
         return self._abandoned or (self._closing and time.monotonic() > self._deadline)
 
-    def _found(self, run_id: str, experiment_id: str) -> None:
+    def _announce_run(self, run_id: str, experiment_id: str) -> None:
         if self._said != (run_id, experiment_id):
             self._said = (run_id, experiment_id)
             self._say({"say": "known", "run_id": run_id, "experiment_id": experiment_id})
@@ -157,7 +157,7 @@ class Courier:
             fault = self._attempt()
             failures = 0 if fault is None else failures + 1
             self._report(fault)
-            if self._done or (closing and (fault is None or failures >= PATIENCE_AT_CLOSE or self._denied)):
+            if self._done or (closing and (fault is None or failures >= MAX_FAILURES_AT_CLOSE or self._denied)):
                 break
             if fault is None:
                 pause = self._flush_seconds
@@ -172,36 +172,36 @@ class Courier:
         try:
             # takes seconds the first time (the import of MLflow), and touches no spool
             self._delivery.prepare()
-            self._let_it_begin()
+            self._wait_before_first_round()
             self._round()
         except StoreFaultError as fault:
-            # a password does not become right within the seconds of a run's end
+            # a wrong password is not corrected within the seconds in which a run ends
             self._denied = fault.kind == "denied"
             return fault.reason
-        except Exception as error:  # whatever it is, training goes on and the spool keeps everything
+        except Exception as error:  # training continues after any error, and the spool holds everything
             reason = f"{type(error).__name__}: {error}"
             if self._fault != reason:
-                keep_traceback(self._workdir)
+                log_traceback(self._workdir)
             return reason
         return None
 
-    def _let_it_begin(self) -> None:
+    def _wait_before_first_round(self) -> None:
         while not self._closing and not self._stop() and (left := self._begun + FIRST_SECONDS - time.monotonic()) > 0:
             self._wake.wait(left)
             if not self._closing:
                 self._wake.clear()
 
     def _round(self) -> None:
-        lock = spool.take_delivery(self._folder, stop=self._stop)
+        lock = spool.take_delivery_lock(self._folder, stop=self._stop)
         if lock is None:
             if not self._stop():
                 raise StoreFaultError("away", "another process is sending it")
             return
-        while not self._turn.acquire(timeout=_GLANCE):
+        while not self._turn.acquire(timeout=_POLL_SECONDS):
             if self._stop():
                 lock.release()
                 return
-        # busy first: whoever sees it unset after `abandon` knows that no round will begin
+        # set first: if it is unset after `abandon`, no further round will begin
         self._busy = True
         try:
             if not self._abandoned:
@@ -221,14 +221,14 @@ class Courier:
                 if self._closing or not failing:
                     # while closing, a wake-up is `close` itself and shortens the pause once
                     return
-                # more records are no reason to ask a dead server again
+                # new records are no reason to contact a dead server again
                 self._wake.clear()
 
     def _report(self, fault: str | None) -> None:
         if fault is not None and not self._fault:
-            _log.warning("%s; training goes on, records wait in the spool", fault)
+            _log.warning("%s; training continues, records wait in the spool", fault)
         elif fault is None and self._fault:
-            _log.warning("contact is back; the spool drains")
+            _log.warning("the store answers again; sending the spool")
         if (fault or "") != self._fault:
             self._fault = fault or ""
             self._say({"say": "fault", "fault": self._fault})

@@ -1,4 +1,4 @@
-"""The helper process that delivers what the runs of this process record, seen from the training process.
+"""Client side of the helper process that delivers the records of all runs of this process.
 
 One for each training process, started by its first run: MLflow is slow pure Python, and in a thread it would hold the
 interpreter lock that the training loop needs. Messages are JSON lines over two pipes. To the helper:
@@ -7,8 +7,8 @@ interpreter lock that the training loop needs. Messages are JSON lines over two 
     {"run": N, "do": "wake"}   {"run": N, "do": "close", "seconds": S}   {"run": N, "do": "abandon"}
 
 and back: `known` (the MLflow run id), `closed` (the answer to `close`), and `log` (a line for this process's logger).
-The end of its input, by a polite exit as well as by a kill -9 here, tells the helper to end. Nothing in here raises
-into training, and nothing waits on a pipe.
+The helper ends when its input ends, after a normal exit as well as after a kill -9 of this process. Nothing in here
+raises into training, and nothing waits on a pipe.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from typing import Protocol
 
 from initlab.tracking.spool.spool import Json
 
-# an idle helper ends in milliseconds; one in the middle of a batch is left to end by itself
+# an idle helper ends in milliseconds; one in the middle of a batch ends by itself later
 EXIT_SECONDS = 0.5
 _log = logging.getLogger("initlab.tracking")
 
 
 def _command() -> list[str]:
-    # -P: the helper gets this process's module path (below), not its own idea of one
+    # -P: the helper takes this process's module path (below) and does not build its own
     return [sys.executable, "-P", "-m", "initlab.tracking.deliver.helper_main"]
 
 
 def _environment() -> dict[str, str]:
-    paths = (entry if Path(entry).is_absolute() else str(Path(here()) / entry) for entry in sys.path)
+    paths = (entry if Path(entry).is_absolute() else str(Path(current_directory()) / entry) for entry in sys.path)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def here() -> str:
-    """The current directory, even where somebody deleted it."""
+def current_directory() -> str:
+    """The current directory, or the root where the current one was deleted."""
     try:
         return str(Path.cwd())
     except OSError:
@@ -52,17 +52,17 @@ def here() -> str:
 
 
 class Listener(Protocol):
-    """A run that has its records delivered; both calls come from the thread that reads the pipe."""
+    """A run whose records the helper delivers; both methods are called from the thread that reads the pipe."""
 
-    def heard(self, message: Json) -> None: ...
-    def lost(self, reason: str) -> None: ...
+    def on_message(self, message: Json) -> None: ...
+    def on_helper_lost(self, reason: str) -> None: ...
 
 
 class Helper:
-    """The process, and a thread that sleeps on its answers. `gone` is the reason why it no longer delivers."""
+    """The helper process and a thread that reads its answers. `lost_reason`: why it no longer delivers, else empty."""
 
     def __init__(self) -> None:
-        self.gone = ""
+        self.lost_reason = ""
         self._warned = False
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -71,8 +71,8 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = threading.Thread(target=self._read, name="initlab-tracking", daemon=True)
         try:
-            # a session of its own: a Ctrl-C on the terminal is for the training alone.
-            # unbuffered: a thread that sleeps in a buffered pipe breaks the exit of the interpreter
+            # a session of its own: a Ctrl-C on the terminal ends the training only.
+            # unbuffered: a thread that is blocked in a buffered pipe breaks the exit of the interpreter
             self._process = subprocess.Popen(
                 _command(),
                 stdin=subprocess.PIPE,
@@ -83,7 +83,7 @@ class Helper:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            self._lose(f"the process that delivers did not start ({getattr(error, 'strerror', None) or error})")
+            self._mark_lost(f"the delivery process did not start ({getattr(error, 'strerror', None) or error})")
             return
         assert self._process.stdin is not None
         if hasattr(os, "set_blocking"):
@@ -94,54 +94,54 @@ class Helper:
     def pid(self) -> int:
         return 0 if self._process is None else self._process.pid
 
-    def join(self, listener: Listener) -> int:
-        """A number for the messages of a run; `listener` hears the answers."""
+    def register(self, listener: Listener) -> int:
+        """Register a run and return its message number; `listener` receives the answers."""
         with self._lock:
             number = next(self._numbers)
-            gone = self.gone
-            if not gone:
+            lost_reason = self.lost_reason
+            if not lost_reason:
                 self._listeners[number] = listener
-        if gone:
+        if lost_reason:
             self._warn()
-            listener.lost(gone)
+            listener.on_helper_lost(lost_reason)
         return number
 
-    def leave(self, number: int) -> None:
+    def unregister(self, number: int) -> None:
         with self._lock:
             self._listeners.pop(number, None)
 
     def environ_changes(self) -> dict[str, str | None]:
-        """Variables (a token for the server, say) that changed here since the helper was last told."""
+        """Variables (a token for the server, say) that changed here since they were last sent to the helper."""
         now = dict(os.environ)
         before, self._environ = self._environ, now
         return {key: now.get(key) for key in {**before, **now} if before.get(key) != now.get(key)}
 
     def send(self, number: int, do: str, **more: object) -> None:
-        """Hand over one message, or drop it where the helper has ended or does not read. Never waits."""
+        """Send one message, or drop it where the helper has ended or does not read. Never blocks."""
         line = json.dumps({"run": number, "do": do, **more}).encode() + b"\n"
         with self._lock:
             process = self._process
-            if self.gone or process is None or process.stdin is None or process.stdin.closed:
+            if self.lost_reason or process is None or process.stdin is None or process.stdin.closed:
                 return
-            # a full pipe (BlockingIOError) or none at the other end; of the latter the reader tells
+            # a full pipe (BlockingIOError), or a closed one, which the reader thread reports
             with contextlib.suppress(OSError):
                 if os.write(process.stdin.fileno(), line) < len(line):
-                    # half a message would spoil the next one
+                    # half a message would corrupt the next one
                     process.kill()
 
     def stop(self) -> None:
-        """Ask it to end, and wait where that takes no time."""
+        """Ask the helper to end, and wait for it for at most `EXIT_SECONDS`."""
         with self._lock:
             self._listeners.clear()
             self._close_input()
         if self._reader.is_alive():
             self._reader.join(EXIT_SECONDS)
         if self._process is not None and self._process.returncode is None:
-            # it ends with its batch; Popen would warn that nobody waited for it
+            # it ends after its batch; Popen would warn of a process that nobody waited for
             self._process.returncode = 0
 
     def disown(self) -> None:
-        """In a forked child: let go of the pipes, else the helper would not see the end of the training process."""
+        """In a forked child: close the pipes, else the helper would not notice the end of the training process."""
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
@@ -157,17 +157,17 @@ class Helper:
         process = self._process
         assert process is not None and process.stdout is not None
         rest = b""
-        while data := _some(process.stdout.fileno()):
+        while data := _read_available(process.stdout.fileno()):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._hear(line)
+                self._dispatch(line)
         code = process.wait()
         process.stdout.close()
         with self._lock:
             self._close_input()
-        self._lose(f"the process that delivers ended ({_how(code)})")
+        self._mark_lost(f"the delivery process ended ({_format_exit(code)})")
 
-    def _hear(self, line: bytes) -> None:
+    def _dispatch(self, line: bytes) -> None:
         message: Json = json.loads(line)
         if message["say"] == "log":
             _log.log(message["level"], "%s", message["text"])
@@ -175,31 +175,31 @@ class Helper:
         with self._lock:
             listener = self._listeners.get(message["run"])
         if listener is not None:
-            listener.heard(message)
+            listener.on_message(message)
 
-    def _lose(self, reason: str) -> None:
+    def _mark_lost(self, reason: str) -> None:
         with self._lock:
-            self.gone = reason
+            self.lost_reason = reason
             listeners = list(self._listeners.values())
             self._listeners.clear()
         for listener in listeners:
             self._warn()
-            listener.lost(reason)
+            listener.on_helper_lost(reason)
 
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True
-            _log.warning("%s; training goes on, records wait in the spool", self.gone)
+            _log.warning("%s; training continues, records wait in the spool", self.lost_reason)
 
 
-def _some(descriptor: int) -> bytes:
+def _read_available(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65536)
     except OSError:
         return b""
 
 
-def _how(code: int) -> str:
+def _format_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):
@@ -207,7 +207,7 @@ def _how(code: int) -> str:
     return f"signal {-code}"
 
 
-# by process id: a forked child must not talk to the helper of its parent
+# by process id: a forked child must not use the helper of its parent
 _helpers: dict[int, Helper] = {}
 _guard = threading.Lock()
 
@@ -216,7 +216,7 @@ def current() -> Helper:
     """The helper of this process; a new one where there is none yet, or where it ended."""
     with _guard:
         known = _helpers.get(os.getpid())
-        if known is None or known.gone:
+        if known is None or known.lost_reason:
             known = _helpers[os.getpid()] = Helper()
         return known
 
@@ -227,7 +227,7 @@ def _stop() -> None:
         known.stop()
 
 
-def _in_child() -> None:
+def _disown_in_child() -> None:
     for helper in _helpers.values():
         helper.disown()
     _guard.release()
@@ -235,4 +235,4 @@ def _in_child() -> None:
 
 atexit.register(_stop)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_in_child)
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_disown_in_child)

@@ -1,4 +1,4 @@
-"""The helper process itself: `python -m initlab.tracking.deliver.helper_main`, started and fed by `tracking.helper`."""
+"""Main program of the helper process, started by `deliver.helper`: python -m initlab.tracking.deliver.helper_main"""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import time
 from pathlib import Path
 
 from initlab.errors import StoreError
-from initlab.tracking.deliver.drain import Courier, Line, keep_traceback
+from initlab.tracking.deliver.drain import SpoolDrain, StoreConnection, log_traceback
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Json
 
-# for the batches in flight when the training process has ended; less than `sync` waits for them
+# for the batches in flight when the training process has ended; shorter than the time that `sync` waits for them
 LAST_SECONDS = 8.0
 
 
 def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        # a batch system may signal every process of a job: this one ends after the training, not before it
+        # a batch system may signal every process of a job: this one has to end after the training, not before it
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     incoming, outgoing = _private_pipes()
-    desk = Desk(outgoing)
+    dispatcher = Dispatcher(outgoing)
     logger = logging.getLogger("initlab.tracking")
-    logger.addHandler(Forward(desk))
+    logger.addHandler(ForwardHandler(dispatcher))
     logger.propagate = False
     with os.fdopen(incoming, "rb") as lines:
         for line in lines:
-            desk.take(json.loads(line))
-    desk.leave()
+            dispatcher.handle(json.loads(line))
+    dispatcher.finish()
     sys.stdout.flush()
-    # no tidy end: threads may still wait for a server, and the spool is safe at any moment
+    # exit at once: threads may still wait for a server, and the spool is consistent at any moment
     os._exit(0)
 
 
 def _private_pipes() -> tuple[int, int]:
-    """The two pipes under other numbers: what a library prints or asks must not end up between the messages."""
+    """Move the two pipes to other descriptors: what a library prints or reads must not mix with the messages."""
     incoming, outgoing = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -50,55 +50,55 @@ def _private_pipes() -> tuple[int, int]:
     return incoming, outgoing
 
 
-class Forward(logging.Handler):
-    """Hands log lines to the training process, whose terminal and handlers they are meant for."""
+class ForwardHandler(logging.Handler):
+    """Forwards log records to the training process, which has the terminal and the user's handlers."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__(logging.WARNING)
-        self._desk = desk
+        self._dispatcher = dispatcher
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._desk.say(0, {"say": "log", "level": record.levelno, "text": record.getMessage()})
+        self._dispatcher.say(0, {"say": "log", "level": record.levelno, "text": record.getMessage()})
 
 
-class Desk:
-    """Takes messages and has one courier for each open run."""
+class Dispatcher:
+    """Handles messages of the training process; holds one `SpoolDrain` for each open run."""
 
     def __init__(self, outgoing: int) -> None:
         self._outgoing = outgoing
         self._lock = threading.Lock()
-        self._couriers: dict[int, Courier] = {}
-        self._lines: dict[str, Line] = {}
+        self._drains: dict[int, SpoolDrain] = {}
+        self._connections: dict[str, StoreConnection] = {}
 
     def say(self, run: int, message: Json) -> None:
         line = json.dumps({"run": run, **message}).encode() + b"\n"
-        # without a parent there is nobody to tell; the end of the input says so too
+        # without a parent process nobody reads this; the end of the input reports that too
         with self._lock, contextlib.suppress(OSError):
             while line:
                 line = line[os.write(self._outgoing, line) :]
 
-    def take(self, message: Json) -> None:
+    def handle(self, message: Json) -> None:
         run, do = int(message["run"]), message["do"]
         if do == "open":
             try:
                 self._open(run, message)
             except (StoreError, OSError) as error:
-                keep_traceback(Path(message["workdir"]))
+                log_traceback(Path(message["workdir"]))
                 self.say(run, {"say": "closed", "fault": str(error)})
             return
-        courier = self._couriers.get(run)
-        if courier is None:
+        drain = self._drains.get(run)
+        if drain is None:
             return
         if do == "wake":
-            courier.wake()
+            drain.wake()
         elif do == "close":
-            courier.close(float(message["seconds"]))
+            drain.close(float(message["seconds"]))
         elif do == "abandon":
-            courier.abandon()
+            drain.abandon()
 
     def _open(self, run: int, message: Json) -> None:
-        self._couriers = {number: courier for number, courier in self._couriers.items() if courier.alive}
-        # messages name files relative to where the person is
+        self._drains = {number: drain for number, drain in self._drains.items() if drain.alive}
+        # messages name files relative to the current directory of the training process
         with contextlib.suppress(OSError):
             os.chdir(message["cwd"])
         for key, value in message["environ"].items():
@@ -107,7 +107,7 @@ class Desk:
             else:
                 os.environ[key] = value
         folder = Path(message["folder"])
-        courier = Courier(
+        drain = SpoolDrain(
             folder,
             spool.load_header(folder),
             uri=message["uri"],
@@ -115,18 +115,18 @@ class Desk:
             flush_seconds=float(message["flush_seconds"]),
             fresh=bool(message["fresh"]),
             say=lambda answer: self.say(run, answer),
-            line=self._lines.setdefault(message["uri"], Line()),
+            connection=self._connections.setdefault(message["uri"], StoreConnection()),
         )
-        self._couriers[run] = courier
-        courier.start()
+        self._drains[run] = drain
+        drain.start()
 
-    def leave(self) -> None:
-        """The training process has ended: finish nothing, but let the batches in flight arrive."""
-        for courier in self._couriers.values():
-            courier.abandon()
+    def finish(self) -> None:
+        """After the end of the training process: start nothing new, wait for the batches in flight."""
+        for drain in self._drains.values():
+            drain.abandon()
         deadline = time.monotonic() + LAST_SECONDS
-        for courier in self._couriers.values():
-            courier.settle(deadline)
+        for drain in self._drains.values():
+            drain.wait_idle(deadline)
 
 
 if __name__ == "__main__":

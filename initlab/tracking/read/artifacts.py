@@ -1,4 +1,4 @@
-"""One run of the store and its files, for whoever reads a single run."""
+"""Finds one run in the store by id, uid, prefix or `last`, and downloads its artifacts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, readable_uri, sqlite_file
 from initlab.tracking.upkeep.sync import spools
 
-#: what stands for the run that was trained last
+#: name of the latest trained run
 LAST = "last"
-#: runs that are looked through for the last one, and that an unknown name is held against
-_RECENT = 200
-#: runs that are named where none fits
-_NAMED = 8
+#: number of latest runs that are searched for `last`, for a prefix, and for names to suggest
+_RECENT_RUNS = 200
+#: number of runs that an error message lists
+_LISTED_RUNS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptRun:
-    """A run of the store, found by what a person calls it."""
+class StoredRun:
+    """A run of the store, as `find_run` returns it."""
 
     run_id: str
     name: str
@@ -37,10 +37,10 @@ class KeptRun:
         return self.tags.get("initlab.kind", "")
 
     def fetch(self, names: Sequence[str], folder: Path) -> list[str]:
-        """Bring those of its artifacts `names` that it has into `folder`; their names.
+        """Download those artifacts of `names` that the run has into `folder`; returns their names.
 
         Raises:
-            StoreError: where the store does not give them.
+            StoreError: the store cannot send them.
         """
         try:
             return [name for name in names if self.store.download(self.run_id, name, folder)]
@@ -52,12 +52,12 @@ class KeptRun:
         self.store.log(self.run_id, tags=tags)
 
 
-def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> KeptRun:
-    """The run that `asked` names: its id or uid, the beginning of one, or ``last`` for the one trained last.
+def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> StoredRun:
+    """Find the run `asked`: an id or uid, the beginning of one, or ``last`` for the run trained last.
 
     Raises:
-        UnknownNameError: naming the latest runs.
-        ConfigError: where there is no store, or it does not answer.
+        UnknownNameError: no such run; the message lists the latest runs.
+        ConfigError: there is no store, or it does not answer.
     """
     uri = readable_uri(settings, workdir)
     file = sqlite_file(uri)
@@ -65,18 +65,18 @@ def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> KeptRu
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
     try:
         store = connect(uri, workdir=workdir)
-        recent = {i: tags for i, tags in store.latest_runs(_RECENT) if "initlab.kind" in tags}
-        run_id = _among(asked, recent) or _of_id(store, asked)
+        recent = {i: tags for i, tags in store.latest_runs(_RECENT_RUNS) if "initlab.kind" in tags}
+        run_id = _match_recent(asked, recent) or _find_by_id(store, asked)
         if run_id is None:
-            raise UnknownNameError(_unknown(asked, recent, uri, workdir))
+            raise UnknownNameError(_unknown_run_message(asked, recent, uri, workdir))
         experiment_id, name, tags = store.run_tags(run_id)
         experiment = store.experiment_name(experiment_id)
     except StoreFaultError as fault:
         raise ConfigError("tracking.uri", describe_location(uri), f"the run cannot be read: {fault.reason}") from fault
-    return KeptRun(run_id=run_id, name=name, experiment=experiment, tags=tags, store=store)
+    return StoredRun(run_id=run_id, name=name, experiment=experiment, tags=tags, store=store)
 
 
-def _among(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | None:
+def _match_recent(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | None:
     if asked == LAST:
         return next((i for i, tags in recent.items() if tags.get("initlab.kind") == "train"), None)
     for run_id, tags in recent.items():
@@ -90,7 +90,7 @@ def _among(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | None:
     return begun[0] if len(begun) == 1 else None
 
 
-def _of_id(store: Store, asked: str) -> str | None:
+def _find_by_id(store: Store, asked: str) -> str | None:
     if not asked.isalnum():
         return None
     try:
@@ -102,7 +102,7 @@ def _of_id(store: Store, asked: str) -> str | None:
     return asked
 
 
-def _unknown(asked: str, recent: Mapping[str, Mapping[str, str]], uri: str, workdir: Path) -> str:
+def _unknown_run_message(asked: str, recent: Mapping[str, Mapping[str, str]], uri: str, workdir: Path) -> str:
     waiting = {info.run_id or info.uid: info.name for info in spools(workdir)}
     if asked in waiting:
         return f"run={asked}: its records are still on this machine; send them with `python -m initlab sync`"
@@ -112,4 +112,4 @@ def _unknown(asked: str, recent: Mapping[str, Mapping[str, str]], uri: str, work
     ]  # fmt: skip
     if not trained:
         return f"run={asked}: no such run; {describe_location(uri)} has none yet that was trained"
-    return f"run={asked}: no such run in {describe_location(uri)}; the latest are {', '.join(trained[:_NAMED])}"
+    return f"run={asked}: no such run in {describe_location(uri)}; the latest are {', '.join(trained[:_LISTED_RUNS])}"

@@ -1,4 +1,4 @@
-"""MLflow's filter language, on runs that were read already: its own parser, and the comparison that it describes."""
+"""Evaluates MLflow filter strings on runs that are already in memory, with MLflow's own parser."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from initlab.errors import ConfigError
-from initlab.tracking.store.quiet import ignore_their_warnings
+from initlab.tracking.store.quiet import ignore_mlflow_warnings
 
 
 class Run(Protocol):
-    """What a filter can ask of a run."""
+    """The attributes of a run that a filter can compare."""
 
     @property
     def run_id(self) -> str: ...
@@ -39,8 +39,8 @@ class Clause:
 
     Attributes:
         kind: ``parameter``, ``tag``, ``metric``, ``attribute`` or ``dataset``.
-        key: what is compared.
-        holds: whether its value fits.
+        key: name of the value that is compared.
+        holds: returns True where the value passes the comparison.
     """
 
     kind: str
@@ -59,25 +59,25 @@ _ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
 _DATASET: dict[str, Callable[[Run], Any]] = {"name": lambda run: run.dataset[0], "digest": lambda run: run.dataset[1]}
 
 
-def clauses(words: str) -> tuple[Clause, ...]:
-    """The comparisons that `words` joins by AND.
+def parse_filter(words: str) -> tuple[Clause, ...]:
+    """Parse a filter string into its comparisons, which are joined by AND.
 
     Raises:
-        ConfigError: for what is not MLflow's language, and for attributes that cannot be asked for here.
+        ConfigError: for text that MLflow's parser refuses, and for attributes that are not available here.
     """
-    ignore_their_warnings()
+    ignore_mlflow_warnings()
     from mlflow.exceptions import MlflowException
     from mlflow.utils.search_utils import SearchUtils
 
     try:
         parsed: list[dict[str, Any]] = SearchUtils.parse_search_filter(words)
     except MlflowException as error:
-        raise unreadable(words, str(error)) from error
-    return tuple(_clause(words, part, SearchUtils.get_comparison_func) for part in parsed)
+        raise filter_error(words, str(error)) from error
+    return tuple(_parse_clause(words, part, SearchUtils.get_comparison_func) for part in parsed)
 
 
-def fits(clause: Clause, run: Run) -> bool:
-    """Whether the run has what is asked for; what it does not have fits nothing, not even an inequality."""
+def matches(clause: Clause, run: Run) -> bool:
+    """Whether the run passes the comparison; a missing value passes none, not even an inequality."""
     if clause.kind == "attribute":
         value = _ATTRIBUTES[clause.key](run)
     elif clause.kind == "dataset":
@@ -88,23 +88,25 @@ def fits(clause: Clause, run: Run) -> bool:
     return value is not None and clause.holds(value)
 
 
-def unreadable(words: str, why: str) -> ConfigError:
-    """The error for a filter, with an example of one."""
+def filter_error(words: str, why: str) -> ConfigError:
+    """The error for an invalid filter, with an example of a valid one."""
     first = next(iter(why.splitlines()), why).strip().rstrip(".")
     return ConfigError("filter", words, f"{first}; such as filter='params.init = \"he\" and metrics.seconds < 60'")
 
 
-def _clause(words: str, part: Mapping[str, Any], comparison: Callable[[str], Callable[[Any, Any], Any]]) -> Clause:
+def _parse_clause(
+    words: str, part: Mapping[str, Any], comparison: Callable[[str], Callable[[Any, Any], Any]]
+) -> Clause:
     kind, key, value = str(part["type"]), str(part["key"]), part["value"]
     known = {"attribute": _ATTRIBUTES, "dataset": _DATASET}.get(kind)
     key = {"run name": "run_name", "Run name": "run_name", "Run ID": "run_id", "created": "start_time"}.get(key, key)
     if kind not in ("parameter", "tag", "metric", "attribute", "dataset") or (known is not None and key not in known):
-        raise unreadable(words, f"{kind} {key} cannot be asked for here")
+        raise filter_error(words, f"{kind} {key} is not available here")
     if kind == "metric" or key in ("start_time", "end_time"):
         value = float(value)
     word = str(part["comparator"]).upper()
     try:
         compare = comparison(word)
     except KeyError as error:
-        raise unreadable(words, f"{word} compares nothing; use =, !=, <, <=, >, >=, LIKE, ILIKE or IN") from error
+        raise filter_error(words, f"{word} compares nothing; use =, !=, <, <=, >, >=, LIKE, ILIKE or IN") from error
     return Clause(kind=kind, key=key, holds=lambda found: bool(compare(found, value)))

@@ -1,4 +1,4 @@
-"""Going on with a run: the same MLflow run, its configuration, its checkpoints, and where its records stopped."""
+"""Reopens a run to resume it: the same MLflow run, its configuration, its checkpoints, its number of records."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from initlab.tracking.upkeep.sync import folders, spools
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reopened:
-    """A run that goes on.
+class ResumedRun:
+    """A run that was reopened to be resumed.
 
     Attributes:
         sink: writes to the same MLflow run; drops records with a serial below `skip`.
         folder: holds the run's `config.yaml` (where it has one) and its `checkpoints/`.
-        skip: how many records the run has already.
-        status: how it ended before (`finished`, `killed`, ...); `killed` where nobody ended it.
+        skip: number of records that the run has already.
+        status: how it ended before (`finished`, `killed`, ...); `killed` where no end was recorded.
     """
 
     sink: RunSink
@@ -41,16 +41,16 @@ class Reopened:
     status: RunStatus
 
 
-def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopened:
-    """Go on with the run whose MLflow id or uid is `run_id`; its status is running again.
+def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> ResumedRun:
+    """Resume the run whose MLflow id or uid is `run_id`; its status becomes running again.
 
-    What of it lies in the spool is used from there (and drains in the background); otherwise its configuration and
+    Where its spool is still here, that is used (and drains in the background); otherwise its configuration and
     checkpoints are fetched from the store. Raises UnknownNameError where there is no such run, ConfigError where it
     is still running or tracking is off, StoreError without contact, WorkdirError where `workdir` cannot hold it.
     """
     if not settings.enabled:
         raise ConfigError("resume", run_id, "an untracked run cannot be resumed; leave out tracking=none")
-    resolve_uri(settings, workdir)  # a wrong one is told first
+    resolve_uri(settings, workdir)  # an invalid URI is reported first
     try:
         local = _from_spool(run_id, settings, workdir=workdir)
         if local is not None:
@@ -60,7 +60,7 @@ def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopene
         raise workdir_error(workdir, error) from error
 
 
-def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Reopened | None:
+def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> ResumedRun | None:
     folder = _find(run_id, workdir)
     if folder is None:
         return None
@@ -68,8 +68,8 @@ def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Re
     if lock is None:
         raise ConfigError("resume", run_id, "it is still running (or being sent by `python -m initlab sync`)")
     try:
-        # a helper may still be at the last batch of what goes on here
-        delivering = spool.take_delivery(folder)
+        # a helper may still be sending the last batch of this run
+        delivering = spool.take_delivery_lock(folder)
         if delivering is None:
             raise ConfigError("resume", run_id, "another process is still sending it; try again in a minute")
         delivering.release()
@@ -88,7 +88,7 @@ def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Re
     except BaseException:
         lock.release()
         raise
-    return _go_on(sink, skip=skip, status=_status(events[end]["status"] if end >= 0 else None))
+    return _resume(sink, skip=skip, status=_parse_status(events[end]["status"] if end >= 0 else None))
 
 
 def _find(run_id: str, workdir: Path) -> Path | None:
@@ -104,12 +104,12 @@ def _find(run_id: str, workdir: Path) -> Path | None:
     return None
 
 
-def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: Path) -> Reopened:
+def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: Path) -> ResumedRun:
     try:
         store = connect(uri, workdir=workdir)
         known = _identify(store, run_id)
         if known is None:
-            raise UnknownNameError(_unknown(store, run_id, workdir))
+            raise UnknownNameError(_unknown_run_message(store, run_id, workdir))
         experiment_id, name, tags = store.run_tags(known)
         experiment = store.experiment_name(experiment_id)
     except StoreFaultError as fault:
@@ -119,7 +119,7 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
             "resume", run_id, "it is still running elsewhere, or its spool is: run `python -m initlab sync` there first"
         )
     own = tags.get("initlab.uid", "")
-    # the uid becomes the name of a folder; a store may hold anything
+    # the uid becomes the name of a folder, and a store may hold any text
     uid = own if re.fullmatch("[0-9a-f]{32}", own) else uuid.uuid4().hex
     records = int(tags.get("initlab.records", "0"))
     header = SpoolHeader(
@@ -137,7 +137,7 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
     (folder / spool.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     lock = spool.take_lock(folder)
     if lock is None or (folder / spool.HEADER).exists():
-        raise ConfigError("resume", run_id, "it is still running: another process has just taken it up")
+        raise ConfigError("resume", run_id, "it is still running: another process has just resumed it")
     try:
         _fetch(store, known, folder)
         spool.save_header(folder, header)
@@ -147,7 +147,7 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
     except BaseException:
         spool.remove(folder, lock)
         raise
-    return _go_on(sink, skip=records, status=_status(tags.get("initlab.status")))
+    return _resume(sink, skip=records, status=_parse_status(tags.get("initlab.status")))
 
 
 def _identify(store: Store, run_id: str) -> str | None:
@@ -160,7 +160,7 @@ def _identify(store: Store, run_id: str) -> str | None:
     return run_id
 
 
-def _unknown(store: Store, run_id: str, workdir: Path) -> str:
+def _unknown_run_message(store: Store, run_id: str, workdir: Path) -> str:
     latest = {known: tags.get("mlflow.runName", "") for known, tags in store.latest_runs(5)}
     latest |= {info.run_id or info.uid: info.name for info in spools(workdir)}
     if not latest:
@@ -169,7 +169,7 @@ def _unknown(store: Store, run_id: str, workdir: Path) -> str:
 
 
 def _fetch(store: Store, run_id: str, folder: Path) -> None:
-    """Bring the configuration and the checkpoints of a run into `folder`, as its own spool would hold them."""
+    """Download the configuration and the checkpoints of a run into `folder`, laid out as in a spool."""
     incoming = folder / "incoming.part"
     incoming.mkdir(exist_ok=True)
     try:
@@ -188,12 +188,12 @@ def _fetch(store: Store, run_id: str, folder: Path) -> None:
         shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _status(word: object) -> RunStatus:
-    """`word` as a status; killed where nobody ended the run, or not in initlab's words."""
+def _parse_status(word: object) -> RunStatus:
+    """Parse a status; `killed` where no end was recorded or the word is not one of initlab's statuses."""
     return next((known for known in get_args(RunStatus) if known == word), "killed")
 
 
-def _go_on(sink: RunSink, *, skip: int, status: RunStatus) -> Reopened:
-    sink.resumed()
+def _resume(sink: RunSink, *, skip: int, status: RunStatus) -> ResumedRun:
+    sink.note_resume()
     sink.begin()
-    return Reopened(sink=sink, folder=sink.folder, skip=skip, status=status)
+    return ResumedRun(sink=sink, folder=sink.folder, skip=skip, status=status)

@@ -1,4 +1,4 @@
-"""The read side: runs with what they were given and what they reached, for whoever compares them.
+"""Reads runs, params, metrics and curves from the tracking store.
 
 A store in a SQLite file is read with plain SQL, one query a table, read-only and without importing MLflow, which takes
 seconds and reads run by run. Every other store is read through MLflow's client, page by page. Both give the same.
@@ -16,7 +16,7 @@ from typing import Any
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking.read.filters import Clause, clauses, fits, unreadable
+from initlab.tracking.read.filters import Clause, filter_error, matches, parse_filter
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, is_server, readable_uri, sqlite_file
@@ -97,7 +97,7 @@ def read_runs(
             read.
     """
     uri = readable_uri(settings, workdir)
-    asked = clauses(words) if words else ()
+    asked = parse_filter(words) if words else ()
     try:
         file = sqlite_file(uri)
         if file is None:
@@ -105,7 +105,7 @@ def read_runs(
         return _from_file(file, uri, studies, experiments, asked)
     except StoreFaultError as fault:
         if fault.kind == "refused" and words:
-            raise unreadable(words, fault.reason) from fault
+            raise filter_error(words, fault.reason) from fault
         raise _unreadable(uri, fault.reason) from fault
 
 
@@ -314,7 +314,7 @@ def _sorted_out(
     trained = [
         r for r in records
         if r.tags.get(KIND) == "train" and r.tags.get("initlab.tuning") != "true" and "initlab.stray" not in r.tags
-        and all(fits(clause, r) for clause in asked)
+        and all(matches(clause, r) for clause in asked)
     ]  # fmt: skip
     parents: dict[str, RunRecord] = {}
     for run in sorted(records, key=lambda r: r.start_ms):

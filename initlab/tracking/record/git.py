@@ -1,4 +1,4 @@
-"""Which code a run came from: the commit of the working directory, or else of this package's own checkout."""
+"""Source tags of a run: user, program, and git commit of the working directory or of this package's checkout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-#: seconds for which an answer of git holds
+#: seconds for which an answer of git is cached
 _FRESH = 20
 
 
@@ -27,12 +27,12 @@ def _checkout(workdir: Path) -> Path | None:
     if _git(workdir, "rev-parse", "--verify", "HEAD"):
         return workdir
     package = Path(__file__).resolve().parent
-    # an installed package may lie inside somebody else's checkout (a virtual environment does)
+    # an installed package may lie inside an unrelated checkout (as in a virtual environment)
     return package if _git(package, "ls-files", "--error-unmatch", Path(__file__).name) is not None else None
 
 
 def source_tags(workdir: Path) -> dict[str, str]:
-    """Tags that say who ran what: user, program, git commit and whether it had uncommitted changes."""
+    """Tags of user, program, git commit, and whether there were uncommitted changes."""
     program = Path(sys.argv[0] or "python").name
     tags = {
         "mlflow.source.name": "python -m initlab" if program == "__main__.py" else program,
@@ -47,7 +47,7 @@ def source_tags(workdir: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _revision(workdir: Path, period: int) -> dict[str, str]:
-    """The commit, and whether it is what lies there; asked once in a `period`, not for every short run of a study."""
+    """Read the commit and whether the checkout is dirty; cached for a `period`, since a study has many short runs."""
     del period
     checkout = _checkout(workdir)
     commit = _git(checkout, "rev-parse", "HEAD") if checkout is not None else None

@@ -1,4 +1,4 @@
-"""The sink of an untracked run: keeps nothing, writes nothing."""
+"""Sink of an untracked run (tracking=none): records and writes nothing."""
 
 from __future__ import annotations
 

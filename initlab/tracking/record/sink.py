@@ -1,4 +1,4 @@
-"""The sink of a run: what the training loop calls. It appends to the spool; a helper process drains that."""
+"""Sink of a run: what the training loop writes records to. Appends to the spool, which a helper process drains."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Appender, Json, SpoolHeader
 from initlab.tracking.store.location import describe_location, ui_url
 
-# freed when the disk is full, so that the end of the run can still be noted
+# released when the disk is full, so that the end of the run can still be recorded
 RESERVE = 16_384
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class RunSink:
-    """Where a run's records go (a `spec.Sink`). Made by `start` or `reopen`; used by one thread of one process.
+    """Records one run (a `spec.Sink`). Created by `start` or `reopen`; used by one thread of one process.
 
     Attributes:
         uid: the run's own id, known at once and carried as tag ``initlab.uid``.
@@ -67,16 +67,16 @@ class RunSink:
         self._writer = Writer(folder, header, lock=lock, uri=uri, workdir=workdir, flush_seconds=settings.flush_seconds)
 
     def begin(self, *, fresh: bool = False) -> None:
-        """Have the records delivered from now on; offline they stay in the spool. `fresh`: nothing was sent before."""
+        """Start delivering the records; offline they stay in the spool. `fresh`: nothing was sent before."""
         if not self._offline:
             self._writer.start(fresh=fresh)
 
-    def resumed(self) -> None:
-        """Note that the run goes on, before `begin`."""
-        self._event({"kind": "reopen", "time_ms": int(time.time() * 1000)})
+    def note_resume(self) -> None:
+        """Record that the run is resumed; called before `begin`."""
+        self._append_event({"kind": "reopen", "time_ms": int(time.time() * 1000)})
 
     def discard(self) -> None:
-        """Take back a run that could not begin: nothing of it stays."""
+        """Delete everything of a run that could not begin."""
         self._sentence = ""
         self._records.close()
         self._events.close()
@@ -95,16 +95,16 @@ class RunSink:
         return place
 
     def wait_id(self, timeout: float) -> str:
-        """The run id, waited for at most `timeout` seconds."""
+        """Wait at most `timeout` seconds for the run id and return it."""
         self._writer.known.wait(timeout)
         return self.run_id
 
     def location(self) -> str:
-        """What a person opens or types to look at this run."""
+        """Link or command that shows this run in the MLflow UI."""
         return ui_url(self.uri, run_id=self._writer.run_id, experiment_id=self._writer.experiment_id)
 
     def write(self, record: Record) -> None:
-        """Append `record` to the spool. Raises StoreError where the disk takes no more; what was written stays."""
+        """Append `record` to the spool. Raises StoreError where the disk is full; earlier records stay."""
         if record.serial < self._skip:
             return
         metrics = {key: float(value) for key, value in record.metrics.items() if math.isfinite(value)}
@@ -128,58 +128,60 @@ class RunSink:
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run; `mlflow.note.content` is its readable summary. Raises StoreError as `write` does."""
-        self._event({"kind": "tags", "tags": dict(tags)})
+        self._append_event({"kind": "tags", "tags": dict(tags)})
 
     def artifact(self, path: Path, folder: str = "", *, move: bool = False) -> None:
-        """Keep the file `path` under `folder` of the run's artifacts; copied into the spool, or moved.
+        """Store the file `path` under `folder` of the run's artifacts; it is copied into the spool, or moved.
 
         Raises StoreError where the file cannot be read or the spool cannot hold it.
         """
-        self.made(path.name, lambda target: self._bring(path, target, move=move), folder)
+        self.made(path.name, lambda target: self._place_file(path, target, move=move), folder)
 
     def text(self, name: str, text: str, folder: str = "") -> None:
-        """Keep `text` as artifact `folder/name`. Raises StoreError as `write` does."""
+        """Store `text` as artifact `folder/name`. Raises StoreError as `write` does."""
         self.made(name, lambda target: target.write_text(text, encoding="utf-8"), folder)
 
     def close(self, status: RunStatus, *, checkpoints: bool | None = None) -> str:
         """End the run as `status` and drain the spool, for at most `drain_seconds`.
 
-        Uploads the checkpoints where the run was started so, or as `checkpoints` says. Returns "" where everything
-        arrived (the spool is gone then), else a sentence for the user: what waits, where, why, what sends it.
+        Uploads the checkpoints as chosen at the start of the run, or as `checkpoints` says. Returns "" where everything
+        arrived (the spool is deleted then), else a sentence for the user: what waits, where, why, and how to send it.
         """
         if self._sentence is None:
-            self.part(status, checkpoints=checkpoints)
-            self.settle(self.drain_seconds)
+            self.begin_close(status, checkpoints=checkpoints)
+            self.wait_closed(self.drain_seconds)
         return self._sentence or ""
 
-    def part(self, status: RunStatus, *, checkpoints: bool | None = None) -> None:
-        """Begin to close, without waiting until everything arrived: `settle` does, once, at a later time."""
-        self._in_own_process()
+    def begin_close(self, status: RunStatus, *, checkpoints: bool | None = None) -> None:
+        """Begin to close, without waiting until everything arrived: call `wait_closed` for that, once, later."""
+        self._check_process()
         self._reserve.unlink(missing_ok=True)
         keep = self._keep_checkpoints if checkpoints is None else checkpoints
         try:
-            self._event({"kind": "status", "status": status, "time_ms": int(time.time() * 1000), "checkpoints": keep})
+            self._append_event(
+                {"kind": "status", "status": status, "time_ms": int(time.time() * 1000), "checkpoints": keep}
+            )
             unnoted = ""
         except StoreError as error:
             unnoted = str(error)
         self._records.close()
         self._events.close()
         self._unnoted = unnoted
-        self._sentence = ""  # closed: nothing more is taken
-        self._writer.part(self.drain_seconds)
+        self._sentence = ""  # closed: no more records are accepted
+        self._writer.begin_close(self.drain_seconds)
 
     @property
-    def ended(self) -> bool:
-        """Whether all that a parted sink can hope for has happened: `settle` will not wait."""
-        return self._writer.ended
+    def is_closed(self) -> bool:
+        """Whether delivery has ended after `begin_close`, so that `wait_closed` returns at once."""
+        return self._writer.is_closed
 
-    def settle(self, seconds: float) -> str:
-        """Wait for what `part` began, at most `seconds`; the sentence of `close`."""
-        self._writer.settle(seconds)
-        self._sentence = self._leftover(self._unnoted)
+    def wait_closed(self, seconds: float) -> str:
+        """Wait at most `seconds` for the end of `begin_close`; returns the sentence of `close`."""
+        self._writer.wait_closed(seconds)
+        self._sentence = self._undelivered_message(self._unnoted)
         return self._sentence
 
-    def _leftover(self, unnoted: str) -> str:
+    def _undelivered_message(self, unnoted: str) -> str:
         if self._writer.done:
             count = self._writer.rejected
             if not count:
@@ -199,10 +201,12 @@ class RunSink:
         return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
     def made(self, name: str, make: Callable[[Path], object], folder: str = "") -> None:
-        """Keep what `make` writes to the path that it is given as artifact `folder/name`. Raises StoreError as `write`
-        does."""
-        self._in_own_process()
-        # one folder for all that have names of their own: to make a folder costs as much as several files
+        """Call `make` with a path and store the file that it writes there as artifact `folder/name`.
+
+        Raises StoreError as `write` does.
+        """
+        self._check_process()
+        # one folder for all artifacts with distinct names: creating a folder costs as much as several files
         target = self.folder / spool.ARTIFACTS / "0" / name
         if target.exists():
             target = self.folder / spool.ARTIFACTS / str(self._numbers) / name
@@ -212,24 +216,24 @@ class RunSink:
         except OSError as error:
             with suppress(OSError):
                 target.unlink(missing_ok=True)
-            raise StoreError(f"{name}: cannot be kept with the run ({error.strerror or error})") from error
-        self._event({"kind": "artifact", "path": target.relative_to(self.folder).as_posix(), "folder": folder})
+            raise StoreError(f"{name}: cannot be stored with the run ({error.strerror or error})") from error
+        self._append_event({"kind": "artifact", "path": target.relative_to(self.folder).as_posix(), "folder": folder})
 
     @staticmethod
-    def _bring(path: Path, target: Path, *, move: bool) -> None:
+    def _place_file(path: Path, target: Path, *, move: bool) -> None:
         if move:
             shutil.move(path, target)
         else:
             shutil.copyfile(path, target)
 
-    def _event(self, event: Json) -> None:
+    def _append_event(self, event: Json) -> None:
         self._append(self._events, event)
         self._numbers += 1
         if event["kind"] != "tags":
             self._writer.wake()
 
     def _append(self, file: Appender, value: Json) -> None:
-        self._in_own_process()
+        self._check_process()
         if self._sentence is not None:
             raise StoreError(f"run {self.run_id} is closed")
         try:
@@ -239,7 +243,7 @@ class RunSink:
                 f"{self._shown(self.folder)}: {error.strerror or error}; what was written so far is safe there"
             ) from error
 
-    def _in_own_process(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise StoreError("a run is recorded by the process that started it, not by a child of it")
 

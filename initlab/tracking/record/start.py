@@ -1,4 +1,4 @@
-"""Beginning a run: checks that the working directory can hold it, opens its spool, has it delivered."""
+"""Starts a run: checks that the working directory can hold it, opens its spool, starts its delivery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.location import resolve_uri, sqlite_file
 
-# a new SQLite store alone takes one
+# a new SQLite store alone takes one MiB
 SMALLEST_DISK = 2 * 1024 * 1024
 
 
@@ -58,7 +58,7 @@ def start(
         for name, text in (files or {}).items():
             sink.text(name, text)
             if name == spool.CONFIG:
-                # beside the header too: a resumed run reads it there
+                # also beside the header: a resumed run reads it there
                 spool.write_atomic(folder / name, text)
     except (OSError, StoreError) as error:
         sink.discard()
@@ -91,7 +91,7 @@ def local_db(uri: str, workdir: Path) -> str:
 
 
 def workdir_error(workdir: Path, error: BaseException) -> WorkdirError:
-    """One line: which directory, what is wrong with it, what to do."""
+    """The error for `workdir`, in one line: which directory, what is wrong with it, what to do."""
     why = {
         errno.EROFS: "it is on a read-only file system",
         errno.EACCES: "you may not write there",

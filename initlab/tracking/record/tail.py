@@ -1,4 +1,4 @@
-"""Runs that ended and whose records are still under way: a process that goes from run to run waits for none of them."""
+"""Runs that have ended while their records are still being delivered; the process goes on to the next run meanwhile."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from initlab.spec import RunStatus
 from initlab.tracking.record.null import NullSink
 from initlab.tracking.record.sink import RunSink
 
-#: runs that may be under way at a time; a store that is slower than the training is waited for then
-MOST = 64
+#: number of closing runs at a time; beyond it the process waits, since the store is slower than the training
+MAX_CLOSING = 64
 
 
-class Tail:
-    """Closes sinks without waiting. Whoever makes one settles it before the process ends; `sync` sends what is left."""
+class ClosingRuns:
+    """Closes sinks without waiting. Call `wait_closed` before the process ends; `sync` sends what is left then."""
 
     def __init__(self) -> None:
         self._sinks: deque[RunSink] = deque()
 
     def close(self, sink: RunSink | NullSink, status: RunStatus) -> None:
-        """End the run of `sink` as `status`; its records arrive while the caller goes on."""
+        """End the run of `sink` as `status`; its records are delivered in the background."""
         if isinstance(sink, NullSink):
             return
-        sink.part(status)
+        sink.begin_close(status)
         self._sinks.append(sink)
-        while self._sinks and (self._sinks[0].ended or len(self._sinks) > MOST):
+        while self._sinks and (self._sinks[0].is_closed or len(self._sinks) > MAX_CLOSING):
             first = self._sinks.popleft()
-            first.settle(first.drain_seconds)
+            first.wait_closed(first.drain_seconds)
 
-    def settle(self, seconds: float) -> tuple[str, ...]:
-        """Wait for all, at most `seconds` together; what waits still, a sentence a run."""
+    def wait_closed(self, seconds: float) -> tuple[str, ...]:
+        """Wait for all runs, at most `seconds` together; returns one sentence for each run with undelivered records."""
         deadline = time.monotonic() + seconds
         told: list[str] = []
         while self._sinks:
-            told.append(self._sinks.popleft().settle(max(0.0, deadline - time.monotonic())))
+            told.append(self._sinks.popleft().wait_closed(max(0.0, deadline - time.monotonic())))
         return tuple(t for t in told if t)

@@ -1,4 +1,4 @@
-"""The live end of a run in the training process: has the helper drain the spool, and waits for it at the end."""
+"""Connects one run of the training process with the helper: starts the delivery, waits for it at the end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from initlab.tracking.deliver.helper import Helper, current, here
+from initlab.tracking.deliver.helper import Helper, current, current_directory
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Json, SpoolHeader
 
-# the helper stops by itself when the time to drain is over; this is for its answer
+# the helper stops by itself when the time to drain is over; this is the extra time for its answer
 GRACE = 0.5
 
 
 class Writer:
-    """One run's side of the helper. Survives its end; gives the spool's lock back in `close`."""
+    """One run's connection to the helper; survives the end of the helper. `close` releases the lock of the spool."""
 
     def __init__(
         self, folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, workdir: Path, flush_seconds: float
@@ -41,7 +41,7 @@ class Writer:
 
     def start(self, *, fresh: bool) -> None:
         self._helper = current()
-        self._number = self._helper.join(self)
+        self._number = self._helper.register(self)
         self._helper.send(
             self._number,
             "open",
@@ -50,7 +50,7 @@ class Writer:
             workdir=str(self._workdir.absolute()),
             flush_seconds=self._flush_seconds,
             fresh=fresh,
-            cwd=here(),
+            cwd=current_directory(),
             environ=self._helper.environ_changes(),
         )
 
@@ -59,31 +59,31 @@ class Writer:
             self._helper.send(self._number, "wake")
 
     def discard(self) -> None:
-        """Delete the spool of a run that the helper was never told of."""
+        """Delete the spool of a run that was never sent to the helper."""
         spool.remove(self._folder, self._lock)
 
     def close(self, seconds: float) -> None:
         """Let the helper drain the rest, at most `seconds`; afterwards it stops as soon as its last call returns."""
-        self.part(seconds)
-        self.settle(seconds)
+        self.begin_close(seconds)
+        self.wait_closed(seconds)
 
-    def part(self, seconds: float) -> None:
+    def begin_close(self, seconds: float) -> None:
         """Begin to close, without waiting."""
         self._deadline = time.monotonic() + seconds + GRACE
         if self._helper is not None:
             self._helper.send(self._number, "close", seconds=seconds)
 
     @property
-    def ended(self) -> bool:
-        """Whether the helper has said its last word on this run."""
+    def is_closed(self) -> bool:
+        """Whether the helper has sent its last message about this run."""
         return self._helper is None or self._ended.is_set()
 
-    def settle(self, seconds: float) -> None:
-        """Wait for the end of what `part` began, at most `seconds`, and let go of the spool."""
+    def wait_closed(self, seconds: float) -> None:
+        """Wait at most `seconds` for the end of `begin_close`, and release the spool."""
         if self._helper is not None:
             if not self._ended.wait(max(0.0, min(seconds + GRACE, self._deadline - time.monotonic()))):
                 self._helper.send(self._number, "abandon")
-            self._helper.leave(self._number)
+            self._helper.unregister(self._number)
         if self.done:
             try:
                 spool.remove(self._folder, self._lock)
@@ -94,11 +94,11 @@ class Writer:
         self.known.set()
 
     def waiting(self) -> tuple[int, int]:
-        """How many records and artifacts are not delivered yet."""
+        """Numbers of records and artifacts that are not delivered yet."""
         return self._waiting or spool.waiting(self._folder, spool.load_progress(self._folder, self._uri))
 
-    def heard(self, message: Json) -> None:
-        """An answer of the helper, in the thread that reads them."""
+    def on_message(self, message: Json) -> None:
+        """Handle an answer of the helper; called in the thread that reads them."""
         if message["say"] == "known":
             self.run_id, self.experiment_id = str(message["run_id"]), str(message["experiment_id"])
             self.known.set()
@@ -113,7 +113,7 @@ class Writer:
             self._ended.set()
             self.known.set()
 
-    def lost(self, reason: str) -> None:
+    def on_helper_lost(self, reason: str) -> None:
         """The helper ended before the run did."""
         self.fault = reason
         self._ended.set()

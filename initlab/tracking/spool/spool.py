@@ -1,11 +1,11 @@
-"""A run's spool: the folder that holds everything of a run until the tracking store has it.
+"""Spool of a run: a local folder that holds all its records until the tracking store has them.
 
     .initlab/spool/<uid>/
-        header.json      what was known before the first record, and the store it is meant for
+        header.json      everything known before the first record, and the URI of the store
         records.jsonl    one record a line, append-only
-        events.jsonl     tags, artifacts, the end, a reopening; one a line, append-only
-        progress.json    how far the two files were delivered; replaced atomically
-        rejected.jsonl   what the store will never accept, with its reason
+        events.jsonl     tags, artifacts, the end of the run, a reopening; one a line, append-only
+        progress.json    up to where the two files were delivered; replaced atomically
+        rejected.jsonl   values that the store refused for good, with the reason
         lock             held by the process that writes; the operating system frees it with the process
         deliver.lock     held by the process that delivers, while it does
         artifacts/       copies of the artifacts; checkpoints/ is written by the trainer directly
@@ -35,7 +35,7 @@ HEADER, RECORDS, EVENTS, PROGRESS = "header.json", "records.jsonl", "events.json
 REJECTED, LOCK, ARTIFACTS, CHECKPOINTS = "rejected.jsonl", "lock", "artifacts", "checkpoints"
 DELIVER = "deliver.lock"
 CONFIG = "config.yaml"
-# longer than a helper whose training process was killed takes to let go
+# longer than the helper of a killed training process takes to release the lock
 DELIVER_SECONDS = 10.0
 
 Json = dict[str, Any]
@@ -43,10 +43,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SpoolHeader:
-    """A RunHeader and where it belongs. `local_db` is the SQLite file relative to the working directory, if inside.
+    """A RunHeader and its store. `local_db` is the SQLite file relative to the working directory, where it lies inside.
 
-    `adopted` is the MLflow run that a spool without the run's beginning goes on with (after `records` records, of which
-    `nonfinite` values were not finite); such a spool cannot create the run anew elsewhere.
+    `adopted` is the MLflow run that a spool without the beginning of the run continues (after `records` records, with
+    `nonfinite` values that were not finite); such a spool cannot create the run in another store.
     """
 
     uid: str
@@ -61,7 +61,7 @@ class SpoolHeader:
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a spool was delivered to the store at `uri`."""
+    """Up to where a spool was delivered to the store at `uri`."""
 
     uri: str
     run_id: str = ""
@@ -108,8 +108,8 @@ def take_lock(folder: Path) -> FileLock | None:
     return lock
 
 
-def take_delivery(folder: Path, *, stop: Callable[[], bool] = lambda: False) -> FileLock | None:
-    """The right to deliver a spool, waited for; None where another process goes on delivering it, or on `stop`."""
+def take_delivery_lock(folder: Path, *, stop: Callable[[], bool] = lambda: False) -> FileLock | None:
+    """Wait for the lock that allows delivery; None where another process keeps delivering, or on `stop`."""
     lock = FileLock(folder / DELIVER, thread_local=False)
     deadline = time.monotonic() + DELIVER_SECONDS
     while folder.is_dir() and not stop():
@@ -148,12 +148,12 @@ def load_header(folder: Path) -> SpoolHeader:
 
 
 def intended_uri(header: SpoolHeader, workdir: Path) -> str:
-    """The store a spool is meant for; one inside the working directory moves with that directory."""
+    """The store of a spool; a SQLite file inside the working directory moves with that directory."""
     return f"sqlite:///{(workdir.absolute() / header.local_db).as_posix()}" if header.local_db else header.uri
 
 
 def load_progress(folder: Path, uri: str) -> Progress:
-    """What was delivered to `uri`; nothing where the file is absent, damaged or of another store.
+    """Read what was delivered to `uri`; nothing where the file is absent, damaged or of another store.
 
     Starting from nothing is safe: the run is found again by its uid, and a store ignores what it already has.
     """
@@ -161,7 +161,7 @@ def load_progress(folder: Path, uri: str) -> Progress:
         data: Json = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         progress = Progress(**data)
     except (OSError, ValueError, TypeError):
-        # a former attempt may have created the run
+        # an earlier attempt may have created the run
         return Progress(uri=uri, creating=True)
     return progress if progress.uri == uri else Progress(uri=uri, creating=True)
 
@@ -171,9 +171,9 @@ def save_progress(folder: Path, progress: Progress) -> None:
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Json]]:
-    """The whole lines of `path` from `offset`, each with the offset of its end.
+    """Read the complete lines of `path` from `offset`, each with the offset of its end.
 
-    A line that is no JSON object (a crash in mid-line, then a reopening) is passed over.
+    A line that is no JSON object (a crash in the middle of a line, then a reopening) is skipped.
     """
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(offset)
@@ -204,18 +204,18 @@ def end_event(events: list[Json]) -> int:
 
 
 def next_serial(folder: Path, floor: int = 0) -> int:
-    """How many records were recorded: one more than the highest serial in the spool, at least `floor`."""
+    """Number of records so far: one more than the highest serial in the spool, at least `floor`."""
     return max((int(line["serial"]) + 1 for _, line in read_lines(folder / RECORDS)), default=floor)
 
 
 def last_time_ms(folder: Path) -> int:
-    """When a spool was written to last, for the end of a run whose process died."""
+    """Time of the last write to a spool: the end of a run whose process died."""
     stamps = [(folder / name).stat().st_mtime for name in (RECORDS, EVENTS, HEADER) if (folder / name).exists()]
     return int(max(stamps, default=time.time()) * 1000)
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Finished checkpoints; what a crash left half-written (`.tmp`, `.part`) is none."""
+    """Complete checkpoints; half-written files of a crash (`.tmp`, `.part`) are left out."""
     root = folder / CHECKPOINTS
     return sorted(file for file in root.rglob("*") if file.is_file() and file.suffix not in {".tmp", ".part"})
 
@@ -227,7 +227,7 @@ def checkpoint_mark(folder: Path, file: Path) -> str:
 
 
 def waiting(folder: Path, progress: Progress) -> tuple[int, int]:
-    """How many records and artifacts are not delivered yet."""
+    """Numbers of records and artifacts that are not delivered yet."""
     records = sum(1 for _ in read_lines(folder / RECORDS, progress.offset))
     done = set(progress.artifacts)
     events = read_events(folder)
@@ -240,7 +240,7 @@ def waiting(folder: Path, progress: Progress) -> tuple[int, int]:
 
 
 class Appender:
-    """An append-only file of JSON lines. A line is in the operating system's hands when `append` returns."""
+    """An append-only file of JSON lines. A line has been handed to the operating system when `append` returns."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a+b", buffering=0)
@@ -248,7 +248,7 @@ class Appender:
         if self._size:
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
-                # close the line that a crash tore, so that the next one stands alone
+                # end the line that a crash cut, so that the next one is separate
                 self.append(b"\n")
 
     def append(self, line: bytes) -> None:
@@ -268,18 +268,18 @@ class Appender:
 
 
 def rejected_file(folder: Path) -> Path:
-    """Where the rejects of a run stay when its spool goes."""
+    """The file that holds the rejected values of a run after its spool is deleted."""
     return folder.parent.parent / "rejected" / f"{folder.name}.jsonl"
 
 
 def remove(folder: Path, lock: FileLock) -> None:
-    """Delete a delivered spool and free its lock; what the store refused for good is kept outside."""
+    """Delete a delivered spool and release its lock; values that the store rejected are moved outside first."""
     if (folder / REJECTED).exists():
         kept = rejected_file(folder)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("ab") as file:
             file.write((folder / REJECTED).read_bytes())
-    # the header goes first: without it a folder that could not be deleted whole is no spool any more
+    # the header is deleted first: without it, a folder that could not be deleted whole is no longer a spool
     (folder / HEADER).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()

@@ -1,4 +1,4 @@
-"""Keys and values in the form that MLflow takes."""
+"""Formats keys and values for MLflow: params, tags, length limits, batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from initlab.spec import Scalar
 
 PAIRS_PER_BATCH = 100
-# MLflow takes requests of up to a million bytes; other characters than ASCII may grow sixfold on the way
+# MLflow accepts requests of up to a million bytes; non-ASCII characters may grow sixfold in JSON
 CHARACTERS_PER_BATCH = 150_000
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -21,8 +21,8 @@ MLFLOW_STATUS = {
 }
 
 
-def as_text(value: Scalar) -> str:
-    """A parameter as MLflow shows it: YAML's words for None and truth."""
+def format_param(value: Scalar) -> str:
+    """A parameter as text: None and booleans in YAML's words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -30,8 +30,8 @@ def as_text(value: Scalar) -> str:
     return str(value)
 
 
-def cut(text: str, length: int) -> str:
-    """`text` with an ellipsis where it is longer than the store allows; the whole is in the artifacts."""
+def truncate(text: str, length: int) -> str:
+    """Shorten `text` with an ellipsis where it is longer than the store allows; the artifacts have all of it."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -41,7 +41,7 @@ def clean_key(key: str) -> str:
 
 
 def batches(pairs: Mapping[str, str]) -> list[dict[str, str]]:
-    """`pairs` in portions that one request can carry."""
+    """Split `pairs` into portions that fit one request."""
     portions: list[dict[str, str]] = [{}]
     size = 0
     for key, value in pairs.items():

@@ -1,4 +1,4 @@
-"""Before anything is trained: does the server let us in? A dead one is no reason not to train; one that says no is."""
+"""Checks before training that the server accepts the account. A dead server is no error; a refusal is."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from pathlib import Path
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.account import account
-from initlab.tracking.store.faults import StoreFaultError, fault_of
+from initlab.tracking.store.faults import StoreFaultError, classify_error
 from initlab.tracking.store.location import describe_location, is_server, resolve_uri
-from initlab.tracking.store.quiet import ignore_their_warnings
+from initlab.tracking.store.quiet import ignore_mlflow_warnings
 
-#: to connect and to answer; a server that takes longer is slow or dead, and the records can wait
-_SECONDS = (2.0, 4.0)
+#: to connect and to answer; a server that takes longer is slow or dead, and the records wait in the spool
+_TIMEOUT_SECONDS = (2.0, 4.0)
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
-#: ways to enter that MLflow's plugins know alone
-_OTHERS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
+#: ways to authenticate that only MLflow's plugins can use
+_PLUGIN_VARIABLES = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 
 
 def check_access(settings: TrackingSettings, *, workdir: Path) -> None:
-    """Ask the server of `settings` for the experiment that the runs go to: one request, without MLflow's import.
+    """Request the experiment of the runs from the server of `settings`: one request, without importing MLflow.
 
-    Nothing is asked where records go to a file, or nowhere for now. No answer is no fault: the spool is there for that.
+    Sends nothing where records go to a file, or offline. No answer is no error: the spool holds the records meanwhile.
 
     Raises:
-        ConfigError: the server says no (account, permission, name), or its certificate cannot be trusted.
+        ConfigError: the server refuses (account, permission, name), or its certificate cannot be trusted.
     """
     if not settings.enabled or settings.offline:
         return
     uri = resolve_uri(settings, workdir)
-    if not is_server(uri) or any(os.environ.get(key) for key in _OTHERS):
+    if not is_server(uri) or any(os.environ.get(key) for key in _PLUGIN_VARIABLES):
         return
-    fault = _asked(uri, settings.experiment)
+    fault = _request_experiment(uri, settings.experiment)
     if fault is not None and fault.kind == "denied":
         place = describe_location(uri)
         raise ConfigError("tracking.uri", place, fault.reason.removeprefix(f"{place} ")) from fault
 
 
-def _asked(uri: str, experiment: str) -> StoreFaultError | None:
+def _request_experiment(uri: str, experiment: str) -> StoreFaultError | None:
     import requests
 
-    ignore_their_warnings()
+    ignore_mlflow_warnings()
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
     try:
         answer = requests.get(
             f"{uri}/api/2.0/mlflow/experiments/get-by-name",
             params={"experiment_name": experiment},
             headers=_headers(uri),
-            timeout=_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             verify=False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
             cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None,
         )
     except (requests.RequestException, OSError) as error:
-        return fault_of(error, uri)
+        return classify_error(error, uri)
     code = _CODES.get(answer.status_code)
-    return None if code is None else fault_of(_RefusalError(answer.text, code), uri)
+    return None if code is None else classify_error(_RefusalError(answer.text, code), uri)
 
 
 class _RefusalError(Exception):
-    """An answer in the form of MLflow's own exceptions."""
+    """An answer of the server in the form of MLflow's own exceptions."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""The account that a server is entered with, as MLflow finds it: the URI, the environment, `~/.mlflow/credentials`."""
+"""Reads the MLflow account: from the URI, the environment or `~/.mlflow/credentials`, as MLflow does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Who enters; all empty where nobody is named."""
+    """User, password and token; all empty where none is configured."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -21,19 +21,19 @@ class Account:
 
 
 def account(uri: str) -> Account:
-    """Whom the server at `uri` is told."""
+    """The account that is used for the server at `uri`."""
     parts = urlsplit(uri)
     if parts.username:
         return Account(user=unquote(parts.username), password=unquote(parts.password or ""))
-    kept = _file()
+    kept = _read_credentials_file()
     user = os.environ.get(_USER) or kept.get(_USER.lower(), "")
     password = os.environ.get(_PASSWORD) or kept.get(_PASSWORD.lower(), "")
     token = os.environ.get(_TOKEN, "")
-    # MLflow takes a token only where it has not both of the others
+    # MLflow uses a token only where user and password are not both set
     return Account(user=user, password=password) if user and password else Account(user=user, token=token)
 
 
-def _file() -> dict[str, str]:
+def _read_credentials_file() -> dict[str, str]:
     parser = configparser.ConfigParser()
     try:
         parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")

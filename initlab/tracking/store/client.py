@@ -1,6 +1,6 @@
-"""The MLflow store behind a typed front: connecting, the few calls that initlab makes, and what a failure means.
+"""Typed client of the MLflow store: connects, makes the calls that initlab needs, classifies failures.
 
-Nothing here touches MLflow's global state: every call names its run, the client is given its URI.
+Nothing here touches MLflow's global state: every call names its run, and the client gets its URI explicitly.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from filelock import FileLock
 
 from initlab.spec import Provenance
-from initlab.tracking.store.embedded import create, forget_connections, has_tables, rehome, set_artifact_uri
-from initlab.tracking.store.faults import StoreFaultError, translated
+from initlab.tracking.store.embedded import create, forget_connections, has_tables, relocate_artifacts, set_artifact_uri
+from initlab.tracking.store.faults import StoreFaultError, translate_errors
 from initlab.tracking.store.location import is_server, sqlite_file
-from initlab.tracking.store.quiet import ignore_their_warnings, quietly
+from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
 
-# what the UI takes the experiment for: training of models, not traces of language models
+# the kind that the UI shows: training of models, not traces of language models
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 MetricRow = tuple[str, float, int, int]
 RunTable = list[tuple[str, dict[str, str]]]
@@ -29,7 +29,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # the writer repeats by itself; MLflow's own repeats would hold it for minutes
+    # delivery retries by itself; MLflow's own retries would block it for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -40,7 +40,7 @@ _ENVIRONMENT = {
 def _prepare() -> None:
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    ignore_their_warnings()
+    ignore_mlflow_warnings()
 
 
 def _load_client(uri: str) -> Any:
@@ -48,7 +48,7 @@ def _load_client(uri: str) -> Any:
     from mlflow.tracking import MlflowClient
 
     # once more: importing MLflow installed its log handlers
-    with quietly():
+    with silence_mlflow():
         return MlflowClient(tracking_uri=uri)
 
 
@@ -59,11 +59,11 @@ def connect(uri: str, *, workdir: Path) -> Store:
     """
     file = sqlite_file(uri)
     if file is None:
-        with translated(uri):
+        with translate_errors(uri):
             return Store(_load_client(uri), uri=uri, artifact_root=workdir.absolute() / "mlruns")
-    with translated(uri):
+    with translate_errors(uri):
         (file.parent / ".initlab").mkdir(parents=True, exist_ok=True)
-        # MLflow creates its tables one by one: two processes at it at once break each other
+        # MLflow creates its tables one by one: two processes that do it at once break each other
         with FileLock(file.parent / ".initlab" / f"{file.name}.lock", timeout=300):
             fresh = not has_tables(file)
             if fresh:
@@ -72,12 +72,12 @@ def connect(uri: str, *, workdir: Path) -> Store:
             client = _load_client(uri)
             if fresh:
                 forget_connections(client)
-            rehome(file)
+            relocate_artifacts(file)
         return Store(client, uri=uri, artifact_root=file.parent / "mlruns")
 
 
 class Store:
-    """The calls that initlab makes of MLflow. Every method raises StoreFaultError, and nothing else, where it fails."""
+    """The calls to MLflow that initlab needs. A method that fails raises StoreFaultError and nothing else."""
 
     def __init__(self, client: Any, *, uri: str, artifact_root: Path) -> None:
         self._client = client
@@ -87,16 +87,16 @@ class Store:
         self._experiments: dict[str, str] = {}
 
     def _call(self) -> contextlib.AbstractContextManager[None]:
-        return translated(self.uri, needs=self._file)
+        return translate_errors(self.uri, needs=self._file)
 
     @contextlib.contextmanager
     def client(self) -> Generator[Any]:
-        """MLflow's own client, for calls that are made in one place alone. Raises StoreFaultError as they all do."""
+        """MLflow's own client, for calls that only one caller needs. Raises StoreFaultError as all methods do."""
         with self._call():
             yield self._client
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment `name`, created where there is none. Asked for once over this connection."""
+        """Id of the experiment `name`, created where there is none. Requested once per connection."""
         if (known := self._experiments.get(name)) is None:
             known = self._experiments[name] = self._experiment(name)
         return known
@@ -105,7 +105,7 @@ class Store:
         with self._call():
             found = self._client.get_experiment_by_name(name)
             if found is None:
-                # absolute, beside the database: MLflow's default depends on the directory a process happens to be in
+                # absolute, beside the database: MLflow's default depends on the current directory of the process
                 location = None if is_server(self.uri) else str(self._artifact_root / _folder_name(name))
                 try:
                     return str(self._client.create_experiment(name, artifact_location=location, tags=_KIND))
@@ -122,20 +122,20 @@ class Store:
     def create_run(self, experiment_id: str, *, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         with self._call():
             run = self._client.create_run(experiment_id, start_time=start_ms, tags=dict(tags), run_name=name)
-            return self._at_home(run.info)
+            return self._localise_artifacts(run.info)
 
     def find_run(self, experiment_ids: Sequence[str], uid: str) -> str | None:
-        """The run that carries `uid`, also where it was deleted since (so that it is not created twice)."""
+        """Find the run with this `uid`, deleted runs included (so that it is not created twice)."""
         with self._call():
             runs = self._client.search_runs(
                 list(experiment_ids), filter_string=f"tags.`initlab.uid` = '{uid}'", run_view_type=3, max_results=1
             )
-            return self._at_home(runs[0].info) if runs else None
+            return self._localise_artifacts(runs[0].info) if runs else None
 
-    def _at_home(self, info: Any) -> str:
-        """Id of the run, its artifacts beside the SQLite file where its experiment was made through a server.
+    def _localise_artifacts(self, info: Any) -> str:
+        """Id of the run; its artifact URI is set beside the SQLite file where a server made the experiment.
 
-        Such an experiment names a place that only a server can reach, and here is none.
+        Such an experiment has an artifact location that only a server can reach, and here is none.
         """
         run_id = str(info.run_id)
         if self._file is not None and str(info.artifact_uri).startswith("mlflow-artifacts:"):
@@ -170,7 +170,7 @@ class Store:
             return {str(e.experiment_id): str(e.name) for e in found}
 
     def pages(self, experiment_ids: Sequence[str], words: str, *, size: int) -> Generator[Any]:
-        """MLflow's runs that the filter `words` lets pass, `size` a request. A filter that it refuses is `refused`."""
+        """Yield MLflow's runs that pass the filter `words`, `size` a request. An invalid filter raises `refused`."""
         token: str | None = None
         while experiment_ids:
             with self._call():
@@ -185,7 +185,7 @@ class Store:
     def histories(self, run_ids: Sequence[str], key: str, *, limit: int) -> list[tuple[str, int, int, float]]:
         """Run, step, time in ms and value of all values of a metric of several runs, in one request.
 
-        No more than `limit` of them in all: whoever gets as many asks for fewer runs.
+        At most `limit` values in all: a caller that gets as many has to request fewer runs.
         """
         with self._call():
             store = self._client._tracking_client.store
@@ -194,7 +194,7 @@ class Store:
                 return [(str(m.run_id), int(m.step), int(m.timestamp), float(m.value)) for m in found]
             from mlflow.utils.rest_utils import http_request, verify_rest_response
 
-            # what MLflow's own pages draw their curves from; its client has one request a run
+            # the endpoint of MLflow's own curves; its Python client needs one request a run
             at = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
             asked = {"run_id": list(run_ids), "metric_key": key, "max_results": limit}
             answer = verify_rest_response(http_request(store.get_host_creds(), at, "GET", params=asked), at)
@@ -202,7 +202,7 @@ class Store:
             return [(str(m["run_id"]), int(m["step"]), int(m["timestamp"]), float(m["value"])) for m in rows]
 
     def latest_runs(self, count: int) -> RunTable:
-        """Ids and tags of the runs that started last."""
+        """Ids and tags of the latest runs by start time."""
         known = self.experiments()
         with self._call():
             runs = self._client.search_runs(known, order_by=["attributes.start_time DESC"], max_results=count)
@@ -213,11 +213,11 @@ class Store:
         with self._call():
             run = self._client.get_run(run_id)
             if run.info.lifecycle_stage != "active":
-                raise StoreFaultError("gone", f"run {run_id} is deleted there; restore it, then go on")
+                raise StoreFaultError("gone", f"run {run_id} is deleted there; restore it, then try again")
             return str(run.info.experiment_id), str(run.info.run_name), dict(run.data.tags)
 
     def is_deleted(self, run_id: str) -> bool:
-        """Whether the run is in the bin; `gone` where it does not exist at all."""
+        """Whether the run is deleted (and can be restored); raises `gone` where it does not exist at all."""
         with self._call():
             return self._client.get_run(run_id).info.lifecycle_stage != "active"
 
@@ -261,7 +261,7 @@ class Store:
             try:
                 self._client.log_inputs(run_id, inputs)
             except Exception:
-                # two runs that bring the same new data set at once: the second time it is known
+                # two runs may add the same new data set at once: at the second attempt it exists
                 self._client.log_inputs(run_id, inputs)
 
     def upload(self, run_id: str, file: Path, folder: str) -> None:

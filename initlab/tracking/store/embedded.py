@@ -1,4 +1,4 @@
-"""What a SQLite store in a directory needs that a server looks after itself."""
+"""Maintenance of an embedded SQLite store: creation, artifact locations after a move, stale connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from initlab.tracking.store.quiet import quietly
+from initlab.tracking.store.quiet import silence_mlflow
 
 
 def has_tables(file: Path) -> bool:
@@ -19,19 +19,19 @@ def has_tables(file: Path) -> bool:
 
 
 def create(file: Path) -> None:
-    """Make a new store at `file`, whole or not at all.
+    """Create a new store at `file`, completely or not at all.
 
     MLflow builds its tables by dozens of migrations; a full disk or a kill among them leaves a database that no later
     run could use. So it is built beside its place and moved there once it is complete.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for left in file.parent.glob(f".{file.name}.*.new*"):  # of a process that was killed here; the lock is ours now
+    for left in file.parent.glob(f".{file.name}.*.new*"):  # of a killed process; the lock is ours now
         left.unlink(missing_ok=True)
-    # a name of its own for every attempt: MLflow would go on with its connection to a file that is deleted
+    # a new name for every attempt: MLflow would reuse its connection to a deleted file
     scratch = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.new")
     try:
-        with quietly():
+        with silence_mlflow():
             store = SqlAlchemyStore(f"sqlite:///{scratch}", str(file.parent / "mlruns"))
         store.engine.dispose()
         scratch.replace(file)
@@ -45,7 +45,7 @@ def _remove(file: Path) -> None:
 
 
 def forget_connections(client: Any) -> None:
-    """MLflow keeps its connections for the life of a process, also those to a file that was deleted and made anew."""
+    """Drop MLflow's cached connections: they outlive a file that was deleted and created again."""
     client._tracking_client.store.engine.dispose()
 
 
@@ -54,11 +54,11 @@ def set_artifact_uri(file: Path, run_id: str, location: str) -> None:
         database.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (location, run_id))
 
 
-def rehome(file: Path) -> None:
+def relocate_artifacts(file: Path) -> None:
     """Point artifact locations at the `mlruns` beside the database `file`, where that directory was moved or copied.
 
     MLflow keeps absolute paths. A location that ends in `mlruns/...`, lies elsewhere, and exists beside `file` (or
-    no longer exists where it was) is corrected; any other location is somebody's choice and stays.
+    no longer exists where it was) is corrected; any other location was chosen on purpose and stays.
     """
     root = file.parent / "mlruns"
     with contextlib.closing(sqlite3.connect(file, timeout=20)) as database, database:

@@ -1,4 +1,4 @@
-"""What a failed call of the store means: try again later, never again, or look elsewhere; and in a person's words."""
+"""Classifies failed store calls: retry later, refused for good, run missing, access denied; with readable reasons."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal
 from initlab.errors import StoreError
 from initlab.tracking.store.account import account
 from initlab.tracking.store.location import describe_location, is_server
-from initlab.tracking.store.quiet import quietly
+from initlab.tracking.store.quiet import silence_mlflow
 
 Fault = Literal["away", "refused", "gone", "denied"]
 _CERT_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
-# exception names, codes and words in messages, and what they mean to a person who has to do something about it; the
-# first that fits. The server is there, and repeating the call helps nobody
+# exception names, codes and words in messages, and a sentence that says what to do; the first match counts.
+# Here the server answers, and repeating the call does not help
 _DENIED: tuple[tuple[frozenset[str], str], ...] = (
     (
         frozenset({"Invalid Host header"}),
@@ -49,7 +49,7 @@ _DENIED: tuple[tuple[frozenset[str], str], ...] = (
     ),
     (frozenset({"WRONG_VERSION_NUMBER"}), "does not speak TLS: say http:// (tracking.uri=)"),
 )
-# the same for what may pass by itself
+# the same for failures that may be temporary
 _KNOWN: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"disk is full", "No space left"}), "has no space left on its disk"),
     (frozenset({"database is locked"}), "is locked by another program"),
@@ -73,11 +73,11 @@ _GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 
 
 class StoreFaultError(StoreError):
-    """A call that the store did not carry out.
+    """A failed call of the store.
 
     `kind` is `away` (no contact, busy, full: try again later), `refused` (this very content can never be stored),
-    `gone` (the run does not exist there) or `denied` (it lets us not in, or not by this name: a person has to act, and
-    what waits can be sent later).
+    `gone` (the run does not exist there) or `denied` (the server refuses the account or the host name: a person has to
+    act, and the waiting records can be sent later).
     """
 
     def __init__(self, kind: Fault, reason: str) -> None:
@@ -87,21 +87,21 @@ class StoreFaultError(StoreError):
 
 
 @contextlib.contextmanager
-def translated(uri: str, *, needs: Path | None = None) -> Generator[None]:
-    with quietly():
+def translate_errors(uri: str, *, needs: Path | None = None) -> Generator[None]:
+    with silence_mlflow():
         try:
             if needs is not None and not needs.exists():
-                # an open connection would go on writing into the deleted file
+                # an open connection would keep writing into the deleted file
                 raise StoreFaultError("away", f"{describe_location(uri)} was deleted")
             yield
         except StoreFaultError:
             raise
         except Exception as error:
-            raise fault_of(error, uri) from error
+            raise classify_error(error, uri) from error
 
 
-def fault_of(error: Exception, uri: str) -> StoreFaultError:
-    """What went wrong, in a sentence that begins with the store's place."""
+def classify_error(error: Exception, uri: str) -> StoreFaultError:
+    """Classify `error`; the reason is a sentence that begins with the location of the store."""
     place = describe_location(uri)
     chain = [error]
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and isinstance(below, Exception):
@@ -115,7 +115,7 @@ def fault_of(error: Exception, uri: str) -> StoreFaultError:
     for kind, known in tables:
         for signs, sentence in known:
             if kinds & signs or code in signs or any(sign in text for sign in signs):
-                return StoreFaultError(kind, f"{place} {_filled(sentence, uri)}")
+                return StoreFaultError(kind, f"{place} {_fill_template(sentence, uri)}")
     first_line = next(iter(str(error).splitlines()), "")[:300]
     if code in _REFUSED or (code == "BAD_REQUEST" and is_server(uri)):
         return StoreFaultError("refused", f"{place} refused it: {first_line}")
@@ -124,7 +124,7 @@ def fault_of(error: Exception, uri: str) -> StoreFaultError:
     return StoreFaultError("away", f"{place}: {first_line or type(error).__name__}")
 
 
-def _filled(sentence: str, uri: str) -> str:
+def _fill_template(sentence: str, uri: str) -> str:
     user = account(uri).user
     refuses = f"does not let {user} in (wrong user or password)" if user else "lets nobody in without an account"
     return sentence.replace("{refuses}", refuses).replace("{user}", user or "you")

@@ -1,4 +1,4 @@
-"""How a store is, without using it: there, of this MLflow's form, and by whose clock."""
+"""Health of a store, without opening it as a client: whether it answers, schema version, clock difference."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from initlab.tracking.store.location import masked
+from initlab.tracking.store.location import mask_password
 
-#: seconds that a server has
-_PATIENCE = 5.0
+#: seconds to wait for a server
+_TIMEOUT_SECONDS = 5.0
 _REVISION = re.compile(r"^(down_revision|revision)\s*(?::[^=]*)?=\s*(.+)$", re.MULTILINE)
 
 
-def schema_of(file: Path) -> tuple[str, str]:
-    """The version of a SQLite store's tables, "" where it has none, and why it cannot be read, "" where it can."""
+def read_schema_version(file: Path) -> tuple[str, str]:
+    """Schema version of a SQLite store ("" where it has none), and why it cannot be read ("" where it can)."""
     try:
         with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as database:
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -30,8 +30,8 @@ def schema_of(file: Path) -> tuple[str, str]:
         return "", str(error)
 
 
-def schemas_of_mlflow() -> tuple[str, frozenset[str]]:
-    """The version of the tables that the installed MLflow wants, and all that it knows; read, not imported."""
+def read_mlflow_schemas() -> tuple[str, frozenset[str]]:
+    """Schema version that the installed MLflow needs, and all that it knows; read from its files, not imported."""
     spec = find_spec("mlflow")
     folder = Path(spec.origin or "").parent / "store" / "db_migrations" / "versions" if spec is not None else Path()
     known: set[str] = set()
@@ -44,18 +44,18 @@ def schemas_of_mlflow() -> tuple[str, frozenset[str]]:
     return (next(iter(heads)) if len(heads) == 1 else ""), frozenset(known)
 
 
-def answer_of(uri: str) -> tuple[str, float | None]:
-    """Why a server does not answer, "" where it does; and seconds that its clock is ahead, None where it hides it."""
+def check_server(uri: str) -> tuple[str, float | None]:
+    """Why a server does not answer ("" where it does), and by how many seconds its clock is ahead (None if unknown)."""
     import requests
 
     begun = time.time()
     try:
-        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=_PATIENCE)
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS)
     except (requests.RequestException, OSError) as error:
-        return f"{masked(uri)} does not answer ({type(error).__name__})", None
+        return f"{mask_password(uri)} does not answer ({type(error).__name__})", None
     date = answer.headers.get("Date", "")
     own = (begun + time.time()) / 2
     with contextlib.suppress(ValueError, TypeError):
-        # a date has whole seconds
+        # the date header has whole seconds
         return "", email.utils.parsedate_to_datetime(date).timestamp() + 0.5 - own
     return "", None

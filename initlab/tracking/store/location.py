@@ -1,4 +1,4 @@
-"""Where runs are recorded: the tracking URI, checked before anything starts, and how a person finds a run there."""
+"""Resolves the tracking URI, validates it before anything starts, and formats links to runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DATABASES = frozenset({"postgresql", "mysql", "mssql"})
 
 
 def resolve_uri(settings: TrackingSettings, workdir: Path) -> str:
-    """The store that `settings` mean: `tracking.uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in `workdir`.
+    """Resolve the store of `settings`: `tracking.uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in `workdir`.
 
-    Paths of SQLite files come back absolute. Raises ConfigError where MLflow would refuse the URI (directories,
+    Paths of SQLite files become absolute. Raises ConfigError where MLflow would refuse the URI (directories,
     `file:`, unknown schemes) or where it could not hold a run (SQLite in memory).
     """
     from_env = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
@@ -35,9 +35,9 @@ def resolve_uri(settings: TrackingSettings, workdir: Path) -> str:
         return given
     if dialect in {"", "file"} or len(dialect) == 1:
         raise ConfigError(
-            "tracking.uri", given, f"MLflow no longer keeps runs in plain directories; {VALID_FORMS}{origin}"
+            "tracking.uri", given, f"MLflow no longer stores runs in plain directories; {VALID_FORMS}{origin}"
         )
-    raise ConfigError("tracking.uri", masked(given), f"unknown scheme {dialect}; {VALID_FORMS}{origin}")
+    raise ConfigError("tracking.uri", mask_password(given), f"unknown scheme {dialect}; {VALID_FORMS}{origin}")
 
 
 def _absolute_sqlite(given: str, *, workdir: Path, origin: str) -> str:
@@ -52,10 +52,10 @@ def _absolute_sqlite(given: str, *, workdir: Path, origin: str) -> str:
 
 
 def readable_uri(settings: TrackingSettings, workdir: Path) -> str:
-    """As `resolve_uri`, for whoever reads there. Raises ConfigError also for a server that must not be asked."""
+    """As `resolve_uri`, for reading. Raises ConfigError also for a server when tracking.offline=true."""
     uri = resolve_uri(settings, workdir)
     if settings.offline and sqlite_file(uri) is None:
-        raise ConfigError("tracking.offline", True, f"{describe_location(uri)} cannot be read without asking it")
+        raise ConfigError("tracking.offline", True, f"{describe_location(uri)} cannot be read offline")
     return uri
 
 
@@ -66,7 +66,7 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.partition(":///")[2].partition("?")[0])
 
 
-def masked(uri: str) -> str:
+def mask_password(uri: str) -> str:
     """`uri` without its password, for messages."""
     parts = urlsplit(uri)
     if parts.password is None:
@@ -80,21 +80,21 @@ def is_server(uri: str) -> bool:
 
 
 def describe_location(uri: str) -> str:
-    """How a message names the store: the file of a SQLite store, the address of anything else."""
+    """The store as messages name it: the file of a SQLite store, the address of anything else."""
     file = sqlite_file(uri)
     if file is None:
-        return masked(uri)
+        return mask_password(uri)
     here = Path.cwd()
     return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
 
 
 def ui_url(uri: str, *, run_id: str = "", experiment_id: str = "") -> str:
-    """What to open or type to look at a run: a link for a server, a command for a store without one."""
+    """Link or command that shows a run: a link for a server, a command for a store without one."""
     if is_server(uri):
         if run_id and experiment_id:
-            return f"{masked(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
-        return masked(uri)
+            return f"{mask_password(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
+        return mask_password(uri)
     file = sqlite_file(uri)
     if file is not None and file == Path.cwd() / "mlflow.db":
         return "python -m initlab ui"
-    return f"mlflow ui --backend-store-uri {masked(uri)}"
+    return f"mlflow ui --backend-store-uri {mask_password(uri)}"

@@ -1,4 +1,4 @@
-"""Keeping MLflow and what it imports off the user's terminal, and away from a progress bar."""
+"""Silences the log lines and warnings of MLflow and its libraries, so that they do not break a progress bar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOISY_MODULES = r"(mlflow|sqlalchemy|alembic|pydantic|google|requests|urllib3|g
 
 
 class _Hush(logging.Filter):
-    """Drops what libraries log from threads that are inside `quietly`; the user's own use of MLflow keeps its lines."""
+    """Drops log lines of libraries from threads inside `silence_mlflow`; the user's own use of MLflow still logs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,15 +26,15 @@ class _Hush(logging.Filter):
 _hush = _Hush()
 
 
-def ignore_their_warnings() -> None:
-    """MLflow's own use of deprecated calls is no business of the user, not even under python -W error."""
+def ignore_mlflow_warnings() -> None:
+    """Ignore warnings about MLflow's own use of deprecated calls, even under python -W error."""
     warnings.filterwarnings("ignore", module=_NOISY_MODULES)
     warnings.filterwarnings("ignore", message=".*noload.*")
 
 
 @contextlib.contextmanager
-def quietly() -> Generator[None]:
-    """Keep MLflow and its libraries off the terminal for this thread."""
+def silence_mlflow() -> Generator[None]:
+    """Silence MLflow and its libraries on the terminal for this thread."""
     for name in _NOISY:
         logger = logging.getLogger(name)
         for target in (logger, *logger.handlers):

@@ -1,4 +1,4 @@
-"""The MLflow UI on the store of a working directory, as a process of its own."""
+"""Runs the MLflow UI on the store of a working directory, as a separate process."""
 
 from __future__ import annotations
 

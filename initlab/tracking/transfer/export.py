@@ -1,4 +1,4 @@
-"""A study's runs out of a store, into a folder that another store can take in."""
+"""Exports the runs of a study from a store into a folder that another store can import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from initlab.spec import TrackingSettings
 from initlab.tracking.spool.spool import write_atomic
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import describe_location, masked, readable_uri, sqlite_file
+from initlab.tracking.store.location import describe_location, mask_password, readable_uri, sqlite_file
 from initlab.tracking.transfer.format import ARTIFACTS, FORMAT, MANIFEST, METRICS, RUN, Json, is_safe, read_manifest
 
 STUDY = "initlab.study"
@@ -28,9 +28,9 @@ def export_study(
     to: Path,
     say: Callable[[str], None] = lambda _line: None,
 ) -> tuple[int, int]:
-    """Write all runs of `study`, its own among them, into the folder `to`; how many runs and metric points.
+    """Write all runs of `study`, its parent run included, into the folder `to`; numbers of runs and of metric points.
 
-    A folder that has an earlier export of the same study is brought up to date; a run is there whole or not at all.
+    A folder that has an earlier export of the same study is updated; each run in it is complete or absent.
 
     Raises:
         ConfigError: there is no such store or study, or `to` holds something else.
@@ -43,10 +43,10 @@ def export_study(
     try:
         store = connect(uri, workdir=workdir)
         names = store.experiment_names()
-        runs = list(store.pages(list(names), f"tags.`{STUDY}` = '{_plain(study)}'", size=_PAGE))
+        runs = list(store.pages(list(names), f"tags.`{STUDY}` = '{_check_study_name(study)}'", size=_PAGE))
         if not runs:
             raise ConfigError(
-                "study", study, f"no such study in {describe_location(uri)}; {_known(store, list(names))}"
+                "study", study, f"no such study in {describe_location(uri)}; {_list_studies(store, list(names))}"
             )
         to.mkdir(parents=True, exist_ok=True)
         points = 0
@@ -56,7 +56,7 @@ def export_study(
     except StoreFaultError as fault:
         raise ConfigError("tracking.uri", describe_location(uri), f"the runs cannot be read: {fault.reason}") from fault
     manifest = {
-        "format": FORMAT, "study": study, "store": masked(uri), "runs": sorted(str(r.info.run_id) for r in runs),
+        "format": FORMAT, "study": study, "store": mask_password(uri), "runs": sorted(str(r.info.run_id) for r in runs),
     }  # fmt: skip
     write_atomic(to / MANIFEST, json.dumps(manifest, indent=1))
     return len(runs), points
@@ -64,31 +64,31 @@ def export_study(
 
 def _check_target(to: Path, study: str) -> None:
     if to.is_dir() and any(to.iterdir()):
-        # one that was interrupted has no manifest yet, and nothing but runs
+        # an interrupted export has no manifest yet, and nothing but runs
         if (to / MANIFEST).exists():
             other = str(read_manifest(to)["study"])
             if other != study:
                 raise ConfigError("to", to, f"has an export of another study, {other}; choose another folder")
         elif {p.name for p in to.iterdir()} != {"runs"}:
-            raise ConfigError("to", to, "is not empty, and no export; choose another folder")
+            raise ConfigError("to", to, "is not empty and not an export; choose another folder")
     elif to.exists() and not to.is_dir():
         raise ConfigError("to", to, "is a file; name a folder")
 
 
-def _known(store: Store, experiments: list[str]) -> str:
+def _list_studies(store: Store, experiments: list[str]) -> str:
     runs = store.pages(experiments, "tags.`initlab.kind` = 'study'", size=_PAGE)
     names = sorted({str(r.data.tags.get(STUDY, "")) for r in runs} - {""})
     return one_of(names) if names else "it has none"
 
 
-def _plain(study: str) -> str:
+def _check_study_name(study: str) -> str:
     if "'" in study or "\0" in study:
-        raise ConfigError("study", study, "the name of a study holds no quotes")
+        raise ConfigError("study", study, "the name of a study must not contain quotes")
     return study
 
 
 def _export(store: Store, run: Any, to: Path, experiments: dict[str, str]) -> int:
-    """One run, beside its place and moved there once it is whole; the number of its metric points."""
+    """Export one run into a temporary folder, moved into place once complete; returns its number of metric points."""
     run_id = str(run.info.run_id)
     place = to / "runs" / run_id
     part = to / "runs" / f".{run_id}.part"
@@ -100,7 +100,7 @@ def _export(store: Store, run: Any, to: Path, experiments: dict[str, str]) -> in
             for m in client.get_metric_history(run_id, key):
                 lines.write(json.dumps([str(m.key), float(m.value), int(m.timestamp), int(m.step)]) + "\n")
                 points += 1
-    (part / RUN).write_text(json.dumps(_described(run, experiments), indent=1), encoding="utf-8")
+    (part / RUN).write_text(json.dumps(_run_to_json(run, experiments), indent=1), encoding="utf-8")
     _fetch(store, run_id, part / ARTIFACTS)
     if place.exists():
         shutil.rmtree(place)
@@ -108,7 +108,7 @@ def _export(store: Store, run: Any, to: Path, experiments: dict[str, str]) -> in
     return points
 
 
-def _described(run: Any, experiments: dict[str, str]) -> Json:
+def _run_to_json(run: Any, experiments: dict[str, str]) -> Json:
     info, data = run.info, run.data
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
     return {
@@ -131,7 +131,7 @@ def _described(run: Any, experiments: dict[str, str]) -> Json:
 
 
 def _fetch(store: Store, run_id: str, target: Path) -> None:
-    """All artifacts of a run. A name that would lead out of `target` is a server's mischief: `refused`."""
+    """Download all artifacts of a run. Raises `refused` for a name that would lead out of `target`."""
     target.mkdir()
     with store.client() as client:
         waiting: list[str | None] = [None]
@@ -141,7 +141,9 @@ def _fetch(store: Store, run_id: str, target: Path) -> None:
             for info in client.list_artifacts(run_id, folder):
                 name = str(info.path)
                 if not is_safe(name):
-                    raise StoreFaultError("refused", f"run {run_id} has an artifact of an unsafe name: {name[:200]!r}")
+                    raise StoreFaultError(
+                        "refused", f"run {run_id} has an artifact with an unsafe name: {name[:200]!r}"
+                    )
                 if folder is None:
                     top.append(name)
                 if info.is_dir:

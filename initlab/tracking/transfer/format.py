@@ -1,13 +1,13 @@
-"""The form in which runs travel between stores: a folder of JSON and files, which holds no code and no pickle.
+"""Format of exported runs: a folder of JSON lines and plain files, without code and without pickle.
 
     FOLDER/
-        export.json           what it is: format, study, store, experiment of each run, ids of the runs
+        export.json           manifest: format, study, store, experiment of each run, ids of the runs
         runs/ID/run.json      name, status, times, params, tags, data sets
         runs/ID/metrics.jsonl one point a line: key, value, time in ms, step
         runs/ID/artifacts/    its files
         optuna.json           the study's trials, where they could be read
 
-Whoever reads such a folder trusts none of its names.
+A reader of such a folder must trust none of its names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from initlab.errors import ConfigError
 
 FORMAT = 1
 MANIFEST, RUN, METRICS, ARTIFACTS, OPTUNA = "export.json", "run.json", "metrics.jsonl", "artifacts", "optuna.json"
-#: the id that a run had where it was exported, and what of it has been imported
+#: tags: the id of the run in the store it was exported from, and the fingerprint of what was imported
 ORIGIN, IMPORTED = "initlab.origin", "initlab.imported"
 # MLflow's ids are 32 hex digits; those of older stores and of Databricks are not
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -34,7 +34,7 @@ Point = tuple[str, float, int, int]
 
 
 def is_safe(name: str) -> bool:
-    """Whether the name of an artifact stays below the folder that it is put in, on any system."""
+    """Whether an artifact name stays below its folder, on any operating system."""
     path = PurePosixPath(name)
     return bool(name) and not (
         path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in path.parts[0]
@@ -42,10 +42,10 @@ def is_safe(name: str) -> bool:
 
 
 def read_manifest(folder: Path) -> Json:
-    """What `folder` says that it holds.
+    """Read the manifest of an export.
 
     Raises:
-        ConfigError: it is no export, of another format, or names runs in a way that leads out of it.
+        ConfigError: `folder` is no export, has another format, or has run ids that lead out of it.
     """
     if not (folder / MANIFEST).is_file():
         raise ConfigError("from", folder, f"holds no {MANIFEST}; name a folder that `initlab export` has written")
@@ -64,7 +64,7 @@ def read_manifest(folder: Path) -> Json:
 
 
 def read_json(file: Path) -> Json:
-    """An object. Raises ConfigError where the file is a link, too large, or something else."""
+    """Read a JSON object. Raises ConfigError where the file is a link, too large, or no object."""
     try:
         if file.is_symlink() or file.stat().st_size > _LARGEST:
             raise ConfigError("from", file, f"is a link, or larger than {_LARGEST >> 20} MiB")
@@ -72,12 +72,12 @@ def read_json(file: Path) -> Json:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError("from", file, f"cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(value, dict):
-        raise ConfigError("from", file, "is damaged: no object")
+        raise ConfigError("from", file, "is damaged: not a JSON object")
     return cast("Json", value)
 
 
 def read_points(file: Path) -> Iterator[Point]:
-    """The metrics of a run, in the order of the file. Raises ConfigError for a line that is none."""
+    """The metrics of a run, in the order of the file. Raises ConfigError for an invalid line."""
     if not file.exists() or file.is_symlink():
         raise ConfigError("from", file, "is not there, or a link")
     with file.open(encoding="utf-8") as lines:
@@ -103,7 +103,7 @@ def artifact_files(folder: Path) -> list[tuple[Path, str]]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of one exported run: what of it there is to import."""
+    """Fingerprint of the content of one exported run."""
     hashed = hashlib.blake2b(digest_size=8)
     for name in (RUN, METRICS):
         hashed.update((folder / name).read_bytes() if (folder / name).is_file() else b"")

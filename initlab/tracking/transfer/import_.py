@@ -1,4 +1,4 @@
-"""Exported runs into a store: what is there already is left, what was interrupted goes on, nothing is there twice."""
+"""Imports exported runs into a store: skips runs that are there, continues interrupted ones, duplicates none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.deliver.deliver import METRICS_PER_BATCH, PARENT
-from initlab.tracking.spool.values import PARAM_LENGTH, TAG_LENGTH, batches, clean_key, cut
+from initlab.tracking.spool.values import PARAM_LENGTH, TAG_LENGTH, batches, clean_key, truncate
 from initlab.tracking.store.access import check_access
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
@@ -37,12 +37,12 @@ _ENDED = ("FINISHED", "FAILED", "KILLED")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What an import came to.
+class ImportResult:
+    """Result of an import.
 
     Attributes:
         uri: of the store.
-        added: runs that were not there, or not whole.
+        added: runs that were missing or incomplete.
         known: runs that were there already.
         points: metric points that were sent.
     """
@@ -61,10 +61,10 @@ def import_runs(
     workdir: Path,
     name: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
-) -> Imported:
-    """Bring the runs of an exported study into the store of `settings`, as study `name` where that is given.
+) -> ImportResult:
+    """Import the runs of an exported study into the store of `settings`, as study `name` where that is given.
 
-    They get ids of the store's own; the tag ``initlab.origin`` keeps the former one. Done again, nothing is added.
+    They get ids of the store's own; the tag ``initlab.origin`` holds the former one. A repeated import adds nothing.
 
     Raises:
         ConfigError: the folder is no export, or the store does not take it, or has another study of that name.
@@ -73,32 +73,32 @@ def import_runs(
     study = name or str(manifest["study"])
     uri = readable_uri(settings, workdir)
     check_access(settings, workdir=workdir)
-    # all of it is read before anything is written
-    runs = {str(i): _run(folder / "runs" / str(i), str(i)) for i in manifest["runs"]}
+    # everything is read before anything is written
+    runs = {str(i): _read_run(folder / "runs" / str(i), str(i)) for i in manifest["runs"]}
     parents = {i: str(run["tags"].get(PARENT, "")) for i, run in runs.items()}
     order = sorted(runs, key=lambda i: (parents[i] in runs, runs[i]["start_ms"], i))
     added = known = points = 0
     try:
         with FileLock(folder / ".lock", timeout=0):
             store = connect(uri, workdir=workdir)
-            here = _here(store, study, runs)
+            here = _find_imported(store, study, runs)
             for count, run_id in enumerate(order, 1):
                 parent = here.get(parents[run_id], ("", ""))[0]
                 sent = _import(store, folder / "runs" / run_id, runs[run_id], study=study, parent=parent, here=here)
                 added, known = (added, known + 1) if sent is None else (added + 1, known)
                 points += sent or 0
-                say(f"{count}/{len(order)} {runs[run_id]['name']}: {'there already' if sent is None else 'sent'}")
+                say(f"{count}/{len(order)} {runs[run_id]['name']}: {'already there' if sent is None else 'sent'}")
     except Timeout:
-        raise ConfigError("from", folder, "another process imports it at the moment") from None
+        raise ConfigError("from", folder, "another process is importing it") from None
     except StoreFaultError as fault:
         raise ConfigError(
-            "tracking.uri", describe_location(uri), f"the import stopped: {fault.reason}; the same command goes on"
+            "tracking.uri", describe_location(uri), f"the import stopped: {fault.reason}; the same command continues it"
         ) from fault
-    return Imported(uri=uri, study=study, added=added, known=known, points=points)
+    return ImportResult(uri=uri, study=study, added=added, known=known, points=points)
 
 
-def _run(folder: Path, run_id: str) -> Json:
-    """What `run.json` says, with its parts of the types that they must have."""
+def _read_run(folder: Path, run_id: str) -> Json:
+    """Read `run.json` and check the types of its parts."""
     run = read_json(folder / RUN)
     tables = [run.get("params"), run.get("tags")]
     numbers = [run.get("start_ms"), run.get("end_ms")]
@@ -116,16 +116,16 @@ def _run(folder: Path, run_id: str) -> Json:
     return run
 
 
-def _here(store: Store, study: str, runs: Mapping[str, Json]) -> dict[str, tuple[str, str]]:
-    """Former id → id here and what of it was imported, for the runs of the study that the store has.
+def _find_imported(store: Store, study: str, runs: Mapping[str, Json]) -> dict[str, tuple[str, str]]:
+    """Former id → (id here, fingerprint of what was imported), for the runs of the study in the store.
 
-    Raises ConfigError where it has a study of that name that is another one.
+    Raises ConfigError where the store has a different study of that name.
     """
     found: dict[str, tuple[str, str]] = {}
     for run in store.pages(store.experiments(), f"tags.`{STUDY}` = '{study.replace(chr(39), '')}'", size=1000):
         tags, run_id = run.data.tags, str(run.info.run_id)
         origin = str(tags.get(ORIGIN, run_id))
-        # the store that it came from has it whole
+        # the store that it was exported from has all of it
         found[origin] = (run_id, str(tags.get(IMPORTED, "")) if ORIGIN in tags else "own")
     if found and not set(found) & set(runs):
         raise ConfigError("as", study, "the store has another study of that name; give this one a new name: as=NAME")
@@ -135,12 +135,12 @@ def _here(store: Store, study: str, runs: Mapping[str, Json]) -> dict[str, tuple
 def _import(
     store: Store, folder: Path, run: Json, *, study: str, parent: str, here: dict[str, tuple[str, str]]
 ) -> int | None:
-    """Send one run; the number of its points, None where the store has all of it."""
+    """Send one run; returns its number of points, None where the store has all of it."""
     mark = fingerprint(folder)
     run_id, imported = here.get(run["run_id"], ("", ""))
     if imported in ("own", mark):
         return None
-    tags = {clean_key(k): cut(str(v), TAG_LENGTH) for k, v in run["tags"].items() if k != PARENT}
+    tags = {clean_key(k): truncate(str(v), TAG_LENGTH) for k, v in run["tags"].items() if k != PARENT}
     tags |= {STUDY: study, ORIGIN: run["run_id"]} | ({PARENT: parent} if parent else {})
     if not run_id:
         first = {key: tags[key] for key in (ORIGIN, STUDY)}
@@ -150,23 +150,23 @@ def _import(
     here[run["run_id"]] = (run_id, "")
     for part in batches(tags):
         store.log(run_id, tags=part)
-    for part in batches({clean_key(k): cut(str(v), PARAM_LENGTH) for k, v in run["params"].items()}):
+    for part in batches({clean_key(k): truncate(str(v), PARAM_LENGTH) for k, v in run["params"].items()}):
         store.log(run_id, params=part)
     points = 0
-    for rows in _portions(read_points(folder / METRICS)):
+    for rows in _split_points(read_points(folder / METRICS)):
         store.log(run_id, metrics=rows)
         points += len(rows)
-    _datasets(store, run_id, run["datasets"])
+    _log_datasets(store, run_id, run["datasets"])
     for file, parent_folder in artifact_files(folder / ARTIFACTS):
         store.upload(run_id, file, parent_folder)
     if run["status"] in _ENDED:
         store.end(run_id, status=run["status"], time_ms=run["end_ms"])
-    # the last of all: what has it is whole
+    # written last: a run with this tag is complete
     store.log(run_id, tags={IMPORTED: mark})
     return points
 
 
-def _portions(points: Iterable[Point]) -> Iterable[list[Point]]:
+def _split_points(points: Iterable[Point]) -> Iterable[list[Point]]:
     rows: list[Point] = []
     for point in points:
         rows.append(point)
@@ -177,7 +177,7 @@ def _portions(points: Iterable[Point]) -> Iterable[list[Point]]:
         yield rows
 
 
-def _datasets(store: Store, run_id: str, datasets: list[Any]) -> None:
+def _log_datasets(store: Store, run_id: str, datasets: list[Any]) -> None:
     with store.client() as client:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 

@@ -1,4 +1,4 @@
-"""Runs that two processes trained to the end, since one of them was taken for dead: the record keeps one of them."""
+"""Duplicate runs of a study: one arm and seed trained twice because a worker was thought dead. Ends surplus ones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from initlab.tracking.store.location import resolve_uri
 WHY = "trained again: its worker had been taken for dead"
 
 
-def end_strays(
+def end_duplicates(
     settings: TrackingSettings, *, workdir: Path, study: str, kept: Sequence[tuple[Sequence[int], Collection[str]]]
 ) -> tuple[int, str]:
-    """Have the finished runs of `study` end as killed that are none of its record's.
+    """Set the surplus finished runs of `study` to killed: those that its Optuna record does not count.
 
     Args:
-        settings: say which store.
-        workdir: of the study.
+        settings: of the store.
+        workdir: working directory of the study.
         study: its name.
         kept: for each arm that may have such runs, the numbers of its trials, and the ids or uids of the runs that
-            count. A seed that none of them is known of is left alone.
+            count. A seed without any such run is left alone.
 
     Returns:
-        How many there were, and why they could not be looked for, "" where they could.
+        Their number, and why the search for them failed ("" where it did not).
     """
     if not settings.enabled or settings.offline or not kept:
         return 0, ""
@@ -35,7 +35,7 @@ def end_strays(
         store = connect(resolve_uri(settings, workdir), workdir=workdir)
         experiment = store.experiment(settings.experiment)
         for trials, ids in kept:
-            for run_id, time_ms in _strays(store, experiment, study=study, trials=trials, ids=set(ids)):
+            for run_id, time_ms in _find_duplicates(store, experiment, study=study, trials=trials, ids=set(ids)):
                 store.log(run_id, tags={"initlab.status": "killed", "initlab.stray": WHY})
                 store.end(run_id, status="KILLED", time_ms=time_ms)
                 ended += 1
@@ -44,10 +44,10 @@ def end_strays(
     return ended, ""
 
 
-def _strays(
+def _find_duplicates(
     store: Store, experiment: str, *, study: str, trials: Sequence[int], ids: set[str]
 ) -> list[tuple[str, int]]:
-    """Id and end of the runs of one arm that do not count though another of their seed does."""
+    """Id and end time of the runs of one arm that do not count while another run of the same seed does."""
     counting: set[tuple[str, str]] = set()
     others: list[tuple[tuple[str, str], str, int]] = []
     for number in trials:

@@ -1,4 +1,4 @@
-"""What the record keeps that nobody needs any more: artifacts of deleted runs, spools of which everything arrived."""
+"""Finds stored data that nobody needs any more: artifacts of deleted runs, spools that are delivered completely."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from initlab.tracking.spool import spool
 from initlab.tracking.upkeep.sync import folders, spools
 
 
-def deleted_runs(file: Path, before: float) -> list[Path]:
-    """Folders of the artifacts of runs that were deleted in a SQLite store before a Unix time."""
+def find_deleted_artifacts(file: Path, before: float) -> list[Path]:
+    """Artifact folders of runs that were deleted in a SQLite store before a Unix time."""
     with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=30)) as database:
         try:
             rows = database.execute(
@@ -24,17 +24,19 @@ def deleted_runs(file: Path, before: float) -> list[Path]:
     return [p.parent if p.name == "artifacts" else p for p in places]
 
 
-def delivered(workdir: Path, before: float) -> list[Path]:
-    """Folders of the spool that nobody uses, of which nothing waits, and that nobody wrote to since a Unix time."""
+def find_delivered_spools(workdir: Path, before: float) -> list[Path]:
+    """Idle spool folders that are delivered completely and were last written to before a Unix time."""
     idle = {s.folder for s in spools(workdir) if not s.live and not s.records and not s.artifacts}
-    # a run that nobody ended is for sync, which ends it as killed
+    # a run without an end is left to sync, which ends it as killed
     return [
-        f for f in folders(workdir) if f in idle and spool.end_event(spool.read_events(f)) >= 0 and _last(f) < before
+        f
+        for f in folders(workdir)
+        if f in idle and spool.end_event(spool.read_events(f)) >= 0 and _last_write(f) < before
     ]
 
 
-def remove_delivered(folder: Path) -> bool:
-    """Remove a folder of the spool, unless somebody holds it."""
+def remove_spool(folder: Path) -> bool:
+    """Remove a folder of the spool, unless a process holds its lock."""
     lock = spool.take_lock(folder)
     if lock is None:
         return False
@@ -42,5 +44,5 @@ def remove_delivered(folder: Path) -> bool:
     return True
 
 
-def _last(folder: Path) -> float:
+def _last_write(folder: Path) -> float:
     return max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""Sending what runs left behind: after a dead server, a full disk, a crash or a kill."""
+"""Sends the spooled records of runs that ended without delivery: after a dead server, full disk, crash or kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, resolve_uri
 
-# a folder that a starting process has not finished yet is younger than this
+# a folder that a starting process has not completed yet is younger than this
 HALF_MADE_SECONDS = 60
 TRIES = 3
 
@@ -29,7 +29,7 @@ Outcome = Literal["sent", "waits", "live"]
 
 @dataclass(frozen=True, kw_only=True)
 class SpoolInfo:
-    """A run in the spool: what of it waits, for which store, and whether its process is alive."""
+    """A run in the spool: how much of it waits, for which store, and whether its process is alive."""
 
     uid: str
     name: str
@@ -42,8 +42,8 @@ class SpoolInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synced:
-    """What became of one spool. `records` and `artifacts` were sent if `outcome` is sent, else they still wait."""
+class SyncResult:
+    """Result for one spool. `records` and `artifacts` were sent if `outcome` is sent, else they still wait."""
 
     uid: str
     name: str
@@ -55,7 +55,7 @@ class Synced:
     reason: str = ""
 
     def line(self) -> str:
-        """The outcome as a line for a person."""
+        """Format the outcome as one line."""
         who = f"{self.name} ({self.run_id or self.uid})"
         what = f"{self.records} records, {self.artifacts} artifacts"
         if self.outcome == "live":
@@ -67,9 +67,9 @@ class Synced:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncReport:
-    """What `sync` did, run by run. `waiting` is the number of runs that could not be sent."""
+    """Result of `sync`, run by run. `waiting` is the number of runs that could not be sent."""
 
-    runs: tuple[Synced, ...]
+    runs: tuple[SyncResult, ...]
 
     @property
     def waiting(self) -> int:
@@ -86,11 +86,11 @@ def folders(workdir: Path) -> list[Path]:
 
 
 def spools(workdir: Path) -> tuple[SpoolInfo, ...]:
-    """What lies in the spool of `workdir`, live runs included. Damaged folders are left out; `sync` names them."""
-    return tuple(info for folder in folders(workdir) if (info := _info(folder, workdir)) is not None)
+    """Read the spool of `workdir`, live runs included. Damaged folders are left out; `sync` names them."""
+    return tuple(info for folder in folders(workdir) if (info := _read_info(folder, workdir)) is not None)
 
 
-def _info(folder: Path, workdir: Path) -> SpoolInfo | None:
+def _read_info(folder: Path, workdir: Path) -> SpoolInfo | None:
     lock = spool.take_lock(folder)
     try:
         header = spool.load_header(folder)
@@ -114,15 +114,15 @@ def _info(folder: Path, workdir: Path) -> SpoolInfo | None:
     )
 
 
-def await_others(workdir: Path, *, study: str, seconds: float) -> None:
-    """Wait, at most `seconds`, while other processes send runs of `study` that have ended: `sync` leaves them alone."""
+def wait_for_senders(workdir: Path, *, study: str, seconds: float) -> None:
+    """Wait at most `seconds` while other processes send ended runs of `study`, which `sync` leaves alone."""
     deadline = time.monotonic() + seconds
     while any(_is_sent(f, study) for f in folders(workdir)) and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
 def _is_sent(folder: Path, study: str) -> bool:
-    """Whether a live process sends the spool, which holds the whole of a run of `study`."""
+    """Whether a live process is sending this spool, which holds a complete run of `study`."""
     try:
         if spool.load_header(folder).run.tags.get("initlab.study") != study:
             return False
@@ -143,10 +143,10 @@ def sync(workdir: Path, settings: TrackingSettings) -> SyncReport:
     Raises ConfigError for a `settings.uri` that cannot be used, and offline.
     """
     if settings.offline:
-        raise ConfigError("tracking.offline", True, "sync is what sends; leave that out")
+        raise ConfigError("tracking.offline", True, "sync has to contact the store; leave that out")
     override = resolve_uri(settings, workdir) if settings.uri is not None else None
     stores: dict[str, Store | str] = {}
-    # a child names its parent by the id that the parent gets there
+    # a child needs the id that its parent gets in the store
     ordered = sorted(folders(workdir), key=_is_child)
     done = [_sync_one(folder, workdir=workdir, override=override, stores=stores) for folder in ordered]
     return SyncReport(runs=tuple(one for one in done if one is not None))
@@ -159,55 +159,57 @@ def _is_child(folder: Path) -> bool:
         return False
 
 
-def _sync_one(folder: Path, *, workdir: Path, override: str | None, stores: dict[str, Store | str]) -> Synced | None:
+def _sync_one(
+    folder: Path, *, workdir: Path, override: str | None, stores: dict[str, Store | str]
+) -> SyncResult | None:
     lock = spool.take_lock(folder)
     try:
         header = spool.load_header(folder)
     except StoreError as error:
         return _damaged(folder, lock, error)
     if lock is None:
-        return _synced(header, outcome="live")
+        return _sync_result(header, outcome="live")
     meant = spool.intended_uri(header, workdir)
     if header.adopted and override not in {None, meant}:
         lock.release()
         reason = f"only its later part is here; the run is in {describe_location(meant)}"
-        return _synced(header, outcome="waits", reason=reason)
-    # the helper of a process that was killed may still be at its last batch
-    delivering = spool.take_delivery(folder)
+        return _sync_result(header, outcome="waits", reason=reason)
+    # the helper of a killed process may still be sending its last batch
+    delivering = spool.take_delivery_lock(folder)
     try:
         if delivering is None:
-            return _synced(header, outcome="waits", reason="another process is sending it")
+            return _sync_result(header, outcome="waits", reason="another process is sending it")
         return _send(folder, header, lock=lock, uri=override or meant, stores=stores)
     except (StoreError, OSError) as error:
-        return _synced(header, outcome="waits", reason=str(error))
+        return _sync_result(header, outcome="waits", reason=str(error))
     finally:
         if delivering is not None:
             delivering.release()
         lock.release()
 
 
-def _damaged(folder: Path, lock: FileLock | None, error: StoreError) -> Synced | None:
+def _damaged(folder: Path, lock: FileLock | None, error: StoreError) -> SyncResult | None:
     if lock is None:
         return None
     try:
         unfinished = not (folder / spool.HEADER).exists()
         if unfinished and not (folder / spool.RECORDS).exists():
-            # a process died between making the folder and writing the header, or between deleting the two
+            # a process died between creating the folder and writing the header, or between deleting the two
             if folder.exists() and time.time() - folder.stat().st_mtime > HALF_MADE_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
             return None
     finally:
         lock.release()
-    return Synced(
+    return SyncResult(
         uid=folder.name, name="?", run_id="", outcome="waits", status="", records=0, artifacts=0, reason=str(error)
     )
 
 
-def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores: dict[str, Store | str]) -> Synced:
+def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores: dict[str, Store | str]) -> SyncResult:
     def client() -> Store:
         known = stores.get(uri)
         if isinstance(known, str):
-            # one long wait for a dead server is enough, however many runs wait for it
+            # wait only once for a dead server, however many runs wait for it
             raise StoreFaultError("away", known)
         if known is None:
             known = stores[uri] = connect(uri, workdir=folder.parent.parent.parent)
@@ -219,14 +221,14 @@ def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores
     events = spool.read_events(folder)
     delivery = Delivery(folder, header, uri=uri, connect=client)
     before = spool.waiting(folder, delivery.progress)
-    fault = _attempts(delivery)
+    fault = _deliver_with_retries(delivery)
     if "did not answer" in fault:
         stores[uri] = fault
     elif fault:
         stores.pop(uri, None)
     after = spool.waiting(folder, delivery.progress)
     sent = not fault and delivery.complete
-    result = _synced(
+    result = _sync_result(
         header,
         outcome="sent" if sent else "waits",
         run_id=delivery.progress.run_id,
@@ -239,8 +241,8 @@ def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores
     return result
 
 
-def _attempts(delivery: Delivery) -> str:
-    """Deliver; "" or the reason why not. A busy database is asked again, a dead server is not."""
+def _deliver_with_retries(delivery: Delivery) -> str:
+    """Deliver; returns "" or the reason of the failure. Retries a busy database, not a dead server."""
     reason = ""
     for pause in range(TRIES):
         try:
@@ -265,7 +267,7 @@ def _end_as_killed(folder: Path, header: SpoolHeader) -> None:
         events.close()
 
 
-def _synced(
+def _sync_result(
     header: SpoolHeader,
     *,
     outcome: Outcome,
@@ -273,8 +275,8 @@ def _synced(
     status: str = "",
     counts: tuple[int, int] = (0, 0),
     reason: str = "",
-) -> Synced:
-    return Synced(
+) -> SyncResult:
+    return SyncResult(
         uid=header.uid,
         name=header.run.name,
         run_id=run_id,
