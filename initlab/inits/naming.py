@@ -24,7 +24,7 @@ def catalogue() -> dict[str, Callable[..., Initializer]]:
     found: dict[str, Callable[..., Initializer]] = {}
     for name in inits.__all__:
         factory = getattr(inits, name)
-        if inspect.isfunction(factory) and name not in ("named",) and inspect.get_annotations(factory).get(
+        if inspect.isfunction(factory) and name != "parse_initializer" and inspect.get_annotations(factory).get(
             "return"
         ) in ("Initializer", Initializer):  # fmt: skip
             found[name] = factory
