@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from initlab import config as configuration
 from initlab.config.instantiate import section
 from initlab.core.error_line import escape_control_characters
-from initlab.operations.gc import Going, Rules, found, take_away
+from initlab.operations.gc import Candidate, Rules, delete, find_candidates
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,7 +24,7 @@ def gc_command(config: DictConfig) -> int:
     tree = cast("dict[str, Any]", OmegaConf.to_container(config.gc, resolve=True))
     rules = section(Rules, {"gc": tree}, "gc")
     settings, workdir = configuration.tracking_settings(config), Path.cwd()
-    going = found(rules, settings, workdir)
+    going = find_candidates(rules, settings, workdir)
     if not going:
         print("nothing may go by the rules of gc (python -m initlab gc --cfg job shows them)")
         return 0
@@ -34,14 +34,14 @@ def gc_command(config: DictConfig) -> int:
     if not rules.apply:
         print(f"{total} in {len(going)} places may go; nothing was touched (gc.apply=true takes it away)")
         return 0
-    freed, failed = take_away(going, workdir)
+    freed, failed = delete(going, workdir)
     print(f"{_size(freed)} freed")
     for line in failed:
         print(escape_control_characters(f"! not taken away: {line}"))
     return 1 if failed else 0
 
 
-def _show(going: list[Going], workdir: Path) -> None:
+def _show(going: list[Candidate], workdir: Path) -> None:
     print(f"{going[0].kind}: {_size(sum(g.size for g in going))} in {len(going)} places")
     for one in going[:_SHOWN]:
         path = one.path.relative_to(workdir) if one.path.is_relative_to(workdir) else one.path

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from initlab.errors import ConfigError, InitlabError, UnknownNameError, one_of
+from initlab.operations.schedule.files import FOLDER, Schedule, find_schedule, read_schedules
 from initlab.operations.schedule.ledger import OPEN, Firing, Ledger, State, opened
-from initlab.operations.schedule.reading import FOLDER, Schedule, named, read
 
 HELP = """\
 initlab schedule begins studies at given times, compares each with the one before, and tells of what became worse.
@@ -66,13 +66,13 @@ def schedule_command(arguments: Sequence[str]) -> int:
     asked = _asked(arguments)
     if asked.command == "history":
         return _history(asked)
-    schedules = read(asked.folder)
+    schedules = read_schedules(asked.folder)
     if asked.command == "list":
         return _list(asked, schedules)
     if asked.command == "next":
         return _next(asked, schedules)
     if asked.command == "run":
-        return _run(asked, named(schedules, asked.words[0]))
+        return _run(asked, find_schedule(schedules, asked.words[0]))
     return _serve(asked, schedules)
 
 
@@ -187,13 +187,13 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
 
 # ------------------------------------------------------------------ running
 def _run(asked: _Asked, schedule: Schedule) -> int:
-    from initlab.operations.schedule import composing
+    from initlab.operations.schedule import validate
     from initlab.operations.schedule.child import Process
     from initlab.operations.schedule.follow_up import follow_up
     from initlab.operations.schedule.scheduler import GRACE, identity
 
     stop = _stopping()
-    composing.check(schedule)
+    validate.check(schedule)
     with opened(asked.storage, Path.cwd()) as ledger:
         firing = ledger.by_hand(schedule.name, datetime.now(UTC), owner := identity())
         if firing is None:
@@ -223,7 +223,7 @@ def _run(asked: _Asked, schedule: Schedule) -> int:
 def _serve(asked: _Asked, schedules: Sequence[Schedule]) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from initlab.operations.schedule import composing
+    from initlab.operations.schedule import validate
     from initlab.operations.schedule.child import Process
     from initlab.operations.schedule.scheduler import Scheduler
 
@@ -231,7 +231,7 @@ def _serve(asked: _Asked, schedules: Sequence[Schedule]) -> int:
         raise ConfigError("enabled", False, f"no schedule in {asked.folder} is enabled: there is nothing to wait for")
     stop = _stopping()
     for schedule in schedules:
-        composing.check(schedule)
+        validate.check(schedule)
         _check_secret(schedule)
     workdir = Path.cwd()
     with opened(asked.storage, workdir) as ledger:
@@ -279,10 +279,10 @@ def _drain(scheduler: object) -> None:
 
 def _check_secret(schedule: Schedule) -> None:
     """Raises ConfigError, naming the file, for a variable that is not there: nobody would ever be told."""
-    from initlab.operations.schedule.webhook import address
+    from initlab.operations.schedule.webhook import resolve_address
 
     try:
-        address(schedule.webhook, schedule.webhook_env)
+        resolve_address(schedule.webhook, schedule.webhook_env)
     except ConfigError as error:
         raise ConfigError(f"{schedule.file.name}: {error.key}", error.value, error.expected) from error
 

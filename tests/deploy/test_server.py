@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from initlab.operations.server.secret_files import kept
+from initlab.operations.server.secret_files import read_or_create
 from tests.command_line.driver import initlab
 from tests.deploy.stack import Stack
 from tests.tracking.tracking_cases import eventually
@@ -114,6 +114,6 @@ def test_wrong_words(workdir: Path, argument: str, words: str) -> None:
 
 
 def test_a_secret_is_drawn_once_and_for_its_owner(tmp_path: Path) -> None:
-    first = kept(tmp_path / "one")
-    assert len(first) == 32 and kept(tmp_path / "one") == first and kept(tmp_path / "two") != first
+    first = read_or_create(tmp_path / "one")
+    assert len(first) == 32 and read_or_create(tmp_path / "one") == first and read_or_create(tmp_path / "two") != first
     assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o600

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 
 from initlab.operations.doctor import examine, installation
 from initlab.operations.doctor.line import Line
-from initlab.operations.gc import Rules, found, take_away
-from initlab.tracking.store.health import read_schema_version, read_mlflow_schemas
+from initlab.operations.gc import Rules, delete, find_candidates
+from initlab.tracking.store.health import read_mlflow_schemas, read_schema_version
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY, runs
 from tests.tracking.tracking_cases import begin, free_port, record, settings
@@ -136,7 +136,7 @@ def copied(studied: Path, workdir: Path) -> None:
 def test_nothing_goes_before_its_time_or_without_being_asked(studied: Path, workdir: Path) -> None:
     copied(studied, workdir)
     before = sorted(str(p) for p in workdir.rglob("*"))
-    assert found(Rules(), settings(), workdir) == []
+    assert find_candidates(Rules(), settings(), workdir) == []
     told = initlab("gc", "gc.checkpoints_days=0", "gc.studies_days=0", cwd=workdir)
     assert told.returncode == 0 and "may go; nothing was touched" in told.stdout and "studies:" in told.stdout
     assert sorted(str(p) for p in workdir.rglob("*")) == before
@@ -148,11 +148,11 @@ def test_checkpoints_of_losing_arms_go_first_and_the_winner_keeps_its_own(studie
     copied(studied, workdir)
     trained = [r for r in runs(workdir) if r.data.tags.get("initlab.kind") == "train"]
     best = max(trained, key=lambda r: r.data.metrics["val/accuracy"])
-    going = found(ALL, settings(), workdir)
+    going = find_candidates(ALL, settings(), workdir)
     assert going[0].kind == "checkpoints"
     assert len([g for g in going if g.kind == "checkpoints"]) == 4
     size = sum(g.size for g in going)
-    freed, failed = take_away(going, workdir)
+    freed, failed = delete(going, workdir)
     assert (freed, failed) == (size, []) and size > 0
     left = {p.parts[-3] for p in (workdir / "mlruns").rglob("checkpoints")}
     winners = {r.info.run_id for r in trained if r.data.tags["initlab.arm"] == best.data.tags["initlab.arm"]}
@@ -160,7 +160,7 @@ def test_checkpoints_of_losing_arms_go_first_and_the_winner_keeps_its_own(studie
     assert not (workdir / ".initlab" / "studies" / "s").exists()
     # the record is as it was
     assert len(runs(workdir)) == len(trained) + 1
-    assert found(ALL, settings(), workdir) == []
+    assert find_candidates(ALL, settings(), workdir) == []
 
 
 def test_a_run_that_runs_and_one_that_waits_are_left_alone(studied: Path, workdir: Path) -> None:
@@ -168,12 +168,12 @@ def test_a_run_that_runs_and_one_that_waits_are_left_alone(studied: Path, workdi
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     one = next(r for r in runs(workdir) if r.data.tags.get("initlab.kind") == "train")
     client.update_run(one.info.run_id, status="RUNNING")
-    assert {g.kind for g in found(ALL, settings(), workdir)} <= {"logs"}
+    assert {g.kind for g in find_candidates(ALL, settings(), workdir)} <= {"logs"}
     client.update_run(one.info.run_id, status="FINISHED")
     waiting = begin(workdir, f"http://127.0.0.1:{free_port()}", drain=0.5)
     waiting.write(record(0))
     waiting.close("finished")
-    kinds = {g.kind for g in found(ALL, settings(), workdir)}
+    kinds = {g.kind for g in find_candidates(ALL, settings(), workdir)}
     assert "spool" not in kinds and "studies" not in kinds
 
 
@@ -191,7 +191,7 @@ def test_artifacts_of_deleted_runs_go_and_a_path_out_of_the_store_does_not(studi
         lie = (str(workdir / "private"), other.info.run_id)
         database.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", lie)
         database.commit()
-    going = [g for g in found(Rules(deleted_days=0), settings(), workdir) if g.kind == "deleted runs"]
+    going = [g for g in find_candidates(Rules(deleted_days=0), settings(), workdir) if g.kind == "deleted runs"]
     assert [g.path for g in going] == [workdir / "mlruns" / "initlab" / one.info.run_id]
-    take_away(going, workdir)
+    delete(going, workdir)
     assert not going[0].path.exists() and (workdir / "private" / "file").exists()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from initlab.operations.schedule.files import Schedule
 from initlab.operations.schedule.ledger import Firing, Ledger
-from initlab.operations.schedule.reading import Schedule
 from initlab.operations.schedule.scheduler import Scheduler
 
 MINUTE = timedelta(minutes=1)

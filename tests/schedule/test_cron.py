@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from initlab.errors import ConfigError
-from initlab.operations.schedule.cron import rule
+from initlab.operations.schedule.cron import parse_rule
 from tests.schedule.clocks import oracle
 
 CHANGES = [
@@ -29,18 +29,18 @@ EXPRESSIONS = [
 def test_what_is_due_is_what_the_clock_shows(zone: str, start: datetime) -> None:
     end = start + timedelta(days=3)
     for expression in EXPRESSIONS:
-        due = rule(expression, zone).between(start, end)
+        due = parse_rule(expression, zone).between(start, end)
         assert due == oracle(expression, zone, start, end), expression
         # one by one it is the same, so that nobody who asks often or seldom sees another
         at, one_by_one = start, list[datetime]()
-        while (at := rule(expression, zone).upcoming(at) or end) < end:
+        while (at := parse_rule(expression, zone).upcoming(at) or end) < end:
             one_by_one.append(at)
         assert one_by_one == [t for t in due if t < end], expression
 
 
 def test_a_time_that_is_skipped_or_comes_twice_is_due_once() -> None:
     spring, autumn = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)
-    at_half_past_two = rule("30 2 * * *", "Europe/Berlin")
+    at_half_past_two = parse_rule("30 2 * * *", "Europe/Berlin")
     (skipped,) = at_half_past_two.between(spring, spring + timedelta(hours=12))
     assert at_half_past_two.local(skipped).isoformat() == "2026-03-29T03:30:00+02:00"
     (twice,) = at_half_past_two.between(autumn - timedelta(hours=2), autumn + timedelta(hours=12))
@@ -64,5 +64,5 @@ def test_a_time_that_is_skipped_or_comes_twice_is_due_once() -> None:
 )
 def test_a_mistake_is_told(cron: str, zone: str, key: str, part: str) -> None:
     with pytest.raises(ConfigError, match=part.replace("?", r"\?")) as told:
-        rule(cron, zone)
+        parse_rule(cron, zone)
     assert told.value.key == key

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from initlab.errors import ConfigError
-from initlab.operations.schedule import composing
+from initlab.operations.schedule import validate
+from initlab.operations.schedule.files import read_schedules
 from initlab.operations.schedule.ledger import Firing, open_ledger
-from initlab.operations.schedule.reading import read
 from tests.command_line.driver import initlab
 from tests.schedule.clocks import schedule
 
@@ -37,10 +37,16 @@ WRONG = [
     (GOOD + "webhook: file:///etc/passwd\n", ["a.yaml: webhook=***", "https://HOST/PATH"]),
     (GOOD + "webhook: http://me:pass@host/x\n", ["a.yaml: webhook=***", "without user name"]),
     (GOOD + "webhook_env: '1;x'\n", ["a.yaml: webhook_env", "environment variable"]),
-    (GOOD + "cron: 0 3 * * *\n", ["a.yaml", "cron is there twice"]),
+    (GOOD + "cron: 0 3 * * *\n", ["a.yaml", "cron appears twice"]),
     (GOOD + "name: b\n", ["b.yaml: name=b", "is the name of a.yaml"]),
-    ("cron: 0 2 * * *\nrun: [study.name=x, 'init=he,xavier']\n", ["a.yaml: run=study.name=x", "not a schedule's"]),
-    ("cron: 0 2 * * *\nrun: [hydra.run.dir=/tmp, 'init=he,xavier']\n", ["a.yaml: run=hydra", "not a schedule's"]),
+    (
+        "cron: 0 2 * * *\nrun: [study.name=x, 'init=he,xavier']\n",
+        ["a.yaml: run=study.name=x", "cannot be set by a schedule"],
+    ),
+    (
+        "cron: 0 2 * * *\nrun: [hydra.run.dir=/tmp, 'init=he,xavier']\n",
+        ["a.yaml: run=hydra", "cannot be set by a schedule"],
+    ),
     ("cron: 0 2 * * *\nrun: ['init=he,xavier', --help]\n", ["a.yaml: run=--help", "KEY=VALUE"]),
     (BOMB, ["a.yaml", "aliases"]),
     ("- just\n- a list\n", ["a.yaml", "KEY: VALUE"]),
@@ -55,7 +61,7 @@ def test_a_mistake_names_file_key_and_what_is_accepted(tmp_path: Path, text: str
     (tmp_path / "a.yaml").write_text(text)
     (tmp_path / "b.yaml").write_text(GOOD)
     with pytest.raises(ConfigError) as told:
-        read(tmp_path)
+        read_schedules(tmp_path)
     assert all(part in str(told.value) for part in parts), str(told.value)
     assert "me:pass" not in str(told.value)
 
@@ -74,13 +80,13 @@ def test_a_mistake_names_file_key_and_what_is_accepted(tmp_path: Path, text: str
 )
 def test_overrides_that_do_not_compose_are_found_at_the_start(run: list[str], parts: list[str]) -> None:
     with pytest.raises(ConfigError) as told:
-        composing.check(replace(schedule("a", "0 2 * * *", "UTC"), run=tuple(run)))
+        validate.check(replace(schedule("a", "0 2 * * *", "UTC"), run=tuple(run)))
     assert all(part in str(told.value) for part in parts), str(told.value)
 
 
 def test_the_examples_are_good() -> None:
-    for one in read(Path(__file__).parents[2] / "conf" / "schedule"):
-        composing.check(one)
+    for one in read_schedules(Path(__file__).parents[2] / "conf" / "schedule"):
+        validate.check(one)
 
 
 def test_the_scheduler_starts_with_all_schedules_or_with_none(workdir: Path) -> None:

@@ -18,9 +18,9 @@ import optuna
 import pytest
 
 from initlab.operations.schedule.child import alive
+from initlab.operations.schedule.files import read_schedules
 from initlab.operations.schedule.follow_up import follow_up
 from initlab.operations.schedule.ledger import Firing, open_ledger
-from initlab.operations.schedule.reading import read
 from tests.command_line.driver import environment, initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 
@@ -139,7 +139,7 @@ def _flagged(workdir: Path, first: Firing, second: Firing, hook: tuple[str, list
         ).rowcount  # fmt: skip
         database.commit()
     assert changed == 3
-    (schedule,) = read(workdir / "conf" / "schedule")
+    (schedule,) = read_schedules(workdir / "conf" / "schedule")
     with contextlib.closing(open_ledger(None, workdir)) as ledger:
         lines = follow_up(schedule, second, ledger, workdir)
     assert any("1 worse" in line for line in lines), lines

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from initlab import config
 from initlab.config.hydra_errors import translate
 from initlab.errors import InitlabError
-from initlab.operations.schedule.reading import read
-from initlab.tracking.read import reopen
+from initlab.operations.schedule.files import read_schedules
+from initlab.tracking.read.reopen import reopen
 from initlab.train.checkpoint import LAST, Checkpoints
 from tests.cases import experiment
 from tests.security import crafted
@@ -351,7 +351,7 @@ for number, (line, told) in enumerate(
     @case(f"schedule {number}", told)
     def _(place: Place, line: str = line) -> object:
         (place.data / "s.yaml").write_text(f"cron: 0 2 * * *\n{line}\n".replace("CANARY", str(place.canary)))
-        return read(place.data)
+        return read_schedules(place.data)
 
 
 # ------------------------------------------------------------------ all of them

@@ -60,7 +60,7 @@ def test_contact_lost_and_found_in_mid_run(
         gate.shut()
         for serial in range(1, 30):
             sink.write(record(serial))
-        eventually(lambda: "did not answer; training goes on" in caplog.text)
+        eventually(lambda: "did not answer; training continues" in caplog.text)
         gate.open()
         eventually(lambda: "the store answers again" in caplog.text)
     assert caplog.text.count("did not answer") == 1

@@ -1,4 +1,4 @@
-"""What could keep runs from being trained and recorded here, looked at before they are."""
+"""Checks of the installation, the machine and the tracking store, before runs are trained: `initlab doctor`."""
 
 from initlab.operations.doctor.examine import examine
 from initlab.operations.doctor.line import Line

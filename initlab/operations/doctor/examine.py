@@ -1,4 +1,4 @@
-"""All that is looked at, in order. What fails unexpectedly is a line too: a doctor that dies helps nobody."""
+"""Runs all checks of `initlab doctor` in order. An unexpected exception becomes a problem line, too."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Check = Callable[[], Iterator[Line]]
 
 
 def examine(settings: TrackingSettings, workdir: Path, *, schedules: Path) -> Iterator[Line]:
-    """Look at everything. Writes nothing that stays, and waits for no server longer than some seconds.
+    """Run every check. Writes nothing that stays, and waits only some seconds for a server.
 
     Args:
-        settings: where runs are recorded.
-        workdir: where they would be started.
-        schedules: folder of schedules, which need not exist.
+        settings: of the tracking store.
+        workdir: directory in which runs would be started.
+        schedules: folder of schedules; it need not exist.
     """
     checks: list[tuple[str, Check]] = [
         ("versions", installation.versions),
@@ -29,7 +29,7 @@ def examine(settings: TrackingSettings, workdir: Path, *, schedules: Path) -> It
         ("store", lambda: records.store(settings, workdir)),
         ("clock", lambda: records.clock(settings, workdir)),
         ("spool", lambda: records.spool(workdir)),
-        ("runs", lambda: records.left_running(settings, workdir)),
+        ("runs", lambda: records.unfinished_runs(settings, workdir)),
         ("schedules", lambda: records.schedules(schedules, workdir)),
     ]
     for subject, check in checks:
@@ -37,4 +37,4 @@ def examine(settings: TrackingSettings, workdir: Path, *, schedules: Path) -> It
             yield from check()
         except Exception as error:
             text = " ".join(str(error).split())[:300] or type(error).__name__
-            yield problem(subject, f"could not be looked at: {text}", "mend that first, then ask again")
+            yield problem(subject, f"could not be checked: {text}", "fix that first, then run doctor again")

@@ -1,4 +1,4 @@
-"""Whether what is installed goes together."""
+"""Checks the installed versions of Python and of the packages against what initlab requires."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from importlib import metadata
 
 from initlab.operations.doctor.line import Line, ok, problem, warning
 
-#: what decides whether a run works, and is shown by its version
+#: packages whose versions are shown
 _SHOWN = ("torch", "torchvision", "mlflow", "optuna", "hydra-core", "omegaconf", "apscheduler", "sqlalchemy")
 _INSTALL = "pip install -c constraints.txt -e . (a checkout), or pip install --upgrade initlab"
 
 
 def versions() -> Iterator[Line]:
-    """Every requirement of initlab against what is installed."""
+    """Check every requirement of initlab against the installed packages."""
     from packaging.requirements import Requirement
 
     try:
         needed = [Requirement(text) for text in metadata.requires("initlab") or []]
     except metadata.PackageNotFoundError:
-        yield warning("versions", "initlab is not installed as a package: nothing says what it needs", _INSTALL)
+        yield warning("versions", "initlab is not installed as a package: its requirements are unknown", _INSTALL)
         return
     wrong: list[str] = []
     found: dict[str, str] = {}
@@ -48,7 +48,7 @@ def versions() -> Iterator[Line]:
 
 
 def torch_imports() -> Iterator[Line]:
-    """A torch and a torchvision of different builds are both installed, and fail when both are imported."""
+    """Check that torch and torchvision import together: two different builds fail."""
     try:
         import torch
         import torchvision
@@ -56,9 +56,9 @@ def torch_imports() -> Iterator[Line]:
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        yield problem("torch", f"torch and torchvision do not go together ({text})", "install both from one index")
+        yield problem("torch", f"torch and torchvision are not compatible ({text})", "install both from one index")
         return
-    yield ok("torch", f"torch {torch.__version__} and torchvision {torchvision.__version__} go together")
+    yield ok("torch", f"torch {torch.__version__} and torchvision {torchvision.__version__} are compatible")
 
 
 def _version(name: str) -> str:

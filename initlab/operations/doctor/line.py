@@ -1,4 +1,4 @@
-"""One thing that was looked at, and what is to be done about it."""
+"""Result line of one check, with what to do about it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What was found.
+    """Result of a check.
 
     Attributes:
-        level: a problem keeps something from working, a warning may.
-        subject: what was looked at, in a word.
-        found: in a sentence.
-        do: what to do, "" where nothing is.
+        level: a problem prevents something from working, a warning may.
+        subject: what was checked, in one word.
+        found: the result, in one sentence.
+        do: what to do, "" where nothing is needed.
     """
 
     level: Level

@@ -1,4 +1,4 @@
-"""Whether the machine has what runs need: a device, room, rights to write, data."""
+"""Checks the machine: device, disk space, write permissions, data sets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from initlab.errors import DataError
 from initlab.operations.doctor.line import Line, ok, problem, warning
 
-#: bytes below which a run may not end, and a study may not
+#: free bytes below which a run may fail, and below which a study may fail
 _LEAST, _LITTLE = 500 * 2**20, 5 * 2**30
 
 
 def device() -> Iterator[Line]:
-    """What `device=auto` will take."""
+    """The device that `device=auto` will choose."""
     import torch
 
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield ok("device", f"GPU: {names}")
     elif torch.backends.mps.is_available():
-        yield ok("device", "Apple's GPU (device=mps; auto takes the CPU)")
+        yield ok("device", "Apple's GPU (device=mps; auto chooses the CPU)")
     elif shutil.which("nvidia-smi") is not None:
         yield warning(
             "device", "there is an NVIDIA driver, but torch sees no GPU",
@@ -34,7 +34,7 @@ def device() -> Iterator[Line]:
 
 
 def disk(workdir: Path) -> Iterator[Line]:
-    """Room and rights where runs write."""
+    """Free space and write permission where runs write."""
     for place, what in ((workdir, "the working directory"), (Path(tempfile.gettempdir()), "temporary files")):
         why = _unwritable(place)
         free = shutil.disk_usage(place).free
@@ -49,7 +49,7 @@ def disk(workdir: Path) -> Iterator[Line]:
 
 
 def data() -> Iterator[Line]:
-    """Where data sets are looked for, which are there, and whether those that were fetched are whole."""
+    """The folder of data sets, which of them are there, and whether downloaded ones are complete."""
     from initlab.tasks import listing
     from initlab.tasks.download import check_md5, data_root
     from initlab.tasks.sources import idx

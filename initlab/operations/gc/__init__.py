@@ -1,5 +1,5 @@
-"""Making room: what may go by the rules of `conf/gc`, and taking it away."""
+"""Garbage collection: finds and deletes files that are no longer needed, by the rules of `conf/gc`."""
 
-from initlab.operations.gc.candidates import Going, Rules, found, take_away
+from initlab.operations.gc.candidates import Candidate, Rules, delete, find_candidates
 
-__all__ = ["Going", "Rules", "found", "take_away"]
+__all__ = ["Candidate", "Rules", "delete", "find_candidates"]

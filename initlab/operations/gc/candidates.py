@@ -1,4 +1,4 @@
-"""What may go, and why: never of a run that runs, a study that has no end, or a spool that waits."""
+"""Finds what `gc` may delete. Live runs, unfinished studies and unsent spools are never candidates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Days = Annotated[float, Ge(0)] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """See conf/gc/default.yaml for each key in words."""
+    """Rules of garbage collection; conf/gc/default.yaml explains each key."""
 
     apply: bool = False
     checkpoints_days: Days = 7
@@ -37,12 +37,12 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Going:
-    """A file or folder that may go.
+class Candidate:
+    """A file or folder that may be deleted.
 
     Attributes:
         size: bytes.
-        why: in a few words.
+        why: reason, in a few words.
     """
 
     kind: Kind
@@ -51,19 +51,19 @@ class Going:
     why: str
 
 
-def found(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Going]:
-    """All that may go by the rules, in the order of the rules: what is missed least comes first.
+def find_candidates(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Candidate]:
+    """All candidates, in the order of the rules: the least valuable files come first.
 
     Raises:
         InitlabError: the store cannot be read.
     """
     now = time.time()
     file = sqlite_file(tracking.resolve_uri(settings, workdir))
-    going: list[Going] = []
-    if file is not None and file.exists():  # artifacts of a server are the server's
+    going: list[Candidate] = []
+    if file is not None and file.exists():  # artifacts of a server are not touched
         root = (file.parent / "mlruns").resolve()
         if rules.checkpoints_days is not None:
-            for folder, why in losing_checkpoints.checkpoints(
+            for folder, why in losing_checkpoints.find_losing_checkpoints(
                 settings, workdir, now, rules.checkpoints_days, rules.keep_arms
             ):
                 going += _inside(folder, root, "checkpoints", why)
@@ -72,24 +72,24 @@ def found(rules: Rules, settings: TrackingSettings, workdir: Path) -> list[Going
                 going += _inside(folder, root, "deleted runs", "deleted in MLflow")
     if rules.logs_days is not None:
         going += list(_logs(workdir, now - rules.logs_days * 86400))
-    if rules.studies_days is not None and (without_end := _without_end(settings, workdir)) is not None:
+    if rules.studies_days is not None and (without_end := _open_studies(settings, workdir)) is not None:
         going += list(_studies(workdir, now - rules.studies_days * 86400, without_end))
     if rules.spool_days is not None:
         going += [
-            Going(kind="spool", path=folder, size=_size(folder), why="everything arrived")
+            Candidate(kind="spool", path=folder, size=_size(folder), why="everything arrived")
             for folder in find_delivered_spools(workdir, now - rules.spool_days * 86400)
         ]
     return going
 
 
-def take_away(going: Sequence[Going], workdir: Path) -> tuple[int, list[str]]:
-    """Bytes that were freed, and what could not be taken away."""
+def delete(going: Sequence[Candidate], workdir: Path) -> tuple[int, list[str]]:
+    """Delete the candidates; returns the bytes that were freed, and what could not be deleted."""
     freed, failed = 0, list[str]()
     for one in going:
         try:
             if one.kind == "spool":
                 if not remove_spool(one.path):
-                    continue  # somebody began to use it
+                    continue  # a process began to use it
             elif one.path.is_dir():
                 shutil.rmtree(one.path)
             else:
@@ -102,10 +102,10 @@ def take_away(going: Sequence[Going], workdir: Path) -> tuple[int, list[str]]:
 
 
 # ------------------------------------------------------------------ pieces
-def _inside(folder: Path, root: Path, kind: Kind, why: str) -> Iterator[Going]:
-    """`folder`, where it is one of `root` and no link: a path in a database may be anything."""
+def _inside(folder: Path, root: Path, kind: Kind, why: str) -> Iterator[Candidate]:
+    """`folder`, where it lies in `root` and is no link: a path from a database may be anything."""
     if folder.is_dir() and not folder.is_symlink() and folder.resolve().is_relative_to(root):
-        yield Going(kind=kind, path=folder, size=_size(folder), why=why)
+        yield Candidate(kind=kind, path=folder, size=_size(folder), why=why)
 
 
 def _size(path: Path) -> int:
@@ -116,17 +116,17 @@ def _size(path: Path) -> int:
     return total
 
 
-def _logs(workdir: Path, before: float) -> Iterator[Going]:
+def _logs(workdir: Path, before: float) -> Iterator[Candidate]:
     own = workdir / ".initlab"
     patterns: Iterable[tuple[Path, str]] = ((own / "schedule", "*.log"), (own / "studies", "*/*.log"))
     for folder, pattern in patterns:
         for file in sorted(folder.glob(pattern)):
             if file.is_file() and not file.is_symlink() and file.stat().st_mtime < before:
-                yield Going(kind="logs", path=file, size=_size(file), why="old")
+                yield Candidate(kind="logs", path=file, size=_size(file), why="old")
 
 
-def _without_end(settings: TrackingSettings, workdir: Path) -> set[str] | None:
-    """Studies that have no end, as their own runs and the schedulers say; None where nobody can say."""
+def _open_studies(settings: TrackingSettings, workdir: Path) -> set[str] | None:
+    """Studies without an end, by their parent runs and the schedulers; None where that is unknown."""
     from initlab.operations.schedule.ledger import OPEN, opened
 
     try:
@@ -141,12 +141,12 @@ def _without_end(settings: TrackingSettings, workdir: Path) -> set[str] | None:
     return names
 
 
-def _studies(workdir: Path, before: float, without_end: set[str]) -> Iterator[Going]:
+def _studies(workdir: Path, before: float, without_end: set[str]) -> Iterator[Candidate]:
     if any(not s.live or s.records for s in tracking.spools(workdir)):
-        return  # a run that waits may be one of theirs
+        return  # a waiting run may belong to one of them
     for folder in sorted((workdir / ".initlab" / "studies").glob("*")):
         if not folder.is_dir() or folder.is_symlink() or folder.name in without_end:
             continue
         last = max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)
         if last < before:
-            yield Going(kind="studies", path=folder, size=_size(folder), why="ended")
+            yield Candidate(kind="studies", path=folder, size=_size(folder), why="ended")

@@ -1,4 +1,4 @@
-"""Checkpoints of arms that lost: the study has its winner, and nobody goes on with the others."""
+"""Finds checkpoints of losing arms: of studies that have ended, all but the best arms."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 FOLDER = "checkpoints"
 
 
-def checkpoints(
+def find_losing_checkpoints(
     settings: TrackingSettings, workdir: Path, now: float, days: float, keep: int
 ) -> Iterator[tuple[Path, str]]:
-    """Folders of checkpoints in the artifacts of losing arms, and why.
+    """Checkpoint folders in the artifacts of losing arms, each with the reason.
 
     Args:
         now: Unix time.
-        days: since the end of the study.
-        keep: arms that are not losers.
+        days: minimum age, since the end of the study.
+        keep: number of best arms whose checkpoints stay.
     """
     found = tracking.read_runs(settings, workdir=workdir)
     uids = {s.run_id for s in tracking.spools(workdir)}
@@ -37,14 +37,14 @@ def checkpoints(
         ended = parent.ended_as == "FINISHED" and all(r.ended_as not in ("RUNNING", "SCHEDULED") for r in own)
         if not ended or parent.end_ms / 1000 > now - days * 86400 or uids & {r.run_id for r in [*own, parent]}:
             continue
-        ranked = _ranked(study, parent, own, workdir)
+        ranked = _rank_arms(study, parent, own, workdir)
         for arm in ranked[keep:]:
             for run in (r for r in own if r.tags.get("initlab.arm") == arm):
                 yield Path(run.artifacts.removeprefix("file://")) / FOLDER, f"arm {arm} of study {study} lost"
 
 
-def _ranked(study: str, parent: RunRecord, runs: Sequence[RunRecord], workdir: Path) -> list[str]:
-    """Arms by the study's metric, best first; none where nobody can say which is the best."""
+def _rank_arms(study: str, parent: RunRecord, runs: Sequence[RunRecord], workdir: Path) -> list[str]:
+    """Arms by the study's metric, best first; empty where the best is unknown."""
     plan = load(folder_of(workdir, study))
     metric = parent.params.get("metric", "").split(", ")[0]
     try:

@@ -1,1 +1,1 @@
-"""Studies at given times: each firing begun once, whoever else schedules, gone on with after a stop, and compared."""
+"""Scheduled studies: each firing starts once across all schedulers, is resumed after a stop, and is compared."""

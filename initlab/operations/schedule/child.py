@@ -1,4 +1,4 @@
-"""A firing's process: the study's own command line, in a session of its own, so that one Ctrl-C stops no study."""
+"""Process of a firing: runs the command line of the study in its own session, so that Ctrl-C does not stop it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-#: where the processes' output is kept, below the working directory
+#: folder of the processes' logs, below the working directory
 LOGS = Path(".initlab") / "schedule"
 
 
 class Child(Protocol):
-    """What a scheduler asks of a process."""
+    """Interface of a firing's process, as the scheduler uses it."""
 
     pid: int
 
@@ -28,7 +28,7 @@ class Child(Protocol):
 
 
 def command(run: Sequence[str], study: str) -> list[str]:
-    """What is run. No shell reads it: an override may hold whatever it likes."""
+    """The command line. No shell reads it, so an override may contain any character."""
     return [sys.executable, "-m", "initlab", "-m", *run, f"study.name={study}"]
 
 
@@ -53,17 +53,17 @@ class Process:
         return self._process.poll()
 
     def ask(self) -> None:
-        """The study ends its runs after the update at hand, and goes on where it stopped when it is begun again."""
+        """Ask the study to stop: its runs end after the current update, and a restart resumes them."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it and its workers, which are in its session."""
+        """Kill the process and its workers, which are in its session."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
 
 def alive(pid: int, study: str) -> bool:
-    """Whether the process `pid` of this machine is still the study's, and not another that came to its number."""
+    """Whether process `pid` of this machine is still the study's, and not a new process with the same number."""
     import psutil
 
     if pid <= 0:
@@ -76,7 +76,7 @@ def alive(pid: int, study: str) -> bool:
 
 
 def stop_orphan(pid: int, *, hard: bool) -> None:
-    """Ask a study whose scheduler died to end, or make it."""
+    """Ask a study whose scheduler died to end, or kill it (`hard`)."""
     with suppress(ProcessLookupError, PermissionError):
         if hard:
             os.killpg(pid, signal.SIGKILL)

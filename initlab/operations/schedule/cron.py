@@ -1,4 +1,4 @@
-"""When a schedule is due: a cron expression on the clock of a place, as instants.
+"""Cron expressions in a time zone: computes the instants at which a schedule is due.
 
 The expression is that of cron(5): minute, hour, day of the month, month, day of the week, where 0 and 7 are Sunday and
 a day fits where either of two restricted day fields does. It is matched on the wall clock of the time zone. A time that
@@ -27,15 +27,15 @@ _NICKNAMES = {
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-#: no clock is changed by more at a time, but where a country moved over the date line
+#: no clock change is larger, except where a country moved across the date line
 _CHANGE = timedelta(hours=3)
-#: what a longer text could only be is a mistake
+#: a longer text can only be a mistake
 _LONGEST = 200
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A cron expression in a time zone. Made by `rule`."""
+    """A cron expression in a time zone. Created by `parse_rule`."""
 
     expression: str
     timezone: str
@@ -61,7 +61,7 @@ class Rule:
         return sorted(found)
 
     def upcoming(self, after: datetime) -> datetime | None:
-        """The first instant later than `after`; None where there is none any more."""
+        """The first instant later than `after`; None where there is no further one."""
         best: datetime | None = None
         limit: datetime | None = None
         for wall in self._walls(self._wall(after) - _CHANGE):
@@ -70,37 +70,37 @@ class Rule:
             instant = self._instant(wall)
             if instant > after and (best is None or instant < best):
                 best = instant
-                # an hour that the clock skips is read as a later one, which the next walls may come before
+                # a skipped hour is read as a later one, and the next wall times may come before that
                 limit = limit or wall + _CHANGE
         return best
 
     def local(self, instant: datetime) -> datetime:
-        """`instant` on the clock of the schedule's place."""
+        """`instant` in the time zone of the schedule."""
         return instant.astimezone(self._zone)
 
     def _wall(self, instant: datetime) -> datetime:
         return instant.astimezone(self._zone).replace(tzinfo=None)
 
     def _instant(self, wall: datetime) -> datetime:
-        # fold=0 is RFC 5545's reading of both, the hour that is skipped and the one that comes twice
+        # fold=0 is RFC 5545's reading of both the skipped and the repeated hour
         return wall.replace(tzinfo=self._zone, fold=0).astimezone(UTC)
 
     def _walls(self, first: datetime) -> Iterator[datetime]:
-        """What the clock shows at each match from `first` on; APScheduler sees a clock that is never changed."""
+        """Wall times of the matches from `first` on; APScheduler sees a clock without changes."""
         return merge(*(_matches(trigger, first) for trigger in self._triggers))
 
 
-def rule(expression: str, timezone: str) -> Rule:
-    """The rule of an expression.
+def parse_rule(expression: str, timezone: str) -> Rule:
+    """Parse a cron expression.
 
     Raises:
         ConfigError: naming `cron` or `timezone`.
     """
     try:
-        # a file of the system's time zones, by a name from a stranger: zoneinfo refuses paths
+        # the name is untrusted and names a file of the time zone database: zoneinfo refuses paths
         ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError("timezone", timezone, f"no such time zone{_near(timezone)}") from error
+        raise ConfigError("timezone", timezone, f"no such time zone{_suggestion(timezone)}") from error
     made = Rule(" ".join(expression.split()), timezone)
     try:
         if len(expression) > _LONGEST:
@@ -112,7 +112,7 @@ def rule(expression: str, timezone: str) -> Rule:
     return made
 
 
-def _near(timezone: str) -> str:
+def _suggestion(timezone: str) -> str:
     import difflib
     from zoneinfo import available_timezones
 
@@ -122,20 +122,20 @@ def _near(timezone: str) -> str:
 
 # ------------------------------------------------------------------ the expression
 def _alternatives(expression: str) -> list[tuple[str, str, str, str, str]]:
-    """The fields, twice where a day may fit by its date or by its weekday."""
+    """The fields; two alternatives where a day may match by its date or by its weekday."""
     fields = _NICKNAMES.get(expression.lower(), expression).lower().split()
     if len(fields) != 5:
         raise ValueError(f"{len(fields)} fields")
     minute, hour, day, month, weekday = fields
     weekday = _weekdays(weekday)
-    # cron(5): a field that begins with a star restricts nothing
+    # cron(5): a field that begins with a star does not restrict
     if day.startswith("*") or weekday == "*" or fields[4].startswith("*"):
         return [(minute, hour, day, month, weekday)]
     return [(minute, hour, day, month, "*"), (minute, hour, "*", month, weekday)]
 
 
 def _weekdays(field: str) -> str:
-    """As names, one by one: APScheduler's 0 is Monday, and its week ends on Sunday."""
+    """Weekdays as single names: APScheduler's 0 is Monday, and its week ends on Sunday."""
     if field == "*":
         return field
     found: list[str] = []

@@ -1,6 +1,6 @@
-"""What follows the end of a firing: it is compared with the one before, somebody is told, and old ones make room.
+"""After a firing ends: compares it with the one before, posts to the webhook, deletes old files.
 
-None of it stops a scheduler, or a study: what fails is recorded with the firing.
+No failure here stops a scheduler or a study: it is recorded with the firing.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from initlab import tracking
 from initlab.errors import InitlabError
 from initlab.operations.schedule import webhook
 from initlab.operations.schedule.child import log_of
-from initlab.operations.schedule.composing import tracking_of
+from initlab.operations.schedule.files import Event, Schedule
 from initlab.operations.schedule.ledger import OPEN, Firing, Ledger
-from initlab.operations.schedule.reading import Event, Schedule
-from initlab.operations.schedule.regression import Verdict, compare_with, keep
+from initlab.operations.schedule.regression import Verdict, compare_with, record_verdict
+from initlab.operations.schedule.validate import tracking_of
 from initlab.study.space.plan import folder_of
 
 
 def follow_up(schedule: Schedule, firing: Firing, ledger: Ledger, workdir: Path) -> list[str]:
-    """Compare, tag, tell and tidy; lines for a person. Takes seconds, 20 more where nobody answers."""
+    """Compare, tag, notify and delete old files; returns lines to print. Takes seconds, 20 more without an answer."""
     lines: list[str] = []
     failures: list[str] = []
     verdict = Verdict()
     if firing.state == "finished":
-        verdict, why = _compared(schedule, firing, ledger, workdir)
+        verdict, why = _compare(schedule, firing, ledger, workdir)
         failures += why
         lines += [f"{firing.study}: {line}" for line in (verdict.said, *verdict.regressions) if line]
-    failures += _told(schedule, firing, verdict)
+    failures += _notify(schedule, firing, verdict)
     ledger.judge(firing, regressions=verdict.regressions, told="; ".join(failures))
-    _tidy(schedule, ledger, workdir)
+    _delete_old(schedule, ledger, workdir)
     return [*lines, *(f"{firing.study}: {failure}" for failure in failures)]
 
 
-def _compared(schedule: Schedule, firing: Firing, ledger: Ledger, workdir: Path) -> tuple[Verdict, list[str]]:
+def _compare(schedule: Schedule, firing: Firing, ledger: Ledger, workdir: Path) -> tuple[Verdict, list[str]]:
     try:
         settings = tracking_of(schedule)
         if not settings.enabled:
@@ -46,21 +46,21 @@ def _compared(schedule: Schedule, firing: Firing, ledger: Ledger, workdir: Path)
         before = ledger.before(firing)
         verdict = compare_with(firing.study, None if before is None else before.study, settings, workdir)
         tags = {"initlab.schedule": schedule.name, "initlab.due": firing.when.isoformat()}
-        why = keep(verdict, tags, workdir)
+        why = record_verdict(verdict, tags, workdir)
     except InitlabError as error:
         return Verdict(), [f"not compared: {error}"]
-    except Exception as error:  # whatever it is, the scheduler goes on
+    except Exception as error:  # the scheduler continues after any error
         return Verdict(), [f"not compared: {type(error).__name__}: {error}"[:300]]
-    return verdict, [f"not kept with its run: {why}"] if why else []
+    return verdict, [f"not stored with its run: {why}"] if why else []
 
 
-def _told(schedule: Schedule, firing: Firing, verdict: Verdict) -> list[str]:
+def _notify(schedule: Schedule, firing: Firing, verdict: Verdict) -> list[str]:
     events: list[Event] = ["finished" if firing.state == "finished" else "failed"]
     if verdict.regressions:
         events.append("regression")
     wanted: list[Event] = [e for e in events if e in schedule.notify]
     try:
-        url = webhook.address(schedule.webhook, schedule.webhook_env)
+        url = webhook.resolve_address(schedule.webhook, schedule.webhook_env)
         if url is None or not wanted:
             return []
         why = webhook.post(url, message(schedule, firing, verdict, wanted))
@@ -70,7 +70,7 @@ def _told(schedule: Schedule, firing: Firing, verdict: Verdict) -> list[str]:
 
 
 def message(schedule: Schedule, firing: Firing, verdict: Verdict, events: Sequence[Event]) -> dict[str, Any]:
-    """What is posted. `text` alone is enough for chat servers, which show it."""
+    """The JSON message of the webhook. Chat servers show its `text`."""
     words = [f"initlab schedule {schedule.name}: study {firing.study} {firing.state.replace('_', ' ')}"]
     words += [firing.reason] if firing.reason else []
     words += [verdict.said] if verdict.said else []
@@ -82,8 +82,8 @@ def message(schedule: Schedule, firing: Firing, verdict: Verdict, events: Sequen
     }  # fmt: skip
 
 
-def _tidy(schedule: Schedule, ledger: Ledger, workdir: Path) -> None:
-    """Take away logs and study folders of all but the last firings; never of what has no end, or waits to be sent."""
+def _delete_old(schedule: Schedule, ledger: Ledger, workdir: Path) -> None:
+    """Delete logs and study folders of all but the last firings; never of open firings or unsent runs."""
     if schedule.keep is None:
         return
     begun = [f for f in ledger.firings(schedule.name) if f.attempts]

@@ -1,4 +1,4 @@
-"""What was due and what became of it, in a database of the schedulers' own.
+"""Database of the schedulers: every firing that was due, with its state and result.
 
 A firing is a row, its key the schedule and the time, so that none is ever there twice. Whoever decides anything does so
 in one transaction that no other scheduler's can overlap: SQLite's write lock, an advisory lock of PostgreSQL's.
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from initlab.errors import ConfigError
 from initlab.operations.schedule.policy import Decision, decide
-from initlab.study.search.storage import ANSWER, choose, masked
+from initlab.study.search.storage import ANSWER, choose, redact_passwords
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from initlab.operations.schedule.reading import Schedule
+    from initlab.operations.schedule.files import Schedule
 
 State = Literal["waiting", "running", "interrupted", "finished", "failed", "timed_out", "cancelled", "skipped"]
 #: states of a firing that has no end yet
@@ -114,8 +114,8 @@ def open_ledger(given: str | None, workdir: Path) -> Ledger:
         return Ledger(_engine(url))
     except (SQLAlchemyError, ImportError, OSError) as error:
         cause = getattr(error, "orig", None) or error
-        reason = masked(" ".join(str(cause).split("\n")[0].split())) or type(cause).__name__
-        raise ConfigError("schedule.storage", masked(url), f"cannot be used: {reason}") from error
+        reason = redact_passwords(" ".join(str(cause).split("\n")[0].split())) or type(cause).__name__
+        raise ConfigError("schedule.storage", redact_passwords(url), f"cannot be used: {reason}") from error
 
 
 def _engine(url: str) -> Engine:

@@ -1,4 +1,4 @@
-"""What becomes of the times that are due: which are begun, which wait, which are passed over, and why."""
+"""Policy of due times: which firings start, which wait and which are skipped, by `catch_up` and `overlap`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from initlab.operations.schedule.reading import CatchUp, Overlap
+from initlab.operations.schedule.files import CatchUp, Overlap
 
-#: a time that is looked at no later than this was not missed: schedulers look every second, and may be busy
+#: a time that is processed within this delay was not missed: schedulers tick every second, and may be busy
 ON_TIME = timedelta(seconds=90)
-#: firings that wait in a queue, at most: a schedule that takes longer than its time would wait for ever
+#: maximum number of queued firings: a schedule whose runs take longer than its period would queue for ever
 QUEUE = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What becomes of a time: it waits, or is passed over for a `reason`; `cancels`: what runs is to end for it."""
+    """Decision about a due time: waiting, or skipped for a `reason`. `cancels`: the running firing has to end."""
 
     due: datetime
     verdict: Literal["waiting", "skipped"]
@@ -31,7 +31,7 @@ def decide(
     """Decide on the times `due`, in order.
 
     Args:
-        now: when they are looked at. What came due more than `ON_TIME` before was missed.
+        now: time of the decision. What was due more than `ON_TIME` earlier was missed.
         open_before: earlier firings of the schedule that have no end yet.
     """
     missed = [t for t in due if now - t > ON_TIME]
@@ -42,16 +42,16 @@ def decide(
         caught = missed[-1:]
     else:
         caught = []
-    why = "missed: no scheduler was there" if catch_up == "none" else "missed: a later one stands for it"
+    why = "missed: no scheduler was running" if catch_up == "none" else "missed: replaced by a later one"
     decided = [Decision(due=t, verdict="skipped", reason=why) for t in missed if t not in caught]
     for time in [*caught, *current]:
-        # of those that are caught up each waits for the one before: that is what `all` asks for
+        # with `all`, each caught-up firing waits for the one before
         if not open_before or time in caught or (overlap == "queue" and open_before <= QUEUE):
             decided.append(Decision(due=time, verdict="waiting"))
         elif overlap == "skip":
-            decided.append(Decision(due=time, verdict="skipped", reason="overlap: the one before has no end yet"))
+            decided.append(Decision(due=time, verdict="skipped", reason="overlap: the previous one has not ended"))
         elif overlap == "queue":
-            decided.append(Decision(due=time, verdict="skipped", reason=f"overlap: {QUEUE} wait already"))
+            decided.append(Decision(due=time, verdict="skipped", reason=f"overlap: {QUEUE} are waiting already"))
         else:
             decided.append(Decision(due=time, verdict="waiting", cancels=True))
         open_before += decided[-1].verdict == "waiting"

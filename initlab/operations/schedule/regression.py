@@ -1,4 +1,4 @@
-"""A firing's study against the one before: which arms became worse, beyond what their seeds scatter."""
+"""Compares the study of a firing with the one before: finds arms that became worse beyond seed variance."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: level at which an arm is called worse, all arms together
+#: familywise significance level for calling an arm worse
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a comparison with the firing before says.
+    """Result of the comparison with the firing before.
 
     Attributes:
         uri: of the store, and `run_id`, the study's own run there ("" where it has none).
-        said: one sentence of what was compared.
+        said: one sentence about what was compared.
         regressions: arms that became worse, a sentence each.
     """
 
@@ -50,7 +50,7 @@ class Verdict:
 
 
 def compare_with(study: str, before: str | None, settings: TrackingSettings, workdir: Path) -> Verdict:
-    """Compare the arms that two studies share, seed by seed where they share these.
+    """Compare the arms that two studies share, seed by seed where they share seeds.
 
     An arm is worse where the 95 % interval of the difference lies wholly on the worse side and its p-value, Holm's over
     all arms that are compared, is no more than 0.05; and where more of its seeds diverged or failed than before.
@@ -62,25 +62,25 @@ def compare_with(study: str, before: str | None, settings: TrackingSettings, wor
     parent = found.parents.get(study)
     own = Verdict(uri=found.uri, run_id="" if parent is None else parent.run_id)
     if before is None:
-        return _with(own, "the first of its schedule: there is nothing to compare it with")
+        return _extend_verdict(own, "the first of its schedule: nothing to compare it with")
     new, old = ([r for r in found.runs if r.tags.get("initlab.study") == name] for name in (study, before))
     if not new or not old:
-        return _with(own, f"{study if not new else before} has no runs in the store")
+        return _extend_verdict(own, f"{study if not new else before} has no runs in the store")
     try:
-        by = _judged(study, [*new, *old], workdir)
+        by = _choose_study_metric(study, [*new, *old], workdir)
     except ConfigError as error:
-        return _with(own, f"not compared with {before}: {error}")
-    pairs = _common(of_arms.by_task(new, _ALL), of_arms.by_task(old, _ALL))
+        return _extend_verdict(own, f"not compared with {before}: {error}")
+    pairs = _match_arms(of_arms.by_task(new, _ALL), of_arms.by_task(old, _ALL))
     if not pairs:
-        return _with(own, f"no arm is in {before} too: nothing to compare")
-    worse, able = _worse(pairs, by)
-    thin = f", {len(pairs) - able} of them under too few seeds to tell" if able < len(pairs) else ""
+        return _extend_verdict(own, f"no arm is in {before} too: nothing to compare")
+    worse, able = _find_regressions(pairs, by)
+    thin = f", {len(pairs) - able} of them with too few seeds for a test" if able < len(pairs) else ""
     count = f"{len(worse)} worse" if worse else "none worse"
-    return _with(own, f"{len(pairs)} arms compared with {before} by {by.metric}{thin}: {count}", worse)
+    return _extend_verdict(own, f"{len(pairs)} arms compared with {before} by {by.metric}{thin}: {count}", worse)
 
 
-def keep(verdict: Verdict, tags: Mapping[str, str], workdir: Path) -> str:
-    """Tag the study's own run, and add what was found to its note; why that failed, "" where it did not."""
+def record_verdict(verdict: Verdict, tags: Mapping[str, str], workdir: Path) -> str:
+    """Tag the study's parent run and append the result to its note; returns the reason of a failure, else ""."""
     if not verdict.run_id:
         return "the study has no run of its own in the store"
     said = [verdict.said, *verdict.regressions]
@@ -91,23 +91,23 @@ def keep(verdict: Verdict, tags: Mapping[str, str], workdir: Path) -> str:
 
 
 # ------------------------------------------------------------------ pieces
-#: a task that an arm is of is part of its hash
+#: the task of an arm is part of its hash
 _ALL = ("task", "data")
 _Pair = tuple[str, Mapping[str, "RunRecord"], Mapping[str, "RunRecord"]]
 
 
-def _with(verdict: Verdict, said: str, regressions: Sequence[str] = ()) -> Verdict:
+def _extend_verdict(verdict: Verdict, said: str, regressions: Sequence[str] = ()) -> Verdict:
     return Verdict(uri=verdict.uri, run_id=verdict.run_id, said=said, regressions=tuple(regressions))
 
 
-def _judged(study: str, runs: Sequence[RunRecord], workdir: Path) -> Judged:
-    """By the study's own metric, which its plan has."""
+def _choose_study_metric(study: str, runs: Sequence[RunRecord], workdir: Path) -> Judged:
+    """The metric of the study, from its plan."""
     plan = load(folder_of(workdir, study))
     metric, direction = ("", "") if plan is None else (plan.metrics[0], plan.directions[0])
     return choose_metric(runs, CompareSettings(), metric=metric, direction=direction)
 
 
-def _common(new: Sequence[Raw], old: Sequence[Raw]) -> list[_Pair]:
+def _match_arms(new: Sequence[Raw], old: Sequence[Raw]) -> list[_Pair]:
     now = {key: seeds for raw in new for key, seeds in raw.arms.items()}
     then = {key: seeds for raw in old for key, seeds in raw.arms.items()}
     names = {**of_arms.names(new, of_arms.compared(new, CompareSettings(), []))} if new else {}
@@ -118,15 +118,17 @@ def _name(names: Mapping[str, Mapping[str, str]], key: str) -> str:
     return " ".join(f"{k}={v}" for k, v in names.get(key, {}).items()) or key
 
 
-def _worse(pairs: Sequence[_Pair], by: Judged) -> tuple[list[str], int]:
-    """Sentences about the arms that became worse, and of how many the seeds can tell."""
+def _find_regressions(pairs: Sequence[_Pair], by: Judged) -> tuple[list[str], int]:
+    """Sentences about the arms that became worse, and the number of arms with enough seeds for a test."""
     found = [compare_pair(_values(new, old, by), 0, 1) for _, new, old in pairs]
     p = holm([math.nan if f is None else f.t for f in found])
     worse: list[str] = []
     for (name, new, old), pair, corrected in zip(pairs, found, p, strict=True):
-        lost = _lost(new) - _lost(old)
+        lost = _count_lost(new) - _count_lost(old)
         if lost > 0:
-            worse.append(f"{name}: {_lost(new)} of {len(new)} seeds diverged or failed, {_lost(old)} before")
+            worse.append(
+                f"{name}: {_count_lost(new)} of {len(new)} seeds diverged or failed, {_count_lost(old)} before"
+            )
         elif pair is not None and pair.high < 0 and corrected <= ALPHA:
             ends = sorted(by.sign * end for end in (pair.low, pair.high))
             worse.append(
@@ -148,5 +150,5 @@ def _values(new: Mapping[str, RunRecord], old: Mapping[str, RunRecord], by: Judg
     return table
 
 
-def _lost(runs: Mapping[str, RunRecord]) -> int:
+def _count_lost(runs: Mapping[str, RunRecord]) -> int:
     return sum(ending_of(r) in ("diverged", "failed") for r in runs.values())

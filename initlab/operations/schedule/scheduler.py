@@ -1,6 +1,6 @@
-"""The loop of a scheduler, a tick at a time: what came due is decided on, begun, watched, and ended.
+"""Scheduler loop: at each tick, decides on due firings, starts them, watches them and ends them.
 
-A tick is given the time and never looks at a clock, so that a year can be gone through in seconds.
+A tick receives the time and never reads a clock, so that tests can simulate a year in seconds.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from initlab.operations.schedule.child import Child, alive, stop_orphan
+from initlab.operations.schedule.files import Schedule
 from initlab.operations.schedule.ledger import Firing, Ledger, State
 from initlab.operations.schedule.policy import Decision
-from initlab.operations.schedule.reading import Schedule
 
-#: how often a scheduler says that it lives, and looks for what others left
+#: interval of a scheduler's heartbeat, and of its search for firings that dead schedulers left
 BEAT = timedelta(seconds=10)
-#: seconds without a beat after which a scheduler of another machine is taken for dead
+#: seconds without a heartbeat after which a scheduler of another machine counts as dead
 SILENCE = 90.0
-#: seconds that a process has to end when it is asked to, before it is killed
+#: seconds that a process has for ending after a request, before it is killed
 GRACE = 60.0
 
-Asked = Literal["", "cancelled", "timed_out", "interrupted"]
-_WHY: dict[Asked, str] = {
+StopReason = Literal["", "cancelled", "timed_out", "interrupted"]
+_WHY: dict[StopReason, str] = {
     "cancelled": "a later one came due", "timed_out": "ran into its time limit", "interrupted": "the scheduler stopped",
 }  # fmt: skip
 
 
 def identity() -> str:
-    """Who a scheduler is: machine, process, and something that no later process of the same number has."""
+    """Identity of a scheduler: machine, process id, and a token that no later process with that id has."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
@@ -53,15 +53,15 @@ class _Job:
     schedule: Schedule
     firing: Firing
     child: Child
-    asked: Asked = ""
+    asked: StopReason = ""
     asked_at: float = 0.0
 
 
 class Scheduler:
-    """One of any number on a database.
+    """A scheduler; any number of them can share one database.
 
     Attributes:
-        jobs: what it runs, by schedule.
+        jobs: its running firings, by schedule.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Scheduler:
     ) -> None:
         """
         Args:
-            launch: begins a firing's process.
-            ended: is told of each firing that came to an end of its own; returns at once.
-            say: takes lines for a person.
+            launch: starts the process of a firing.
+            ended: called with each firing that ended by itself; returns at once.
+            say: receives lines to print.
             dead: whether the scheduler that runs a firing is gone.
         """
         self._schedules = tuple(schedules)
@@ -95,12 +95,12 @@ class Scheduler:
         self._orphans: dict[str, float] = {}
 
     def tick(self, now: datetime) -> None:
-        """What is to be done at `now`. Raises SQLAlchemyError where the database is away; the next tick goes on."""
+        """One step at time `now`. Raises SQLAlchemyError where the database is away; the next tick continues."""
         freed = self._poll(now)
         beats = self._next_beat is None or now >= self._next_beat or now < self._next_beat - BEAT
         due = [s for s in self._schedules if self._is_due(s, now)]
         for schedule in due:
-            self._tell(schedule, self._ledger.look(schedule, now))
+            self._report_decisions(schedule, self._ledger.look(schedule, now))
             self._upcoming[schedule.name] = schedule.rule.upcoming(now) if schedule.enabled else None
         if beats or due:
             self._beat(now)
@@ -108,32 +108,32 @@ class Scheduler:
             self._begin_all(now)
 
     def wakes(self) -> datetime | None:
-        """When the next schedule is due; None where none is."""
+        """Time at which the next schedule is due; None where none is."""
         return min((t for t in self._upcoming.values() if t is not None), default=None)
 
     def drain(self, now: datetime, *, hard: bool = False) -> bool:
-        """Have everything end, to be gone on with at the next start; whether it has. To be called until it has."""
+        """Ask all firings to end, to be resumed at the next start. Call it again until it returns True (all ended)."""
         for job in self.jobs.values():
             if hard:
                 job.child.kill()
-            self._ask(job, "interrupted", now)
+            self._request_stop(job, "interrupted", now)
         self._poll(now)
         return not self.jobs
 
     # -------------------------------------------------------------- pieces
     def _is_due(self, schedule: Schedule, now: datetime) -> bool:
         if schedule.name not in self._upcoming:
-            return True  # nobody has looked yet
+            return True  # first tick
         upcoming = self._upcoming[schedule.name]
         return upcoming is not None and now >= upcoming
 
-    def _tell(self, schedule: Schedule, decided: Sequence[Decision]) -> None:
+    def _report_decisions(self, schedule: Schedule, decided: Sequence[Decision]) -> None:
         for d in decided:
             if d.verdict == "skipped":
                 self._say(f"{schedule.name} {schedule.rule.local(d.due):%Y-%m-%d %H:%M %Z}: skipped, {d.reason}")
 
     def _poll(self, now: datetime) -> bool:
-        """See to what runs; whether something ended."""
+        """Check the running firings; returns whether one ended."""
         freed = False
         for name, job in list(self.jobs.items()):
             code = job.child.code()
@@ -144,12 +144,12 @@ class Scheduler:
                 continue
             limit = job.schedule.time_limit
             if limit is not None and job.firing.spent + now.timestamp() - job.firing.begun > limit:
-                self._ask(job, "timed_out", now)
+                self._request_stop(job, "timed_out", now)
             if job.asked and now.timestamp() - job.asked_at > GRACE:
                 job.child.kill()
         return freed
 
-    def _ask(self, job: _Job, why: Asked, now: datetime) -> None:
+    def _request_stop(self, job: _Job, why: StopReason, now: datetime) -> None:
         if not job.asked:
             job.asked, job.asked_at = why, now.timestamp()
             job.child.ask()
@@ -171,10 +171,10 @@ class Scheduler:
         for name, job in self.jobs.items():
             held = mine.get(name)
             if held is None or held.due != job.firing.due:
-                # taken for dead by mistake: another runs it now, and two would be one too many
-                self._ask(job, "interrupted", now)
+                # this scheduler was declared dead by mistake: another one runs the firing now, so end this copy
+                self._request_stop(job, "interrupted", now)
             elif held.wish == "cancel":
-                self._ask(job, "cancelled", now)
+                self._request_stop(job, "cancelled", now)
         for lost in self._ledger.take_over(lambda f: f.owner != self.owner and self._dead(f, now)):
             self._say(f"{lost.study}: its scheduler died")
 
@@ -184,7 +184,7 @@ class Scheduler:
             without_end.setdefault(firing.schedule, []).append(firing)
         for schedule in self._schedules:
             found = without_end.get(schedule.name, [])
-            if found and not any(f.state == "running" for f in found) and not self._orphaned(found, now):
+            if found and not any(f.state == "running" for f in found) and not self._stop_orphans(found, now):
                 self._begin(schedule, now)
 
     def _begin(self, schedule: Schedule, now: datetime) -> None:
@@ -194,16 +194,16 @@ class Scheduler:
         try:
             child = self._launch(schedule, firing)
         except OSError as error:
-            self._ledger.end(firing, now, state="failed", code=1, reason=f"cannot be begun: {error}")
-            self._say(f"{firing.study}: cannot be begun ({error})")
+            self._ledger.end(firing, now, state="failed", code=1, reason=f"cannot be started: {error}")
+            self._say(f"{firing.study}: cannot be started ({error})")
             return
         self.jobs[schedule.name] = _Job(schedule, firing, child)
         self._ledger.started(firing, child.pid)
         again = f", attempt {firing.attempts}" if firing.attempts > 1 else ""
-        self._say(f"{firing.study}: begun{again} (process {child.pid})")
+        self._say(f"{firing.study}: started{again} (process {child.pid})")
 
-    def _orphaned(self, found: Sequence[Firing], now: datetime) -> bool:
-        """Whether a process of a scheduler that was killed still works on one of them; it is asked to end."""
+    def _stop_orphans(self, found: Sequence[Firing], now: datetime) -> bool:
+        """Whether a process of a killed scheduler still works on one of the firings; asks it to end."""
         host = socket.gethostname()
         for f in found:
             if f.owner.startswith(f"{host}:") and alive(f.pid, f.study):

@@ -1,6 +1,6 @@
-"""Telling somebody: a JSON object posted to an address, in bounded time, whose failure stops nothing.
+"""Webhook: posts a JSON object to an address, in bounded time; a failure stops nothing.
 
-The address is a secret (whoever knows it can write there): it is shown by its host alone, and nowhere kept.
+The address is a secret (anybody who knows it can post there): only its host is shown, and it is stored nowhere.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from initlab.errors import ConfigError
 ATTEMPT, PAUSES = 5.0, (0.5, 2.0)
 
 
-def check(url: str) -> None:
-    """Raises ConfigError, without the address, where `url` is none that can be posted to."""
+def check_url(url: str) -> None:
+    """Raises ConfigError, without the address, where `url` cannot be posted to."""
     try:
         parts = urlsplit(url)
         able = (
@@ -37,15 +37,15 @@ def check(url: str) -> None:
         raise ConfigError("webhook", "***", "must be an address, https://HOST/PATH, without user name and password")
 
 
-def shown(url: str) -> str:
-    """The address without what makes it a secret."""
+def mask_address(url: str) -> str:
+    """The address with its secret parts removed."""
     parts = urlsplit(url)
     port = "" if parts.port is None else f":{parts.port}"
     return f"{parts.scheme}://{parts.hostname}{port}/***"
 
 
-def address(webhook: str | None, variable: str | None) -> str | None:
-    """As it is written, or as the environment has it; None where nobody is to be told.
+def resolve_address(webhook: str | None, variable: str | None) -> str | None:
+    """The address from the file or from the environment variable; None where there is no webhook.
 
     Raises:
         ConfigError: the variable is not set, or holds no address.
@@ -55,19 +55,19 @@ def address(webhook: str | None, variable: str | None) -> str | None:
     url = os.environ.get(variable)
     if not url:
         raise ConfigError("webhook_env", variable, "is not set in the environment")
-    check(url)
+    check_url(url)
     return url
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry what is told to an address that nobody wrote down."""
+    """Refuses redirects: they would send the message to an address that was not configured."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
 def post(url: str, content: Mapping[str, Any]) -> str:
-    """Post `content`; why that failed, "" where it did not. Takes 18 seconds at most, in three attempts."""
+    """Post `content`; returns the reason of a failure, else "". Three attempts, at most 18 seconds."""
     request = urllib.request.Request(
         url, data=json.dumps(content).encode(), method="POST",
         headers={"Content-Type": "application/json", "User-Agent": "initlab"},
@@ -80,13 +80,13 @@ def post(url: str, content: Mapping[str, Any]) -> str:
                 return ""
         except urllib.error.HTTPError as error:
             error.close()
-            reason = f"{shown(url)} answered {error.code}"
+            reason = f"{mask_address(url)} answered {error.code}"
             if error.code < 500 and error.code != 429:
-                return reason  # it will say the same again
+                return reason  # a retry gets the same answer
         except (OSError, http.client.HTTPException, ValueError) as error:
             cause = getattr(error, "reason", None) or error
-            # the text of an exception may repeat the address
-            reason = f"{shown(url)} cannot be reached ({type(cause).__name__})"
+            # the text of an exception may contain the address
+            reason = f"{mask_address(url)} cannot be reached ({type(cause).__name__})"
         if pause is not None:
             time.sleep(pause)
     return reason

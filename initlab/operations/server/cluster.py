@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: Debian's own programs, a cluster in a folder of the server, on loopback."""
+"""Embedded PostgreSQL: runs Debian's `initdb` and `postgres` on a data folder of the server, on loopback."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 
 from initlab.errors import ConfigError, InitlabError
 from initlab.operations.server.leftovers import check_free
-from initlab.operations.server.secret_files import kept, write
+from initlab.operations.server.secret_files import read_or_create, write
 
 ROLE = "initlab"
-#: of MLflow's runs, of its accounts, and of Optuna's trials: each has migrations of its own
+#: databases of MLflow's runs, of its accounts, and of Optuna's trials: each has its own migrations
 DATABASES = ("mlflow", "mlflow_auth", "optuna")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 
 
 def programs() -> Path | None:
-    """Where `initdb` and `postgres` are; Debian keeps them off the search path."""
+    """Folder of `initdb` and `postgres`; on Debian they are not on PATH."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
@@ -33,28 +33,30 @@ def programs() -> Path | None:
 
 
 class Cluster:
-    """A PostgreSQL server of its own below `home`. `url` and `passfile` are what its clients need."""
+    """A PostgreSQL server of its own below `home`. Clients connect with `url` and `passfile`."""
 
     def __init__(self, home: Path, port: int) -> None:
         found = programs()
         if found is None:
             raise ConfigError(
-                "postgres", "true", "PostgreSQL's server is not installed (apt-get install postgresql); or leave it out"
+                "postgres",
+                "true",
+                "PostgreSQL's server is not installed (apt-get install postgresql); or leave out postgres=true",
             )
         if find_spec("psycopg") is None:
             raise ConfigError("postgres", "true", "its driver is not installed: pip install 'initlab[server]'")
         self._programs = found
-        self._user, self._group = _somebody() if os.geteuid() == 0 else (None, None)
+        self._user, self._group = _unprivileged_user() if os.geteuid() == 0 else (None, None)
         self._folder = home / "postgres"
         self._log = home / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._word = kept(home / "postgres_password")
+        self._word = read_or_create(home / "postgres_password")
         self.port = port
-        #: in libpq's form: it holds the password, so that no URL and no command line has to
+        #: password file in libpq's format, so that no URL and no command line contains the password
         self.passfile = home / "pgpass"
         write(self.passfile, f"127.0.0.1:{port}:*:{ROLE}:{self._word}\n")
-        self._reachable()
-        self._made()
+        self._check_folder_access()
+        self._create_cluster()
 
     def url(self, database: str, *, driver: str = "+psycopg") -> str:
         return f"postgresql{driver}://{ROLE}@127.0.0.1:{self.port}/{database}"
@@ -64,7 +66,7 @@ class Cluster:
         return self._process
 
     def start(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Start it, wait until it answers, make the databases that are missing. Raises InitlabError."""
+        """Start it, wait until it answers, create missing databases. Raises InitlabError."""
         self._end_an_orphan()
         check_free("postgres_port", self.port)
         with self._log.open("ab") as log:
@@ -77,7 +79,7 @@ class Cluster:
         self._wait(stopped)
 
     def stop(self) -> None:
-        """End every connection and the server; what was committed is on the disk."""
+        """End every connection and the server; committed data are on disk."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
             try:
@@ -87,7 +89,7 @@ class Cluster:
                 self._process.wait(_STOP_SECONDS)
         self._process = None
 
-    def _made(self) -> None:
+    def _create_cluster(self) -> None:
         if (self._folder / "data" / "PG_VERSION").exists():
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ class Cluster:
         if self._user is not None:
             for path in (self._folder, word):
                 shutil.chown(path, self._user, self._group)
-        shutil.rmtree(self._folder / "data", ignore_errors=True)  # half made by one that was killed
+        shutil.rmtree(self._folder / "data", ignore_errors=True)  # incomplete, from a killed process
         done = subprocess.run(
             [str(self._programs / "initdb"), "-D", "data", "-U", ROLE, "--pwfile=word", "-A", "scram-sha-256",
              "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
@@ -106,8 +108,8 @@ class Cluster:
         if done.returncode != 0:
             raise InitlabError(f"PostgreSQL's initdb failed in {self._folder}: {' '.join(done.stderr.split())}")
 
-    def _reachable(self) -> None:
-        """The server refuses to run as root; its folder is then somebody else's, who must get there."""
+    def _check_folder_access(self) -> None:
+        """PostgreSQL refuses to run as root; its folder then belongs to another user, who must be able to reach it."""
         for parent in self._folder.parents:
             if self._user is not None and not parent.stat().st_mode & 0o001:
                 raise ConfigError(
@@ -118,7 +120,7 @@ class Cluster:
                 )
 
     def _end_an_orphan(self) -> None:
-        """End a server whose starter was killed: the lock of `home` is ours, so nobody else looks after it."""
+        """End a server whose parent was killed: this process holds the lock of `home`, so no other one manages it."""
         if (self._folder / "data" / "postmaster.pid").exists():
             subprocess.run(
                 [str(self._programs / "pg_ctl"), "stop", "-D", "data", "-m", "fast", "-w"],
@@ -149,7 +151,7 @@ class Cluster:
 
 
 def last_line(log: Path) -> str:
-    """The last line of `log` that says something, cut to a line of a terminal."""
+    """The last non-empty line of `log`, at most 300 characters."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -157,8 +159,8 @@ def last_line(log: Path) -> str:
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it said nothing")
 
 
-def _somebody() -> tuple[str, int]:
-    """User and group that root runs the server as."""
+def _unprivileged_user() -> tuple[str, int]:
+    """User and group id under which root runs the server."""
     known = {entry.pw_name: entry.pw_gid for entry in pwd.getpwall()}
     name = "postgres" if "postgres" in known else "nobody"
     return name, known[name]

@@ -1,4 +1,4 @@
-"""What a server left running whose starter was killed: ended before the next one begins."""
+"""Ends processes that a killed server left running, before the next one starts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import psutil
 
 from initlab.errors import ConfigError
 
-#: what runs now, for scripts and for the next start: address, account, processes
+#: state of the running server, for scripts and for the next start: address, account, processes
 STATE = "state.json"
-#: a killed process gives its port back within moments
+#: seconds to wait for the port of a killed process
 _SECONDS = 5.0
 
 
 def end_leftovers(home: Path) -> None:
-    """End MLflow's processes that the last `state.json` names. The caller holds the lock of `home`."""
+    """End the MLflow processes listed in the last `state.json`. The caller holds the lock of `home`."""
     try:
         state = json.loads((home / STATE).read_text(encoding="utf-8"))
         session, since = int(state["mlflow"]), float(state["since"])
@@ -28,14 +28,14 @@ def end_leftovers(home: Path) -> None:
         return
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):
-            # a number is given to another process in time; a session of that number and age is ours
+            # a process id may be reused; a session with this id and start time is ours
             if os.getsid(process.pid) == session and process.create_time() >= since - 1:
                 process.kill()
     (home / STATE).unlink(missing_ok=True)
 
 
 def check_free(key: str, port: int) -> None:
-    """Raises ConfigError where something listens on `port` of loopback, and goes on doing so."""
+    """Raises ConfigError where another process keeps listening on `port` of loopback."""
     deadline = time.monotonic() + _SECONDS
     while True:
         with socket.socket() as probe:

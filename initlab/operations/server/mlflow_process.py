@@ -1,4 +1,4 @@
-"""The process `mlflow server`: accounts, names it may be called by, proxied artifacts, nothing that phones home."""
+"""Runs `mlflow server` as a process: accounts, allowed hosts, proxied artifacts, no telemetry."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 import time
 from collections.abc import Mapping
 
-from initlab.operations.server.secret_files import ADMIN, kept, write
+from initlab.operations.server.secret_files import ADMIN, read_or_create, write
 from initlab.operations.server.settings import ServerSettings
 
 _STOP_SECONDS = 15.0
-#: everybody with an account may add runs to every experiment, and delete only what is his own; a password that was
-#: right is believed for a minute, since checking it costs more than most requests
+#: every account may add runs to every experiment, and delete only its own; a correct password is cached for a minute,
+#: since checking it costs more than most requests
 _ACCOUNTS = """[mlflow]
 default_permission = EDIT
 database_uri = {database}
@@ -27,7 +27,7 @@ auth_cache_ttl_seconds = 60
 
 
 class MlflowProcess:
-    """MLflow's server and its workers, in a session of their own: a Ctrl-C is for the process that started them."""
+    """MLflow's server and its workers, in a session of their own: Ctrl-C reaches only the parent process."""
 
     def __init__(self, settings: ServerSettings, *, records: str, accounts: str, environ: Mapping[str, str]) -> None:
         home = settings.home
@@ -43,23 +43,23 @@ class MlflowProcess:
             "--workers", str(settings.workers), "--serve-artifacts",
             "--artifacts-destination", (home / "artifacts").as_uri(),
             "--app-name", "basic-auth", "--allowed-hosts", ",".join(dict.fromkeys(hosts)),
-            # a line a request would fill a disk in time: nothing here turns logs over
+            # one line per request would fill the disk over time: nothing here rotates logs
             "--uvicorn-opts", "--no-access-log",
         ]  # fmt: skip
-        # where a variable can say it, it is on no command line
+        # secrets go into environment variables, not onto the command line
         self._environ = {
             **os.environ,
             **environ,
             "MLFLOW_BACKEND_STORE_URI": records,
             "MLFLOW_AUTH_CONFIG_PATH": str(ini),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": kept(home / "password"),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": kept(home / "session_key"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": read_or_create(home / "password"),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": read_or_create(home / "session_key"),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
             "PYTHONWARNINGS": "ignore",
         }
-        # it is a server, and no client of another one
+        # a server must not be configured as a client of another one
         for key in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
             self._environ.pop(key, None)
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +85,7 @@ class MlflowProcess:
             )  # fmt: skip
 
     def healthy(self) -> bool:
-        """Whether it answers."""
+        """Whether the server answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
         try:
             connection.request("GET", "/health")
@@ -96,7 +96,7 @@ class MlflowProcess:
             connection.close()
 
     def stop(self) -> None:
-        """Let requests in flight end, then end it and its workers."""
+        """Let requests in flight complete, then end the server and its workers."""
         if self._process is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -105,7 +105,7 @@ class MlflowProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
                 break
-        # workers that outlived it
+        # workers that survived the server
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process = None

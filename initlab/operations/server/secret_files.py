@@ -1,4 +1,4 @@
-"""What the server keeps secret, each in a file that its owner alone may read."""
+"""Secrets of the server, each in a file with mode 0600."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import secrets
 from pathlib import Path
 
-#: of the first account, which may everything
+#: user name of the administrator account
 ADMIN = "admin"
-# letters and digits alone: safe in a URL, in a shell and in an INI file
+# letters and digits only: safe in a URL, in a shell and in an INI file
 _CHARACTERS = 32
 
 
-def kept(file: Path) -> str:
-    """The secret in `file`, drawn and written (mode 0600) where there is none yet."""
+def read_or_create(file: Path) -> str:
+    """Read the secret in `file`; generate and write it (mode 0600) where there is none yet."""
     try:
         return file.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def kept(file: Path) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace `file` by `text`; nobody else can read it at any moment."""
+    """Replace the content of `file`; it is readable by its owner only, at any moment."""
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:

@@ -1,4 +1,4 @@
-"""The server from its start to Ctrl-C: PostgreSQL where it was asked for, MLflow, and both again where one dies."""
+"""Runs the tracking server until Ctrl-C: MLflow and optionally PostgreSQL; restarts each if it dies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from initlab.operations.server.mlflow_process import MlflowProcess
 from initlab.operations.server.secret_files import ADMIN, write
 from initlab.operations.server.settings import ServerSettings
 
-#: the first start makes MLflow's tables
+#: seconds to wait for a start; the first one creates MLflow's tables
 _START_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
-#: deaths in a row, each within a minute of its start, after which it gives up
+#: number of consecutive deaths, each within a minute of the start, after which it gives up
 _DEATHS, _SHORT_LIFE = 5, 60.0
 
 
@@ -37,7 +37,7 @@ def serve(settings: ServerSettings) -> int:
         raise ConfigError("server", None, "MLflow's accounts are not installed: pip install 'initlab[server]'")
     if not (settings.home / STATE).exists():
         check_free("port", settings.port)  # before anything is written
-    lock = _taken(settings.home)
+    lock = _lock_home(settings.home)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -51,7 +51,7 @@ def serve(settings: ServerSettings) -> int:
         mlflow = _mlflow(settings, cluster)
         mlflow.start()
         if _wait(mlflow, stop):
-            _note(settings, mlflow, cluster)
+            _write_state(settings, mlflow, cluster)
             print("\n".join(greeting(settings, cluster)), flush=True)
             _watch(settings, mlflow, cluster, stop)
         print("initlab: ending the server", flush=True)
@@ -66,7 +66,7 @@ def serve(settings: ServerSettings) -> int:
 
 
 def greeting(settings: ServerSettings, cluster: Cluster | None) -> list[str]:
-    """Where it is, who may come in, and what to type to use it."""
+    """Address, account, and the commands for using the server."""
     home = _shown(settings.home)
     uri = f"http://127.0.0.1:{settings.port}"
     lines = [
@@ -96,7 +96,7 @@ def _mlflow(settings: ServerSettings, cluster: Cluster | None) -> MlflowProcess:
 
 
 def _wait(mlflow: MlflowProcess, stop: threading.Event) -> bool:
-    """Until it answers; False where it was told to stop first."""
+    """Wait until it answers; False where it was stopped first."""
     deadline = time.monotonic() + _START_SECONDS
     while not stop.is_set():
         if mlflow.healthy():
@@ -108,7 +108,7 @@ def _wait(mlflow: MlflowProcess, stop: threading.Event) -> bool:
 
 
 def _watch(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | None, stop: threading.Event) -> None:
-    """Start again what dies, since a team relies on it; not forever."""
+    """Restart processes that die; gives up after `_DEATHS` in a row."""
     deaths, begun = 0, time.monotonic()
     while not stop.wait(_LOOK_SECONDS):
         dead = [mlflow.log] if mlflow.ended is not None else []
@@ -126,10 +126,10 @@ def _watch(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | N
         if mlflow.ended is not None:
             mlflow.stop()
             mlflow.start()
-        _note(settings, mlflow, cluster)
+        _write_state(settings, mlflow, cluster)
 
 
-def _note(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | None) -> None:
+def _write_state(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | None) -> None:
     state: dict[str, str | int | float] = {
         "uri": f"http://127.0.0.1:{settings.port}", "user": ADMIN, "mlflow": mlflow.pid, "since": mlflow.since,
     }  # fmt: skip
@@ -139,8 +139,8 @@ def _note(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | No
     write(settings.home / STATE, json.dumps(state, indent=1))
 
 
-def _taken(home: Path) -> FileLock:
-    """The folder, made where it is missing, and its lock."""
+def _lock_home(home: Path) -> FileLock:
+    """Create the folder where it is missing, and take its lock."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "lock")
@@ -148,7 +148,7 @@ def _taken(home: Path) -> FileLock:
     except Timeout:
         raise ConfigError("home", home, "another server runs on this folder") from None
     except OSError as error:
-        raise WorkdirError(f"home={home}: it cannot hold a server: {error.strerror or error}") from error
+        raise WorkdirError(f"home={home}: it cannot be used for a server: {error.strerror or error}") from error
     return lock
 
 

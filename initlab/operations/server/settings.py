@@ -1,4 +1,4 @@
-"""What `initlab server` was asked for on the command line."""
+"""Parses the command line of `initlab server` into `ServerSettings`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXPECTED = "port=5000, home=FOLDER, postgres=true, postgres_port=5433, workers=
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How the server runs.
+    """Settings of the server.
 
     Attributes:
         home: folder of its records, artifacts, accounts and secrets.
@@ -33,11 +33,11 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
 
 
-def asked_for(arguments: Sequence[str], workdir: Path) -> tuple[ServerSettings, list[str]]:
-    """The settings, and the flags that are left for Hydra (`--help`).
+def parse_settings(arguments: Sequence[str], workdir: Path) -> tuple[ServerSettings, list[str]]:
+    """Parse the settings; also returns the flags that are left for Hydra (`--help`).
 
     Raises:
-        ConfigError: for a key that the server has not, or a value that it cannot take.
+        ConfigError: an unknown key or an invalid value.
     """
     given: dict[str, str] = {}
     flags: list[str] = []
@@ -57,7 +57,7 @@ def asked_for(arguments: Sequence[str], workdir: Path) -> tuple[ServerSettings, 
     return settings, flags
 
 
-def _number(low: int, high: int) -> Callable[[str, str], object]:
+def _int_parser(low: int, high: int) -> Callable[[str, str], object]:
     def take(key: str, value: str) -> int:
         if not value.isascii() or not value.isdecimal() or not low <= int(value) <= high:
             raise ConfigError(key, value, f"must be a whole number from {low} to {high}")
@@ -66,14 +66,14 @@ def _number(low: int, high: int) -> Callable[[str, str], object]:
     return take
 
 
-def _truth(key: str, value: str) -> bool:
+def _parse_bool(key: str, value: str) -> bool:
     word = value.lower()
     if word not in ("true", "false", "1", "0"):
         raise ConfigError(key, value, "must be true or false")
     return word in ("true", "1")
 
 
-def _hosts(key: str, value: str) -> tuple[str, ...]:
+def _parse_hosts(key: str, value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.strip("[]").split(",") if name.strip())
     wrong = next((name for name in names if "/" in name or " " in name), None)
     if wrong is not None or not names:
@@ -81,17 +81,17 @@ def _hosts(key: str, value: str) -> tuple[str, ...]:
     return names
 
 
-def _folder(key: str, value: str) -> Path:
+def _parse_folder(key: str, value: str) -> Path:
     if not value:
         raise ConfigError(key, value, "name a folder")
     return Path(value).expanduser()
 
 
 _KEYS: dict[str, Callable[[str, str], object]] = {
-    "home": _folder,
-    "port": _number(1, _HIGHEST_PORT),
-    "postgres": _truth,
-    "postgres_port": _number(1, _HIGHEST_PORT),
-    "workers": _number(1, 64),
-    "allowed_hosts": _hosts,
+    "home": _parse_folder,
+    "port": _int_parser(1, _HIGHEST_PORT),
+    "postgres": _parse_bool,
+    "postgres_port": _int_parser(1, _HIGHEST_PORT),
+    "workers": _int_parser(1, 64),
+    "allowed_hosts": _parse_hosts,
 }

@@ -1,4 +1,4 @@
-"""Schedules as they are written: a folder of YAML files, one schedule a file, each key checked before anything runs."""
+"""Reads schedules from a folder of YAML files, one schedule a file; checks every key before anything runs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from annotated_types import Gt
 
 from initlab.config.instantiate import section
 from initlab.errors import ConfigError, UnknownNameError, one_of
-from initlab.operations.schedule.cron import Rule, rule
+from initlab.operations.schedule.cron import Rule, parse_rule
 
-#: where a directory keeps its own
+#: folder of schedules below the working directory
 FOLDER = Path("conf") / "schedule"
 CatchUp = Literal["none", "latest", "all"]
 Overlap = Literal["skip", "queue", "cancel_previous"]
 Event = Literal["finished", "failed", "regression"]
-#: of a file; a schedule has a dozen lines
+#: maximum size of a file in bytes; a schedule has a dozen lines
 _LARGEST = 64 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: what a schedule decides itself: the study's name is made of the schedule's and the time
+#: keys that the scheduler sets itself: the name of the study is made of the schedule's name and the time
 _OURS = ("study.name", "resume", "hydra", "hydra.run", "hydra.sweep")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One file of the folder; see conf/schedule/nightly.yaml for each key in words.
+    """One file of the folder; conf/schedule/nightly.yaml explains each key.
 
     Attributes:
         run: overrides of the study, as they would be typed behind ``-m``.
         time_limit: seconds, all attempts at a firing together.
-        keep: firings of which logs and study folders stay; None for all.
+        keep: number of firings whose logs and study folders stay; None for all.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Schedule:
 
     @property
     def rule(self) -> Rule:
-        """When it is due."""
+        """The cron rule of the schedule."""
         return Rule(" ".join(self.cron.split()), self.timezone)
 
 
-def read(folder: Path) -> tuple[Schedule, ...]:
+def read_schedules(folder: Path) -> tuple[Schedule, ...]:
     """The schedules of `folder`, by name.
 
     Raises:
-        ConfigError: naming file, key, value and what is accepted; the first that is found.
+        ConfigError: the first error, with file, key, value and what is accepted.
     """
     if not folder.is_dir():
         raise ConfigError("schedule.folder", folder, "no such folder; put schedules there, a YAML file each")
@@ -81,11 +81,11 @@ def read(folder: Path) -> tuple[Schedule, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def named(schedules: tuple[Schedule, ...], name: str) -> Schedule:
+def find_schedule(schedules: tuple[Schedule, ...], name: str) -> Schedule:
     """The schedule of that name.
 
     Raises:
-        UnknownNameError: naming those that there are.
+        UnknownNameError: lists the names that exist.
     """
     for schedule in schedules:
         if schedule.name == name:
@@ -95,7 +95,7 @@ def named(schedules: tuple[Schedule, ...], name: str) -> Schedule:
 
 # ------------------------------------------------------------------ one file
 def _read(file: Path) -> Schedule:
-    tree = _tree(file)
+    tree = _load_yaml(file)
     tree.setdefault("name", file.stem)
     listed = {key: [tree[key]] for key in ("run", "notify") if isinstance(tree.get(key), str)}
     try:
@@ -107,32 +107,32 @@ def _read(file: Path) -> Schedule:
 
 
 def _shown(error: ConfigError) -> object:
-    # a webhook's address is a secret
+    # the address of a webhook is secret
     return "***" if error.key.lstrip(".") == "webhook" else error.value
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases, of which a few lines can make more than a memory holds, and without double keys."""
+    """YAML without aliases, since a few lines of them can expand beyond memory, and without duplicate keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*NAME) are not read here")
+            raise yaml.YAMLError("aliases (*NAME) are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(k, deep=True) for k, _ in node.value]
         twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
         if twice is not None:
-            raise yaml.YAMLError(f"the key {twice} is there twice")
+            raise yaml.YAMLError(f"the key {twice} appears twice")
         return super().construct_mapping(node, deep)
 
 
-def _tree(file: Path) -> dict[str, Any]:
+def _load_yaml(file: Path) -> dict[str, Any]:
     try:
         size = file.stat().st_size
         if size > _LARGEST:
             raise ConfigError(file.name, f"{size} bytes", f"a schedule has no more than {_LARGEST}")
-        # the loader is SafeLoader with less
+        # the loader is a restricted SafeLoader
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Plain)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -143,28 +143,28 @@ def _tree(file: Path) -> dict[str, Any]:
 
 
 def _check(made: Schedule) -> None:
-    """What annotations do not say."""
+    """Checks beyond the type annotations."""
     if not _NAME.fullmatch(made.name):
         raise ConfigError("name", made.name, "must be letters, digits, '-' and '_', 48 at most")
-    rule(made.cron, made.timezone)
+    parse_rule(made.cron, made.timezone)
     if not made.run:
         raise ConfigError("run", None, "must list overrides that sweep something, such as ['init=he,xavier']")
     for override in made.run:
         key, equals, _ = override.partition("=")
         bare = key.lstrip("+~")
         if bare in _OURS or bare.startswith(("hydra.", "hydra/", "hydra@")):
-            raise ConfigError("run", override, f"{bare} is not a schedule's to say")
+            raise ConfigError("run", override, f"{bare} cannot be set by a schedule")
         if key.startswith("-") or (not equals and not key.startswith("~")):
             raise ConfigError(
                 "run", override, "must be overrides, KEY=VALUE; one that holds a comma takes quotes: 'init=he,xavier'"
             )
         if _CONTROL.search(override):
-            raise ConfigError("run", repr(override), "holds control characters")
+            raise ConfigError("run", repr(override), "contains control characters")
     if made.webhook is not None and made.webhook_env is not None:
         raise ConfigError("webhook_env", made.webhook_env, "give either webhook or webhook_env")
     if made.webhook_env is not None and not _VARIABLE.fullmatch(made.webhook_env):
         raise ConfigError("webhook_env", made.webhook_env, "must be the name of an environment variable")
     if made.webhook is not None:
-        from initlab.operations.schedule.webhook import check
+        from initlab.operations.schedule.webhook import check_url
 
-        check(made.webhook)
+        check_url(made.webhook)

@@ -1,4 +1,4 @@
-"""Whether a schedule's overrides make a study, seen before the scheduler starts."""
+"""Validates the overrides of a schedule by composing its study before the scheduler starts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import replace
 from initlab import config as configuration
 from initlab.config.hydra_errors import translate
 from initlab.errors import ConfigError, InitlabError
-from initlab.operations.schedule.reading import Schedule
+from initlab.operations.schedule.files import Schedule
 from initlab.spec import TrackingSettings
 from initlab.study.space.space import Choice, Space, parse
 
-#: arms that are tried: every value of every key once, and no more than this
-_MOST = 200
+#: maximum number of composed arms; they contain every value of every key once
+_MAX_ARMS = 200
 
 
 def check(schedule: Schedule) -> None:
-    """Compose arms of the schedule's study, so that each value of each key is in one, and build them.
+    """Compose and build arms of the schedule's study, so that each value of each key is in one of them.
 
     Raises:
         ConfigError: naming the file, the override and what is accepted.
@@ -27,7 +27,7 @@ def check(schedule: Schedule) -> None:
         if not space.dimensions:
             raise ConfigError("run", " ".join(schedule.run), "sweeps nothing: give a key several values")
         for number, arm in enumerate(_arms(space)):
-            if number == _MOST:
+            if number == _MAX_ARMS:
                 break
             overrides = space.overrides(dict(arm))
             configuration.experiment(configuration.compose(overrides), overrides=overrides)
@@ -39,13 +39,13 @@ def check(schedule: Schedule) -> None:
 
 
 def tracking_of(schedule: Schedule) -> TrackingSettings:
-    """Where the studies of a schedule are recorded."""
+    """Tracking settings of the studies of a schedule."""
     return configuration.tracking_settings(configuration.compose(_fixed(schedule)))
 
 
 # ------------------------------------------------------------------ pieces
 def _fixed(schedule: Schedule) -> list[str]:
-    """Overrides with one value: those of the search itself, and those that are the same in every arm."""
+    """Overrides with a single value: those of the search itself, and those shared by all arms."""
     fixed = parse(schedule.run).fixed
     of_search = [o for o in schedule.run if o.lstrip("+~").partition("=")[0].partition(".")[0] in ("study", "replicas")]
     return [*fixed, *of_search]
@@ -63,7 +63,7 @@ def _space(schedule: Schedule) -> Space:
 
 
 def _arms(space: Space) -> Iterator[Mapping[str, str]]:
-    """Arms in which every option of every key comes up; of a range its lower end stands for it."""
+    """Arms that together contain every option of every key; a range is represented by its lower end."""
     options = {d.key: d.options if isinstance(d, Choice) else (f"{d.low:g}",) for d in space.dimensions}
     first = {key: values[0] for key, values in options.items()}
     for full in [first, *({**first, key: v} for key, values in options.items() for v in values[1:])]:
