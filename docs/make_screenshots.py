@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "initlab", "-m", *STUDY], cwd=folder, check=True)
         server = subprocess.Popen(
-            [sys.executable, "-m", "initlab", "ui", f"tracking.ui_port={PORT}"], cwd=folder, start_new_session=True
+            [sys.executable, "-m", "initlab", "ui", f"port={PORT}"], cwd=folder, start_new_session=True
         )
         try:
             _until(lambda: _answers(f"http://127.0.0.1:{PORT}/health"))

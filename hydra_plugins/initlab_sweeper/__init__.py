@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -33,16 +35,27 @@ class InitlabSweeper(Sweeper):
         raise SystemExit(study_command(self.config, arguments, params={k: str(v) for k, v in self.params.items()}))
 
 
+class InitlabPlugins(SearchPathPlugin):
+    """Adds the configuration folders of installed plug-ins to Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folder of each plug-in behind initlab's own."""
+        from initlab.core.plugins import installed_plugins
+
+        for plugin in installed_plugins():
+            search_path.append(provider=f"initlab plug-in {plugin.name}", path=f"file://{plugin.conf}")
+
+
 def _start_workers(config: DictConfig) -> None:
     """Have the imports of the workers run beside our own; whether they are needed is seen later."""
-    from initlab.study.workers.worker_pool import SPARES, threads
+    from initlab.study.workers.worker_pool import POOL, threads
 
     workers = config.study.get("workers")
     if isinstance(workers, int) and workers > 0 and config.study.get("engine") == "local":
         cores = os.cpu_count() or 1
-        SPARES.have(min(workers, max(1, cores - 1)), threads=threads(workers))
+        POOL.have(min(workers, max(1, cores - 1)), threads=threads(workers))
     else:
-        SPARES.dismiss()
+        POOL.dismiss()
 
 
 # a plain mapping: Hydra loads this file in a way that dataclasses do not bear

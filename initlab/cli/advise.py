@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from initlab import config as configuration
 from initlab import tracking
 from initlab.activations import parse_activation
-from initlab.advice import Advice, Option, Past, decide, past_runs, silent_on, weigh
+from initlab.advice import Advice, Option, Past, decide, evaluate_options, past_runs, unpredicted_parts
 from initlab.diagnosis.remedies import architecture_changes
 from initlab.errors import ConfigError
 from initlab.report.note import replace_overrides, shell_line
@@ -21,6 +21,7 @@ from initlab.tracking.store.location import sqlite_file
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
     from initlab.spec import Experiment
 
 #: activations that are looked at where none was given, after the customary one of the model
@@ -29,7 +30,7 @@ _ACTIVATIONS = ("relu", "gelu", "silu", "elu", "selu", "tanh")
 _ROWS = 16
 
 
-def advise_command(config: DictConfig) -> int:
+def advise_command(config: DictConfig, _arguments: Arguments) -> int:
     """Look at the candidates, at like runs, and say what to take. 0 also where nothing is known: that is an answer."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -41,7 +42,7 @@ def advise_command(config: DictConfig) -> int:
     past, taken = _past(experiment)
     with process.settings(experiment):
         prepared = prepare(experiment)
-        silent = silent_on(prepared.sites)
+        silent = unpredicted_parts(prepared.sites)
         options = options_of(experiment, prepared, typed=typed, silent=silent)
     advice = decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
     command = shell_line(replace_overrides(overrides, advice.overrides))
@@ -85,7 +86,7 @@ def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silen
 
 
 def _of(experiment: Experiment, prepared: Prepared) -> tuple[Option, ...]:
-    return weigh(
+    return evaluate_options(
         prepared.model, prepared.sites, prepared.context,
         activation=experiment.activation.name, seed=experiment.seed,
         untrained_loss=prepared.splits.baseline.untrained,

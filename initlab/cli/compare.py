@@ -16,16 +16,17 @@ from initlab import tracking
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
 from initlab.compare.metric import Judged, choose_metric
-from initlab.compare.page import counted, of_task
+from initlab.compare.page import format_counts, label_lines
 from initlab.compare.page import over_tasks as in_words
 from initlab.compare.result import Comparison, NothingToCompareError, Report
-from initlab.compare.table import caption_of, columns, fitted, text, verdict
+from initlab.compare.table import caption_of, columns, fit_columns, text, verdict
 from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
     from initlab.compare.table import Column
     from initlab.tracking import Curve, Found, RunRecord
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _CURVES = 20_000
 
 
-def compare_command(config: DictConfig) -> int:
+def compare_command(config: DictConfig, _arguments: Arguments) -> int:
     """Compare what `config` says. 0: also where nothing can be told apart, which is an answer.
 
     Raises:
@@ -135,11 +136,11 @@ def _curves(
 # ------------------------------------------------------------------ showing and keeping
 def _show(report: Report, settings: CompareSettings) -> None:
     width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 160
-    print(f"{report.title}: {counted(report)}")
+    print(f"{report.title}: {format_counts(report)}")
     for task in report.tasks:
         if task.label:
             print(f"\n{task.label}")
-        shown = fitted(columns(task, task.rows[: settings.rows]), width)
+        shown = fit_columns(columns(task, task.rows[: settings.rows]), width)
         _print_table(shown, task, settings.rows)
         if len(task.rows) > settings.rows:
             print(f"… {len(task.rows) - settings.rows} more (compare.rows, compare.out)")
@@ -149,7 +150,7 @@ def _show(report: Report, settings: CompareSettings) -> None:
             print(f"+ {line}")
     for line in in_words(report):
         print(f"+ {line}")
-    for line in (*report.warnings, *(w for t in report.tasks for w in of_task(t, t.warnings))):
+    for line in (*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))):
         print(f"! {line}")
 
 

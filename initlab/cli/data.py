@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
+from initlab.cli.arguments import Arguments
+from initlab.cli.compose import compose_and_run
 
 #: class names or tokens that are shown
 _NAMES = 40
@@ -13,9 +15,15 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def data_command(config: DictConfig, *, verify: bool) -> int:
-    """List the data sets, or open the one that was named, which fetches and verifies it."""
-    return _verify(config) if verify else _list()
+def data_command(arguments: Arguments) -> int:
+    """List the data sets, or open the one that was named, which fetches and verifies it. Returns the exit code."""
+    if not arguments.words:
+        return compose_and_run(arguments.overrides, lambda _config: _list())
+    name = arguments.words[0]
+    task = configuration.task_of_data(name, configuration.conf_dir() / "data")
+    typed = any(a.startswith("task=") for a in arguments.overrides)
+    chosen = [f"task={task}"] if task and not typed else []
+    return compose_and_run([*arguments.overrides, *chosen, f"data={name}"], _verify)
 
 
 def _list() -> int:

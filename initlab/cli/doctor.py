@@ -13,8 +13,10 @@ from initlab.operations.doctor import examine
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
 
-def doctor_command(config: DictConfig) -> int:
+
+def doctor_command(config: DictConfig, _arguments: Arguments) -> int:
     """Print a line for each thing that was looked at; 1 where one of them is a problem."""
     settings = configuration.tracking_settings(config)
     counts: Counter[str] = Counter()

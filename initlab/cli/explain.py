@@ -9,32 +9,38 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.advice import explain
 from initlab.cli.console import Console
-from initlab.config import Asked
 from initlab.errors import ConfigError
 from initlab.report.note import replace_overrides, shell_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
 
-def explain_command(config: DictConfig, asked: Asked) -> int:
-    """Explain, and try where asked. 0 also where nothing helped: that is an answer."""
+
+def explain_command(config: DictConfig, arguments: Arguments) -> int:
+    """Explain a run or a study; with --try, train what the remedies say. 0 also where nothing helped.
+
+    Raises:
+        ConfigError: where neither or both of a run and a study are named.
+    """
+    run, study, attempt = _named(arguments)
     settings = configuration.tracking_settings(config)
     if not settings.enabled:
         raise ConfigError("tracking", "none", "there is nothing to read without a store; leave out tracking=none")
-    if asked.study:
+    if study:
         from initlab.advice.explain.study import explain_study
 
-        for line in explain_study(asked.study, settings, workdir=Path.cwd()):
+        for line in explain_study(study, settings, workdir=Path.cwd()):
             print(line)
         return 0
-    told = explain.recorded(tracking.find_run(asked.run, settings, workdir=Path.cwd()))
-    found = explain.story(told.evidence)
-    typed = configuration.typed_before(told.config)
+    told = explain.read_recorded(tracking.find_run(run, settings, workdir=Path.cwd()))
+    found = explain.explain_run(told.evidence)
+    typed = configuration.original_overrides(told.config)
     commands = [shell_line(replace_overrides(typed, r.overrides)) for r in found.remedies]
-    for line in explain.lines(told, found, commands):
+    for line in explain.format_explanation(told, found, commands):
         print(line)
-    if not asked.attempt:
+    if not attempt:
         if commands:
             print(f"Or let initlab try it: python -m initlab explain run={told.run.run_id} --try")
         return 0
@@ -49,14 +55,28 @@ def explain_command(config: DictConfig, asked: Asked) -> int:
         return consoles[-1]
 
     try:
-        tried = list(explain.attempts(told, found, settings, workdir=Path.cwd(), narrator=narrator))
+        tried = list(explain.try_remedies(told, found, settings, workdir=Path.cwd(), narrator=narrator))
     finally:
         for console in consoles:
             console.close()
     print()
-    for line in explain.try_lines(tried, told.evidence):
+    for line in explain.format_attempts(tried, told.evidence):
         print(line)
     helped = next((t for t in tried if t.verdict == "helped"), None)
     if helped is not None:
         print(f"Next: {shell_line(replace_overrides(typed, helped.remedy.overrides))}")
     return 0
+
+
+def _named(arguments: Arguments) -> tuple[str, str, bool]:
+    """The run or the study, one of them empty, and whether to try remedies."""
+    given = arguments.given
+    run, study, attempt = given.get("run", ""), given.get("study", ""), given.get("try", "false").lower()
+    if attempt not in ("true", "false"):
+        raise ConfigError("try", attempt, "must be true or false")
+    if bool(run) == bool(study):
+        expected = "explain takes run=ID (or run=last), study=NAME, --try, and tracking.uri=..."
+        raise ConfigError("run", run or None, f"name one run or one study: {expected}")
+    if study and attempt == "true":
+        raise ConfigError("try", "true", "tries a remedy of one run; name it: run=ID")
+    return run, study, attempt == "true"

@@ -1,4 +1,4 @@
-"""`python -m initlab gc`: what may go to make room; with gc.apply=true it goes."""
+"""`python -m initlab gc`: lists what may be deleted to free disk space; apply=true deletes it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from initlab.operations.gc import Candidate, Rules, delete, find_candidates
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
+
 #: lines of a kind
 _SHOWN = 10
 
 
-def gc_command(config: DictConfig) -> int:
+def gc_command(config: DictConfig, _arguments: Arguments) -> int:
     """Tell what may go, or take it away; 1 where something could not be."""
     tree = cast("dict[str, Any]", OmegaConf.to_container(config.gc, resolve=True))
     rules = section(Rules, {"gc": tree}, "gc")
@@ -32,7 +34,7 @@ def gc_command(config: DictConfig) -> int:
         _show([g for g in going if g.kind == kind], workdir)
     total = _size(sum(g.size for g in going))
     if not rules.apply:
-        print(f"{total} in {len(going)} places may go; nothing was touched (gc.apply=true takes it away)")
+        print(f"{total} in {len(going)} places may go; nothing was touched (apply=true takes it away)")
         return 0
     freed, failed = delete(going, workdir)
     print(f"{_size(freed)} freed")

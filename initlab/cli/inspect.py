@@ -27,12 +27,14 @@ from initlab.spec import Experiment, Record, RunStatus
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
+
 _MARK = {"trainable": ("+", "32"), "marginal": ("!", "33"), "untrainable": ("x", "31")}
 #: layers of a deep network that are shown on the terminal; all of them are in inspect.json
 _ROWS = 14
 
 
-def inspect_command(config: DictConfig) -> int:
+def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
     """Inspect what `config` says, or every cell of `inspect.sweep`. Always 0: an untrainable network is an answer."""
     from hydra.core.hydra_config import HydraConfig
 

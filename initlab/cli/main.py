@@ -1,29 +1,171 @@
 """The command line: `python -m initlab [COMMAND] [overrides]`, the same as `initlab`.
 
-Heavy libraries are imported by the command that needs them: `--help` must answer before torch would have loaded.
+One table says every command: its name, one line of help, its group, options and module. Help, completion and the
+documentation are made from it. Heavy libraries are imported by the command that needs them: `--help` must answer before
+torch would have loaded.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
+from initlab.cli.arguments import Command, Option, parse
 from initlab.core.error_line import print_error
 from initlab.core.exit import run_and_exit
 from initlab.errors import InitlabError, UnknownNameError, one_of
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    pass
 
+_STUDY = Option(name="study", help="name of the study", former=("study.name",))
+_STORAGE = Option(
+    name="storage", help="URL of Optuna's database, where the study was given one", former=("study.storage",),
+    key="study.storage",
+)  # fmt: skip
 
-#: words of a command line that ask for a study, and those with which it has no worker here
-_SEARCHES = frozenset({"-m", "--multirun"})
-_NO_WORKER = frozenset({"--help", "-h", "--hydra-help", "--cfg", "--info", "study.engine=ray", "study.workers=0"})
+TABLE: tuple[Command, ...] = (
+    Command(
+        name="train", help="train one run (the default command); with -m a study", group="run",
+        target="initlab.cli.launch:launch", composes=False,
+        example="python -m initlab task=image init=he activation=relu",
+        details="With -m, keys take several values and every combination is trained: -m init=he,xavier replicas=3.\n"
+        "resume=RUN_ID goes on with a run that was stopped.",
+    ),
+    Command(
+        name="inspect", help="theory beside measurement at initialisation, without training", group="look",
+        target="initlab.cli.inspect:inspect_command", section="inspect",
+        example="python -m initlab inspect model=mlp model.depth=50 init=he activation=tanh",
+    ),
+    Command(
+        name="advise", help="which initialisation and activation to take, before training", group="look",
+        target="initlab.cli.advise:advise_command",
+        example="python -m initlab advise task=image model=mlp model.depth=30",
+    ),
+    Command(
+        name="explain", help="why a run or a study went as it went, and what to try", group="look",
+        target="initlab.cli.explain:explain_command", accepts=("tracking", "hydra"),
+        options=(
+            Option(name="run", help="id of a run, or last"),
+            Option(name="study", help="name of a study", former=("study.name",)),
+            Option(name="try", help="also train what the first remedies say (--try)", kind="flag", default="false"),
+        ),
+        example="python -m initlab explain run=last --try",
+    ),
+    Command(
+        name="compare", help="compare the arms of a study, with intervals and tests", group="study",
+        target="initlab.cli.compare:compare_command", section="compare",
+        options=(
+            Option(name="study", key="compare.study", kind="names", former=("study.name", "compare.study")),
+            Option(
+                name="experiments", key="compare.experiments", kind="names",
+                former=("experiment", "tracking.experiment", "compare.experiments"),
+            ),
+            Option(name="baseline", key="compare.baseline", kind="names", former=("compare.baseline",)),
+            Option(name="filter", key="compare.filter", kind="text", former=("compare.filter",)),
+        ),
+        accepts=("tracking", "hydra"),
+        example="python -m initlab compare study=NAME baseline=init=xavier out=comparison",
+    ),
+    Command(
+        name="worker", help="one more worker for a study that was started here", group="study",
+        target="initlab.cli.worker:worker_command",
+        options=(
+            Option(name="study", key="study.name", help="name of the study", former=("study.name",)),
+            _STORAGE,
+        ),
+        accepts=("study", "tracking", "hydra"), example="python -m initlab worker study=NAME",
+    ),
+    Command(
+        name="schedule", help="run studies at given times, compared with the ones before", group="study",
+        target="initlab.cli.schedule:schedule_command", composes=False, accepts=(),
+        words=(2, "list | next [N] | run NAME | history [NAME]"),
+        options=(
+            Option(
+                name="folder", help="of YAML files, a schedule each", default="conf/schedule",
+                former=("schedule.folder",),
+            ),
+            Option(
+                name="storage", help="database of firings; postgresql://... for several machines (or"
+                " INITLAB_SCHEDULE_STORAGE)", default=".initlab/schedule.db", former=("schedule.storage",),
+            ),
+            Option(name="rows", help="lines of the history", default="20", former=("schedule.rows",)),
+        ),
+        example="python -m initlab schedule list",
+        details="Without a word it runs the schedules until SIGTERM or Ctrl-C; studies that run then are resumed at the"
+        " next start.\n"
+        "list: the schedules, when each is due, and how its last firing ended. next [N]: the next N times, 10 by"
+        " default. run NAME: a firing now, and wait for its end. history [NAME]: past firings and their results.\n"
+        "Exit codes: 0 fine, 1 the firing of `run` failed, 2 bad input in any schedule, before anything starts.",
+    ),
+    Command(
+        name="ui", help="open the MLflow UI on the store of this directory", group="team",
+        target="initlab.cli.store:ui_command",
+        options=(
+            Option(
+                name="port", key="tracking.ui_port", help="on this machine alone", default="5000",
+                former=("tracking.ui_port",),
+            ),
+        ),
+        accepts=("tracking", "hydra"), example="python -m initlab ui port=5001",
+    ),
+    Command(
+        name="server", help="an MLflow server with accounts, on SQLite or PostgreSQL", group="team",
+        target="initlab.cli.server:server_command", composes=False, accepts=(),
+        options=(
+            Option(name="port", help="of MLflow, on loopback", default="5000"),
+            Option(name="home", help="folder of records, artifacts, accounts and secrets", default=".initlab/server"),
+            Option(name="postgres", help="an embedded PostgreSQL instead of SQLite", default="false"),
+            Option(name="postgres_port", help="where that listens, on loopback", default="5433"),
+            Option(name="workers", help="processes that answer requests", default="2"),
+            Option(name="allowed_hosts", help="names, beside localhost, by which clients reach it (NAME,NAME)"),
+        ),
+        example="python -m initlab server port=5000 postgres=true",
+    ),
+    Command(
+        name="export", help="write a study's runs into a folder, for another store", group="team",
+        target="initlab.cli.transfer:export_command", accepts=("tracking", "hydra"),
+        options=(_STUDY, Option(name="to", help="folder to write"), _STORAGE),
+        example="python -m initlab export study=NAME to=FOLDER",
+    ),
+    Command(
+        name="import", help="bring exported runs into the store", group="team",
+        target="initlab.cli.transfer:import_command", accepts=("tracking", "hydra"),
+        options=(
+            Option(name="from", help="folder that was exported"),
+            Option(name="as", help="name of the study in this store", default="its own"),
+            _STORAGE,
+        ),
+        example="python -m initlab import from=FOLDER tracking.uri=http://mlflow:5000",
+    ),
+    Command(
+        name="data", help="list the data sets, or fetch and verify one", group="upkeep",
+        target="initlab.cli.data:data_command", composes=False, words=(1, "NAME"),
+        example="python -m initlab data mnist",
+    ),
+    Command(
+        name="sync", help="send records that never reached the tracking server, end killed runs", group="upkeep",
+        target="initlab.cli.store:sync_command", accepts=("tracking", "hydra"), example="python -m initlab sync",
+    ),
+    Command(
+        name="doctor", help="check this installation: libraries, device, disk, data, store", group="upkeep",
+        target="initlab.cli.doctor:doctor_command", example="python -m initlab doctor",
+    ),
+    Command(
+        name="gc", help="list what may be deleted to free disk space; apply=true deletes it", group="upkeep",
+        target="initlab.cli.gc:gc_command", section="gc", accepts=("tracking", "hydra"),
+        example="python -m initlab gc apply=true",
+    ),
+    Command(
+        name="help", help="help on a command, a configuration group or one of its files", group="upkeep",
+        target="initlab.cli.help:print_help", composes=False, words=(1, "COMMAND | GROUP | GROUP=NAME"),
+        example="python -m initlab help init=lsuv",
+    ),
+)  # fmt: skip
+COMMANDS = {c.name: c for c in TABLE}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,236 +191,41 @@ def main(argv: list[str] | None = None) -> int:
         return print_error(error, 1)
 
 
-def _dispatch(arguments: list[str]) -> int:
-    command = "train"
-    if arguments and arguments[0][:1] not in ("-", "+", "~") and "=" not in arguments[0]:
-        command = arguments.pop(0)
-    if command not in COMMANDS:
+def _dispatch(typed: list[str]) -> int:
+    from initlab.cli import completion
+    from initlab.cli import help as help_pages
+
+    named = bool(typed) and typed[0][:1] not in ("-", "+", "~") and "=" not in typed[0]
+    if named and typed[0] not in COMMANDS:
         known = [c for c in COMMANDS if c != "train"]
         raise UnknownNameError(
-            f"{command}: no such command; {one_of(known, command)}, or begin with KEY=VALUE to train"
+            f"{typed[0]}: no such command; {one_of(known, typed[0])}, or begin with KEY=VALUE to train"
         )
-    return COMMANDS[command](arguments)
-
-
-def _with_config(arguments: list[str], act: Callable[[DictConfig], int | None]) -> int:
-    """Let Hydra compose (or answer --help, --cfg, ...) and hand the configuration to `act`; its highest exit code."""
-    # Hydra would swallow the exception and exit with 1; our own handler prints one line and picks the code
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    import hydra
-
-    from initlab.config import check_folders, conf_dir, quote_formulas
-
-    check_folders(arguments)
-    codes: list[int] = []
-    errors: list[Exception] = []
-
-    def task(config: DictConfig) -> None:
-        try:
-            codes.append(act(config) or 0)
-        except Exception as error:
-            # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
-            errors.append(error)
-
-    sys.argv = ["initlab", *quote_formulas(arguments)]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
-    if errors:
-        for error in errors[:-1]:
-            print_error(error, 1)
-        raise errors[-1]
-    return max(codes, default=0)
-
-
-# ------------------------------------------------------------------ commands
-def _train(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.train import train_command  # brings torch
-
-        return train_command(config, stop=stop.is_set)
-
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, _frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print(f"initlab: {signal.Signals(number).name}: ending the run after this update", file=sys.stderr, flush=True)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    if _SEARCHES.intersection(arguments) and not _NO_WORKER.intersection(arguments):
-        from initlab.study.workers.worker_pool import SPARES, threads
-
-        # what its first worker imports takes as long as all that has to be done before it
-        SPARES.have(1, threads=threads(1))
-    return _with_config(arguments, act)
-
-
-def _data(arguments: list[str]) -> int:
-    names = [a for a in arguments if a[:1] not in ("-", "+", "~") and "=" not in a]
-    if len(names) > 1:
-        raise UnknownNameError(f"{' '.join(names)}: one data set at a time")
-    rest = [a for a in arguments if a not in names]
-
-    def act(config: DictConfig) -> int:
-        from initlab.cli.data import data_command
-
-        return data_command(config, verify=bool(names))
-
-    from initlab.config import conf_dir, task_of_data
-
-    task = [f"task={t}" for n in names if (t := task_of_data(n, conf_dir() / "data"))]
-    if any(a.startswith("task=") for a in rest):
-        task = []
-    return _with_config([*rest, *task, *(f"data={n}" for n in names)], act)
-
-
-def _inspect(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.inspect import inspect_command  # brings torch
-
-        return inspect_command(config)
-
-    return _with_config(arguments, act)
-
-
-def _compare(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.compare import compare_command
-
-        return compare_command(config)
-
-    from initlab.config import compare_overrides
-
-    return _with_config(compare_overrides(arguments), act)
-
-
-def _explain(arguments: list[str]) -> int:
-    from initlab.config import asked_for
-
-    asked, rest = asked_for(arguments)
-
-    def act(config: DictConfig) -> int:
-        from initlab.cli.explain import explain_command  # brings torch
-
-        return explain_command(config, asked)
-
-    return _with_config(rest, act)
-
-
-def _advise(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.advise import advise_command  # brings torch
-
-        return advise_command(config)
-
-    return _with_config(arguments, act)
-
-
-def _sync(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab import tracking
-        from initlab.config import tracking_settings
-
-        report = tracking.sync(Path.cwd(), tracking_settings(config))
-        print("\n".join(report.lines()))
-        return 1 if report.waiting else 0
-
-    return _with_config(arguments, act)
-
-
-def _ui(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab import tracking
-        from initlab.config import tracking_settings
-
-        settings = tracking_settings(config)
-        return tracking.ui(Path.cwd(), settings, port=settings.ui_port)
-
-    return _with_config(arguments, act)
-
-
-def _export(arguments: list[str]) -> int:
-    from initlab.cli.transfer import export_command, words_of
-
-    words, rest = words_of(arguments, ("study", "to"))
-    return _with_config(rest, lambda config: export_command(config, words))
-
-
-def _import(arguments: list[str]) -> int:
-    from initlab.cli.transfer import import_command, words_of
-
-    words, rest = words_of(arguments, ("from", "as"))
-    return _with_config(rest, lambda config: import_command(config, words))
-
-
-def _server(arguments: list[str]) -> int:
-    from initlab.operations.server.serve import serve
-    from initlab.operations.server.settings import asked_for
-
-    settings, flags = asked_for(arguments, Path.cwd())
-    if flags:
-        return _with_config(flags, lambda _config: None)
-    return serve(settings)
-
-
-def _worker(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.study.workers.join import join  # brings torch and optuna
-
-        name, storage = config.study.name, config.study.storage
-        return join(Path.cwd(), None if name is None else str(name), storage=None if storage is None else str(storage))
-
-    return _with_config(arguments, act)
-
-
-def _schedule(arguments: list[str]) -> int:
-    from initlab.cli.schedule import schedule_command
-
-    return schedule_command(arguments)
-
-
-def _doctor(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.doctor import doctor_command  # brings torch
-
-        return doctor_command(config)
-
-    return _with_config(arguments, act)
-
-
-def _gc(arguments: list[str]) -> int:
-    def act(config: DictConfig) -> int:
-        from initlab.cli.gc import gc_command
-
-        return gc_command(config)
-
-    return _with_config(arguments, act)
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    "inspect": _inspect,
-    "compare": _compare,
-    "explain": _explain,
-    "advise": _advise,
-    "data": _data,
-    "sync": _sync,
-    "worker": _worker,
-    "ui": _ui,
-    "schedule": _schedule,
-    "doctor": _doctor,
-    "gc": _gc,
-    "server": _server,
-    "export": _export,
-    "import": _import,
-}
+    command, rest = (COMMANDS[typed[0]], typed[1:]) if named else (COMMANDS["train"], typed)
+    if "--version" in rest:
+        from initlab.core.version import __version__
+
+        print(f"initlab {__version__}")
+        return 0
+    if completion.is_asked(rest):
+        return completion.answer(rest, COMMANDS)
+    if command.name == "help":
+        return help_pages.print_help(rest, COMMANDS)
+    if "--help" in rest or "-h" in rest:
+        return help_pages.print_help([command.name] if named else [], COMMANDS)
+    arguments = parse(command, rest, help_pages.options_of(command))
+    if not command.composes:
+        return _load(command)(arguments)
+    from initlab.cli.compose import compose_and_run
+
+    return compose_and_run(arguments.overrides, lambda config: _load(command)(config, arguments))
+
+
+def _load(command: Command) -> Callable[..., int]:
+    module, _, function = command.target.partition(":")
+    return getattr(import_module(module), function)
 
 
 def entry() -> NoReturn:
-    """`initlab`, typed."""
+    """The console script `initlab`."""
     run_and_exit(main)
-
-
-if __name__ == "__main__":
-    entry()

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.errors import ConfigError, one_of
+from initlab.errors import ConfigError
 from initlab.tracking.spool.spool import write_atomic
 from initlab.tracking.transfer.format import OPTUNA, read_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.cli.arguments import Arguments
+
 _EXPORT = "such as initlab export study=NAME to=FOLDER"
 _IMPORT = "such as initlab import from=FOLDER tracking.uri=http://mlflow:5000"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
-def words_of(arguments: Sequence[str], keys: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Those of `arguments` that are words of the command, and the overrides that are left for Hydra.
-
-    Raises:
-        ConfigError: for a key that is neither.
-    """
-    given: dict[str, str] = {}
-    rest: list[str] = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key in keys:
-            given[key] = value.strip("'\"")
-        elif argument.startswith("-") or key.split(".")[0] in ("tracking", "hydra") or key == "study.storage":
-            rest.append(argument)
-        else:
-            raise ConfigError(key, value or None, f"{one_of([*keys, 'tracking.uri', 'study.storage'], key)}")
-    return given, rest
-
-
-def export_command(config: DictConfig, words: dict[str, str]) -> int:
+def export_command(config: DictConfig, arguments: Arguments) -> int:
     """Write a study's runs, and Optuna's record of it where it can be found. Returns the exit code."""
-    study, to = words.get("study", ""), words.get("to", "")
+    study, to = arguments.given.get("study", ""), arguments.given.get("to", "")
     if not study or not to:
         raise ConfigError("to" if study else "study", None, f"name a study and a folder, {_EXPORT}")
     from initlab.study.search.transfer import as_text, export_record  # brings optuna
@@ -60,9 +42,9 @@ def export_command(config: DictConfig, words: dict[str, str]) -> int:
     return 0
 
 
-def import_command(config: DictConfig, words: dict[str, str]) -> int:
+def import_command(config: DictConfig, arguments: Arguments) -> int:
     """Bring an exported study into the store of the configuration. Returns the exit code."""
-    source, name = words.get("from", ""), words.get("as")
+    source, name = arguments.given.get("from", ""), arguments.given.get("as")
     if not source:
         raise ConfigError("from", None, f"name a folder, {_IMPORT}")
     if name is not None and not _NAME.fullmatch(name):

@@ -2,10 +2,8 @@
 
 from initlab.config.arm import arm_hash, flatten
 from initlab.config.build import experiment
-from initlab.config.compare_arguments import compare_overrides
-from initlab.config.compose import compose, conf_dir, groups
-from initlab.config.explain_arguments import Asked, asked_for
-from initlab.config.follow_up import followed, typed_before
+from initlab.config.compose import compose, groups
+from initlab.config.follow_up import compose_follow_up, original_overrides
 from initlab.config.overrides import quote_formulas
 from initlab.config.resume import resume_config, saved_overrides
 from initlab.config.sections import (
@@ -18,21 +16,20 @@ from initlab.config.sections import (
 )
 from initlab.config.task_of_data import task_of_data
 from initlab.config.untrusted import check_folders
+from initlab.core.plugins import conf_dir
 
 __all__ = [
-    "Asked",
     "arm_hash",
-    "asked_for",
     "check_folders",
-    "compare_overrides",
     "compare_settings",
     "compose",
+    "compose_follow_up",
     "conf_dir",
     "data_object",
     "experiment",
     "flatten",
-    "followed",
     "groups",
+    "original_overrides",
     "quote_formulas",
     "replicas",
     "resume_config",
@@ -41,5 +38,4 @@ __all__ = [
     "task_object",
     "task_of_data",
     "tracking_settings",
-    "typed_before",
 ]

@@ -12,14 +12,15 @@ from omegaconf import DictConfig
 from pydantic import TypeAdapter, ValidationError
 
 from initlab.config.arm import arm_hash, flatten
-from initlab.config.compose import conf_dir, resolve
-from initlab.config.default_activation import settled
+from initlab.config.compose import groups, resolve
+from initlab.config.default_activation import resolve_default_activation
 from initlab.config.instantiate import build, section
 from initlab.config.resume import TYPED
 from initlab.config.targets import consent
 from initlab.config.task_of_data import check_data
 from initlab.config.yaml_text import to_yaml
-from initlab.core.redact import masked
+from initlab.core.plugins import conf_dir
+from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, one_of
 from initlab.spec import Experiment, InspectSettings, ProbeSettings, TrackingSettings, TrainerSettings
 
@@ -44,7 +45,7 @@ def experiment(
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
     """
-    tree = settled(resolve(config), conf_dir() / "activation")
+    tree = resolve_default_activation(resolve(config), conf_dir() / "activation")
     chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
     seed = checked_value(
         tree,
@@ -61,7 +62,7 @@ def experiment(
         )
     check_data(tree)
     # what is recorded, printed and typed again; the settings keep the password
-    typed = tuple(map(masked, overrides))
+    typed = tuple(map(redact_passwords, overrides))
     packages = consent(tree, typed)
     data = build_group(tree, "data", packages=packages)
     task = build_group(tree, "task", extras={"data": data}, packages=packages)
@@ -92,7 +93,7 @@ def experiment(
             }
         )
         | {"task": task.name},
-        config_yaml=f"{TYPED}{json.dumps(typed)}\n{masked(to_yaml(tree))}",
+        config_yaml=f"{TYPED}{json.dumps(typed)}\n{redact_passwords(to_yaml(tree))}",
         choices=chosen,
         overrides=typed,
         resume=None if resume is None else str(resume),
@@ -106,8 +107,7 @@ def build_group(
     tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None, packages: Iterable[str] = ()
 ) -> Any:
     """The object that the group's factory makes (`instantiate.build`), with the files of the group for the error."""
-    names = sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
-    return build(tree, group, extras=extras, choices=names, packages=packages)
+    return build(tree, group, extras=extras, choices=groups().get(group, []), packages=packages)
 
 
 def checked_value(tree: Mapping[str, Any], key: str, kind: Any, accepts: Callable[[Any], bool], expected: str) -> Any:

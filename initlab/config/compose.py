@@ -13,22 +13,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from initlab.config.arm import flatten
-from initlab.config.environment import read_only_harmless_variables
+from initlab.config.environment import restrict_env_resolver
 from initlab.config.overrides import quote_formulas
+from initlab.core.plugins import conf_dir, conf_dirs
 from initlab.errors import ConfigError
 
 #: folders beside the groups, whose files are no part of a configuration
 _NO_GROUPS = ("schedule",)
 
 # before anything is composed: values are also read where nothing else is resolved
-read_only_harmless_variables()
-
-
-def conf_dir() -> Path:
-    """The directory of configuration files: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent.parent
-    packaged = here / "conf"
-    return packaged if packaged.is_dir() else here.parent / "conf"
+restrict_env_resolver()
 
 
 def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:
@@ -51,12 +45,12 @@ def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:
 
 
 def groups() -> dict[str, list[str]]:
-    """The catalogue: each group of `conf/` with the names of its files."""
-    return {
-        folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
-        for folder in sorted(conf_dir().iterdir())
-        if folder.is_dir() and folder.name not in _NO_GROUPS
-    }
+    """The catalogue: each group of `conf/`, and of installed plug-ins, with the names of its files."""
+    found: dict[str, set[str]] = {}
+    for conf in conf_dirs():
+        for folder in (f for f in conf.iterdir() if f.is_dir() and f.name not in _NO_GROUPS):
+            found.setdefault(folder.name, set()).update(f.stem for f in folder.glob("*.yaml"))
+    return {name: sorted(files) for name, files in sorted(found.items()) if files}
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:

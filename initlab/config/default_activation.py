@@ -14,7 +14,7 @@ from initlab.config.former_names import current_name
 TARGET = "initlab.config.default_activation"
 
 
-def settled(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def resolve_default_activation(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`tree` with ``activation=default`` replaced by the file of `folder` that it stands for.
 
     The run then has the same name, parameters and arm as if that activation had been typed.

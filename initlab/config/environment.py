@@ -31,7 +31,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|JWT|URL|URI|
 _MISSING = "???"
 
 
-def read_only_harmless_variables() -> None:
+def restrict_env_resolver() -> None:
     """Have OmegaConf's `oc.env` read no others."""
     OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
 

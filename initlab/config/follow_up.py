@@ -10,7 +10,7 @@ from initlab.config.compose import compose, groups
 from initlab.config.resume import saved_overrides
 
 
-def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
+def compose_follow_up(saved: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration that a run saved, with `overrides` in place of what they replace.
 
     A group (``init=he``) is taken whole from its file, so that what was set in the file before it does not stay; a
@@ -36,6 +36,6 @@ def followed(saved: str, overrides: Sequence[str]) -> DictConfig:
     return merged
 
 
-def typed_before(saved: str) -> list[str]:
-    """The overrides that gave a saved configuration, without the run that was resumed."""
+def original_overrides(saved: str) -> list[str]:
+    """The overrides of a saved configuration, without ``resume=``."""
     return [o for o in saved_overrides(saved) if not o.startswith("resume=")]

@@ -68,3 +68,16 @@ def split_at_top_level(text: str) -> list[str]:
         else:
             pieces[-1] += character
     return pieces
+
+
+def quote_list(value: str) -> str:
+    """Names separated by commas, with or without brackets, as a list of Hydra's grammar, whatever the names hold."""
+    value = value.strip()
+    listed = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    items = [item.strip().strip("'\"") for item in split_at_top_level(listed)]
+    return f"[{','.join(quote_word(item) for item in items if item not in ('', 'null'))}]"
+
+
+def quote_word(text: str) -> str:
+    """`text` as one word of Hydra's grammar, whatever it holds: a shell has taken the user's quotes away."""
+    return "null" if text in ("", "null") else "'" + text.replace("'", "\\'") + "'"

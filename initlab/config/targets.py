@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from initlab.config.former_names import current_name
+from initlab.core.plugins import installed_plugins
 from initlab.errors import ConfigError
 
 #: where initlab's factories are
@@ -44,7 +45,8 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(key, _short(target), "must be the dotted name of a function or class")
     package = target.partition(".")[0]
-    chosen = package in {*packages, *_on_searchpath()} and package not in ("initlab", "torch", "torchvision")
+    trusted = {*packages, *_on_searchpath(), *(p.package for p in installed_plugins())}
+    chosen = package in trusted and package not in ("initlab", "torch", "torchvision")
     if not chosen and not target.startswith((*ROOMS, *LAYERS)):
         raise ConfigError(
             key, target,

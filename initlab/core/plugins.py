@@ -1,7 +1,7 @@
 """Installed plug-ins: packages that add initialisers, activations, probes, tasks or models to initlab.
 
 A plug-in names its package under the entry point group ``initlab.plugins`` and keeps its configuration files in a
-folder ``conf`` of that package. Installing it is the user's consent: its files are found and its factories may be named.
+folder ``conf`` of that package. Installing it is the user's consent: its files are found, its factories may be named.
 """
 
 from __future__ import annotations

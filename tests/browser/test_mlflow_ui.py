@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, A
     port = free_port()
     with (folder / "ui.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "initlab", "ui", f"tracking.ui_port={port}"], cwd=folder, env=environment(),
+            [sys.executable, "-m", "initlab", "ui", f"port={port}"], cwd=folder, env=environment(),
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"

@@ -32,7 +32,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         assert done.returncode in (0, 1), done.stderr
         (found[name],) = folder.glob("mlruns/**/report.html")
     study = found["study"].parents[4]
-    done = initlab("compare", "compare.out=comparison", cwd=study, timeout=200)
+    done = initlab("compare", "out=comparison", cwd=study, timeout=200)
     assert done.returncode == 0, done.stderr
     found["comparison"] = study / "comparison" / "comparison.html"
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from tests.command_line.driver import initlab
 
-FAST = ("inspect.examples=64", "inspect.ntk_examples=8")
+FAST = ("examples=64", "ntk_examples=8")
 MLP = ("data=digits", "model=mlp", "model.depth=4", "model.width=32", *FAST)
 
 
@@ -85,7 +85,7 @@ def test_the_command_that_is_proposed_trains(
 def test_an_untrainable_network_is_an_answer_and_not_an_error(tmp_path: Path) -> None:
     done = initlab(
         "inspect", "data=digits", "model=mlp", "model.depth=50", "model.width=32", "init=normal", "init.std=0.01",
-        "tracking=none", "inspect.jacobian=false", "inspect.ntk_examples=0", "inspect.gradient_quotient=false",
+        "tracking=none", "jacobian=false", "ntk_examples=0", "gradient_quotient=false",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_an_untrainable_network_is_an_answer_and_not_an_error(tmp_path: Path) ->
 
 
 def test_a_sweep_is_a_table_with_holes_and_one_run_with_a_heat_map(tmp_path: Path) -> None:
-    sweep = "inspect.sweep={init: [he, edge_of_chaos], activation: [relu, softplus], model.depth: [3, 20]}"
+    sweep = "sweep={init: [he, edge_of_chaos], activation: [relu, softplus], model.depth: [3, 20]}"
     done = initlab("inspect", "data=digits", "model=mlp", "model.width=32", sweep, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -26,7 +26,7 @@ SIX = {
 
 def test_a_study_is_compared_and_kept_in_all_forms(workdir: Path, store: Path) -> None:
     write(store, grid(SIX), study="six", space="init activation")
-    done = initlab("compare", "study=six", "baseline=init=xavier,activation=relu", "compare.out=out", cwd=workdir)
+    done = initlab("compare", "study=six", "baseline=init=xavier,activation=relu", "out=out", cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "six: 6 arms, 30 runs (30 finished), val/accuracy" in done.stdout
     assert "best: init=he activation=relu" in done.stdout and "1 more cannot be told from it" in done.stdout
@@ -62,7 +62,7 @@ def test_a_real_study_has_the_values_of_its_leaderboard(workdir: Path) -> None:
     grid_of = ("init=he,zeros", "activation=relu,tanh", "replicas=2", "study.name=real", "probes=none")
     trained = initlab("-m", *tiny, *grid_of, cwd=workdir, timeout=200)
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    done = initlab("compare", "study=real", "compare.out=out", cwd=workdir)
+    done = initlab("compare", "study=real", "out=out", cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(workdir / "out" / "comparison.csv").set_index(["init", "activation"])
     (leaderboard,) = (workdir / "mlruns").rglob("leaderboard.csv")
@@ -75,7 +75,7 @@ def test_a_real_study_has_the_values_of_its_leaderboard(workdir: Path) -> None:
     kept = {p.name for p in (workdir / "mlruns").rglob("compare/*")}
     assert {"comparison.html", "comparison.csv", "intervals.png", "intervals.svg"} <= kept
     # one study in the store: it need not be named
-    assert "real: 4 arms" in initlab("compare", "compare.log=false", cwd=workdir).stdout
+    assert "real: 4 arms" in initlab("compare", "log=false", cwd=workdir).stdout
 
 
 def test_several_tasks_are_judged_one_by_one_and_ranked(workdir: Path, store: Path) -> None:
@@ -83,7 +83,7 @@ def test_several_tasks_are_judged_one_by_one_and_ranked(workdir: Path, store: Pa
     for data in ("digits", "mnist_mini"):
         runs = [Made(seed=m.seed, params={**m.params, "data": data}, curve=m.curve) for m in grid(arms)]
         write(store, runs, study=f"on-{data}")
-    done = initlab("compare", "study=on-digits,on-mnist_mini", "compare.out=out", cwd=workdir)
+    done = initlab("compare", "study=on-digits,on-mnist_mini", "out=out", cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 tasks: each is judged by itself" in done.stdout and "critical difference of ranks" in done.stdout
     assert (workdir / "out" / "critical_difference.svg").exists() and (workdir / "out" / "intervals_2.png").exists()
@@ -98,7 +98,7 @@ def test_what_can_be_said_of_little_is_said(workdir: Path, store: Path) -> None:
     write(store, grid({("he", "relu"): [0.9], ("zeros", "relu"): [0.1]}), study="one-seed")
     write(store, grid({("he", "relu"): [0.9, 0.91, 0.89]}), study="one-arm")
     for name, part in (("one-seed", "one seed an arm: no interval, no test"), ("one-arm", "there is one arm")):
-        done = initlab("compare", f"study={name}", "compare.log=false", cwd=workdir)
+        done = initlab("compare", f"study={name}", "log=false", cwd=workdir)
         assert done.returncode == 0 and part in done.stdout, done.stdout + done.stderr
 
 

@@ -96,7 +96,7 @@ def test_scheduler_and_worker(services: Services) -> None:
         )
     )  # fmt: skip
     services.up("scheduler", asked=False)
-    folder = f"schedule.folder={services.folder / 'schedule'}"
+    folder = f"folder={services.folder / 'schedule'}"
     done = services.run("scheduler", ["python", "-m", "initlab", "schedule", "run", "tiny", folder])
     assert done.returncode == 0, done.stdout + done.stderr
     runs = ask(services, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=initlab")

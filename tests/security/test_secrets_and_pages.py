@@ -74,7 +74,7 @@ def test_names_from_outside_are_text_in_every_page(workdir: Path) -> None:
     )  # fmt: skip
     done = initlab("-m", *run, "init=he,xavier", "replicas=2", "study.name=pages", cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
-    compared = initlab("compare", "study=pages", f"compare.out={workdir / 'out'}", cwd=workdir)
+    compared = initlab("compare", "study=pages", f"out={workdir / 'out'}", cwd=workdir)
     assert compared.returncode == 0, compared.stdout + compared.stderr
     single = initlab(*run, cwd=workdir)
     assert single.returncode == 0, single.stdout + single.stderr

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(240)
 
 def joined(workdir: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "initlab", "worker", f"study.name={name}"], cwd=workdir, env=environment(), text=True,
+        [sys.executable, "-m", "initlab", "worker", f"study={name}"], cwd=workdir, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path) -> No
 
 
 def test_a_study_that_is_not_here_is_named(workdir: Path) -> None:
-    absent = initlab("worker", "study.name=mine", cwd=workdir)
+    absent = initlab("worker", "study=mine", cwd=workdir)
     assert absent.returncode == 2 and "study.name=mine: no study was begun in this directory" in absent.stderr
     (workdir / ".initlab" / "studies" / "yours").mkdir(parents=True)
     (workdir / ".initlab" / "studies" / "yours" / "plan.json").write_text("{}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from initlab.errors import ConfigError, one_of
 
 _HIGHEST_PORT = 65535
-_EXPECTED = "port=5000, home=FOLDER, postgres=true, postgres_port=5433, workers=2, allowed_hosts=NAME,NAME"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,28 +32,21 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
 
 
-def parse_settings(arguments: Sequence[str], workdir: Path) -> tuple[ServerSettings, list[str]]:
-    """Parse the settings; also returns the flags that are left for Hydra (`--help`).
+def parse_settings(given: Mapping[str, str], workdir: Path) -> ServerSettings:
+    """The settings from the options of the command line.
 
     Raises:
-        ConfigError: an unknown key or an invalid value.
+        ConfigError: an option that the server has not, or a value that it cannot take.
     """
-    given: dict[str, str] = {}
-    flags: list[str] = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if argument.startswith("-"):
-            flags.append(argument)
-        elif not equals or key not in _KEYS:
-            raise ConfigError(key, value or None, f"the server has no such setting; {one_of(_KEYS, key)}; {_EXPECTED}")
-        else:
-            given[key] = value.strip("'\"")
-    taken = {key: _KEYS[key](key, value) for key, value in given.items()}
-    home = workdir / str(taken.pop("home", Path(".initlab") / "server"))
-    settings = ServerSettings(home=home.absolute(), **taken)  # type: ignore[arg-type]
+    for key, value in given.items():
+        if key not in _KEYS:
+            raise ConfigError(key, value, f"the server has no such setting; {one_of(_KEYS, key)}")
+    values = {key: _KEYS[key](key, value) for key, value in given.items()}
+    home = workdir / str(values.pop("home", Path(".initlab") / "server"))
+    settings = ServerSettings(home=home.absolute(), **values)  # type: ignore[arg-type]
     if settings.postgres and settings.port == settings.postgres_port:
         raise ConfigError("postgres_port", settings.postgres_port, "is MLflow's port too; choose another")
-    return settings, flags
+    return settings
 
 
 def _int_parser(low: int, high: int) -> Callable[[str, str], object]:

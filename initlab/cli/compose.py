@@ -1,0 +1,41 @@
+"""Has Hydra compose the configuration of a command and hands it on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from initlab.core.error_line import print_error
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def compose_and_run(overrides: Sequence[str], act: Callable[[DictConfig], int | None]) -> int:
+    """Let Hydra compose (or answer --cfg, --info, ...) and hand the configuration to `act`; its highest exit code."""
+    # Hydra would swallow the exception and exit with 1; our own handler prints one line and picks the code
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+
+    from initlab.config import check_folders, conf_dir, quote_formulas
+
+    check_folders(list(overrides))
+    codes: list[int] = []
+    errors: list[Exception] = []
+
+    def task(config: DictConfig) -> None:
+        try:
+            codes.append(act(config) or 0)
+        except Exception as error:
+            # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
+            errors.append(error)
+
+    sys.argv = ["initlab", *quote_formulas(overrides)]
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    if errors:
+        for error in errors[:-1]:
+            print_error(error, 1)
+        raise errors[-1]
+    return max(codes, default=0)
