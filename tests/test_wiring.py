@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab import activations, models
-from initlab.network.graph import Graph, branches, example_moments, trace
+from initlab.network.branches import branches
+from initlab.network.graph import Graph, example_moments, trace
 from initlab.network.sites import describe
 from initlab.spec import IO
 

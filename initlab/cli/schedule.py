@@ -11,7 +11,8 @@ from pathlib import Path
 from initlab.cli.arguments import Arguments
 from initlab.errors import ConfigError, UnknownNameError, one_of
 from initlab.operations.schedule.files import FOLDER, Schedule, find_schedule, read_schedules
-from initlab.operations.schedule.ledger import Firing, opened
+from initlab.operations.schedule.firing import Firing
+from initlab.operations.schedule.ledger import opened
 from initlab.operations.schedule.serve import run_now, serve
 
 _COMMANDS = ("list", "next", "run", "history")

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from initlab.activations.slope import is_activation
-from initlab.spec import Branch
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -286,62 +285,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 # ------------------------------------------------------------------ residual branches
-def branches(graph: Graph) -> dict[str, Branch]:
-    """Module name → its place, for every weight, norm and scale inside a residual branch.
-
-    A sum is the end of a branch where both summands come from one source and one of them passed weights that the other
-    did not. Where both did (a projection on the shortcut), the one with more is the branch; where they are as many, the
-    two are equals and neither is one.
-    """
-    passed, sources = _ancestry(graph)
-    ends: list[list[Node]] = []
-    for node in graph.nodes:
-        if node.op != "sum" or len(node.inputs) != 2:
-            continue
-        a, b = node.inputs
-        mine, other = passed[a] & ~passed[b], passed[b] & ~passed[a]
-        ours, theirs = _count(graph, mine), _count(graph, other)
-        if not sources[a] & sources[b] or ours == theirs:
-            continue
-        longer = mine if ours > theirs else other
-        ends.append([n for n in graph.nodes if longer >> n.index & 1])
-    found: dict[str, Branch] = {}
-    for index, nodes in enumerate(ends):
-        length = sum(_layers(n) for n in nodes)
-        done = 0
-        for node in nodes:
-            done += _layers(node)
-            place = Branch(index=index, position=max(done - 1, 0), length=length, count=len(ends))
-            if node.op == "attention":  # its output projection is a child that is never called by itself
-                found.setdefault(f"{node.name}.out_proj", place)
-                place = replace(place, position=done - 2)
-            found.setdefault(node.name, place)
-    return found
-
-
-def _ancestry(graph: Graph) -> tuple[list[int], list[int]]:
-    """Bit sets a node: the parametrised nodes it comes through, and the nodes without inputs it comes from."""
-    passed: list[int] = []
-    sources: list[int] = []
-    for node in graph.nodes:
-        own = 1 << node.index if _has_parameters(node) else 0
-        through, begins = own, 0 if node.inputs else 1 << node.index
-        for i in node.inputs:
-            through |= passed[i]
-            begins |= sources[i]
-        passed.append(through)
-        sources.append(begins)
-    return passed, sources
-
-
-def _has_parameters(node: Node) -> bool:
-    return node.op in ("weight", "norm", "scale", "recurrent", "attention")
-
-
-def _layers(node: Node) -> int:
-    """How many weight layers in a row a node is."""
-    return {"weight": 1, "recurrent": 1, "attention": 2}.get(node.op, 0)
-
-
-def _count(graph: Graph, bits: int) -> int:
-    return sum(_layers(n) for n in graph.nodes if bits >> n.index & 1)

@@ -4,8 +4,9 @@ The only package that imports mlflow: not at import time and not in the training
 """
 
 from initlab.tracking.read.artifacts import StoredRun, find_run
+from initlab.tracking.read.records import Curve, Found, RunRecord
 from initlab.tracking.read.reopen import ResumedRun, reopen
-from initlab.tracking.read.runs import Curve, Found, RunRecord, keep_files, read_artifact, read_curves, read_runs
+from initlab.tracking.read.runs import keep_files, read_artifact, read_curves, read_runs
 from initlab.tracking.record.model import log_model
 from initlab.tracking.record.null import NullSink
 from initlab.tracking.record.sink import RunSink

@@ -15,6 +15,7 @@ from initlab import tracking
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.read import runs
+from initlab.tracking.read.records import Found
 from initlab.tracking.store.client import connect
 from tests.compare.stores import EVERY, Made, grid, write
 from tests.tracking.tracking_cases import Server
@@ -23,7 +24,7 @@ GRID = grid({("he", "relu"): [0.9, 0.8], ("he", "tanh"): [0.7, 0.75], ("zeros", 
 HERE = TrackingSettings()
 
 
-def by_client(workdir: Path, uri: str, *, studies: tuple[str, ...] = (), words: str = "") -> runs.Found:
+def by_client(workdir: Path, uri: str, *, studies: tuple[str, ...] = (), words: str = "") -> Found:
     return runs._from_client(connect(uri, workdir=workdir), uri, studies, (), words)  # pyright: ignore[reportPrivateUsage]
 
 

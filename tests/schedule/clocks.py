@@ -7,7 +7,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from initlab.operations.schedule.files import Schedule
-from initlab.operations.schedule.ledger import Firing, Ledger
+from initlab.operations.schedule.firing import Firing
+from initlab.operations.schedule.ledger import Ledger
 from initlab.operations.schedule.scheduler import Scheduler
 
 MINUTE = timedelta(minutes=1)

@@ -13,7 +13,8 @@ import pytest
 from initlab.errors import ConfigError
 from initlab.operations.schedule import validate
 from initlab.operations.schedule.files import read_schedules
-from initlab.operations.schedule.ledger import Firing, open_ledger
+from initlab.operations.schedule.firing import Firing
+from initlab.operations.schedule.ledger import open_ledger
 from tests.command_line.driver import initlab
 from tests.schedule.clocks import schedule
 

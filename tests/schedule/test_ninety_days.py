@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from initlab.operations.schedule.ledger import Firing, Ledger, open_ledger, study_of
+from initlab.operations.schedule.firing import Firing, study_of
+from initlab.operations.schedule.ledger import Ledger, open_ledger
 from initlab.operations.schedule.policy import ON_TIME
 from tests.schedule.clocks import MINUTE, Clock, House, oracle, schedule
 from tests.study.postgres_server import Postgres, needed

@@ -19,8 +19,9 @@ import pytest
 
 from initlab.operations.schedule.child import alive
 from initlab.operations.schedule.files import read_schedules
+from initlab.operations.schedule.firing import Firing
 from initlab.operations.schedule.follow_up import follow_up
-from initlab.operations.schedule.ledger import Firing, open_ledger
+from initlab.operations.schedule.ledger import open_ledger
 from tests.command_line.driver import environment, initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 

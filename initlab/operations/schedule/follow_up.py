@@ -17,7 +17,8 @@ from initlab.errors import InitlabError
 from initlab.operations.schedule import webhook
 from initlab.operations.schedule.child import log_of
 from initlab.operations.schedule.files import Event, Schedule
-from initlab.operations.schedule.ledger import OPEN, Firing, Ledger
+from initlab.operations.schedule.firing import OPEN, Firing
+from initlab.operations.schedule.ledger import Ledger
 from initlab.operations.schedule.regression import Verdict, compare_with, record_verdict
 from initlab.operations.schedule.validate import tracking_of
 from initlab.study.space.plan import folder_of

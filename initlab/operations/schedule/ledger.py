@@ -10,23 +10,20 @@ import json
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from initlab.errors import ConfigError
+from initlab.operations.schedule.firing import Firing, State, study_of
 from initlab.operations.schedule.policy import Decision, decide
-from initlab.study.search.storage import ANSWER, choose, redact_passwords
+from initlab.study.search.storage import ANSWER, choose_url, redact_passwords
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from initlab.operations.schedule.files import Schedule
 
-State = Literal["waiting", "running", "interrupted", "finished", "failed", "timed_out", "cancelled", "skipped"]
-#: states of a firing that has no end yet
-OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")
 #: how often a firing is begun, before it is given up: what ends its scheduler each time will do so again
 ATTEMPTS = 5
 _COLUMNS = (
@@ -48,53 +45,6 @@ _TABLES = (
 _PATIENCE = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Firing:
-    """A time at which a schedule was due.
-
-    Attributes:
-        due: Unix time, seconds.
-        study: name of the study that it is, the same at each attempt.
-        reason: why it was passed over, or ended as it did.
-        owner: the scheduler that began it last, ``HOST:PID:...``.
-        pid: of the study's process on the owner's machine, 0 for none.
-        beat: when the owner last said that it lives.
-        spent: seconds of all attempts that have ended.
-        wish: what another scheduler wants of the owner: ``cancel``.
-        judged: whether it was compared with the one before and told of.
-        told: why nobody could be told of it.
-        regressions: arms that became worse, a sentence each.
-    """
-
-    schedule: str
-    due: int
-    study: str
-    state: State
-    reason: str
-    owner: str
-    pid: int
-    beat: float
-    begun: float
-    ended: float
-    spent: float
-    attempts: int
-    code: int
-    wish: str
-    judged: int
-    told: str
-    regressions: tuple[str, ...]
-
-    @property
-    def when(self) -> datetime:
-        return datetime.fromtimestamp(self.due, UTC)
-
-
-def study_of(schedule: str, due: datetime) -> str:
-    """Name of the study of a firing: the same whoever begins it, and however often."""
-    # cron knows no seconds: what has them was begun by hand
-    return f"{schedule}-{due.astimezone(UTC):{'%Y%m%dT%H%M%SZ' if due.second else '%Y%m%dT%H%MZ'}}"
-
-
 def open_ledger(given: str | None, workdir: Path) -> Ledger:
     """The database at the URL `given`, else a SQLite file in `workdir`; its tables are made.
 
@@ -105,7 +55,7 @@ def open_ledger(given: str | None, workdir: Path) -> Ledger:
 
     default = f"sqlite:///{(workdir / '.initlab' / 'schedule.db').absolute().as_posix()}"
     try:
-        url = choose(given or default, None, workdir)
+        url = choose_url(given or default, None, workdir)
     except ConfigError as error:
         raise ConfigError("schedule.storage", error.value, error.expected.replace("study.", "schedule.")) from error
     try:

@@ -15,7 +15,8 @@ from typing import Literal
 
 from initlab.operations.schedule.child import Child, alive, stop_orphan
 from initlab.operations.schedule.files import Schedule
-from initlab.operations.schedule.ledger import Firing, Ledger, State
+from initlab.operations.schedule.firing import Firing, State
+from initlab.operations.schedule.ledger import Ledger
 from initlab.operations.schedule.policy import Decision
 
 #: interval of a scheduler's heartbeat, and of its search for firings that dead schedulers left

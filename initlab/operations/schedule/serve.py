@@ -15,7 +15,8 @@ from pathlib import Path
 
 from initlab.errors import ConfigError, InitlabError
 from initlab.operations.schedule.files import Schedule
-from initlab.operations.schedule.ledger import OPEN, Firing, Ledger, State, opened
+from initlab.operations.schedule.firing import OPEN, Firing, State
+from initlab.operations.schedule.ledger import Ledger, opened
 
 #: seconds that processes have to end when the scheduler is stopped
 _DRAIN = 120.0

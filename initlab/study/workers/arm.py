@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING
 
 from initlab import tracking
-from initlab.core import seeds
 from initlab.errors import InitlabError
 from initlab.run.episodes import run_episodes
-from initlab.run.prepare import Prepared
 from initlab.run.train import run
-from initlab.spec import Experiment, Outlook, Record, RunResult, RunStatus
-from initlab.statistics.student import interval
+from initlab.spec import Experiment, RunResult
 from initlab.study.search import ledger, tune
 from initlab.study.search.arms import Replica
 from initlab.study.search.heartbeat import Hold
-from initlab.study.search.pruners import doomed
 from initlab.study.search.trials import ARM, CHOICES, DOOMED, REPLICAS, SWEEP, planned_choices, replicas_of
 from initlab.study.space.compose import experiment_of
-from initlab.study.space.objectives import Metrics, numbers, picked
 from initlab.study.space.plan import Plan
+from initlab.study.workers.score import replica_of, score_of, values_of
+from initlab.study.workers.watcher import Watcher, watcher_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -87,70 +82,6 @@ def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool],
         ledger.finish(study, trial, plan.folder, values=values, state=state, reason=reason, seconds=seconds)
 
 
-@dataclass
-class _Watcher:
-    """A narrator that reports the first replica's epochs to Optuna, or diagnoses each, and remembers why to end.
-
-    Attributes:
-        pruned: the reason to end, empty where there is none.
-        doomed: why the run was called doomed, also where it is spared.
-        seen: the last value of each key, NaN for one that was not finite.
-        parameters: of the network.
-    """
-
-    trial: Trial
-    metric: str
-    reports: bool = False
-    diagnoses: bool = False
-    spared: bool = False
-    pruned: str = ""
-    doomed: str = ""
-    seen: dict[str, float] = field(default_factory=dict)
-    parameters: int = 0
-    outlook: str | None = None
-    _chance: float | None = None
-    _adaptive: bool = False
-
-    def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
-        del run_id, folder
-        self._adaptive = experiment.params.get("optimizer") != "sgd"
-        self._chance = prepared.splits.baseline.accuracy
-        self.parameters = prepared.parameters
-
-    def record(self, record: Record, total: int) -> None:
-        del total
-        self.seen.update(record.metrics)
-        self.seen.update(dict.fromkeys(record.nonfinite, math.nan))
-        if not any(k.startswith("val/") for k in (*record.metrics, *record.nonfinite)):
-            return
-        if self.diagnoses and not self.doomed:
-            epoch = round(record.epoch)
-            self.doomed = doomed(self.seen, self.outlook, epoch, self._chance, adaptive=self._adaptive) or ""
-            if self.doomed and not self.spared:
-                self.pruned = f"diagnosed: {self.doomed}"
-        value = record.metrics.get(self.metric)
-        if value is not None and self.reports and record.step > 0:
-            self.trial.report(value, step=max(1, round(record.epoch)))
-            if self.trial.should_prune():
-                self.pruned = "behind the other arms"
-
-    def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
-        del experiment, result, uri
-
-
-class _Diagnosing(_Watcher):
-    """One that also asks for the outlook, which is then looked for whatever the probes are."""
-
-    def foreseen(self, outlook: Outlook) -> None:
-        self.outlook = outlook.verdict
-
-
-def _watcher(trial: Trial, metric: str, plan: Plan, arm: Mapping[str, str]) -> _Watcher:
-    if plan.settings.pruner == "diagnostic":
-        return _Diagnosing(trial, metric, diagnoses=True, spared=_is_spared(plan, arm))
-    return _Watcher(trial, metric)
-
-
 def _arm(study: Study, trial: Trial, plan: Plan) -> dict[str, str]:
     """The choices of a trial. Those of a grid are its own business, and no parameters of Optuna's, which could not bear
     one more value in a study that goes on."""
@@ -175,7 +106,7 @@ def _trained(
     trial.set_user_attr(ARM, first.arm)
     train = partial(_ended, workdir=plan.workdir, stop=stop, lost=lost, tail=tail)
     if plan.settings.tune_lr:
-        sweep = _swept(trial, arm, plan, tune.own_lr(first.params), train)
+        sweep = _swept(trial, arm, plan, tune.configured_lr(first.params), train)
         if sweep.chosen is None:
             return None, TrialState.PRUNED, sweep.note
         # the arm goes by the configuration that it was asked with, its runs by what they really trained
@@ -185,13 +116,13 @@ def _trained(
     done = replicas_of(trial.user_attrs)
     notes = _Notes(trial, done)
     for number in range(len(done), plan.replicas):
-        watcher = _watcher(trial, metric, plan, arm)
+        watcher = watcher_of(trial, metric, plan, arm)
         watcher.reports = number == 0 and plan.settings.pruner in ("median", "hyperband")
         experiment = replica(first, plan, number)
         with notes.kept():
             result = train(experiment, watcher)
-        values, status = _values(result, watcher, plan.metrics)
-        done.append(_replica_of(experiment.seed, values, status, result.run_id))
+        values, status = values_of(result, watcher, plan.metrics)
+        done.append(replica_of(experiment.seed, values, status, result.run_id))
         notes.add(last=number + 1 == plan.replicas or bool(watcher.pruned))
         if watcher.pruned and result.status == "killed":
             return None, TrialState.PRUNED, f"{watcher.pruned} after {result.steps} updates"
@@ -202,7 +133,7 @@ def _trained(
             if trial.should_prune():
                 notes.write()
                 return None, TrialState.PRUNED, f"pruned by wilcoxon after {number + 1} of {plan.replicas} seeds"
-    return _judged(done, plan)
+    return score_of(done, plan)
 
 
 class _Notes:
@@ -237,7 +168,7 @@ class _Notes:
 
 def _ended(
     experiment: Experiment,
-    watcher: _Watcher,
+    watcher: Watcher,
     *,
     workdir: Path,
     stop: Callable[[], bool],
@@ -258,19 +189,12 @@ def _ended(
     return result
 
 
-def _values(result: RunResult, watcher: _Watcher, metrics: Metrics) -> tuple[tuple[float, ...] | None, RunStatus]:
-    """What a run is judged by, and how it ended; without its numbers it has failed."""
-    ended = result.status in ("finished", "stopped")
-    values = picked(numbers(result, watcher.seen, watcher.parameters), metrics) if ended else None
-    return values, result.status if values is not None or result.status != "finished" else "failed"
-
-
 def _swept(
     trial: Trial,
     arm: Mapping[str, str],
     plan: Plan,
     lr: float,
-    train: Callable[[Experiment, _Watcher], RunResult],
+    train: Callable[[Experiment, Watcher], RunResult],
 ) -> tune.Sweep:
     """The sweep of an arm's learning rate about `lr`; that of an earlier attempt at the arm, where it was whole."""
     if SWEEP in trial.user_attrs:
@@ -283,48 +207,11 @@ def _swept(
         tried = _under(tune.seed(plan.seed, plan.replicas), tried)
         tags = {**tried.tracking.tags, "initlab.tuning": "true"}
         tried = replace(tried, name=f"{tried.name}-lr{lr:g}", tracking=replace(tried.tracking, tags=tags, report=False))
-        watcher = _watcher(trial, metric, plan, arm)
+        watcher = watcher_of(trial, metric, plan, arm)
         result = train(tried, watcher)
-        values, status = _values(result, watcher, metric)
+        values, status = values_of(result, watcher, metric)
         return tune.Point(lr=lr, value=values[0] if values else None, status=status, run_id=result.run_id)
 
     found = tune.sweep(lr, settings.lr_factors, measure, maximises=plan.maximises)
     trial.set_user_attr(SWEEP, json.dumps(found.as_json()))
     return found
-
-
-def _is_spared(plan: Plan, arm: Mapping[str, str]) -> bool:
-    """Whether an arm runs on although it is called doomed: a share of all, the same in every study under one seed."""
-    draw = seeds.derive(plan.seed, "spared", json.dumps(arm, sort_keys=True)) / 2**63
-    return draw < plan.settings.spare
-
-
-def _replica_of(seed: int, values: tuple[float, ...] | None, status: RunStatus, run_id: str) -> Replica:
-    found = values or ()
-    several = found if len(found) > 1 else ()
-    return Replica(seed=seed, value=found[0] if found else None, status=status, run_id=run_id, values=several)
-
-
-def _judged(done: list[Replica], plan: Plan) -> tuple[tuple[float, ...] | None, TrialState, str]:
-    """Of each metric the mean over the replicas, or the bound of its interval; an arm of which a replica diverged has
-    no value."""
-    from optuna.trial import TrialState
-
-    lost = [r for r in done if r.value is None]
-    if lost:
-        words = ", ".join(sorted({r.status for r in lost}))
-        return None, TrialState.PRUNED, f"{words}: {len(lost)} of {len(done)} seeds"
-    by_seed = [r.values or (r.value,) for r in done if r.value is not None]
-    judged = tuple(
-        _objective(values, plan, maximises=way == "maximize")
-        for values, way in zip(zip(*by_seed, strict=True), plan.directions, strict=True)
-    )
-    return judged, TrialState.COMPLETE, ""
-
-
-def _objective(values: Sequence[float], plan: Plan, *, maximises: bool) -> float:
-    if plan.settings.objective == "mean" or len(values) < 2:
-        return mean(values)
-    found = interval(values)
-    bound = found.low if maximises else found.high
-    return bound if math.isfinite(bound) else found.mean

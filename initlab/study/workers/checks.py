@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from initlab import config as configuration
 from initlab.spec import Scalar
-from initlab.study.workers.worker_pool import SPARES
+from initlab.study.workers.worker_pool import POOL
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -81,7 +81,7 @@ class Checks:
         from omegaconf import OmegaConf
 
         question = {"config": OmegaConf.to_container(config, resolve=False), "overrides": overrides}
-        self._asked.append((config, overrides, self._asker.submit(SPARES.ask, {"look": question})))
+        self._asked.append((config, overrides, self._asker.submit(POOL.ask, {"look": question})))
 
     def go_on(self, *, wait: bool = False) -> None:
         """Take the answers that are there by now, or all of them.

@@ -17,17 +17,17 @@ from initlab.study.search.heartbeat import Reaper, release
 from initlab.study.search.trials import arm_results
 from initlab.study.space.plan import Plan
 from initlab.study.workers import local_engine
-from initlab.study.workers.hire import Hire, Worker
+from initlab.study.workers.worker import StartWorker, Worker
 
 if TYPE_CHECKING:
     from optuna import Study
 
 #: seconds between two looks at the study
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 #: seconds that a worker has to end its arm after it was asked to
 _PATIENCE = 60.0
 #: seconds that workers have to see for themselves that nothing is left
-_GOODBYE = 5.0
+_IDLE_SECONDS = 5.0
 #: a worker that dies is replaced so often, all workers together; more tells of a machine that kills them
 _REPLACEMENTS = 10
 
@@ -62,7 +62,7 @@ def check(plan: Plan) -> None:
         ray_engine.check(plan)
 
 
-def _engine(plan: Plan) -> AbstractContextManager[Hire]:
+def _engine(plan: Plan) -> AbstractContextManager[StartWorker]:
     if plan.settings.engine == "ray":
         from initlab.study.workers import ray_engine
 
@@ -74,7 +74,7 @@ def _watch(
     study: Study,
     plan: Plan,
     workers: list[Worker],
-    hire: Hire,
+    hire: StartWorker,
     told: list[str],
     *,
     stop: Callable[[], bool],
@@ -108,7 +108,7 @@ def _watch(
                 idle = None
             elif workers:
                 idle = idle or time.monotonic()
-                if time.monotonic() - idle > _GOODBYE:  # one of them was stopped, or could not be started
+                if time.monotonic() - idle > _IDLE_SECONDS:  # one of them was stopped, or could not be started
                     return
             else:
                 return
@@ -123,9 +123,9 @@ def _watch(
 def _pause(workers: Sequence[Worker]) -> None:
     """Until the next look, which comes at once where a worker ended."""
     before = [w.ended() for w in workers]
-    deadline = time.monotonic() + _LOOK
+    deadline = time.monotonic() + _POLL_SECONDS
     while time.monotonic() < deadline and [w.ended() for w in workers] == before:
-        time.sleep(_LOOK / 10)
+        time.sleep(_POLL_SECONDS / 10)
 
 
 def _release(study: Study, plan: Plan, worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""`initlab worker study.name=NAME`: one more worker for a study that was begun in this folder."""
+"""`initlab worker study=NAME`: one more worker for a study that was begun in this folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from initlab.errors import ConfigError, one_of
-from initlab.study.search.storage import choose
+from initlab.study.search.storage import choose_url
 from initlab.study.space.plan import STUDIES, folder_of, load
 from initlab.study.workers import worker_main
 
@@ -31,5 +31,5 @@ def join(workdir: Path, name: str | None, *, storage: str | None = None) -> int:
         )  # fmt: skip
     return worker_main.main(
         folder_of(workdir, name), os.getpid() + time.time_ns() % 1_000_000, leader=0,
-        storage=None if storage is None else choose(storage, plan.storage, workdir),
+        storage=None if storage is None else choose_url(storage, plan.storage, workdir),
     )  # fmt: skip

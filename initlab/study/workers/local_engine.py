@@ -7,8 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from initlab.study.space.plan import Plan
-from initlab.study.workers.hire import Hire
-from initlab.study.workers.worker_pool import SPARES, threads
+from initlab.study.workers.worker import StartWorker
+from initlab.study.workers.worker_pool import POOL, threads
 
 
 class _Process:
@@ -17,7 +17,7 @@ class _Process:
     def __init__(self, plan: Plan, number: int) -> None:
         self._log = plan.folder / f"worker-{number}.log"
         environment = {"OMP_NUM_THREADS": str(threads(plan.settings.workers))}
-        self._process = SPARES.take(plan.folder, number, self._log, environment)
+        self._process = POOL.take(plan.folder, number, self._log, environment)
 
     @property
     def known_as(self) -> tuple[int, str]:
@@ -42,9 +42,9 @@ class _Process:
 
 
 @contextmanager
-def processes(plan: Plan) -> Generator[Hire]:
+def processes(plan: Plan) -> Generator[StartWorker]:
     """While open, workers can be started."""
     try:
         yield lambda number: _Process(plan, number)
     finally:
-        SPARES.dismiss()
+        POOL.dismiss()

@@ -26,7 +26,7 @@ from typing import Any
 from initlab.errors import ConfigError
 from initlab.study.search.storage import redact_passwords
 from initlab.study.space.plan import Plan, load
-from initlab.study.workers.hire import Hire
+from initlab.study.workers.worker import StartWorker
 
 EXTRA = "pip install 'initlab[ray]'"
 #: seconds in which a Ray that runs elsewhere has to answer
@@ -52,14 +52,14 @@ def check(plan: Plan) -> None:
                 f"a SQLite file serves one machine, and study.ray_address={address} may be several; give a PostgreSQL"
                 " database (docs/distributed.md)",
             )  # fmt: skip
-        _reach(address)
+        _check_reachable(address)
     elif address != "auto":
         raise ConfigError("study.ray_address", address, FORMS)
-    with _connected(plan):
+    with _ray_session(plan):
         pass
 
 
-def _reach(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Whether somebody listens there: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
     if not host or not port.isdecimal():
@@ -102,7 +102,7 @@ class Actor:
 
 
 # ------------------------------------------------------------------ in the leader
-class _Hired:
+class _ActorWorker:
     """An actor as its leader sees it."""
 
     def __init__(self, plan: Plan, number: int) -> None:
@@ -163,26 +163,26 @@ class _Hired:
 
 
 @contextmanager
-def actors(plan: Plan) -> Generator[Hire]:
+def actors(plan: Plan) -> Generator[StartWorker]:
     """While open, actors can be started: of a Ray that is started and ended with it, or of the one at the address.
 
     Raises:
         ConfigError: nobody answers at the address, or a worker is to have more than there is.
     """
-    with _connected(plan):
-        yield lambda number: _Hired(plan, number)
+    with _ray_session(plan):
+        yield lambda number: _ActorWorker(plan, number)
 
 
 @contextmanager
-def _connected(plan: Plan) -> Generator[None]:
+def _ray_session(plan: Plan) -> Generator[None]:
     # under /tmp whatever TMPDIR says: a socket's path has room for a hundred characters
     with tempfile.TemporaryDirectory(prefix="initlab-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        with _environment(plan), _signals_kept():
+        with _environment(plan), _keep_signal_handlers():
             _start(plan, scratch)
         import ray
 
         try:
-            _fits(plan)
+            _check_resources(plan)
             yield
         finally:
             ray.shutdown()
@@ -204,7 +204,7 @@ def _start(plan: Plan, scratch: str) -> None:
             )  # fmt: skip
         else:
             if address == "auto":
-                _found_alive()
+                _check_existing_cluster()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is wrong is said by the error
                 ray.init(address=address, **quiet)
@@ -213,7 +213,7 @@ def _start(plan: Plan, scratch: str) -> None:
         raise ConfigError("study.ray_address", address, f"Ray cannot be used: {reason}") from error
 
 
-def _found_alive() -> None:
+def _check_existing_cluster() -> None:
     """Raises ConnectionError where there is none, or nobody answers where one was: Ray would ask it for minutes."""
     from ray._private.services import canonicalize_bootstrap_address
 
@@ -252,7 +252,7 @@ def _environment(plan: Plan) -> Generator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Generator[None]:
+def _keep_signal_handlers() -> Generator[None]:
     """Ray takes SIGTERM for itself; a study that is asked to end has to tell its workers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -262,7 +262,7 @@ def _signals_kept() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _fits(plan: Plan) -> None:
+def _check_resources(plan: Plan) -> None:
     """Refuse workers that would wait for resources for ever."""
     import ray
 

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from initlab.study.space.plan import Plan
 
 #: seconds between two looks for an arm that another worker left
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 #: seconds between two looks whether the leader is still there
-_GLANCE = 0.05
+_LEADER_CHECK_SECONDS = 0.05
 #: seconds that a worker waits at its end for what its runs recorded
-_SETTLE = 30.0
+_DELIVERY_SECONDS = 30.0
 #: seconds that the question about the next arm may take to come, rather than wait for an import
 _NEXT = 0.2
 #: what an arm loads; the last of it only where it is looked at by probes
@@ -76,7 +76,9 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
 
     def stop() -> bool:
         nonlocal seen
-        if leader and (now := time.monotonic()) - seen > _GLANCE:  # asked before every update, of a tiny network too
+        if (
+            leader and (now := time.monotonic()) - seen > _LEADER_CHECK_SECONDS
+        ):  # asked before every update, of a tiny network too
             seen = now
             if os.getppid() != leader:
                 asked.set()
@@ -94,7 +96,7 @@ def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
         return _arms(plan, number, stop=stop, tail=tail)
     finally:
         # what does not arrive in time is sent by the leader at its end
-        tail.settle(_SETTLE)
+        tail.wait_closed(_DELIVERY_SECONDS)
 
 
 def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.ClosingRuns) -> int:
@@ -114,7 +116,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
         storage=storage.open_storage(plan.storage),
         pruner=pruner(settings.pruner, epochs=plan.epochs, replicas=plan.replicas, objectives=objectives),
     )
-    _draw(study, plan, number)
+    _set_sampler(study, plan, number)
     gc.collect()
     gc.freeze()  # the modules stay; to look them through at every collection costs a few percent of a tiny run
     reaper = Reaper()
@@ -129,7 +131,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
             elif ledger.is_idle(study, plan.folder):
                 return DONE
             else:
-                time.sleep(_LOOK)  # another worker may die and leave its arm to this one
+                time.sleep(_POLL_SECONDS)  # another worker may die and leave its arm to this one
             away = None
         except StorageInternalError:
             # a server that starts again is back within moments; what this worker had is begun anew
@@ -140,7 +142,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
     return STOPPED if stop() else DONE
 
 
-def _draw(study: Study, plan: Plan, number: int) -> None:
+def _set_sampler(study: Study, plan: Plan, number: int) -> None:
     """Have the study draw on where its earlier workers ended."""
     from initlab.study.search.samplers import sampler, stream
 
@@ -157,9 +159,9 @@ def wait(leader: int) -> int:
     os.dup2(2, 1)  # what a library prints is no answer
     asked = False
     while True:
-        if not (asked and _spoken_to(_NEXT)):
+        if not (asked and _has_input(_NEXT)):
             with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
-                _warm(until=_spoken_to)
+                _preload_modules(until=_has_input)
         line = sys.stdin.buffer.readline()
         if not line:
             return DONE
@@ -189,11 +191,11 @@ def _choose_gpu(number: int) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = str(number % count)
 
 
-def _spoken_to(seconds: float = 0.0) -> bool:
+def _has_input(seconds: float = 0.0) -> bool:
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
-def _warm(*, until: Callable[[], bool]) -> None:
+def _preload_modules(*, until: Callable[[], bool]) -> None:
     """Load what the first arm would load, in the order of its need, as long as there is time."""
     for name in _FIRST:
         if until():

@@ -24,7 +24,7 @@ from typing import Any
 _PATIENCE = 60.0
 
 
-class Spares:
+class WorkerPool:
     """Workers that wait for their first word."""
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class Spares:
         word = {"folder": str(folder), "number": number, "log": str(log), "environment": dict(environment)}
         line = json.dumps(word).encode() + b"\n"
         while self._waiting:
-            if _told(process := self._waiting.popleft(), line):
+            if _send_line(process := self._waiting.popleft(), line):
                 return process
         process = _start(int(environment["OMP_NUM_THREADS"]))
-        _told(process, line)
+        _send_line(process, line)
         return process
 
     def ask(self, question: Mapping[str, Any]) -> Any:
@@ -87,7 +87,7 @@ def _start(count: int) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def _told(process: subprocess.Popen[bytes], line: bytes) -> bool:
+def _send_line(process: subprocess.Popen[bytes], line: bytes) -> bool:
     assert process.stdin is not None
     try:
         process.stdin.write(line)
@@ -108,4 +108,4 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 #: of this process; empty but in one that leads a study
-SPARES = Spares()
+POOL = WorkerPool()

@@ -10,74 +10,23 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.read.filters import Clause, filter_error, matches, parse_filter
+from initlab.tracking.read.records import KIND, STUDY, Curve, Found, RunRecord, finite_metrics, status_of
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, is_server, readable_uri, sqlite_file
 
-KIND, STUDY = "initlab.kind", "initlab.study"
 #: runs a page of MLflow's search, the most that it gives
 _PAGE = 1000
 #: runs a request of a metric's history, the most that a server takes, and the points that it gives at most
 _HISTORIES, _POINTS = 100, 25_000
 #: tags that are long and say nothing that is compared
 _LONG = ("mlflow.note.content", "mlflow.log-model.history")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunRecord:
-    """A run as the store has it.
-
-    Attributes:
-        status: initlab's word, ``running`` where nobody ended it.
-        start_ms: and `end_ms`: Unix time; 0 where there is none.
-        ended_as: MLflow's word for it.
-        metrics: the last value of each, finite.
-        dataset: name and digest of the data, empty where the run names none.
-        artifacts: where its files are.
-    """
-
-    run_id: str
-    name: str
-    experiment: str
-    status: str
-    start_ms: int
-    end_ms: int
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    ended_as: str = ""
-    dataset: tuple[str, str] = ("", "")
-    artifacts: str = ""
-
-
-#: step, value, in the order of the steps
-Curve = tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was asked for.
-
-    Attributes:
-        uri: of the store.
-        runs: that were trained, in the order of their start.
-        parents: study → its own run, of the studies that were asked for.
-        studies: names of all studies of the store.
-        experiments: names of all its experiments.
-    """
-
-    uri: str
-    runs: Sequence[RunRecord]
-    parents: Mapping[str, RunRecord] = field(default_factory=dict[str, RunRecord])
-    studies: tuple[str, ...] = ()
-    experiments: tuple[str, ...] = ()
 
 
 def read_runs(
@@ -221,8 +170,9 @@ def _records(database: sqlite3.Connection, ids: str, values: list[Any], names: M
     return [
         RunRecord(
             run_id=run_id, name=name or "", experiment=names.get(str(experiment), ""),
-            status=_status(status, tags[run_id]), start_ms=start or 0, end_ms=end or 0, params=params[run_id],
-            tags=tags[run_id], metrics=_finite(metrics[run_id]), ended_as=status, dataset=data.get(run_id, ("", "")),
+            status=status_of(status, tags[run_id]), start_ms=start or 0, end_ms=end or 0, params=params[run_id],
+            tags=tags[run_id], metrics=finite_metrics(metrics[run_id]), ended_as=status,
+            dataset=data.get(run_id, ("", "")),
             artifacts=artifacts or "",
         )
         for run_id, name, status, start, end, experiment, artifacts in runs
@@ -281,8 +231,9 @@ def _record(run: Any, names: Mapping[str, str]) -> RunRecord:
     dataset = (str(inputs[-1].dataset.name), str(inputs[-1].dataset.digest)) if inputs else ("", "")
     return RunRecord(
         run_id=str(info.run_id), name=str(info.run_name or ""), experiment=names.get(str(info.experiment_id), ""),
-        status=_status(str(info.status), tags), start_ms=int(info.start_time or 0), end_ms=int(info.end_time or 0),
-        params=dict(data.params), tags=tags, metrics=_finite(data.metrics), ended_as=str(info.status), dataset=dataset,
+        status=status_of(str(info.status), tags), start_ms=int(info.start_time or 0), end_ms=int(info.end_time or 0),
+        params=dict(data.params), tags=tags, metrics=finite_metrics(data.metrics), ended_as=str(info.status),
+        dataset=dataset,
         artifacts=str(info.artifact_uri or ""),
     )  # fmt: skip
 
@@ -332,18 +283,6 @@ def _within(names: Mapping[str, str], experiments: Collection[str]) -> list[str]
         known = ", ".join(sorted(names.values())) or "none"
         raise ConfigError("experiment", missing[0], f"no such experiment in the store; there are: {known}")
     return [number for number, name in names.items() if not experiments or name in experiments]
-
-
-def _status(mlflow: str, tags: Mapping[str, str]) -> str:
-    word = tags.get("initlab.status", "")
-    if word and word != "running":
-        return word
-    return {"FINISHED": "finished", "FAILED": "failed", "KILLED": "killed"}.get(mlflow, "running")
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    # MLflow keeps an infinity as the largest number of a double
-    return {str(k): float(v) for k, v in metrics.items() if v == v and abs(v) < 1.79e308}  # noqa: PLR0124
 
 
 def _plain(name: str) -> str:

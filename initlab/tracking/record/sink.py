@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from initlab.errors import StoreError
 from initlab.spec import Record, RunStatus, TrackingSettings
-from initlab.tracking.deliver.deliver import METRICS_PER_BATCH
+from initlab.tracking.deliver.sender import METRICS_PER_BATCH
 from initlab.tracking.record.writer import Writer
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Appender, Json, SpoolHeader

@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking.deliver.deliver import METRICS_PER_BATCH, PARENT
+from initlab.tracking.deliver.deliver import PARENT
+from initlab.tracking.deliver.sender import METRICS_PER_BATCH
 from initlab.tracking.spool.values import PARAM_LENGTH, TAG_LENGTH, batches, clean_key, truncate
 from initlab.tracking.store.access import check_access
 from initlab.tracking.store.client import Store, connect

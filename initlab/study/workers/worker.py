@@ -31,4 +31,4 @@ class Worker(Protocol):
 
 
 #: starts the worker with a number
-Hire = Callable[[int], Worker]
+StartWorker = Callable[[int], Worker]

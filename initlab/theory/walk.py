@@ -1,0 +1,274 @@
+"""Walks the graph of a network forward and backward: moments of the signal, correlation and gradient by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from initlab.activations.slope import derivative, slope_band
+from initlab.network.graph import Graph, Node
+from initlab.spec import Activation, InitContext, LayerPrediction, Site
+from initlab.theory.correlation import product
+from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
+from initlab.theory.meanfield import correlation_depth
+from initlab.theory.quadrature import moments, moments_of
+
+#: poolings whose backward pass spreads one gradient over many positions
+_AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
+_MAXIMA = ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d", "max_pool2d_with_indices")
+
+
+@dataclass(frozen=True)
+class State:
+    """Mean m, mean square s, mean product p of two examples."""
+
+    m: float
+    s: float
+    p: float
+
+    @property
+    def variance(self) -> float:
+        return max(self.s - self.m**2, 0.0)
+
+    @property
+    def c(self) -> float:
+        return max(-1.0, min(1.0, (self.p - self.m**2) / self.variance)) if self.variance > 0 else 1.0
+
+
+class Walk:
+    def __init__(
+        self, graph: Graph, sites: tuple[Site, ...], mean_squares: Mapping[str, float], context: InitContext
+    ) -> None:
+        self.graph = graph
+        self.context = context
+        self.squares = mean_squares
+        self.weights = {s.layer: s for s in sites if s.role in ("weight", "head", "embedding") and s.fan_in > 0}
+        self.sites = {s.name: s for s in sites}
+        self.states: list[State] = []
+        self.back: list[tuple[float, ...]] = []  # for each node, the factor to each of its inputs
+        self.unknown: list[str] = []
+
+    # ---------------------------------------------------------- forward
+    def forward(self) -> None:
+        for node in self.graph.nodes:
+            inputs = [self.states[i] for i in node.inputs]
+            state, factors = self._step(node, inputs)
+            self.states.append(state)
+            self.back.append(factors)
+
+    def _step(self, node: Node, inputs: list[State]) -> tuple[State, tuple[float, ...]]:
+        if not inputs:
+            return _measured(node), ()
+        x = inputs[0]
+        if node.op == "weight" and node.name in self.weights:
+            return self._weight(node, self.weights[node.name], x)
+        if node.op == "activation":
+            return self._activation(node, x)
+        if node.op == "norm":
+            return self._norm(node, x)
+        if node.op in ("scale", "factor"):
+            name = f"{node.name}.weight" if node.op == "scale" else node.name
+            square = node.factor**2 if node.factor is not None else self.squares.get(name, 1.0)
+            sign = math.copysign(1.0, node.factor) if node.factor is not None else 1.0
+            return State(sign * math.sqrt(square) * x.m, square * x.s, square * x.p), (square,)
+        if node.op == "sum" and len(inputs) == 2:
+            a, b = inputs
+            sign = -1.0 if "sub" in node.name else 1.0
+            cross = 2 * sign * a.m * b.m
+            return State(a.m + sign * b.m, a.s + b.s + cross, a.p + b.p + cross), (1.0, 1.0)
+        if node.op == "join":
+            sizes = [math.prod(self.graph.nodes[i].shape[1:]) for i in node.inputs]
+            share = [n / sum(sizes) for n in sizes]
+            mixed = State(*(sum(w * getattr(t, k) for w, t in zip(share, inputs, strict=True)) for k in "msp"))
+            return mixed, tuple(share)
+        if node.op == "shape":
+            return x, (1.0, *(0.0 for _ in node.inputs[1:]))
+        return self._unknown(node, x)
+
+    def _weight(self, node: Node, site: Site, x: State) -> tuple[State, tuple[float, ...]]:
+        sw2, sb2 = self._sigmas(site)
+        if site.kind == "embedding":
+            square = self.squares[site.name]
+            return State(0.0, square, _measured(node).p), (1.0,)
+        inside = 1.0
+        before = self.graph.nodes[node.inputs[0]].shape[2:]
+        kernel, dims = site.shape[2:], len(site.padding)
+        if dims and len(before) == dims:
+            for n, k, pad, stride in zip(before, kernel, site.padding, site.stride, strict=True):
+                inside *= zero_padding_share(n, k, pad, stride)
+        sw2 *= inside
+        return State(0.0, sw2 * x.s + sb2, sw2 * x.p + sb2), (sw2,)
+
+    def _sigmas(self, site: Site) -> tuple[float, float]:
+        prefix = f"{site.layer}." if site.layer else ""
+        return site.fan_in * self.squares.get(site.name, 0.0), self.squares.get(f"{prefix}bias", 0.0)
+
+    def _activation(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
+        activation = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
+        variance = x.variance
+        if not 1e-300 < variance < 1e300:
+            value = float(activation.fn(torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else math.inf
+            slope = float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else 0.0
+            return State(value, value**2, value**2), (slope**2,)
+        if activation.moments is not None:
+            m = moments_of(activation, q=variance)
+            # the correlation of a product of units is not one of φ: what was measured stands in
+            seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
+            ratio = (seen.p / seen.s) if seen.s > 0 else seen_in.c
+            self.unknown.append(f"correlation through {activation.name}")
+            # per unit sent, over all units received: the factor of the whole gradient's norm
+            return State(m.mean, m.second, ratio * m.second), (m.slope_second,)
+        m = moments(activation.fn, kinks=activation.kinks, q=variance, mean=x.m)
+        c = x.c
+        p = m.second if c > 1 - 1e-12 else _product(activation, variance, c, x.m)
+        return State(m.mean, m.second, p), (m.slope_second,)
+
+    def _norm(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
+        gamma2 = self.squares.get(f"{node.name}.weight", 1.0)
+        variance = x.s - x.p if node.over_examples else x.variance
+        if not variance > 0:
+            return State(0.0, 0.0, 0.0), (0.0,)
+        if node.over_examples:  # leaves examples uncorrelated
+            return State(0.0, gamma2, 0.0), (gamma2 / variance,)
+        return State(0.0, gamma2, gamma2 * (x.p - x.m**2) / variance), (gamma2 / variance,)
+
+    def _unknown(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
+        seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
+        short = node.name.rsplit(".", 1)[-1]
+        if node.op == "opaque" and short not in (*_AVERAGES, *_MAXIMA):
+            self.unknown.append(short)
+        elif node.op in ("recurrent", "attention"):
+            self.unknown.append(f"{node.op} {node.name}")
+        ratio = seen.s / seen_in.s if seen_in.s > 0 else 1.0
+        mean = seen.m / math.sqrt(seen.s) * math.sqrt(ratio * x.s) if seen.s > 0 else 0.0
+        # examples that were as alike as these become as alike as they were seen to become
+        gap_in = 1 - seen_in.p / seen_in.s if seen_in.s > 0 else 0.0
+        gap = 1 - seen.p / seen.s if seen.s > 0 else 0.0
+        mine = 1 - x.p / x.s if x.s > 0 else 0.0
+        p = ratio * x.s * (1 - min(1.0, mine * (gap / gap_in if gap_in > 0 else 1.0)))
+        before = math.prod(self.graph.nodes[node.inputs[0]].shape)
+        back = math.prod(node.shape) / before if short in _AVERAGES else 1.0
+        return State(mean, ratio * x.s, p), (back, *(0.0 for _ in node.inputs[1:]))
+
+    # ---------------------------------------------------------- backward
+    def _is_head(self, node: Node) -> bool:
+        site = self.weights.get(node.name)
+        return site is not None and site.role == "head" and site.branch is None
+
+    def backward(self) -> list[float]:
+        """ln ‖∂E/∂node‖² relative to that at the heads' inputs, for each node; -inf where nothing arrives.
+
+        A head scales all gradients alike, and may begin at zero.
+        """
+        logs = [-math.inf] * len(self.graph.nodes)
+        heads = [n.inputs[0] for n in self.graph.nodes if n.op == "weight" and n.inputs and self._is_head(n)]
+        for i in dict.fromkeys(heads or [self.graph.output]):
+            logs[i] = 0.0
+        for node in reversed(self.graph.nodes):
+            here = logs[node.index]
+            for i, factor in zip(node.inputs, self.back[node.index], strict=False):
+                if factor > 0 and here > -math.inf:
+                    logs[i] = _log_add(logs[i], here + math.log(factor))
+        return logs
+
+    def layers(self, gradient: list[float]) -> tuple[LayerPrediction, ...]:
+        rows: list[tuple[LayerPrediction, float]] = []
+        nodes = self.graph.named("activation")
+        seen: set[str] = set()
+        for site in self.weights.values():
+            node = nodes.get(site.activation or "")
+            # the sum of a branch and its shortcut is one pre-activation, and so one row
+            if node is None or node.name in seen or not node.inputs:
+                continue
+            seen.add(node.name)
+            h = node.inputs[0]
+            state, activation = (
+                self.states[h],
+                self.context.activations.get(node.name.partition("#")[0], self.context.activation),
+            )
+            sw2, sb2 = self._sigmas(site)
+            back = self.back[node.index]
+            rows.append((
+                LayerPrediction(
+                    site=site.name, order=site.order, sigma_w2=sw2, sigma_b2=sb2, q=state.s, mean=state.m, c=state.c,
+                    log10_gradient=gradient[h] / math.log(10), saturated=_saturated(activation, state),
+                    chi=sw2 * back[0] if back else math.nan,
+                ),
+                gradient[h],
+            ))  # fmt: skip
+        if not rows:
+            return ()
+        rows.sort(key=lambda r: r[0].order)
+        last = next((g for _, g in reversed(rows) if g > -math.inf), math.nan) / math.log(10)
+        return tuple(
+            replace(r, log10_gradient=r.log10_gradient - last if r.log10_gradient > -math.inf else math.nan)
+            for r, _ in rows
+        )
+
+    # ---------------------------------------------------------- finite width
+    def spread(self, row: LayerPrediction) -> float:
+        """Variance of ln q that the layer adds."""
+        site = self.sites[row.site]
+        activation = self.context.after(site) or self.context.activation
+        if not 1e-60 < row.q < 1e60:  # fourth moments of what has collapsed or exploded are out of range
+            return 0.0
+        return log_q_variance(activation, row.q, round(site.fan_out))
+
+    def trainable_depth(self, layers: tuple[LayerPrediction, ...]) -> float:
+        """6 ξ_c where the signal has settled, at the last layer but one (Schoenholz et al., ICLR 2017)."""
+        inner = layers[1:]
+        if not inner:
+            return math.nan
+        row, before = inner[-1], layers[-2]
+        activation = self.context.before(self.sites[row.site]) or self.context.activation
+        if activation.moments is not None or not 0 < before.q < 1e300 or not row.sigma_w2 > 0:
+            return 0.0 if activation.moments is None else math.nan
+        return 6 * correlation_depth(activation, before.q, sigma_w2=row.sigma_w2)
+
+    def born_dead(self, layers: tuple[LayerPrediction, ...]) -> float:
+        """Of a ReLU network (an activation without slope on one side) with zero biases."""
+        widths: list[int] = []
+        for row in layers:
+            activation = self.context.after(self.sites[row.site]) or self.context.activation
+            if activation.name != "relu" or row.sigma_b2 > 0:
+                return 0.0
+            widths.append(self.sites[row.site].shape[0])
+        return born_dead(widths)
+
+
+def _measured(node: Node) -> State:
+    return State(*(node.moments or (0.0, 1.0, 0.0)))
+
+
+def _log_add(a: float, b: float) -> float:
+    high, low = max(a, b), min(a, b)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+@lru_cache(maxsize=4096)
+def _product(activation: Activation, variance: float, c: float, mean: float) -> float:
+    """E[φ(u₁) φ(u₂)] for u ~ N(mean, variance) with correlation c."""
+    if mean == 0.0:
+        return product(activation, variance, c)
+
+    def shifted(h: Tensor) -> Tensor:
+        return activation.fn(h + mean)
+
+    moved = replace(activation, fn=shifted, kinks=tuple(k - mean for k in activation.kinks))
+    return product(moved, variance, c)
+
+
+def _saturated(activation: Activation, state: State) -> float:
+    """P(|φ'(h)| below 5 % of its maximum) for h ~ N(m, ν)."""
+    if activation.moments is not None or not 0 < state.variance < 1e300:
+        return math.nan
+    inside = 0.0
+    scale = math.sqrt(2 * state.variance)
+    for low, high in slope_band(activation.fn).alive:
+        inside += 0.5 * (math.erf((high - state.m) / scale) - math.erf((low - state.m) / scale))
+    return min(1.0, max(0.0, 1 - inside))
