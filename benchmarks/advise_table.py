@@ -15,7 +15,7 @@ import sys
 from statistics import mean, stdev
 
 from initlab import config
-from initlab.advice import decide, silent_on
+from initlab.advice import decide, unpredicted_parts
 from initlab.cli.advise import options_of
 from initlab.run.prepare import prepare
 from initlab.run.train import run
@@ -55,7 +55,7 @@ def main(only: list[str]) -> None:
         overrides = [*text.split(), "tracking=none", "probes=none", "trainer.checkpoint=false"]
         experiment = config.experiment(config.compose(overrides), overrides=overrides)
         prepared = prepare(experiment)
-        silent = silent_on(prepared.sites)
+        silent = unpredicted_parts(prepared.sites)
         options = options_of(experiment, prepared, typed="activation=" in text, silent=silent)
         advice = decide(options, {}, silent=silent, composed=experiment.activation.name)
         pairs: list[tuple[float, float]] = []

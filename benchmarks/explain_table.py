@@ -18,7 +18,7 @@ from pathlib import Path
 
 from initlab import config, tracking
 from initlab.advice import explain
-from initlab.advice.explain.story import learned, trains
+from initlab.advice.explain.story import learned_fraction, trains
 from initlab.run.train import run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -177,19 +177,19 @@ def explained(name: str, case: Case, workdir: Path, *, attempt: bool = True) -> 
     overrides = [*case.overrides.split(), "tracking.report=false", "trainer.checkpoint=false"]
     experiment = config.experiment(config.compose(overrides), overrides=overrides)
     result = run(experiment, workdir=workdir)
-    told = explain.recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))
-    found = explain.story(told.evidence)
+    told = explain.read_recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))
+    found = explain.explain_run(told.evidence)
     alarms = tuple(
         f.name for f in (*((found.cause,) if found.cause else ()), *found.others) if f.severity != "note"
     )  # fmt: skip
-    row = Row(name, case, found.cause.name if found.cause else "", alarms, learned(told.evidence))
+    row = Row(name, case, found.cause.name if found.cause else "", alarms, learned_fraction(told.evidence))
     if not attempt or not case.cause:
         return row
-    tried = list(explain.attempts(told, found, experiment.tracking, workdir=workdir))
+    tried = list(explain.try_remedies(told, found, experiment.tracking, workdir=workdir))
     last = tried[-1].evidence if tried else None
     return Row(
         name, case, row.named, row.alarms, row.before, tuple(" ".join(t.remedy.overrides) for t in tried),
-        learned(last) if last is not None else 0.0, last is not None and trains(last) and tried[-1].verdict == "helped",
+        learned_fraction(last) if last is not None else 0.0, last is not None and trains(last) and tried[-1].verdict == "helped",
     )  # fmt: skip
 
 

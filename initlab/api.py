@@ -203,12 +203,12 @@ def advise(
     context = replace(context, sites=described, seed=seed)
     with torch.no_grad(), preserve_state(drawn):
         silence = float(loss(torch.zeros_like(drawn(inputs)), targets))
-    options = advice.weigh(
+    options = advice.evaluate_options(
         drawn, described, context, activation=context.activation.name, seed=seed, untrained_loss=silence
     )
     if all(option.refused for option in options):
         raise ConfigError("model", None, f"no initialiser fits this network: {options[0].refused}")
-    return advice.decide(options, {}, silent=advice.silent_on(described))
+    return advice.decide(options, {}, silent=advice.unpredicted_parts(described))
 
 
 def as_activation(fn: ActivationLike) -> Activation:

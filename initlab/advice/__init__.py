@@ -1,7 +1,7 @@
 """Which initialisation and activation for a network: from a look before training, and from what like runs came to."""
 
 from initlab.advice.advice import Advice, decide
-from initlab.advice.options import Option, silent_on, weigh
+from initlab.advice.options import Option, evaluate_options, unpredicted_parts
 from initlab.advice.past import Past, past_runs
 
-__all__ = ["Advice", "Option", "Past", "decide", "past_runs", "silent_on", "weigh"]
+__all__ = ["Advice", "Option", "Past", "decide", "evaluate_options", "past_runs", "unpredicted_parts"]

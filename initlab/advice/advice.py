@@ -13,7 +13,7 @@ from initlab.advice.past import Past
 Confidence = Literal["high", "medium", "low", "none"]
 
 #: runs from which a mean is taken for more than an anecdote, and from which it makes the confidence high
-_SOME, _ENOUGH = 2, 3
+_MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
 #: what came of networks on which nothing was fitted (docs/predictor.md, held out): verdict → (trained, called so)
 _HELD_OUT = {"trainable": (248, 249), "marginal": (35, 55), "untrainable": (11, 216)}
 
@@ -78,11 +78,11 @@ def decide(
             best = option
     known = [
         o for o in usable
-        if (p := past.get((o.init, o.activation))) is not None and p.runs >= _SOME and p.scores
+        if (p := past.get((o.init, o.activation))) is not None and p.runs >= _MIN_RUNS and p.scores
         and 2 * p.trained > p.runs and (silent or o.risk <= best.risk + MARGIN)
     ]  # fmt: skip
     chosen, from_runs = best, False
-    if len(known) >= _SOME or (silent and known):
+    if len(known) >= _MIN_RUNS or (silent and known):
         chosen = max(known, key=lambda o: _goodness(past[o.init, o.activation]))
         from_runs = True
     seen = past.get((chosen.init, chosen.activation))
@@ -102,7 +102,7 @@ def _goodness(past: Past) -> float:
 
 
 def _expected(chosen: Option, seen: Past | None, silent: str) -> str:
-    if seen is not None and seen.runs >= _SOME and seen.scores:
+    if seen is not None and seen.runs >= _MIN_RUNS and seen.scores:
         return f"{seen.trained} of {seen.runs} like runs trained, {seen.words()}"
     if silent or chosen.outlook is None:
         return "nothing can be said of what it will reach"
@@ -122,7 +122,7 @@ def _confidence(
     trainable = chosen.outlook.verdict == "trainable"
     if from_runs and seen is not None:
         runs = f"{seen.runs} runs with it, of {taken}" if taken else f"{seen.runs} runs with it"
-        if seen.runs >= _ENOUGH and seen.trained == seen.runs and (trainable or silent):
+        if seen.runs >= _HIGH_CONFIDENCE_RUNS and seen.trained == seen.runs and (trainable or silent):
             more = "and the prediction agrees" if not silent else f"though theory is silent on {silent}"
             return ("high" if not silent else "medium"), f"{runs}, all of which trained, {more}"
         return "medium" if trainable or silent else "low", f"{runs}, {seen.trained} of which trained"

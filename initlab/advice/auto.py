@@ -63,7 +63,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         tried: list[tuple[float, Candidate]] = []
         refused: list[str] = []
         for candidate in listed:
-            kept = _keeping(candidate.initializer, keep)
+            kept = _with_kept_parameters(candidate.initializer, keep)
             try:
                 total = _risk_of(model, sites, kept, context)
             except ConfigError as error:
@@ -84,7 +84,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
             f"auto: {chosen.initializer.name}, {chosen.why}",
         )
-        corrections = tuple(exclude_kept(step, keep) for step in (_quiet_head, _prior)) if head else ()
+        corrections = tuple(exclude_kept(step, keep) for step in (_scale_head, _set_log_prior)) if head else ()
         return replace(chosen.initializer, adapt=(*chosen.initializer.adapt, *corrections)), reasons
 
     return Initializer(
@@ -121,7 +121,7 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     return tuple(seen.values())
 
 
-def _keeping(init: Initializer, keep: tuple[str, ...]) -> Initializer:
+def _with_kept_parameters(init: Initializer, keep: tuple[str, ...]) -> Initializer:
     """`init`, whose draws and steps leave what fits a pattern of `keep` alone."""
     return replace(init, keep=(*init.keep, *keep), adapt=tuple(exclude_kept(step, keep) for step in init.adapt))
 
@@ -142,14 +142,14 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
         return math.inf
     batch = context.batches(0)
     with preserve_state(model):
-        _same_noise(model, context.seed)
+        _seed_dropout(model, context.seed)
         model.train()
         graph = trace(model, batch.inputs[:64], moments=True)
         prediction = theory.predict(graph, sites, theory.scales(model), context)
         return risk(prediction, snapshot(model, sites, batch, context), lag_peak(model, sites, context)).total
 
 
-def _same_noise(model: nn.Module, seed: int) -> None:
+def _seed_dropout(model: nn.Module, seed: int) -> None:
     """What dropout draws in a look depends on the seed, not on what was drawn before: so does the choice."""
     number = seeds.derive(seed, "init", "auto")
     torch.default_generator.manual_seed(number)
@@ -173,7 +173,7 @@ def _structure(sites: tuple[Site, ...], context: InitContext) -> str:
 
 
 # ------------------------------------------------------------------ corrections
-def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+def _scale_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     """Scale the head so that the logits' root mean square is at most 1: a larger one is confidence without reason."""
     heads = [s.name for s in sites if s.role == "head"]
     if not heads:
@@ -190,7 +190,7 @@ def _quiet_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext)
     return (f"auto: {', '.join(heads)} scaled by {LOUD_LOGITS / size:.3g}: its logits had root mean square {size:.3g}",)
 
 
-def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
+def _set_log_prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     """The log prior as the head's bias, where there is one and the classes are imbalanced."""
     heads = [s for s in context.sites or sites if s.role == "head"]
     bias = next((s for s in sites if heads and s.role == "bias" and s.layer == heads[-1].layer), None)
@@ -202,7 +202,7 @@ def _prior(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> t
     if classes < 2 or not 0 <= int(targets.min()) <= int(targets.max()) < classes:
         return ()
     entropy = _entropy(targets, classes)
-    if not _imbalanced(entropy, classes, len(targets)):
+    if not _is_imbalanced(entropy, classes, len(targets)):
         return ()
     notes: tuple[str, ...] = ()
     for step in inits.log_prior().adapt:
@@ -215,7 +215,7 @@ def _entropy(targets: Tensor, classes: int) -> float:
     return -float(torch.special.xlogy(share, share).sum())
 
 
-def _imbalanced(entropy: float, classes: int, examples: int) -> bool:
+def _is_imbalanced(entropy: float, classes: int, examples: int) -> bool:
     """Whether classes that were seen with this entropy are none that chance drew from balanced ones.
 
     2n(ln C - H) of n examples of C balanced classes is χ² with C - 1 degrees of freedom (Wilks, 1938), nearly.

@@ -42,7 +42,7 @@ class Option:
     refused: str = ""
 
 
-def weigh(
+def evaluate_options(
     model: nn.Module,
     sites: tuple[Site, ...],
     context: InitContext,
@@ -71,14 +71,14 @@ def weigh(
         option = Option(init=initializer.name, activation=activation, why=why)
         try:
             inits.apply(model, sites, initializer, context=context, seed=seed)
-            found.append(_looked(option, model, sites, context, untrained_loss))
+            found.append(_evaluate(option, model, sites, context, untrained_loss))
         except InitlabError as error:
             reason = getattr(error, "expected", None) or str(error)
             found.append(Option(init=option.init, activation=activation, why=why, refused=str(reason)))
     return tuple(found)
 
 
-def _looked(
+def _evaluate(
     option: Option, model: nn.Module, sites: tuple[Site, ...], context: InitContext, untrained_loss: float
 ) -> Option:
     assert context.batches is not None
@@ -95,7 +95,7 @@ def _looked(
     )  # fmt: skip
 
 
-def silent_on(sites: tuple[Site, ...]) -> str:
+def unpredicted_parts(sites: tuple[Site, ...]) -> str:
     """What the network is made of that the prediction says nothing of; empty where there is nothing of the kind."""
     if any(s.role == "recurrent" for s in sites):
         return "recurrent layers"

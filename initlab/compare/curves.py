@@ -58,7 +58,7 @@ def learning(arm: Arm, by: Judged, curves: Mapping[str, Curve], *, target: float
     if not own:
         return None
     areas = [_area(c, until) for s, c in own if s not in arm.imputed]
-    times = [math.inf if s in arm.imputed else first_at(c, by.sign, target) for s, c in own]
+    times = [math.inf if s in arm.imputed else first_step_at(c, by.sign, target) for s, c in own]
     return Learning(
         area=float(np.mean(areas)) if areas and all(map(math.isfinite, areas)) else math.nan,
         steps_to_target=float(np.median(times)),
@@ -67,7 +67,7 @@ def learning(arm: Arm, by: Judged, curves: Mapping[str, Curve], *, target: float
     )
 
 
-def first_at(curve: Curve, sign: float, target: float) -> float:
+def first_step_at(curve: Curve, sign: float, target: float) -> float:
     """The step at which the curve first is at the target, by a straight line between readings; infinite for never."""
     before: tuple[int, float] | None = None
     for step, value in curve:

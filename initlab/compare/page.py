@@ -35,15 +35,15 @@ def page(report: Report, images: Mapping[str, bytes]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, loader=loader)
     return environment.get_template("compare.html.j2").render(
         name=f"{report.title}: comparison",
-        counted=counted(report),
-        warnings=[*report.warnings, *(w for t in report.tasks for w in of_task(t, t.warnings))],
+        format_counts=format_counts(report),
+        warnings=[*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))],
         tasks=[_task(t) for t in report.tasks],
         ranking=over_tasks(report),
         images=[(*_title(stem, report), base64.b64encode(data).decode()) for stem, data in images.items()],
     )
 
 
-def counted(report: Report) -> str:
+def format_counts(report: Report) -> str:
     """How many arms and runs, and what became of them."""
     told: list[str] = []
     for task in report.tasks:
@@ -61,7 +61,7 @@ def counted(report: Report) -> str:
     return "; ".join(told)
 
 
-def of_task(task: Comparison, lines: tuple[str, ...]) -> list[str]:
+def label_lines(task: Comparison, lines: tuple[str, ...]) -> list[str]:
     """The sentences, with the task that they are of where there are several."""
     return [f"{task.label}: {line}" if task.label else line for line in lines]
 

@@ -88,8 +88,8 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
         column("best set", lambda r: {True: "yes", False: "no", None: ""}[r.winner], numbers=False),
         column("p", lambda r: probability(r.p), drop=3),
         column("P(best)", lambda r: probability(r.best), drop=4),
-        column("to best", lambda r: _signed(-r.to_best.difference if r.to_best else math.nan), drop=5),
-        column("g", lambda r: _signed(-r.to_best.effect if r.to_best else math.nan, 2), drop=10),
+        column("to best", lambda r: _format_signed(-r.to_best.difference if r.to_best else math.nan), drop=5),
+        column("g", lambda r: _format_signed(-r.to_best.effect if r.to_best else math.nan, 2), drop=10),
         column("p exact", lambda r: probability(r.p_exact), drop=11),
         column("p t", lambda r: probability(r.p_t), drop=9),
         column("IQM", lambda r: number(r.iqm), drop=8),
@@ -107,11 +107,11 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
             column("area", lambda r: number(r.learning.area) if r.learning else "", drop=13),
         ]
     if any(r.arm.count(e) for r in shown for e in _LOST):
-        found.append(column("lost", _lost, numbers=False, drop=1))
+        found.append(column("lost", _format_lost, numbers=False, drop=1))
     return [c for c in found if c.drop == 0 or any(c.cells)]
 
 
-def fitted(found: Sequence[Column], width: int) -> list[Column]:
+def fit_columns(found: Sequence[Column], width: int) -> list[Column]:
     """The columns that `width` characters hold: what says least is left out first."""
     kept = list(found)
     while sum(c.width for c in kept) + len(_GAP) * (len(kept) - 1) > width:
@@ -232,12 +232,12 @@ def probability(value: float) -> str:
     return "<0.001" if 0 <= value < 0.001 else f"{value:.3f}"
 
 
-def _signed(value: float, places: int = 4) -> str:
+def _format_signed(value: float, places: int = 4) -> str:
     return "" if math.isnan(value) else f"{value:+.{places}f}" if abs(value) < 1e5 else f"{value:+.2e}"
 
 
 def _difference(row: Row) -> str:
-    return _signed(row.to_baseline.difference) if row.to_baseline else ""
+    return _format_signed(row.to_baseline.difference) if row.to_baseline else ""
 
 
 def _steps(row: Row) -> str:
@@ -248,7 +248,7 @@ def _steps(row: Row) -> str:
     return ("never" if math.isinf(learned.steps_to_target) else f"{learned.steps_to_target:.0f}") + share
 
 
-def _lost(row: Row) -> str:
+def _format_lost(row: Row) -> str:
     return ", ".join(f"{n} {w}" for e, w in _LOST.items() if (n := row.arm.count(e)))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from initlab.compare.page import counted, of_task, over_tasks, page
-from initlab.compare.pictures import pictures
+from initlab.compare.figures import make_figures
+from initlab.compare.page import format_counts, label_lines, over_tasks, page
 from initlab.compare.result import Report
 from initlab.compare.table import caption_of, columns, frame, latex, markdown, verdict
 from initlab.report.drawing import to_png
@@ -28,7 +28,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     tables = "\n".join(latex(columns(t), t) for t in report.tasks)
     (folder / "comparison.tex").write_text(f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8")
     images: dict[str, bytes] = {}
-    for stem, figure in pictures(report).items():
+    for stem, figure in make_figures(report).items():
         images[stem] = to_png(figure)
         (folder / f"{stem}.png").write_bytes(images[stem])
         buffer = BytesIO()
@@ -42,8 +42,8 @@ def write(report: Report, folder: Path) -> list[Path]:
 
 def as_markdown(report: Report) -> str:
     """Verdict, table and what is doubtful, task by task."""
-    lines = [f"# {report.title}: comparison", "", f"{counted(report)}.", ""]
-    doubtful = [*report.warnings, *(w for t in report.tasks for w in of_task(t, t.warnings))]
+    lines = [f"# {report.title}: comparison", "", f"{format_counts(report)}.", ""]
+    doubtful = [*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))]
     lines += [f"- **to bear in mind**: {warning}" for warning in doubtful]
     for task in report.tasks:
         lines += ["", f"## {task.label or 'Arms'}", "", *(f"- {v}" for v in verdict(task)), ""]

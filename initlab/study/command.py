@@ -17,15 +17,15 @@ from initlab.core.error_line import print_error
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
 from initlab.study.results import leaderboard
-from initlab.study.results.live import Board
-from initlab.study.results.parent import Parent, has_ended, open_parent
+from initlab.study.results.live import LiveTable
+from initlab.study.results.parent import ParentRun, has_ended, open_parent
 from initlab.study.results.terminal import print_report, print_start
 from initlab.study.search import tune
 from initlab.study.search.arms import ENDED, ArmResult
 from initlab.study.search.enqueue import enqueue_missing
 from initlab.study.search.trials import arm_results, current_trials, recorded_runs
 from initlab.study.setup import open_study, space_of
-from initlab.study.space.grammar import bare
+from initlab.study.space.grammar import strip_sign
 from initlab.study.space.plan import Plan
 from initlab.study.workers import engine
 
@@ -61,7 +61,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     space = space_of(settings, arguments, params)
     if not space.dimensions:
         raise ConfigError("-m", None, "nothing is swept: give a key several values, such as init=he,xavier")
-    tune.check(settings, [bare(d.key) for d in space.dimensions])
+    tune.check(settings, [strip_sign(d.key) for d in space.dimensions])
     plan, study, track = open_study(config, settings, space)
     fresh = enqueue_missing(study, plan)
     print_start(plan, study, fresh)
@@ -77,7 +77,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     plan.save()
     status: RunStatus = "failed"
     told: tuple[str, ...] = ()
-    live = Board(
+    live = LiveTable(
         total=len(current_trials(study)), metric=plan.settings.metric, direction=plan.direction, out=sys.stdout,
         err=sys.stderr, workers=plan.settings.workers,
         before=[a.trial for a in arm_results(study) if a.state in ENDED],
@@ -107,7 +107,7 @@ def _load_plotting() -> None:
             importlib.import_module(name)
 
 
-def _update(live: Board, parent: Parent, plan: Plan, arms: Sequence[ArmResult]) -> None:
+def _update(live: LiveTable, parent: ParentRun, plan: Plan, arms: Sequence[ArmResult]) -> None:
     live.update(arms)
     parent.look(plan, arms)
 

@@ -16,10 +16,10 @@ from initlab.spec import StudySettings, TrackingSettings
 from initlab.study.search import tune
 from initlab.study.search.pruners import pruner
 from initlab.study.search.samplers import sampler
-from initlab.study.search.storage import choose, keep_apart, load_libraries, open_storage
-from initlab.study.space.compose import composed, keep
+from initlab.study.search.storage import check_separate_databases, choose_url, load_libraries, open_storage
+from initlab.study.space.compose import compose_arm, save_arm_config
 from initlab.study.space.identity import fingerprint, require_same_judgement, require_same_space
-from initlab.study.space.objectives import decided
+from initlab.study.space.objectives import resolve_objectives
 from initlab.study.space.plan import Plan, as_overrides, folder_of, load
 from initlab.study.space.space import Space, parse
 from initlab.study.workers import engine
@@ -57,7 +57,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
         raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
     folder = folder_of(workdir, name)
     known = load(folder)
-    storage = choose(settings.storage, None if known is None else known.storage, workdir)
+    storage = choose_url(settings.storage, None if known is None else known.storage, workdir)
     seed, replicas = int(config.seed), configuration.replicas(config)
     if known is not None:
         require_same_space(known, space, replicas, grid=settings.sampler == "grid")
@@ -73,7 +73,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     draft = replace(plan, folder=folder.absolute()) if known is not None else _draft(plan)
     arms = list(space.arms()) if settings.sampler == "grid" else [_any_arm(space)]
     first, configs = _check_arms(draft, arms, settings)
-    metric, direction = decided(settings, first.monitor)
+    metric, direction = resolve_objectives(settings, first.monitor)
     # the password is kept in one place, see Plan.save
     settings = replace(settings, metric=metric, direction=direction, storage=redact_passwords(storage))
     plan = replace(plan, settings=settings, epochs=first.epochs)
@@ -81,14 +81,14 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     if known is not None:
         require_same_judgement(known, plan)
     track = configuration.tracking_settings(configs[0])
-    keep_apart(storage, tracking.resolve_uri(track, workdir))
+    check_separate_databases(storage, tracking.resolve_uri(track, workdir))
     tracking.check_access(track, workdir=workdir)
     engine.check(plan)
     record = open_storage(storage)
     plan.save()
     plan.freeze(configuration.conf_dir())
     for arm, config_of_arm in zip(arms, configs, strict=False) if settings.sampler == "grid" else ():
-        keep(plan, arm, config_of_arm)
+        save_arm_config(plan, arm, config_of_arm)
     study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
     return plan, study, track
 
@@ -105,7 +105,7 @@ def _check_arms(
     with Checks() as checks:
         for arm in arms:
             with _naming_arm(plan, lambda arm=arm: arm):
-                config = composed(plan, arm)
+                config = compose_arm(plan, arm)
             if len(configs) < _KEPT:
                 configs.append(config)
             checks.add(config, plan.space.overrides(dict(arm)))
@@ -118,7 +118,7 @@ def _check_arms(
         raise ConfigError("trainer.ddp", True, "a study trains its arms side by side, one process each")
     if settings.tune_lr:
         for each in found:
-            tune.own_lr(each.params)
+            tune.configured_lr(each.params)
     return found[0], configs
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from initlab.compare.arms import by_task, compared, differences, names
 from initlab.compare.comparison import compare
-from initlab.compare.curves import first_at
+from initlab.compare.curves import first_step_at
 from initlab.compare.ending import ending_of
 from initlab.compare.metric import choose_metric
 from initlab.compare.result import Comparison, NothingToCompareError
@@ -169,9 +169,9 @@ def test_tasks_are_told_apart_unless_they_are_what_is_compared() -> None:
 
 def test_the_step_at_the_target_lies_between_readings() -> None:
     curve: Curve = ((0, 0.1), (10, 0.5), (20, 0.9))
-    assert first_at(curve, 1.0, 0.7) == pytest.approx(15) and first_at(curve, 1.0, 0.05) == 0
-    assert math.isinf(first_at(curve, 1.0, 0.95))
-    assert first_at(((0, 2.0), (10, 1.0)), -1.0, 1.5) == pytest.approx(5)
+    assert first_step_at(curve, 1.0, 0.7) == pytest.approx(15) and first_step_at(curve, 1.0, 0.05) == 0
+    assert math.isinf(first_step_at(curve, 1.0, 0.95))
+    assert first_step_at(((0, 2.0), (10, 1.0)), -1.0, 1.5) == pytest.approx(5)
 
 
 def test_hashless_runs_are_arms_by_their_parameters() -> None:

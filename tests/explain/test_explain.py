@@ -10,7 +10,7 @@ from initlab import config, tracking
 from initlab.advice import explain
 from initlab.advice.explain.attempt import FOLLOWS, follow_up
 from initlab.advice.explain.recorded import Recorded
-from initlab.advice.explain.story import learned, trains
+from initlab.advice.explain.story import learned_fraction, trains
 from initlab.errors import ConfigError, UnknownNameError
 from initlab.run.train import run
 from initlab.spec import Remedy, TrackingSettings
@@ -34,43 +34,43 @@ def told_of(workdir: Path, text: str) -> tuple[Recorded, TrackingSettings]:
     experiment = config.experiment(config.compose(overrides), overrides=overrides)
     result = run(experiment, workdir=workdir)
     found = tracking.find_run(result.run_id, experiment.tracking, workdir=workdir)
-    return explain.recorded(found), experiment.tracking
+    return explain.read_recorded(found), experiment.tracking
 
 
 @pytest.mark.parametrize(("text", "cause"), ILL.items())
 def test_the_cause_is_named_and_its_first_remedy_trains(tmp_path: Path, text: str, cause: str) -> None:
     told, settings = told_of(tmp_path, text)
-    found = explain.story(told.evidence)
+    found = explain.explain_run(told.evidence)
     assert found.cause is not None and found.cause.name == cause and found.outcome == "lost"
-    words = "\n".join(explain.lines(told, found, ["python -m initlab this"]))
+    words = "\n".join(explain.format_explanation(told, found, ["python -m initlab this"]))
     assert "It did not train because" in words and "Try: python -m initlab this" in words
     for part in ("evidence", "rule", "theory", "source", "remedy"):
         assert f"\n  {part}" in words
-    (attempt,) = explain.attempts(told, found, settings, workdir=tmp_path)
+    (attempt,) = explain.try_remedies(told, found, settings, workdir=tmp_path)
     assert attempt.verdict == "helped" and attempt.remedy == found.remedies[0]
     assert attempt.evidence is not None and trains(attempt.evidence) and cause in attempt.gone
-    assert learned(attempt.evidence) > learned(told.evidence)
+    assert learned_fraction(attempt.evidence) > learned_fraction(told.evidence)
     followed = tracking.find_run(attempt.run_id, settings, workdir=tmp_path)
     assert followed.tags[FOLLOWS] == told.run.run_id and followed.experiment == told.run.experiment
-    said = explain.try_lines([attempt], told.evidence)
+    said = explain.format_attempts([attempt], told.evidence)
     assert "It helped" in said[0] and cause in said[-1] + said[-2]
 
 
 @pytest.mark.parametrize("text", WELL)
 def test_no_alarm_where_nothing_is_wrong(tmp_path: Path, text: str) -> None:
     told, _ = told_of(tmp_path, text)
-    found = explain.story(told.evidence)
+    found = explain.explain_run(told.evidence)
     assert trains(told.evidence)
     assert found.outcome == "healthy" and found.cause is None and not found.remedies
-    assert "Nothing is wrong" in "\n".join(explain.lines(told, found, []))
+    assert "Nothing is wrong" in "\n".join(explain.format_explanation(told, found, []))
 
 
 def test_what_was_said_and_measured_is_read_back_as_it_was_judged(tmp_path: Path) -> None:
     overrides = [*TINY.split(), "model.depth=12", "init=normal", "init.std=0.01", "trainer.epochs=1"]
     experiment = config.experiment(config.compose(overrides), overrides=overrides)
     result = run(experiment, workdir=tmp_path)
-    told = explain.recorded(tracking.find_run(result.run_id[:9], experiment.tracking, workdir=tmp_path))
-    last = explain.recorded(tracking.find_run("last", experiment.tracking, workdir=tmp_path))
+    told = explain.read_recorded(tracking.find_run(result.run_id[:9], experiment.tracking, workdir=tmp_path))
+    last = explain.read_recorded(tracking.find_run("last", experiment.tracking, workdir=tmp_path))
     assert last.run.run_id == told.run.run_id == result.run_id
     from initlab.diagnosis import rules
 
@@ -92,10 +92,10 @@ def test_a_follow_up_has_the_run_s_own_data_seed_and_budget(tmp_path: Path) -> N
 
 def test_a_remedy_that_cannot_be_run_is_told_and_the_next_one_is_tried(tmp_path: Path) -> None:
     told, settings = told_of(tmp_path, "init=zeros trainer.epochs=1")
-    found = explain.story(told.evidence)
+    found = explain.explain_run(told.evidence)
     bad = Remedy(overrides=("init=fixup",), why="")
     found = type(found)(outcome=found.outcome, cause=found.cause, others=(), remedies=(bad, *found.remedies))
-    first, second = explain.attempts(told, found, settings, workdir=tmp_path)
+    first, second = explain.try_remedies(told, found, settings, workdir=tmp_path)
     assert first.error and not first.run_id and second.verdict == "helped"
 
 
@@ -138,18 +138,18 @@ def test_unknown_runs_running_runs_and_runs_without_a_profile(tmp_path: Path) ->
     inspected = initlab("inspect", *TINY.split(), cwd=tmp_path)
     run_id = next(w for line in inspected.stdout.splitlines() if line.startswith("Run ") for w in line.split()[1:2])
     with pytest.raises(ConfigError, match="inspected, not trained"):
-        explain.recorded(tracking.find_run(run_id, settings, workdir=tmp_path))
+        explain.read_recorded(tracking.find_run(run_id, settings, workdir=tmp_path))
     long = [*TINY.split(), "trainer.epochs=400", "tracking.flush_seconds=0.2"]
     with training(*long, cwd=tmp_path) as process:
         wait_for(lambda: _runs(tmp_path, "initlab.status", "running"), process=process)
         (running,) = _runs(tmp_path, "initlab.status", "running")
         with pytest.raises(ConfigError, match="is still running"):
-            explain.recorded(tracking.find_run(running, settings, workdir=tmp_path))
+            explain.read_recorded(tracking.find_run(running, settings, workdir=tmp_path))
     # as an older initlab, or a run that broke early, left it
     for file in (tmp_path / "mlruns").rglob("profile.parquet"):
         file.unlink()
     with pytest.raises(ConfigError, match=r"has no profile\.parquet"):
-        explain.recorded(tracking.find_run(told.run.run_id, settings, workdir=tmp_path))
+        explain.read_recorded(tracking.find_run(told.run.run_id, settings, workdir=tmp_path))
 
 
 def _runs(folder: Path, key: str, value: str) -> list[str]:

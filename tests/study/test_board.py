@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from scipy import stats
 
 from initlab.study.results.leaderboard import leaderboard, standings, summary, table
-from initlab.study.results.live import Board, duration, remaining
+from initlab.study.results.live import LiveTable, estimate_remaining, format_duration
 from initlab.study.search.arms import ArmResult, ArmState, Replica
 
 METRIC = "val/accuracy"
@@ -229,7 +229,7 @@ def test_summary_names_the_best_with_its_interval() -> None:
 # ------------------------------------------------------------------ while it goes on
 def lines_of(*updates: Sequence[ArmResult], total: int = 18, before: Sequence[int] = ()) -> list[str]:
     out = io.StringIO()
-    board = Board(total=total, metric=METRIC, direction="maximize", out=out, err=io.StringIO(), before=before)
+    board = LiveTable(total=total, metric=METRIC, direction="maximize", out=out, err=io.StringIO(), before=before)
     for arms in updates:
         board.update(arms)
     board.close()
@@ -275,24 +275,24 @@ def test_now_and_then_a_line_tells_how_far_the_study_is() -> None:
 def test_a_stream_without_the_letters_does_not_end_the_study() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
-    board = Board(total=1, metric=METRIC, direction="maximize", out=out, err=io.StringIO())
+    board = LiveTable(total=1, metric=METRIC, direction="maximize", out=out, err=io.StringIO())
     board.update([arm(0, [0.5], init="φ")])
     assert raw.getvalue().decode("ascii").strip() == "1/1 init=?: val/accuracy 0.5000 (1 seed)"
 
 
 def test_the_time_that_is_left() -> None:
-    assert remaining([], total=5, workers=2) is None
-    assert remaining([arm(0, state="failed", seconds=1.0)], total=5, workers=2) is None
+    assert estimate_remaining([], total=5, workers=2) is None
+    assert estimate_remaining([arm(0, state="failed", seconds=1.0)], total=5, workers=2) is None
     done = [arm(0, [0.5], seconds=8.0), arm(1, state="pruned", seconds=4.0)]
-    assert remaining(done, total=10, workers=2) == pytest.approx(8 * 6.0 / 2)
+    assert estimate_remaining(done, total=10, workers=2) == pytest.approx(8 * 6.0 / 2)
     # two run: one has 4 s left, one should have ended; four wait; two workers
     running = [arm(2, state="running", seconds=2.0), arm(3, state="running", seconds=9.0)]
-    assert remaining([*done, *running], total=8, workers=2) == pytest.approx((4 + 4 * 6) / 2)
+    assert estimate_remaining([*done, *running], total=8, workers=2) == pytest.approx((4 + 4 * 6) / 2)
     # more workers than arms do not make the last arm faster
-    assert remaining([*done, arm(2, state="running", seconds=2.0)], total=3, workers=8) == pytest.approx(4)
-    assert remaining(done, total=3, workers=8) == pytest.approx(6)
-    assert remaining(done, total=2, workers=2) == 0
-    assert [duration(s) for s in (0.42, 9.96, 119.4, 120, 7169, 7200)] == [
+    assert estimate_remaining([*done, arm(2, state="running", seconds=2.0)], total=3, workers=8) == pytest.approx(4)
+    assert estimate_remaining(done, total=3, workers=8) == pytest.approx(6)
+    assert estimate_remaining(done, total=2, workers=2) == 0
+    assert [format_duration(s) for s in (0.42, 9.96, 119.4, 120, 7169, 7200)] == [
         "0.4 s", "10 s", "119 s", "2 min", "119 min", "2.0 h",
     ]  # fmt: skip
 
@@ -300,7 +300,7 @@ def test_the_time_that_is_left() -> None:
 _ON_A_TERMINAL = """
     import sys
     from initlab.study.search.arms import ArmResult
-    from initlab.study.results.live import Board
+    from initlab.study.results.live import LiveTable
 
     def arm(n, state, **more):
         return ArmResult(
@@ -308,7 +308,7 @@ _ON_A_TERMINAL = """
             value=n / 1000 if state == "complete" else None, **more,
         )
 
-    board = Board(total=240, metric="val/accuracy", direction="maximize", out=sys.stdout, err=sys.stderr, workers=2)
+    board = LiveTable(total=240, metric="val/accuracy", direction="maximize", out=sys.stdout, err=sys.stderr, workers=2)
     arms = [arm(n, "complete", seconds=3.0) for n in range(200)]
     arms += [arm(200, "running"), arm(201, "failed", reason="[red]boom[/red] " + "x" * 300), arm(202, "waiting")]
     board.update(arms)

@@ -20,9 +20,9 @@ ARMS = [[*TINY, f"init={init}"] for init in ("he", "xavier", "uniform")]
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[worker_pool.Spares]:
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[worker_pool.WorkerPool]:
     """One worker that waits, for this test alone."""
-    spares = worker_pool.Spares()
+    spares = worker_pool.WorkerPool()
     spares.have(1, threads=1)
     monkeypatch.setattr(checks, "SPARES", spares)
     yield spares
@@ -37,7 +37,7 @@ def looked_at(arms: list[list[str]]) -> list[checks.Facts]:
         return found.all()
 
 
-def test_a_worker_finds_what_the_leader_would(waiting: worker_pool.Spares) -> None:
+def test_a_worker_finds_what_the_leader_would(waiting: worker_pool.WorkerPool) -> None:
     assert waiting.ask({"look": {"config": {}, "overrides": []}}) == {}  # it is there, and this is no configuration
     found = looked_at(ARMS)
     assert found == [facts(configuration.compose(o), o) for o in ARMS]
@@ -46,18 +46,18 @@ def test_a_worker_finds_what_the_leader_would(waiting: worker_pool.Spares) -> No
 
 
 def test_without_a_worker_the_leader_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "SPARES", worker_pool.Spares())
+    monkeypatch.setattr(checks, "SPARES", worker_pool.WorkerPool())
     assert looked_at(ARMS[:1]) == [facts(configuration.compose(ARMS[0]), ARMS[0])]
 
 
-def test_a_worker_that_dies_costs_nothing(waiting: worker_pool.Spares) -> None:
+def test_a_worker_that_dies_costs_nothing(waiting: worker_pool.WorkerPool) -> None:
     (process,) = waiting._waiting  # pyright: ignore[reportPrivateUsage]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(looked_at(ARMS)) == 3
 
 
-def test_what_is_wrong_is_told_of_its_arm(waiting: worker_pool.Spares) -> None:
+def test_what_is_wrong_is_told_of_its_arm(waiting: worker_pool.WorkerPool) -> None:
     arms = [ARMS[0], [*ARMS[1], "trainer.epochs=0"], ARMS[2]]
     with Checks() as found:
         for overrides in arms:

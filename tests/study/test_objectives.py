@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from initlab.errors import ConfigError
 from initlab.report.drawing import to_png
 from initlab.spec import Profile, RunResult, StudySettings
-from initlab.study.results.figures import pareto, pictures
+from initlab.study.results.figures import make_figures, pareto
 from initlab.study.results.leaderboard import leaderboard, standings, summary, table
-from initlab.study.results.live import Board, told
+from initlab.study.results.live import LiveTable, format_arm
 from initlab.study.search import importance
 from initlab.study.search.arms import ArmResult, Replica
 from initlab.study.search.samplers import NAMES, sampler
-from initlab.study.space.objectives import Directions, decided, fronts, numbers, picked
+from initlab.study.space.objectives import Directions, collect_values, fronts, resolve_objectives, select_values
 from tests.command_line.driver import initlab
 from tests.study.test_studies import TINY, children, runs
 
@@ -99,14 +99,14 @@ def test_the_first_front_is_optunas() -> None:
 # ------------------------------------------------------------------ what is asked for
 def test_auto_goes_by_the_names() -> None:
     settings = StudySettings(metric=("auto", "train/loss", "seconds", "parameters", "throughput/samples_per_s"))
-    assert decided(settings, "val/accuracy") == (
+    assert resolve_objectives(settings, "val/accuracy") == (
         ("val/accuracy", "train/loss", "seconds", "parameters", "throughput/samples_per_s"),
         ("maximize", "minimize", "minimize", "minimize", "maximize"),
     )
-    assert decided(StudySettings(), "val/perplexity") == ("val/perplexity", "minimize")
-    assert decided(StudySettings(metric=("val/loss",)), "") == ("val/loss", "minimize")
+    assert resolve_objectives(StudySettings(), "val/perplexity") == ("val/perplexity", "minimize")
+    assert resolve_objectives(StudySettings(metric=("val/loss",)), "") == ("val/loss", "minimize")
     given = StudySettings(metric=("diag/grad_norm", "val/loss"), direction=("minimize", "auto"))
-    assert decided(given, "")[1] == ("minimize", "minimize")
+    assert resolve_objectives(given, "")[1] == ("minimize", "minimize")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_auto_goes_by_the_names() -> None:
 )
 def test_what_cannot_be_meant_is_refused(settings: StudySettings, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        decided(settings, "val/accuracy")
+        resolve_objectives(settings, "val/accuracy")
     assert said in str(raised.value)
 
 
@@ -131,12 +131,14 @@ def test_what_a_run_is_asked_for_and_has_not_is_told() -> None:
         run_id="", status="finished", metrics={"val/accuracy": 0.9, "test/loss": math.nan}, findings=(),
         profile=Profile(), steps=7, seconds=1.5,
     )  # fmt: skip
-    found = numbers(result, {"throughput/samples_per_s": 9.0, "val/accuracy": 0.1, "act_std/net.0.weight": 1.0}, 42)
-    assert picked(found, ("val/accuracy", "parameters", "seconds", "steps")) == (0.9, 42, 1.5, 7)
-    assert picked(found, "act_std/net.0.weight") == (1.0,)
-    assert picked(found, ("val/accuracy", "test/loss")) is None
+    found = collect_values(
+        result, {"throughput/samples_per_s": 9.0, "val/accuracy": 0.1, "act_std/net.0.weight": 1.0}, 42
+    )
+    assert select_values(found, ("val/accuracy", "parameters", "seconds", "steps")) == (0.9, 42, 1.5, 7)
+    assert select_values(found, "act_std/net.0.weight") == (1.0,)
+    assert select_values(found, ("val/accuracy", "test/loss")) is None
     with pytest.raises(ConfigError, match=r"study\.metric=val/acuracy: .*did you mean val/accuracy.*parameters"):
-        picked(found, "val/acuracy")
+        select_values(found, "val/acuracy")
 
 
 def test_samplers_of_one_objective_are_refused_and_the_others_search() -> None:
@@ -187,13 +189,15 @@ def test_an_arm_without_one_of_its_numbers_has_no_rank() -> None:
 
 def test_lines_while_it_goes_on_name_every_objective() -> None:
     out = io.StringIO()
-    board = Board(total=30, metric=METRICS, direction=WAYS, out=out, err=io.StringIO())
+    board = LiveTable(total=30, metric=METRICS, direction=WAYS, out=out, err=io.StringIO())
     board.update(three())
     assert out.getvalue().splitlines()[1] == (
         "2/30 init=i1 activation=relu: val/accuracy 0.7000, train/loss 0.1500 (2 seeds), 1.0 s"
     )
     assert board.heading(three())[1].startswith("2 on the front, with init=i2 activation=relu: val/accuracy 0.8500")
-    assert told(arm(5, (0.99, math.nan)), metric=METRICS).endswith("without a finite val/accuracy or train/loss, 1.0 s")
+    assert format_arm(arm(5, (0.99, math.nan)), metric=METRICS).endswith(
+        "without a finite val/accuracy or train/loss, 1.0 s"
+    )
 
 
 def labelled(figure: Figure) -> bool:
@@ -227,7 +231,7 @@ def test_figures_of_one_objective_are_drawn_for_each() -> None:
         arm(n, (draw.random(), 10 ** draw.uniform(-4, 1)), init=i, activation=a)
         for n, (i, a) in enumerate(itertools.product(("he", "xavier", "zeros"), ("relu", "tanh", "selu")))
     ]
-    made = pictures(arms, None, metric=METRICS, direction=WAYS)
+    made = make_figures(arms, None, metric=METRICS, direction=WAYS)
     assert list(made) == [
         "heat_map", "heat_map_2", "history", "history_2", "importance", "parallel", "parallel_2", "pareto",
     ]  # fmt: skip
@@ -245,13 +249,13 @@ def test_the_importance_of_a_grid_is_in_a_line() -> None:
         )
         for n, (i, a) in enumerate(choices)
     ]  # fmt: skip
-    head, _, second = importance.line(one, optuna.create_study(), "maximize").partition(", ")
+    head, _, second = importance.format_importance(one, optuna.create_study(), "maximize").partition(", ")
     assert head.startswith("importance: init ") and float(head.split()[-2]) > 80
     assert second.startswith("activation ") and second.endswith(" % (12 arms)")
     several = [
         arm(n, (0.9, 0.1) if i == "he" else (0.1, 0.9), init=i, activation=a) for n, (i, a) in enumerate(choices)
     ]
-    assert importance.line(several, None, WAYS).startswith("importance: init ")
+    assert importance.format_importance(several, None, WAYS).startswith("importance: init ")
 
 
 @pytest.mark.parametrize(
@@ -269,8 +273,8 @@ def test_why_there_is_no_importance(values: list[float], keys: int, said: str) -
         ArmResult(trial=n, arm="", choices={f"k{k}": f"v{n % (k + 2)}" for k in range(keys)}, state="complete", value=v)
         for n, v in enumerate(values)
     ]
-    assert importance.line(arms, None, "maximize") == f"importance: not computed; {said}"
-    assert "importance" not in pictures(arms, None, metric="m", direction="maximize")
+    assert importance.format_importance(arms, None, "maximize") == f"importance: not computed; {said}"
+    assert "importance" not in make_figures(arms, None, metric="m", direction="maximize")
 
 
 # ------------------------------------------------------------------ whole studies

@@ -17,7 +17,15 @@ from matplotlib.image import imread
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from initlab.report.drawing import COLOURS, to_png
-from initlab.study.results.figures import heat_map, heat_map_keys, history, importance, metric_label, parallel, pictures
+from initlab.study.results.figures import (
+    heat_map,
+    heat_map_keys,
+    history,
+    importance,
+    make_figures,
+    metric_label,
+    parallel,
+)
 from initlab.study.search.arms import ArmResult, ArmState, Replica
 from initlab.study.search.importance import importances
 
@@ -289,7 +297,7 @@ def test_nothing_to_compare_is_no_figure() -> None:
 
 # ------------------------------------------------------------------ all together
 def test_eighteen_arms_give_four_figures_and_every_axis_says_what_it_is() -> None:
-    made = pictures(grid(), study_of(grid()), metric="val/accuracy", direction="maximize", name="init_x_activation")
+    made = make_figures(grid(), study_of(grid()), metric="val/accuracy", direction="maximize", name="init_x_activation")
     assert list(made) == ["heat_map", "history", "importance", "parallel"]
     for figure in made.values():
         assert labelled(figure)
@@ -300,7 +308,7 @@ def test_eighteen_arms_give_four_figures_and_every_axis_says_what_it_is() -> Non
 
 def test_forty_trials_of_a_sampler_give_them_too() -> None:
     arms = searched()
-    made = pictures(arms, study_of(arms, "minimize"), metric="val/loss", direction="minimize")
+    made = make_figures(arms, study_of(arms, "minimize"), metric="val/loss", direction="minimize")
     assert list(made) == ["heat_map", "history", "importance", "parallel"]
     for figure in made.values():
         drawn(figure)
@@ -308,7 +316,7 @@ def test_forty_trials_of_a_sampler_give_them_too() -> None:
 
 def test_what_can_be_drawn_is_drawn() -> None:
     def names(arms: Sequence[ArmResult]) -> list[str]:
-        made = pictures(arms, None, metric="val/accuracy", direction="maximize")
+        made = make_figures(arms, None, metric="val/accuracy", direction="maximize")
         for figure in made.values():
             drawn(figure)
         return list(made)
@@ -331,7 +339,7 @@ def test_very_long_names_many_arms_and_odd_letters() -> None:
     arms = [
         arm(n, n / 240, init=f"${'long_' * 30}{n % 60}$_{{", activation=f"a\n{n // 60}" + "y" * 70) for n in range(240)
     ]
-    made = pictures(arms, study_of(arms), metric="val/" + "m" * 200, direction="maximize", name="$x_" * 60)
+    made = make_figures(arms, study_of(arms), metric="val/" + "m" * 200, direction="maximize", name="$x_" * 60)
     assert list(made) == ["heat_map", "history", "importance", "parallel"]
     for figure in made.values():
         height, width, _ = drawn(figure).shape

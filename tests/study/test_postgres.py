@@ -142,7 +142,7 @@ def test_without_a_driver_the_extra_is_named(workdir: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(storage, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'initlab\[postgres\]'") as caught:
-        storage.choose("postgresql://lab:word@h/d", None, workdir)
+        storage.choose_url("postgresql://lab:word@h/d", None, workdir)
     assert "word" not in str(caught.value)
 
 

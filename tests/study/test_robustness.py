@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.study.results.robustness import areas, level, lines
+from initlab.study.results.robustness import areas, lines, near_best_threshold
 from initlab.study.search.arms import ArmResult
 from tests.command_line.driver import initlab
 from tests.study.study_cases import TINY
@@ -44,7 +44,7 @@ def test_the_widest_first_and_what_diverged_counts() -> None:
 
 def test_of_a_loss_the_lowest_is_best() -> None:
     arms = [arm(i, 1.0 + 0.05 * i, a=str(i % 3), b=str(i // 3)) for i in range(9)]
-    assert level(arms, "minimize") == pytest.approx(1 / 0.9)
+    assert near_best_threshold(arms, "minimize") == pytest.approx(1 / 0.9)
     assert areas(arms, "minimize")[0].near == 3
 
 

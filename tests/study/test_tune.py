@@ -17,7 +17,7 @@ from initlab.spec import StudySettings
 from initlab.study.results.leaderboard import leaderboard, table
 from initlab.study.search import tune
 from initlab.study.search.arms import ArmResult
-from initlab.study.search.tune import Point, Sweep, best, beyond, sweep
+from initlab.study.search.tune import Point, Sweep, best, next_rate, sweep
 from initlab.study.space.space import parse
 from tests.command_line.driver import initlab
 from tests.study.test_studies import TINY, children, running, runs, until, worker_at_work
@@ -76,8 +76,8 @@ def test_what_diverged_loses_and_where_all_did_lower_rates_are_tried() -> None:
 
 def test_the_step_beyond_is_that_of_the_edge() -> None:
     points = [Point(lr=lr, value=v, status="finished") for lr, v in ((1.0, 0.1), (2.0, 0.2), (8.0, 0.9))]
-    assert beyond(points, maximises=True) == 32.0
-    assert beyond(points, maximises=False) == 0.5
+    assert next_rate(points, maximises=True) == 32.0
+    assert next_rate(points, maximises=False) == 0.5
 
 
 def test_a_sweep_survives_json_and_is_on_the_board() -> None:
@@ -110,7 +110,7 @@ def test_what_cannot_be_tuned_is_refused() -> None:
         tune.check(StudySettings(tune_lr=True, lr_factors=(1.0, 1.0)), [])
     for params in ({}, {"optimizer.lr": "auto"}, {"optimizer.lr": 0.0}, {"optimizer.lr": True}):
         with pytest.raises(ConfigError, match=r"study\.tune_lr"):
-            tune.own_lr(params)
+            tune.configured_lr(params)
 
 
 def test_an_arms_own_rate_takes_the_place_of_the_fixed_one() -> None:

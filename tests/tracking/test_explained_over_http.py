@@ -23,10 +23,10 @@ def test_from_a_server(server: Server, tmp_path: Path) -> None:
         "tracking.report=false", f"tracking.uri={server.uri}", "tracking.experiment=explained",
     )  # fmt: skip
     result = run(ill, workdir=here)
-    told = explain.recorded(tracking.find_run(result.run_id[:8], ill.tracking, workdir=elsewhere))
-    found = explain.story(told.evidence)
+    told = explain.read_recorded(tracking.find_run(result.run_id[:8], ill.tracking, workdir=elsewhere))
+    found = explain.explain_run(told.evidence)
     assert found.cause is not None and found.cause.name == "symmetric_units"
-    (attempt,) = explain.attempts(told, found, ill.tracking, workdir=elsewhere)
+    (attempt,) = explain.try_remedies(told, found, ill.tracking, workdir=elsewhere)
     assert attempt.verdict == "helped"
     after = tracking.find_run(attempt.run_id, ill.tracking, workdir=here)
     assert after.experiment == "explained" and after.tags["initlab.follows"] == result.run_id

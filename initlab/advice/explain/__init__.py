@@ -1,8 +1,17 @@
 """Why a run or a study went as it went: evidence, rule, theory, source, and what to type next; and trying it."""
 
-from initlab.advice.explain.attempt import Attempt, attempts
-from initlab.advice.explain.lines import lines, try_lines
-from initlab.advice.explain.recorded import Recorded, recorded
-from initlab.advice.explain.story import Story, story
+from initlab.advice.explain.attempt import Attempt, try_remedies
+from initlab.advice.explain.lines import format_attempts, format_explanation
+from initlab.advice.explain.recorded import Recorded, read_recorded
+from initlab.advice.explain.story import Explanation, explain_run
 
-__all__ = ["Attempt", "Recorded", "Story", "attempts", "lines", "recorded", "story", "try_lines"]
+__all__ = [
+    "Attempt",
+    "Explanation",
+    "Recorded",
+    "explain_run",
+    "format_attempts",
+    "format_explanation",
+    "read_recorded",
+    "try_remedies",
+]

@@ -9,8 +9,8 @@ from typing import Literal
 
 from initlab import config as configuration
 from initlab import tracking
-from initlab.advice.explain.recorded import Recorded, recorded
-from initlab.advice.explain.story import Story, learned, story, trains
+from initlab.advice.explain.recorded import Recorded, read_recorded
+from initlab.advice.explain.story import Explanation, explain_run, learned_fraction, trains
 from initlab.diagnosis.rules import Evidence
 from initlab.errors import InitlabError
 from initlab.report.note import replace_overrides
@@ -45,9 +45,9 @@ class Attempt:
     error: str = ""
 
 
-def attempts(
+def try_remedies(
     told: Recorded,
-    found: Story,
+    found: Explanation,
     settings: TrackingSettings,
     *,
     workdir: Path,
@@ -59,11 +59,11 @@ def attempts(
         try:
             experiment = follow_up(told, remedy, settings)
             result = run(experiment, workdir=workdir, narrator=narrator())
-            after = recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))
+            after = read_recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))
         except InitlabError as error:
             yield Attempt(remedy=remedy, error=str(error))
             continue
-        attempt = weighed(remedy, told.evidence, found, after)
+        attempt = judge_attempt(remedy, told.evidence, found, after)
         yield attempt
         if attempt.verdict == "helped":
             return
@@ -78,21 +78,23 @@ def follow_up(told: Recorded, remedy: Remedy, settings: TrackingSettings) -> Exp
     Raises:
         ConfigError: where the remedy does not go with the rest of the configuration.
     """
-    typed = configuration.typed_before(told.config)
+    typed = configuration.original_overrides(told.config)
     kept = [o for o in typed if not o.startswith("tracking")]
-    tree = configuration.followed(told.config, remedy.overrides)
+    tree = configuration.compose_follow_up(told.config, remedy.overrides)
     experiment = configuration.experiment(tree, overrides=replace_overrides(kept, remedy.overrides))
     tags = {FOLLOWS: told.run.run_id, CHANGED: " ".join(remedy.overrides), **_own_tags(settings)}
     recording = replace(settings, experiment=told.run.experiment, run_name=None, enabled=True, tags=tags)
     return replace(experiment, tracking=recording)
 
 
-def weighed(remedy: Remedy, before: Evidence, found: Story, after: Recorded) -> Attempt:
+def judge_attempt(remedy: Remedy, before: Evidence, found: Explanation, after: Recorded) -> Attempt:
     """The follow-up held against what it follows."""
-    now = story(after.evidence)
+    now = explain_run(after.evidence)
     was = [f.name for f in ((found.cause,) if found.cause else ()) + found.others if f.severity != "note"]
     has = [f.name for f in ((now.cause,) if now.cause else ()) + now.others if f.severity != "note"]
-    more = learned(after.evidence) > learned(before) or (not trains(before) and trains(after.evidence))
+    more = learned_fraction(after.evidence) > learned_fraction(before) or (
+        not trains(before) and trains(after.evidence)
+    )
     cured = trains(after.evidence) and found.cause is not None and found.cause.name not in has
     return Attempt(
         remedy=remedy,

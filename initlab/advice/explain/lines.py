@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
 from initlab.advice.explain.recorded import LayerPair, Recorded
-from initlab.advice.explain.story import Story
+from initlab.advice.explain.story import Explanation
 from initlab.diagnosis.rules import Evidence
 from initlab.report.note import SCORES
 from initlab.spec import Finding, Remedy
@@ -28,19 +28,19 @@ _OUTCOMES = {
 }
 
 
-def lines(told: Recorded, found: Story, commands: Sequence[str]) -> list[str]:
+def format_explanation(told: Recorded, found: Explanation, commands: Sequence[str]) -> list[str]:
     """The chain from evidence to remedy, first the answer. `commands`: what to type for each remedy, in their order."""
-    said = [f"{told.run.name} ({told.run.run_id}): {ending(told.status, told.evidence)}"]
+    said = [f"{told.run.name} ({told.run.run_id}): {format_ending(told.status, told.evidence)}"]
     if found.cause is None:
         note = "" if not found.others else "; what else was seen:"
         said.append(f"Nothing is wrong: no rule has a warning to tell{note}")
         for finding in found.others:
-            said += _wrapped(f"{finding.name}: {finding.evidence}", indent="  - ")
-        return [*said, *_compared(told)]
+            said += _wrap(f"{finding.name}: {finding.evidence}", indent="  - ")
+        return [*said, *_format_layers(told)]
     mechanism = MECHANISMS.get(found.cause.name, UNKNOWN)
-    said += _wrapped(_OUTCOMES[found.outcome].format(because=mechanism.because))
+    said += _wrap(_OUTCOMES[found.outcome].format(because=mechanism.because))
     if commands:
-        said += _wrapped(f"Try: {commands[0]}")
+        said += _wrap(f"Try: {commands[0]}")
     said += ["", *_chain(found.cause)]
     if told.outlook:
         said += _item("before", f"the outlook before the first step was: {told.outlook}{_depth(told)}")
@@ -50,22 +50,22 @@ def lines(told: Recorded, found: Story, commands: Sequence[str]) -> list[str]:
         for finding in found.others:
             because = MECHANISMS.get(finding.name, UNKNOWN).because if finding.severity != "note" else ""
             more = f" ({because})" if because and finding.name not in ("at_chance", "diverged") else ""
-            said += _wrapped(f"{finding.name}, {finding.severity}: {finding.evidence}{more}", indent="  - ")
-    said += _compared(told)
+            said += _wrap(f"{finding.name}, {finding.severity}: {finding.evidence}{more}", indent="  - ")
+    said += _format_layers(told)
     return said
 
 
-def try_lines(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
+def format_attempts(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
     """What came of the remedies that were tried: both ends, and which findings are gone."""
     said: list[str] = []
     for attempt in attempts:
         remedy = " ".join(attempt.remedy.overrides)
         if attempt.error:
-            said += _wrapped(f"{remedy}: cannot be run: {attempt.error}")
+            said += _wrap(f"{remedy}: cannot be run: {attempt.error}")
             continue
         ends = f"{_score(before)} → {_score(attempt.evidence)}" if attempt.evidence else ""
         word = {"helped": "It helped", "better": "It did better, but does not train yet", "no": "It did not help"}
-        said += _wrapped(f"{remedy}: {word[attempt.verdict]}: {ends}, run {attempt.run_id}")
+        said += _wrap(f"{remedy}: {word[attempt.verdict]}: {ends}, run {attempt.run_id}")
         said.append(f"  gone: {', '.join(attempt.gone) or 'no finding'}")
         if attempt.stayed or attempt.new:
             said.append(
@@ -76,7 +76,7 @@ def try_lines(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
     return said
 
 
-def ending(status: str, evidence: Evidence) -> str:
+def format_ending(status: str, evidence: Evidence) -> str:
     """How the run ended, and its score on the validation part."""
     words = {
         "finished": "finished", "stopped": "stopped early, as asked", "killed": "was stopped from outside",
@@ -118,7 +118,7 @@ def _depth(told: Recorded) -> str:
     return f"; theory allows {allowed} at this scale, the network has {len(told.layers)}"
 
 
-def _compared(told: Recorded) -> list[str]:
+def _format_layers(told: Recorded) -> list[str]:
     """Predicted against measured, of a spread of layers."""
     layers = told.layers
     if len(layers) < 2:
@@ -141,10 +141,10 @@ def _number(value: float) -> str:
 
 
 def _item(name: str, text: str) -> list[str]:
-    return _wrapped(text, indent=f"  {name:<9} ")
+    return _wrap(text, indent=f"  {name:<9} ")
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def _wrap(text: str, indent: str = "") -> list[str]:
     if text.startswith("Try: ") or "python -m initlab" in text:
         return [indent + text]  # to be copied whole
     return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=" " * max(len(indent), 2))

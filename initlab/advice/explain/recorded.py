@@ -54,7 +54,7 @@ class Recorded:
     outlook: str
 
 
-def recorded(run: StoredRun) -> Recorded:
+def read_recorded(run: StoredRun) -> Recorded:
     """The files of a run, read. Raises ConfigError, saying why, for one that cannot be explained."""
     status = run.tags.get("initlab.status", "")
     asked = run.run_id

@@ -17,7 +17,7 @@ Outcome = Literal["healthy", "doubtful", "ill", "lost"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class Explanation:
     """What is said of one run.
 
     Attributes:
@@ -32,7 +32,7 @@ class Story:
     remedies: tuple[Remedy, ...]
 
 
-def story(evidence: Evidence) -> Story:
+def explain_run(evidence: Evidence) -> Explanation:
     """Judge the evidence and put the findings in order.
 
     The cause is the first failure of the rules, which stand in the order of causes before effects; an outcome
@@ -55,14 +55,14 @@ def story(evidence: Evidence) -> Story:
         outcome = "ill"
     elif bad:
         outcome = "doubtful"
-    return Story(outcome=outcome, cause=cause, others=others, remedies=tuple(seen.values()))
+    return Explanation(outcome=outcome, cause=cause, others=others, remedies=tuple(seen.values()))
 
 
 #: share of what a guess leaves to be learned that a run must have learned to be said to train
 _LEARNED = 0.25
 
 
-def learned(evidence: Evidence) -> float:
+def learned_fraction(evidence: Evidence) -> float:
     """How much of what a guess leaves open was learned by the end: 0 is a guess, 1 is all; NaN where nothing is known.
 
     Of accuracies (a - p)/(1 - p), p the share of the commonest answer; of errors 1 - loss/constant.
@@ -77,4 +77,4 @@ def learned(evidence: Evidence) -> float:
 
 def trains(evidence: Evidence) -> bool:
     """Whether the run learned a quarter or more of what a guess leaves open, and ended with a finite loss."""
-    return not has_not_learned(evidence) and learned(evidence) >= _LEARNED
+    return not has_not_learned(evidence) and learned_fraction(evidence) >= _LEARNED

@@ -24,7 +24,7 @@ from initlab.tracking import Curve, Found, RunRecord
 #: the last update whose readings count as early
 EARLY = 50
 #: arms below which a rank correlation is not worth a number
-FEWEST = 5
+MIN_ARMS = 5
 
 
 def _factor(value: float) -> float:
@@ -32,7 +32,7 @@ def _factor(value: float) -> float:
     return abs(math.log(value)) if value > 0 else math.inf
 
 
-def _itself(value: float) -> float:
+def _identity(value: float) -> float:
     return value
 
 
@@ -41,11 +41,11 @@ _READINGS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
     ("diag/grad_ratio", "gradient first/last layer, factor from 1", _factor),
     ("diag/act_std_min", "smallest activation std, factor from 1", _factor),
     ("diag/act_std_max", "largest activation std, factor from 1", _factor),
-    ("diag/saturated_max", "largest saturated share", _itself),
-    ("diag/dead_max", "largest dead share", _itself),
+    ("diag/saturated_max", "largest saturated share", _identity),
+    ("diag/dead_max", "largest dead share", _identity),
     ("diag/update_ratio_median", "median update, factor from 1e-3", lambda v: _factor(v / 1e-3)),
-    ("diag/grad_norm", "gradient norm of all parameters", _itself),
-    ("train/loss", "training loss", _itself),
+    ("diag/grad_norm", "gradient norm of all parameters", _identity),
+    ("train/loss", "training loss", _identity),
 )  # fmt: skip
 
 
@@ -90,19 +90,19 @@ def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> li
                     f" {len(ended)} of which came to an end")  # fmt: skip
         if not any(ending_of(r) == "finished" for r in own):
             why = "all diverged" if ended else "none came to an end"
-            said += [f"Nothing can be ranked: {why}.", *_never(raw, choices)]
+            said += [f"Nothing can be ranked: {why}.", *_format_untrained(raw, choices)]
             continue
         by = choose_metric(own, CompareSettings())
         curves = tracking.read_curves(found, own, by.curve, workdir=workdir)[0] if by.curve else {}
         made = compare(raw, by, choices, curves, CompareSettings(), keys=keys)
-        said += _ranked(made)
-        said += ["", *_predicting(made, early(found, own, workdir=workdir))]
-        said += ["", *_never(raw, choices)]
+        said += _format_ranking(made)
+        said += ["", *_format_predictors(made, read_early_curves(found, own, workdir=workdir))]
+        said += ["", *_format_untrained(raw, choices)]
     return said
 
 
 # ------------------------------------------------------------------ what predicts the result
-def early(found: Found, runs: Sequence[RunRecord], *, workdir: Path) -> dict[str, Mapping[str, Curve]]:
+def read_early_curves(found: Found, runs: Sequence[RunRecord], *, workdir: Path) -> dict[str, Mapping[str, Curve]]:
     """Metric → run → its values up to update 50, of the readings that any run has."""
     there = {k for r in runs for k in r.metrics}
     read: dict[str, Mapping[str, Curve]] = {}
@@ -130,7 +130,7 @@ def correlations(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) 
             if last and math.isfinite(row.mean):
                 points.append((mean(ranked(v) for _, v in last), made.by.sign * row.mean))
                 steps += [s for s, _ in last]
-        if len(points) < FEWEST or len({x for x, _ in points}) < 2 or len({y for _, y in points}) < 2:
+        if len(points) < MIN_ARMS or len({x for x, _ in points}) < 2 or len({y for _, y in points}) < 2:
             continue
         rho, p = _spearman(points)
         raw.append((words, max(steps), rho, len(points), p))
@@ -157,10 +157,12 @@ def _end(rho: float, n: int, side: int) -> float:
 
 
 # ------------------------------------------------------------------ in words
-def _predicting(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -> list[str]:
+def _format_predictors(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -> list[str]:
     arms = sum(math.isfinite(r.mean) for r in made.rows)
-    if arms < FEWEST:
-        return [f"What predicts the result early: {arms} arms are too few for a rank correlation (at least {FEWEST})."]
+    if arms < MIN_ARMS:
+        return [
+            f"What predicts the result early: {arms} arms are too few for a rank correlation (at least {MIN_ARMS})."
+        ]
     found = correlations(made, readings)
     if not found:
         return ["What predicts the result early: the runs have no readings up to update 50 that differ between arms."]
@@ -183,7 +185,7 @@ def _predicting(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -
     return said
 
 
-def _ranked(made: Comparison) -> list[str]:
+def _format_ranking(made: Comparison) -> list[str]:
     first = made.rows[0]
     winners = made.winners
     said = [f"Best by {made.by.metric}: {first.arm.name}, {first.mean:.4g} ({first.n} seed{'s' * (first.n != 1)})"]
@@ -200,7 +202,7 @@ def _ranked(made: Comparison) -> list[str]:
     return said
 
 
-def _never(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _format_untrained(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Arms of which no run learned anything, grouped by cause."""
     groups: dict[str, list[str]] = {}
     for arm, seeds in raw.arms.items():

@@ -18,7 +18,7 @@ _FRAME = 5
 _COLOUR = {"complete": "", "running": "cyan", "waiting": "dim", "pruned": "yellow", "failed": "red"}
 
 
-class Board:
+class LiveTable:
     """The state of a study, drawn anew at every `update`.
 
     On a terminal (`err`) a table, taken off by `close`, and a line that stays for every arm that failed. Elsewhere one
@@ -69,7 +69,7 @@ class Board:
             return
         total = max(self._total, len(arms))
         for i, arm in enumerate(fresh, start=len(ended) - len(fresh) + 1):
-            self._say(f"{i}/{total} {told(arm, metric=self._metric)}")
+            self._say(f"{i}/{total} {format_arm(arm, metric=self._metric)}")
         if fresh and self._next_count <= len(ended) < total:
             self._next_count = (len(ended) // self._every + 1) * self._every
             for line in self.heading(arms):
@@ -78,9 +78,9 @@ class Board:
     def heading(self, arms: Sequence[ArmResult]) -> list[str]:
         """How far the study is and how long it will take, and the best arm so far."""
         ended, total = sum(a.state in ENDED for a in arms), max(self._total, len(arms))
-        left = remaining(arms, total=total, workers=self._workers)
+        left = estimate_remaining(arms, total=total, workers=self._workers)
         # the time comes before the counts: where the terminal is narrow, the end of a line is cut off
-        about = f", about {duration(left)} left" if left is not None and ended < total else ""
+        about = f", about {format_duration(left)} left" if left is not None and ended < total else ""
         lines = [f"{ended} of {total} arms ended{about}{f': {counts(arms)}' if arms else ''}"]
         first = [r for r in standings(arms, direction=self._direction) if r.rank == 1]
         if first:
@@ -109,8 +109,8 @@ class Board:
         console = self._live.console
         for arm in failed:
             # Text, not str: a bracket in an error message is no markup
-            console.print(Text(told(arm, metric=self._metric), style=_COLOUR["failed"]))
-        rows = _chosen(standings(arms, direction=self._direction), room=max(console.height - _FRAME, 1))
+            console.print(Text(format_arm(arm, metric=self._metric), style=_COLOUR["failed"]))
+        rows = _select_rows(standings(arms, direction=self._direction), room=max(console.height - _FRAME, 1))
         # one cell is kept free: a line that ends in the last one wraps on some terminals
         width = max(console.width - 1, 1)
         text = Text("\n".join(self.heading(arms)), style="bold", no_wrap=True, overflow="ellipsis")
@@ -130,9 +130,9 @@ class Board:
             print(line.encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
 
 
-def told(arm: ArmResult, *, metric: Metrics) -> str:
+def format_arm(arm: ArmResult, *, metric: Metrics) -> str:
     """One arm that ended, in one line: ``init=he activation=tanh: val/accuracy 0.8700 (3 seeds), 12 s``."""
-    took = f", {duration(arm.seconds)}" if arm.seconds > 0 else ""
+    took = f", {format_duration(arm.seconds)}" if arm.seconds > 0 else ""
     if arm.state != "complete":
         why = f": {to_one_line(arm.reason)}" if to_one_line(arm.reason) else ""
         return f"{arm.name}: {arm.state}{why}{took}"
@@ -145,7 +145,7 @@ def told(arm: ArmResult, *, metric: Metrics) -> str:
     return f"{arm.name}: {known}{_seeds(row)}{took}{note}"
 
 
-def remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -> float | None:
+def estimate_remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -> float | None:
     """Seconds until all `total` arms have ended, from the mean time of those that came to an end by themselves.
 
     A running arm's time so far is taken off. None where nothing has ended yet; arms that failed say nothing of how
@@ -163,7 +163,7 @@ def remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -> float |
     return max(work / max(min(workers, left), 1), max(running, default=0.0))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds in the unit that a person would use."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -177,7 +177,7 @@ def _seeds(row: Row) -> str:
     return f" ({row.seeds} seed{'' if row.seeds == 1 else 's'})" if row.seeds else ""
 
 
-def _chosen(rows: Sequence[Row], *, room: int) -> list[Row]:
+def _select_rows(rows: Sequence[Row], *, room: int) -> list[Row]:
     """The best arms, then those that run now, then the rest: both must be seen where there is room for few."""
     running = [r for r in rows if r.result.state == "running"]
     best = [r for r in rows if r.rank is not None]

@@ -45,17 +45,20 @@ def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, 
     ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
     more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
     answers = (
-        _best(plan, rows), _lost(rows), _robust(plan, arms), ("Importance", [weights.removeprefix("importance: ")]),
-    )  # fmt: skip
+        _best(plan, rows),
+        _without_result(rows),
+        _robustness(plan, arms),
+        ("Importance", [weights.removeprefix("importance: ")]),
+    )
     environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
     return environment.get_template("study.html.j2").render(
         name=plan.name,
         summary=summary,
         answers=[(heading, lines) for heading, lines in answers if any(lines)],
         caption=f"By {ways}, mean over seeds with its 95 % Student interval{more}.",
-        columns=["rank", *plan.metrics, "seeds", *_tells(rows), *keys, "state", "note"],
-        rows=[_cells(r, keys, told=bool(_tells(rows))) for r in rows[:_ROWS]],
-        images=[(*_title(stem), base64.b64encode(data).decode()) for stem, data in _ordered(images)],
+        columns=["rank", *plan.metrics, "seeds", *_best_column(rows), *keys, "state", "note"],
+        rows=[_cells(r, keys, told=bool(_best_column(rows))) for r in rows[:_ROWS]],
+        images=[(*_title(stem), base64.b64encode(data).decode()) for stem, data in _order_images(images)],
         again=f"python -m initlab -m study.name={plan.name} ...",
         settings=_settings(plan),
     )  # fmt: skip
@@ -73,33 +76,33 @@ def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
     lines = [f"{first.result.name} with {', '.join(plan.metrics)} {leaderboard.score(first)}"]
     tied = [r.result.name for r in others if r.tied]
     if tied:
-        lines.append(f"not to be told from it (95 %, paired over seeds, uncorrected): {_some(tied)}")
+        lines.append(f"not to be told from it (95 %, paired over seeds, uncorrected): {_list_names(tied)}")
     if first.seeds < 2:
         lines.append("one seed an arm says nothing of what another seed would bring: replicas=5 would")
     return "The best", lines
 
 
-def _lost(rows: Sequence[Row]) -> tuple[str, list[str]]:
+def _without_result(rows: Sequence[Row]) -> tuple[str, list[str]]:
     """Arms without a result, by the reason."""
     why: dict[str, list[str]] = {}
     for row in rows:
         if row.rank is None and row.result.state in ENDED:
             why.setdefault(row.note or row.result.state, []).append(row.result.name)
-    return "Without a result", [f"{reason}: {_some(names)}" for reason, names in why.items()]
+    return "Without a result", [f"{reason}: {_list_names(names)}" for reason, names in why.items()]
 
 
-def _robust(plan: Plan, arms: Sequence[ArmResult]) -> tuple[str, list[str]]:
+def _robustness(plan: Plan, arms: Sequence[ArmResult]) -> tuple[str, list[str]]:
     """How wide the area of good numbers is, where two were swept."""
     head, *rest = robustness.lines(arms, plan.direction) or [""]
     return f"Robust{head.removeprefix('robustness')}", [line.strip() for line in rest]
 
 
-def _some(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)} arm{'' if len(names) == 1 else 's'} ({', '.join(names[:_NAMED])}{more})"
 
 
-def _tells(rows: Sequence[Row]) -> list[str]:
+def _best_column(rows: Sequence[Row]) -> list[str]:
     return ["against the best"] if any(r.tied is not None for r in rows[1:]) else []
 
 
@@ -120,7 +123,7 @@ def _title(stem: str) -> tuple[str, str]:
     return _TITLES.get(stem, (stem, ""))
 
 
-def _ordered(images: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+def _order_images(images: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     order = list(_TITLES)
 
     def place(stem: str) -> tuple[int, str]:

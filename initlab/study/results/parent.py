@@ -19,7 +19,7 @@ from initlab.errors import InitlabError, StoreError
 from initlab.report.drawing import to_png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study.results import leaderboard, robustness
-from initlab.study.results.figures import pictures
+from initlab.study.results.figures import make_figures
 from initlab.study.results.page import page
 from initlab.study.search import importance
 from initlab.study.search.arms import ArmResult
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _STATE = "parent.json"
 
 
-class Parent:
+class ParentRun:
     """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
 
     def __init__(self, sink: tracking.RunSink | tracking.NullSink, serial: int) -> None:
@@ -66,12 +66,12 @@ class Parent:
         with suppress(StoreError, OSError):
             self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
             self._serial += 1
-            _remember(plan, self._serial)
+            _save_state(plan, self._serial)
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
         """The leaderboard as note, table and pictures; returns what the tracker has to say."""
         rows = leaderboard.leaderboard(arms, direction=plan.direction)
-        weights = importance.line(arms, study, plan.direction)
+        weights = importance.format_importance(arms, study, plan.direction)
         text = leaderboard.table(rows, metric=plan.settings.metric, width=110, limit=100)
         note = f"{summary}\n\n```\n{text}\n```\n\n{weights}"
         lost = ""
@@ -85,37 +85,37 @@ class Parent:
             lost = f"the study's own run lacks its table or figures: {' '.join(str(error).split())}"
         note = "\n".join(filter(None, (lost, self._sink.close(status))))
         with suppress(OSError):
-            _remember(plan, self._serial, ended=True)
+            _save_state(plan, self._serial, ended=True)
         return note
 
 
 def has_ended(plan: Plan) -> bool:
     """Whether the last leader of the study came to the end of its own run."""
-    return bool(_remembered(plan).get("ended"))
+    return bool(_load_state(plan).get("ended"))
 
 
-def _remember(plan: Plan, serial: int, *, ended: bool = False) -> None:
+def _save_state(plan: Plan, serial: int, *, ended: bool = False) -> None:
     temporary = plan.folder / f"{_STATE}.tmp"
     temporary.write_text(json.dumps({"serial": serial, "ended": ended}), encoding="utf-8")
     temporary.replace(plan.folder / _STATE)
 
 
-def _remembered(plan: Plan) -> dict[str, int]:
+def _load_state(plan: Plan) -> dict[str, int]:
     try:
         return dict(json.loads((plan.folder / _STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
-def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
+def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
     """The study's run, gone on with where `plan` names one."""
-    known = _remembered(plan)
+    known = _load_state(plan)
     if plan.parent and settings.enabled:
         try:
             reopened = tracking.reopen(plan.parent, settings, workdir=plan.workdir)
             serial = int(known.get("serial", reopened.skip))
-            _remember(plan, serial)
-            return Parent(reopened.sink, serial)
+            _save_state(plan, serial)
+            return ParentRun(reopened.sink, serial)
         except InitlabError:
             pass  # deleted by somebody, or in a store that is away: a new one is begun
     header = RunHeader(
@@ -138,7 +138,7 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> Parent:
         "space.json": redact_passwords(json.dumps(plan.space.as_json(), indent=1)),
         "study.json": json.dumps(asdict(plan.settings)),
     }
-    return Parent(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
+    return ParentRun(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
 
 
 def _files(
@@ -147,7 +147,7 @@ def _files(
     found: list[tuple[Path, str]] = []
     (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
-    drawn = pictures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
+    drawn = make_figures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
     images = {stem: to_png(figure) for stem, figure in drawn.items()}
     for stem, data in images.items():
         (folder / f"{stem}.png").write_bytes(data)

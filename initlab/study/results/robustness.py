@@ -13,7 +13,7 @@ from initlab.study.space.objectives import Direction, Directions
 #: share of the best score that still counts as doing well; for a loss that much more than the lowest
 NEAR = 0.9
 #: values of each of the two keys from which on an area can be spoken of
-_LEAST = 3
+_MIN_VALUES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Area:
         return f"{of}{self.near} of {self.ended} combinations ({100 * self.share:.0f} %){where}"
 
 
-def level(arms: Sequence[ArmResult], direction: Direction) -> float | None:
+def near_best_threshold(arms: Sequence[ArmResult], direction: Direction) -> float | None:
     """The score from which on an arm does well; None where the best is not greater than 0."""
     scores = [a.finite for a in arms if a.state == "complete" and a.finite is not None]
     if not scores:
@@ -65,7 +65,7 @@ def areas(arms: Sequence[ArmResult], direction: Directions) -> tuple[Area, ...]:
     """The widest first, one for each choice of the keys that are no numbers; none where not two keys are numbers."""
     if not isinstance(direction, str):
         return ()  # of several objectives there is no one best
-    threshold, ended = level(arms, direction), [a for a in arms if a.state in ENDED]
+    threshold, ended = near_best_threshold(arms, direction), [a for a in arms if a.state in ENDED]
     plane = [k for k in varying(arms) if _is_number(k, arms)]
     if threshold is None or len(plane) != 2:
         return ()
@@ -91,7 +91,7 @@ def lines(arms: Sequence[ArmResult], direction: Directions) -> list[str]:
     found = areas(arms, direction)
     if not found or not isinstance(direction, str):
         return []
-    threshold = level(arms, direction)
+    threshold = near_best_threshold(arms, direction)
     assert threshold is not None
     side = "or more" if direction == "maximize" else "or less"
     return [
@@ -103,7 +103,7 @@ def lines(arms: Sequence[ArmResult], direction: Directions) -> list[str]:
 def _is_number(key: str, arms: Sequence[ArmResult]) -> bool:
     values = {a.choices[key] for a in arms if key in a.choices}
     try:
-        return len({float(v) for v in values}) >= _LEAST and all(key in a.choices for a in arms)
+        return len({float(v) for v in values}) >= _MIN_VALUES and all(key in a.choices for a in arms)
     except ValueError:
         return False
 

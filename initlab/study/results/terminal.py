@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from initlab.core.redact import redact_passwords
 from initlab.study.results import leaderboard, robustness
-from initlab.study.results.live import duration
+from initlab.study.results.live import format_duration
 from initlab.study.search import importance, tune
 from initlab.study.search.samplers import notes
 from initlab.study.search.trials import arm_results, doomed_values
@@ -23,7 +23,7 @@ def print_start(plan: Plan, study: Study, fresh: int) -> None:
     """Print the number of arms, seeds and workers, the metric, and the sampler's limits."""
     arms = arm_results(study)
     ended = sum(a.state in ("complete", "pruned", "failed") for a in arms)
-    new = f"as many as {duration(plan.settings.timeout or 0.0)} take" if plan.endless else f"{fresh} new"
+    new = f"as many as {format_duration(plan.settings.timeout or 0.0)} take" if plan.endless else f"{fresh} new"
     print(
         f"study {plan.name}: {len(arms)} arms x {plan.replicas} seeds, {ended} done before, {new};"
         f" {', '.join(plan.metrics)}, {', '.join(plan.directions)}; {plan.settings.workers} worker(s)",
@@ -53,7 +53,7 @@ def print_report(
     rows = leaderboard.leaderboard(arms, direction=plan.direction)
     print(leaderboard.table(rows, metric=plan.settings.metric, width=_width()))
     print(leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction))
-    print(importance.line(arms, study, plan.direction))
+    print(importance.format_importance(arms, study, plan.direction))
     for line in robustness.lines(arms, plan.direction):
         print(line)
     spared = doomed_values(study)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from initlab.core.text import to_one_line
 from initlab.study.search.arms import ArmResult
-from initlab.study.space.objectives import Directions, each, way
+from initlab.study.space.objectives import Directions, as_direction, each
 
 if TYPE_CHECKING:
     import optuna
 
 #: arms with an objective, below which nothing is said
-LEAST = 4
+MIN_ARMS = 4
 #: keys that a line names
 _NAMED = 6
 
@@ -33,7 +33,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
 
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     count = sum(all(math.isfinite(v) for v in t.values) for t in trials)
-    if count < LEAST or len({p for t in trials for p in t.params}) < 2:
+    if count < MIN_ARMS or len({p for t in trials for p in t.params}) < 2:
         return None
     quantile = min(0.5, max(0.1, 5 / count))
     with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
     return {key: value / total for key, value in ordered}, quantile, count
 
 
-def recorded(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
+def study_of_arms(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
     """The complete arms as an Optuna study in memory, each searched key a choice among the values that it took.
 
     A grid's arms have no parameters of Optuna's, which could not bear one more value in a study that goes on.
@@ -62,7 +62,7 @@ def recorded(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
     from optuna.distributions import BaseDistribution, CategoricalDistribution
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=[way(d) for d in each(direction)])
+    study = optuna.create_study(directions=[as_direction(d) for d in each(direction)])
     keys = dict.fromkeys(k for a in arms for k in a.choices)
     spaces = {k: CategoricalDistribution(sorted({a.choices[k] for a in arms if k in a.choices})) for k in keys}
     for arm in arms:
@@ -74,18 +74,18 @@ def recorded(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
     return study
 
 
-def searched(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> optuna.Study:
+def study_with_parameters(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> optuna.Study:
     """Optuna's own record where it has parameters, with their intervals; else one made from the arms."""
     from optuna.trial import TrialState
 
     if study is not None and any(t.params for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))):
         return study
-    return recorded(arms, direction)
+    return study_of_arms(arms, direction)
 
 
-def line(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
+def format_importance(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
     """The importance of each key in one line, or why there is none to tell."""
-    found = importances(searched(arms, study, direction))
+    found = importances(study_with_parameters(arms, study, direction))
     if found is None:
         return f"importance: not computed; {_why_not(arms)}"
     shares, _, count = found
@@ -96,8 +96,8 @@ def line(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Direc
 
 def _why_not(arms: Sequence[ArmResult]) -> str:
     done = [a for a in arms if a.state == "complete" and a.finite is not None]
-    if len(done) < LEAST:
-        return f"{len(done)} arm{'' if len(done) == 1 else 's'} came to a result, and it takes {LEAST}"
+    if len(done) < MIN_ARMS:
+        return f"{len(done)} arm{'' if len(done) == 1 else 's'} came to a result, and it takes {MIN_ARMS}"
     if len({k for a in done for k in a.choices}) < 2:
         return "one key alone was searched"
     if len({a.values or (a.finite,) for a in done}) == 1:

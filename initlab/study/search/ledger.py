@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initlab.study.search.storage import alone
+from initlab.study.search.storage import exclusive
 from initlab.study.search.trials import (
     ARM,
     CHOICES,
@@ -58,7 +58,7 @@ def is_idle(study: Study, folder: Path) -> bool:
     open_states = (TrialState.WAITING, TrialState.RUNNING)
     if study.get_trials(deepcopy=False, states=open_states):
         return False
-    with alone(study, folder):
+    with exclusive(study, folder):
         _mend(study)
         return not study.get_trials(deepcopy=False, states=open_states)
 
@@ -74,7 +74,7 @@ def claim(study: Study, folder: Path, *, endless: bool = False) -> Trial | None:
     from optuna.trial import TrialState
 
     storage = storage_of(study)
-    with alone(study, folder):
+    with exclusive(study, folder):
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if endless and not waiting:
             study.enqueue_trial({})
@@ -109,7 +109,7 @@ def finish(
     try:
         trial.set_user_attr(REASON, reason)
         trial.set_user_attr(SECONDS, seconds)
-        with alone(study, folder):
+        with exclusive(study, folder):
             study.tell(trial, values, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError as error:
         raise Lost from error
@@ -125,7 +125,7 @@ def begin_anew(study: Study, trial: FrozenTrial, folder: Path, *, died: bool) ->
     from optuna.trial import TrialState
 
     storage, trial_id = storage_of(study), _id(trial)
-    with alone(study, folder):
+    with exclusive(study, folder):
         deaths = int(trial.user_attrs.get(DEATHS, 0)) + died
         try:
             storage.set_trial_user_attr(trial_id, DEATHS, deaths)
@@ -145,7 +145,7 @@ def again(study: Study, trial: FrozenTrial) -> None:
 
 def mend(study: Study, folder: Path) -> None:
     """Enqueue what a process failed in order to begin it anew, and then died before it came to this."""
-    with alone(study, folder):
+    with exclusive(study, folder):
         _mend(study)
 
 

@@ -103,14 +103,14 @@ def _tpe(options: dict[str, Any], workers: int) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     # arms that others still train count as poor ones, so that two workers do not try the same
-    return TPESampler(**_over({"multivariate": True, "group": True, "constant_liar": workers > 1}, options))
+    return TPESampler(**_merge_options({"multivariate": True, "group": True, "constant_liar": workers > 1}, options))
 
 
 def _gp(options: dict[str, Any], workers: int) -> BaseSampler:
     from optuna.samplers import GPSampler
 
     del workers
-    return GPSampler(**_over({"warn_independent_sampling": False}, options))
+    return GPSampler(**_merge_options({"warn_independent_sampling": False}, options))
 
 
 def _cmaes(options: dict[str, Any], workers: int) -> BaseSampler:
@@ -119,7 +119,7 @@ def _cmaes(options: dict[str, Any], workers: int) -> BaseSampler:
     del workers
     if importlib.util.find_spec("cmaes") is None:
         raise ConfigError("study.sampler", "cmaes", "needs the package cmaes: pip install cmaes")
-    return CmaEsSampler(**_over({"warn_independent_sampling": False}, options))
+    return CmaEsSampler(**_merge_options({"warn_independent_sampling": False}, options))
 
 
 def _nsga2(options: dict[str, Any], workers: int) -> BaseSampler:
@@ -134,10 +134,12 @@ def _qmc(options: dict[str, Any], workers: int) -> BaseSampler:
     from optuna.samplers import QMCSampler
 
     del workers
-    return QMCSampler(**_over({"warn_independent_sampling": False, "warn_asynchronous_seeding": False}, options))
+    return QMCSampler(
+        **_merge_options({"warn_independent_sampling": False, "warn_asynchronous_seeding": False}, options)
+    )
 
 
-def _over(settled: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _merge_options(settled: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     return {**settled, **options}
 
 

@@ -36,7 +36,7 @@ ANSWER = 10
 FORMS = "use sqlite:///FILE.db, or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'initlab[postgres]')"
 
 
-def choose(given: str | None, known: str | None, workdir: Path) -> str:
+def choose_url(given: str | None, known: str | None, workdir: Path) -> str:
     """URL of the database of a study: as `given`, as `known` from its beginning, or a file in `workdir`.
 
     Raises:
@@ -44,14 +44,14 @@ def choose(given: str | None, known: str | None, workdir: Path) -> str:
     """
     if given is None:
         return known or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute().as_posix()}"
-    url = _usable(given, workdir)
+    url = _check_url(given, workdir)
     if known is not None and not same(url, known):
         raise ConfigError("study.storage", redact_passwords(url), f"the study was begun in {redact_passwords(known)}")
     return url
 
 
-def _usable(given: str, workdir: Path) -> str:
-    parsed = _parsed(given)
+def _check_url(given: str, workdir: Path) -> str:
+    parsed = _parse_url(given)
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or "mode=memory" in given:
@@ -71,7 +71,7 @@ def _usable(given: str, workdir: Path) -> str:
     return given
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -85,10 +85,10 @@ def _parsed(url: str) -> URL:
 
 def same(one: str, other: str) -> bool:
     """Whether two URLs mean one database, whoever asks for it through whichever driver."""
-    return _place(one) == _place(other)
+    return _database_key(one) == _database_key(other)
 
 
-def _place(url: str) -> tuple[str, ...]:
+def _database_key(url: str) -> tuple[str, ...]:
     parts = urlsplit(url)
     dialect = parts.scheme.partition("+")[0]
     if dialect == "sqlite":
@@ -97,7 +97,7 @@ def _place(url: str) -> tuple[str, ...]:
     return dialect, str(host), str(parts.port or {"postgresql": 5432, "mysql": 3306}.get(dialect, "")), parts.path
 
 
-def keep_apart(storage: str, tracking_uri: str) -> None:
+def check_separate_databases(storage: str, tracking_uri: str) -> None:
     """Refuse one database for Optuna and MLflow, of which each keeps its own version of the tables."""
     if same(storage, tracking_uri):
         raise ConfigError(
@@ -123,9 +123,9 @@ def open_storage(url: str) -> RDBStorage:
             file = Path(url.removeprefix("sqlite:///"))
             file.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{file}.lock"):
-                return _opened(url, {"timeout": PATIENCE})
-        with _makes_tables(url):
-            return _opened(url, _patience(url))
+                return _open(url, {"timeout": PATIENCE})
+        with _table_creation_lock(url):
+            return _open(url, _connect_arguments(url))
     except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
@@ -141,11 +141,11 @@ def load_libraries() -> None:
             importlib.import_module(name)
 
 
-def _patience(url: str) -> dict[str, Any]:
+def _connect_arguments(url: str) -> dict[str, Any]:
     return {"connect_timeout": ANSWER} if url.startswith("postgresql") else {}
 
 
-def _opened(url: str, connect_args: dict[str, Any]) -> RDBStorage:
+def _open(url: str, connect_args: dict[str, Any]) -> RDBStorage:
     from optuna.storages import RDBStorage
 
     with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def _opened(url: str, connect_args: dict[str, Any]) -> RDBStorage:
 
 
 @contextmanager
-def _makes_tables(url: str) -> Generator[None]:
+def _table_creation_lock(url: str) -> Generator[None]:
     """Two processes that make the same tables at once would break each other."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
@@ -165,13 +165,13 @@ def _makes_tables(url: str) -> Generator[None]:
     if not url.startswith("postgresql"):
         yield
         return
-    engine = create_engine(url, poolclass=NullPool, connect_args=_patience(url))
+    engine = create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url))
     with _advisory_lock(engine, "tables"):
         yield
 
 
 @contextmanager
-def alone(study: Study, folder: Path) -> Generator[None]:
+def exclusive(study: Study, folder: Path) -> Generator[None]:
     """While open, no other process changes who works on what in `study`: a lock of the server, or in its `folder`.
 
     Whichever it is, it ends with the process that holds it.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initlab.errors import ConfigError
-from initlab.study.search.storage import choose, open_storage
+from initlab.study.search.storage import choose_url, open_storage
 from initlab.study.space.plan import folder_of, load
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def export_record(study: str, *, workdir: Path, storage: str | None) -> Json | N
     if plan is None and storage is None:
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = choose(storage, None if plan is None else plan.storage, workdir)
+    url = choose_url(storage, None if plan is None else plan.storage, workdir)
     try:
         found = optuna.load_study(study_name=study, storage=open_storage(url))
     except KeyError:
@@ -65,7 +65,7 @@ def import_record(record: Json, study: str, *, workdir: Path, storage: str | Non
         attributes = dict(record["user_attrs"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError("from", "optuna.json", f"is damaged: {type(error).__name__}: {error}") from error
-    url = choose(storage, None, workdir)
+    url = choose_url(storage, None, workdir)
     (workdir / ".initlab").mkdir(exist_ok=True)
     here = optuna.create_study(study_name=study, storage=open_storage(url), directions=directions, load_if_exists=True)
     known = len(here.get_trials(deepcopy=False))

@@ -74,9 +74,9 @@ def sweep(base: float, factors: Sequence[float], measure: Callable[[float], Poin
         measure: trains at a rate.
         maximises: whether more of the value is better.
     """
-    points = [measure(rate(base * factor)) for factor in sorted(set(factors))]
+    points = [measure(round_rate(base * factor)) for factor in sorted(set(factors))]
     for _ in range(EXTENSIONS):
-        lr = beyond(points, maximises=maximises)
+        lr = next_rate(points, maximises=maximises)
         if lr is None:
             break
         points.append(measure(lr))
@@ -84,7 +84,7 @@ def sweep(base: float, factors: Sequence[float], measure: Callable[[float], Poin
     return Sweep(
         points=tuple(points),
         chosen=None if found is None else found.lr,
-        at_edge=found is not None and beyond(points, maximises=maximises) is not None,
+        at_edge=found is not None and next_rate(points, maximises=maximises) is not None,
     )
 
 
@@ -95,7 +95,7 @@ def best(points: Sequence[Point], *, maximises: bool) -> Point | None:
     return points[min(able)[2]] if able else None
 
 
-def beyond(points: Sequence[Point], *, maximises: bool) -> float | None:
+def next_rate(points: Sequence[Point], *, maximises: bool) -> float | None:
     """The next rate outside where the best is the lowest or the highest of all; None where it lies between others.
 
     It is as far from the edge as the edge from its neighbour. Where no rate came to a value all were too high.
@@ -103,16 +103,16 @@ def beyond(points: Sequence[Point], *, maximises: bool) -> float | None:
     rates = sorted(p.lr for p in points)
     found = best(points, maximises=maximises)
     if found is None or found.lr == rates[0]:
-        return rate(rates[0] * rates[0] / rates[1])
-    return rate(rates[-1] * rates[-1] / rates[-2]) if found.lr == rates[-1] else None
+        return round_rate(rates[0] * rates[0] / rates[1])
+    return round_rate(rates[-1] * rates[-1] / rates[-2]) if found.lr == rates[-1] else None
 
 
-def rate(lr: float) -> float:
+def round_rate(lr: float) -> float:
     """A rate as a person would type it, six digits."""
     return float(f"{lr:.6g}")
 
 
-def own_lr(params: Mapping[str, object]) -> float:
+def configured_lr(params: Mapping[str, object]) -> float:
     """The learning rate of an arm.
 
     Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def composed(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
+def compose_arm(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
     """The configuration of an arm: as it was kept when the study began, else composed from the study's own files.
 
     Raises:
@@ -33,7 +33,7 @@ def composed(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
     return configuration.compose(plan.space.overrides(dict(arm)), folder=plan.conf)
 
 
-def keep(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
+def save_arm_config(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
     """Save a composed arm for the workers: to compose it takes as long as a tiny run."""
     from omegaconf import OmegaConf
 
@@ -58,7 +58,7 @@ def experiment_of(
         InitlabError: a combination that does not compose.
     """
     overrides = plan.space.overrides(dict(arm))
-    decided = configuration.experiment(config or composed(plan, arm), overrides=overrides)
+    decided = configuration.experiment(config or compose_arm(plan, arm), overrides=overrides)
     tags = {"initlab.study": plan.name}
     if trial is not None:
         tags["initlab.trial"] = str(trial)

@@ -45,7 +45,7 @@ class Range:
 Dimension = Choice | Range
 
 
-def read(text: str) -> tuple[str, str | Dimension]:
+def parse_override(text: str) -> tuple[str, str | Dimension]:
     """The key of an override, with ``+`` or ``~`` where it has one, and what it says.
 
     That is the override itself where it has one value, else a dimension.
@@ -53,40 +53,40 @@ def read(text: str) -> tuple[str, str | Dimension]:
     Raises:
         ConfigError: for text that does not read, and a sweep that has no values or is no search.
     """
-    override = _parsed(text)
+    override = _parse(text)
     key = override.get_key_element()
     return key, _dimension(key, override, text) if override.is_sweep_override() else _fixed(key, override)
 
 
-def bare(key: str) -> str:
+def strip_sign(key: str) -> str:
     """The key without the signs that add or delete it."""
     return key.lstrip("+~")
 
 
-def _parsed(text: str) -> Override:
+def _parse(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        return OverridesParser.create().parse_overrides(_quoted(text))[0]
+        return OverridesParser.create().parse_overrides(_quote_formulas(text))[0]
     except (HydraException, ArithmeticError, ValueError, TypeError) as error:
         said = " ".join(str(error).split("See https://")[0].split())
         key = text.partition("=")[0]
         raise ConfigError(key, _value(text), f"cannot be read; {said}") from error
 
 
-def _quoted(text: str) -> list[str]:
+def _quote_formulas(text: str) -> list[str]:
     """The override with formulas in quotes, also where several are swept: ``init.weight=he(gain=2),he(gain=1)``."""
     key, _, value = text.partition("=")
     inner = value[len("choice(") : -1] if value.startswith("choice(") and value.endswith(")") else value
-    pieces = _pieces(inner)
-    if not bare(key).startswith("init.") or (len(pieces) == 1 and inner == value):
+    pieces = _split_at_commas(inner)
+    if not strip_sign(key).startswith("init.") or (len(pieces) == 1 and inner == value):
         return quote_formulas([text])
     quoted = ",".join(q.partition("=")[2] for q in quote_formulas(f"{key}={piece}" for piece in pieces))
     return [f"{key}={quoted}" if inner == value else f"{key}=choice({quoted})"]
 
 
-def _pieces(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     """`text` split at the commas that stand in no bracket and no quotes."""
     pieces, depth, quote = [""], 0, ""
     for character in text:
@@ -107,7 +107,7 @@ def _dimension(key: str, override: Override, text: str) -> Dimension:
     from hydra.errors import HydraException
 
     value = cast("Any", override.value())
-    if bare(key) == "seed":
+    if strip_sign(key) == "seed":
         raise ConfigError("seed", _value(text), "seeds are replicas: use replicas=R")
     tags = value.tags if isinstance(value, Sweep) else set[str]()
     if tags - {"log"} or (tags and not isinstance(value, IntervalSweep)):
@@ -163,10 +163,15 @@ def _text(key: str, element: Any) -> str:
     typed = "" if isinstance(element, QuotedString) else cast("Any", Override)._get_value_element_as_str(element)
     for text in (plain, typed):
         try:
-            read = _parsed(f"{key}={text}")
+            parse_override = _parse(f"{key}={text}")
         except ConfigError:
             continue
-        if text and not read.is_sweep_override() and read.value() == plain and isinstance(read.value(), str):
+        if (
+            text
+            and not parse_override.is_sweep_override()
+            and parse_override.value() == plain
+            and isinstance(parse_override.value(), str)
+        ):
             return text
     return QuotedString(text=plain, quote=_double()).with_quotes()
 

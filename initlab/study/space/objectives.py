@@ -22,7 +22,7 @@ _COSTS = ("seconds", "steps", "parameters")
 _NAMED = ("train/", "val/", "test/", "diag/", "throughput/")
 
 
-def decided(settings: StudySettings, monitor: str) -> tuple[Metrics, Directions]:
+def resolve_objectives(settings: StudySettings, monitor: str) -> tuple[Metrics, Directions]:
     """Metric and direction with ``auto`` replaced: one of each, or as many of both.
 
     Args:
@@ -42,7 +42,7 @@ def decided(settings: StudySettings, monitor: str) -> tuple[Metrics, Directions]
         text = f"{len(metrics)} metrics need as many: a list of maximize, minimize and auto, or auto for all"
         raise ConfigError("study.direction", _listed(ways), text)
     known: tuple[Direction, ...] = tuple(
-        _by_name(m) if w == "auto" else way(w) for m, w in zip(metrics, ways, strict=True)
+        _by_name(m) if w == "auto" else as_direction(w) for m, w in zip(metrics, ways, strict=True)
     )
     return (metrics[0], known[0]) if len(metrics) == 1 else (metrics, known)
 
@@ -60,7 +60,7 @@ def _by_name(metric: str) -> Direction:
     raise ConfigError("study.direction", "auto", f"whether more of {metric} is better, say by maximize or minimize")
 
 
-def way(name: str) -> Direction:
+def as_direction(name: str) -> Direction:
     """One of the two, of a direction that was decided."""
     return "minimize" if name == "minimize" else "maximize"
 
@@ -70,7 +70,7 @@ def _listed(words: Sequence[str]) -> str:
 
 
 # ------------------------------------------------------------------ of one run
-def numbers(result: RunResult, seen: Mapping[str, float], parameters: int) -> dict[str, float]:
+def collect_values(result: RunResult, seen: Mapping[str, float], parameters: int) -> dict[str, float]:
     """All that can be named of a run that ended: its last metrics, what it took (seconds, steps) and its parameters.
 
     Args:
@@ -82,7 +82,7 @@ def numbers(result: RunResult, seen: Mapping[str, float], parameters: int) -> di
     return {**seen, **result.metrics, **took}
 
 
-def picked(found: Mapping[str, float], metrics: Metrics) -> tuple[float, ...] | None:
+def select_values(found: Mapping[str, float], metrics: Metrics) -> tuple[float, ...] | None:
     """The value of each metric; None where one of them is not finite.
 
     Raises:

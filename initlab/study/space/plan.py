@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from initlab.core.redact import has_password
 from initlab.spec import StudySettings
-from initlab.study.space.objectives import Direction, Directions, each, way
+from initlab.study.space.objectives import Direction, Directions, as_direction, each
 from initlab.study.space.space import Space
 
 STUDIES = Path(".initlab") / "studies"
@@ -71,7 +71,7 @@ class Plan:
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Of each metric."""
-        return tuple(way(d) for d in each(self.settings.direction))
+        return tuple(as_direction(d) for d in each(self.settings.direction))
 
     @property
     def direction(self) -> Directions:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.config import quote_formulas
 from initlab.errors import ConfigError
-from initlab.study.space.grammar import Choice, Dimension, Range, bare, read
+from initlab.study.space.grammar import Choice, Dimension, Range, parse_override, strip_sign
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -24,7 +24,7 @@ __all__ = ["Choice", "Condition", "Dimension", "Range", "Space", "differences", 
 #: keys that say how a space is searched, and are no part of it
 _SEARCH = ("study", "replicas", "hydra")
 #: keys that say where an arm runs and how it is watched, not what is trained
-_WATCHED = ("device", "threads", "resume", "tracking", "probes", "inspect")
+_NOT_TRAINED = ("device", "threads", "resume", "tracking", "probes", "inspect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Space:
         arm: dict[str, str] = {}
         for dimension in self.parents_first:
             if self._applies(dimension.key, arm):
-                arm[dimension.key] = _suggested(trial, dimension)
+                arm[dimension.key] = _suggest(trial, dimension)
         return {d.key: arm[d.key] for d in self.dimensions if d.key in arm}
 
     def overrides(self, arm: Mapping[str, str]) -> list[str]:
@@ -81,8 +81,8 @@ class Space:
 
         A fixed key is left out where its condition fails in this arm, and where the arm has a value of its own.
         """
-        own = {bare(k) for k in arm}
-        keys = {f: bare(f.partition("=")[0]) for f in self.fixed}
+        own = {strip_sign(k) for k in arm}
+        keys = {f: strip_sign(f.partition("=")[0]) for f in self.fixed}
         kept = [f for f, key in keys.items() if key not in own and self._applies(key, arm)]
         return quote_formulas([*kept, *(f"{key}={value}" for key, value in arm.items())])
 
@@ -108,9 +108,9 @@ class Space:
     # -------------------------------------------------------------- conditions
     def _applies(self, key: str, arm: Mapping[str, str]) -> bool:
         """Whether `key` exists in an arm. What depends on a key that nobody gives is left to the composition."""
-        asked = [c for c in self.conditions if c.key == bare(key)]
-        values = {**self._given, **{bare(k): v for k, v in arm.items()}} if asked else {}
-        searched = {bare(d.key) for d in self.dimensions}
+        asked = [c for c in self.conditions if c.key == strip_sign(key)]
+        values = {**self._given, **{strip_sign(k): v for k, v in arm.items()}} if asked else {}
+        searched = {strip_sign(d.key) for d in self.dimensions}
         return all(values[c.of] in c.values if c.of in values else c.of not in searched for c in asked)
 
     def _kept(self, full: Mapping[str, str]) -> dict[str, str]:
@@ -133,7 +133,7 @@ class Space:
         """
         waiting, done = list(self.dimensions), list[Dimension]()
         while waiting:
-            missing = {bare(d.key) for d in waiting}
+            missing = {strip_sign(d.key) for d in waiting}
             ready = next((d for d in waiting if not missing & self._parents(d.key)), None)
             if ready is None:
                 keys = ", ".join(sorted(missing))
@@ -143,7 +143,7 @@ class Space:
         return tuple(done)
 
     def _parents(self, key: str) -> set[str]:
-        return {c.of for c in self.conditions if c.key == bare(key)}
+        return {c.of for c in self.conditions if c.key == strip_sign(key)}
 
 
 def parse(
@@ -169,19 +169,19 @@ def parse(
     """
     found: dict[str, str | Dimension] = {}
     for text in [*(f"{key}={value}" for key, value in (space or {}).items()), *overrides]:
-        key, value = read(text)
-        if _among(bare(key), _SEARCH):
+        key, value = parse_override(text)
+        if _among(strip_sign(key), _SEARCH):
             if not isinstance(value, str):
                 raise ConfigError(key, _words(value), "says how a space is searched and cannot be searched itself")
             continue
         # `+init.a` and `init.a` are one key, which keeps its place
-        same = next((k for k in found if bare(k) == bare(key)), key)
+        same = next((k for k in found if strip_sign(k) == strip_sign(key)), key)
         found = {(key if k == same else k): v for k, v in found.items()} | {key: value}
     told = [
         Condition(key=key, of=of, values=tuple(str(v) for v in values))
         for key, parents in (conditions or {}).items()
         for of, values in parents.items()
-        if key in map(bare, found)
+        if key in map(strip_sign, found)
     ]
     made = Space(
         fixed=tuple(v for v in found.values() if isinstance(v, str)),
@@ -234,8 +234,10 @@ def extension_only(old: Space, new: Space) -> bool:
 
 
 def _by_key(space: Space) -> dict[str, Dimension]:
-    fixed = {k: Choice(key=k, options=(v,)) for k, v in _fixed_values(space.fixed).items() if not _among(k, _WATCHED)}
-    return {**fixed, **{bare(d.key): d for d in space.dimensions}}
+    fixed = {
+        k: Choice(key=k, options=(v,)) for k, v in _fixed_values(space.fixed).items() if not _among(k, _NOT_TRAINED)
+    }
+    return {**fixed, **{strip_sign(d.key): d for d in space.dimensions}}
 
 
 def _words(dimension: Dimension) -> str:
@@ -252,7 +254,7 @@ def _condition_words(condition: Condition) -> str:
 
 # ------------------------------------------------------------------ pieces
 def _check(condition: Condition, space: Space) -> None:
-    parent = next((d for d in space.dimensions if bare(d.key) == condition.of), None)
+    parent = next((d for d in space.dimensions if strip_sign(d.key) == condition.of), None)
     text = f"exists only where {condition.of} is {' or '.join(condition.values)}"
     if isinstance(parent, Range):
         raise ConfigError(condition.key, None, f"{text}, which is an interval here; give {condition.of} single values")
@@ -267,7 +269,7 @@ def _options(dimension: Dimension) -> tuple[str, ...]:
     return dimension.options
 
 
-def _suggested(trial: BaseTrial, dimension: Dimension) -> str:
+def _suggest(trial: BaseTrial, dimension: Dimension) -> str:
     if isinstance(dimension, Choice):
         # in Optuna the same options in another order are another parameter
         return str(trial.suggest_categorical(dimension.key, sorted(dimension.options)))
@@ -282,7 +284,7 @@ def _number(value: float, dimension: Range) -> str:
 
 def _fixed_values(fixed: Sequence[str]) -> dict[str, str]:
     parts = [f.partition("=") for f in fixed]
-    return {bare(key): value for key, _, value in parts}
+    return {strip_sign(key): value for key, _, value in parts}
 
 
 def _among(key: str, roots: Sequence[str]) -> bool:

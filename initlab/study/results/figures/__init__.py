@@ -1,11 +1,11 @@
 """Figures of a study. Palettes that any eye can read; every axis says what it is."""
 
-from initlab.study.results.figures.all import pictures
-from initlab.study.results.figures.course import history
-from initlab.study.results.figures.front import pareto
-from initlab.study.results.figures.heat import heat_map, heat_map_keys
+from initlab.study.results.figures.all import make_figures
+from initlab.study.results.figures.heat_map_plot import heat_map, heat_map_keys
+from initlab.study.results.figures.history_plot import history
+from initlab.study.results.figures.importance_plot import importance
 from initlab.study.results.figures.labels import metric_label
-from initlab.study.results.figures.parallels import parallel
-from initlab.study.results.figures.shares import importance
+from initlab.study.results.figures.parallel_plot import parallel
+from initlab.study.results.figures.pareto_plot import pareto
 
-__all__ = ["heat_map", "heat_map_keys", "history", "importance", "metric_label", "parallel", "pareto", "pictures"]
+__all__ = ["heat_map", "heat_map_keys", "history", "importance", "make_figures", "metric_label", "parallel", "pareto"]

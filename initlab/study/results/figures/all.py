@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from initlab.study.results.figures.course import history
-from initlab.study.results.figures.front import pareto
-from initlab.study.results.figures.heat import heat_map
-from initlab.study.results.figures.parallels import parallel
-from initlab.study.results.figures.shares import importance
+from initlab.study.results.figures.heat_map_plot import heat_map
+from initlab.study.results.figures.history_plot import history
+from initlab.study.results.figures.importance_plot import importance
+from initlab.study.results.figures.parallel_plot import parallel
+from initlab.study.results.figures.pareto_plot import pareto
 from initlab.study.search.arms import ArmResult, varying
-from initlab.study.search.importance import searched
+from initlab.study.search.importance import study_with_parameters
 from initlab.study.space.objectives import Direction, Directions, Metrics, each
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def pictures(
+def make_figures(
     arms: Sequence[ArmResult],
     study: optuna.Study | None,
     *,
@@ -39,7 +39,7 @@ def pictures(
         direction: of the objective, or of each.
         name: of the study, for the titles.
     """
-    keys, metrics, ways = varying(arms), each(metric), _ways(direction)
+    keys, metrics, ways = varying(arms), each(metric), _directions(direction)
     made: dict[str, Figure | None] = {}
     if len(metrics) > 1:
         made["pareto"] = pareto(arms, metrics=metrics, directions=ways, name=name)
@@ -52,10 +52,10 @@ def pictures(
         alone = [a.judged_by(k) for a in arms]
         for stem, make in drawn.items():
             made[stem if k == 0 else f"{stem}_{k + 1}"] = make(alone, key, way)
-    made["importance"] = importance(searched(arms, study, direction), name=name)
+    made["importance"] = importance(study_with_parameters(arms, study, direction), name=name)
     return {stem: figure for stem, figure in sorted(made.items()) if figure is not None}
 
 
 # ------------------------------------------------------------------ pieces
-def _ways(direction: Directions) -> tuple[Direction, ...]:
+def _directions(direction: Directions) -> tuple[Direction, ...]:
     return direction if isinstance(direction, tuple) else (direction,)

@@ -1,7 +1,7 @@
 """The leaderboard of a study: arms in order, with intervals over seeds, as rows, as plain text and in one line."""
 
 from initlab.study.results.leaderboard.layout import table
+from initlab.study.results.leaderboard.one_line import score, scores, summary
 from initlab.study.results.leaderboard.ranking import Row, leaderboard, standings
-from initlab.study.results.leaderboard.words import score, scores, summary
 
 __all__ = ["Row", "leaderboard", "score", "scores", "standings", "summary", "table"]

@@ -25,7 +25,7 @@ def table(rows: Sequence[Row], *, metric: Metrics, width: int, limit: int = 20) 
     if not rows:
         return _cut("no arm yet", width)
     shown, hidden = rows[:limit], rows[limit:]
-    columns = _fitted(_columns(rows, shown, metric), width)
+    columns = _fit_columns(_columns(rows, shown, metric), width)
     lines = [[c.heading for c in columns], *([c.cells[i] for c in columns] for i in range(len(shown)))]
     text = [_cut(_GAP.join(map(_cell, line, columns)).rstrip(), width) for line in lines]
     if hidden:
@@ -106,19 +106,19 @@ def _to_best(row: Row) -> str:
     return {True: "tied", False: "worse", None: ""}[row.tied]
 
 
-def _fitted(columns: list[_Column], width: int) -> list[_Column]:
+def _fit_columns(columns: list[_Column], width: int) -> list[_Column]:
     """The columns, narrowed and then thinned out until they fit; the caller cuts what is still too wide."""
-    while not _narrowed(columns, width, hard=False):
+    while not _narrow_columns(columns, width, hard=False):
         droppable = [c for c in columns if c.drop is not None]
         if not droppable:
-            _narrowed(columns, width, hard=True)
+            _narrow_columns(columns, width, hard=True)
             break
         first = min(droppable, key=lambda c: c.drop or 0)
         columns = [c for c in columns if c is not first]
     return columns
 
 
-def _narrowed(columns: Sequence[_Column], width: int, *, hard: bool) -> bool:
+def _narrow_columns(columns: Sequence[_Column], width: int, *, hard: bool) -> bool:
     """Take from the widest column until all fit into `width`; whether they do."""
     for column in columns:
         column.width = column.widest()

@@ -56,7 +56,7 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row
     The order is that of the objective, which need not be the mean. With several objectives it is front by front, and
     by the first of them within a front. Source: Student, 1908; pairs over common seeds take out what the seeds share.
     """
-    ordered, ranks = _sorted(arms, direction)
+    ordered, ranks = _sort_arms(arms, direction)
     several = len(each(direction)) > 1
     best = ordered[0].by_seed() if ranks and not several else {}
     rows: list[Row] = []
@@ -69,7 +69,7 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row
 
 def standings(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
     """The leaderboard without intervals: cheap enough to be drawn every second."""
-    ordered, ranks = _sorted(arms, direction)
+    ordered, ranks = _sort_arms(arms, direction)
 
     def row(arm: ArmResult, rank: int | None) -> Row:
         return Row(result=arm, rank=rank, mean=_mean(arm), seeds=len(arm.by_seed()), note=_note(arm))
@@ -104,7 +104,7 @@ def _row(arm: ArmResult, rank: int | None, *, best: Mapping[int, float], first: 
     )  # fmt: skip
 
 
-def _sorted(arms: Sequence[ArmResult], direction: Directions) -> tuple[list[ArmResult], list[int]]:
+def _sort_arms(arms: Sequence[ArmResult], direction: Directions) -> tuple[list[ArmResult], list[int]]:
     """The arms in order, and the ranks of those that have one, which come first."""
     ways = each(direction)
     sign = -1.0 if ways[0] == "maximize" else 1.0

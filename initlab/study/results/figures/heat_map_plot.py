@@ -23,7 +23,7 @@ _CHOICES = 12
 #: lines and columns of a heat map that still carry their numbers
 _ANNOTATED = 16
 
-_NOTHING = "#d9d9d9"
+_EMPTY_COLOUR = "#d9d9d9"
 
 
 def heat_map(
@@ -65,7 +65,7 @@ def heat_map(
     figure, (axis,) = axes_grid(
         1, 1, width=min(16.0, 3.2 + 0.85 * len(columns)), height=min(12.0, max(3.6, 1.7 + 0.42 * len(lines)))
     )
-    axis.set_facecolor(_NOTHING)
+    axis.set_facecolor(_EMPTY_COLOUR)
     mesh = axis.pcolormesh(
         np.arange(len(columns) + 1), np.arange(len(lines) + 1), np.ma.masked_invalid(grid), cmap=palette_of(direction),
         norm=scale, edgecolors="white", linewidth=0.8,
@@ -74,7 +74,7 @@ def heat_map(
         for i, line in enumerate(lines):
             for j, column in enumerate(columns):
                 dark = math.isfinite(grid[i, j]) and _luminance(mesh.cmap(mesh.norm(grid[i, j]))) < 0.4
-                text = _inscription(float(grid[i, j]), int(counted[i, j]), cells.get((line, column), ()))
+                text = _cell_text(float(grid[i, j]), int(counted[i, j]), cells.get((line, column), ()))
                 colour = "white" if dark else "black"
                 axis.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
     _labels(axis.xaxis, columns)
@@ -110,7 +110,7 @@ def _luminance(colour: Sequence[float]) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-def _inscription(value: float, counted: int, held: Sequence[ArmResult]) -> str:
+def _cell_text(value: float, counted: int, held: Sequence[ArmResult]) -> str:
     """What a cell says: its mean and of how many arms, or what became of the arms that were there."""
     if not math.isfinite(value):
         return "\n".join(dict.fromkeys("no number" if a.state == "complete" else a.state for a in held))

@@ -22,13 +22,13 @@ _BARS = 40
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def pictures(report: Report) -> dict[str, Figure]:
+def make_figures(report: Report) -> dict[str, Figure]:
     """File stem → figure, for what there is; a figure without data is left out."""
     made: dict[str, Figure | None] = {}
     for k, task in enumerate(report.tasks):
         end = "" if k == 0 else f"_{k + 1}"
         drawn: dict[str, Callable[[Comparison], Figure | None]] = {
-            "intervals": of_intervals, "heat_map": heat_map, "learning_curves": learning_curves,
+            "intervals": intervals_figure, "heat_map": heat_map, "learning_curves": learning_curves,
         }  # fmt: skip
         made |= {f"{stem}{end}": draw(task) for stem, draw in drawn.items()}
     made["performance_profile"] = performance_profile(report)
@@ -37,7 +37,7 @@ def pictures(report: Report) -> dict[str, Figure]:
     return {stem: figure for stem, figure in made.items() if figure is not None}
 
 
-def of_intervals(made: Comparison) -> Figure | None:
+def intervals_figure(made: Comparison) -> Figure | None:
     """Each arm's mean with its interval and its seeds; the best set filled."""
     rows = [r for r in made.rows if r.rank is not None][:_BARS]
     if not rows:
@@ -57,7 +57,7 @@ def of_intervals(made: Comparison) -> Figure | None:
     axis.grid(axis="x", alpha=0.25)
     hidden = sum(r.rank is not None for r in made.rows) - len(rows)
     axis.set_title(
-        _titled(made, "filled: cannot be told from the best" + (f"; {hidden} more" if hidden else "")), fontsize=9
+        _title(made, "filled: cannot be told from the best" + (f"; {hidden} more" if hidden else "")), fontsize=9
     )
     return figure
 
@@ -89,7 +89,7 @@ def heat_map(made: Comparison) -> Figure | None:
     axis.set_xlabel(made.factors[1])
     axis.set_ylabel(made.factors[0])
     figure.colorbar(image, ax=axis, label=f"{made.by.metric}, {_better(made)} is better")
-    axis.set_title(_titled(made, "bold: cannot be told from the best"), fontsize=9)
+    axis.set_title(_title(made, "bold: cannot be told from the best"), fontsize=9)
     return figure
 
 
@@ -113,7 +113,7 @@ def learning_curves(made: Comparison) -> Figure | None:
     axis.set_ylabel(f"{made.by.curve}, {_better(made)} is better")
     axis.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    axis.set_title(_titled(made, "mean over seeds ± standard error"), fontsize=9)
+    axis.set_title(_title(made, "mean over seeds ± standard error"), fontsize=9)
     return figure
 
 
@@ -199,7 +199,7 @@ def _levels(rows: list[Row], key: str) -> list[str]:
         return found
 
 
-def _titled(made: Comparison, more: str) -> str:
+def _title(made: Comparison, more: str) -> str:
     return f"{made.label}: {more}" if made.label else more
 
 
