@@ -79,14 +79,14 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from initlab.tasks.speech.cache import cached
+from initlab.tasks.speech.cache import load_or_compute
 folder = Path(sys.argv[1])
 def compute():
     with (folder / "log").open("a") as log:
         log.write("x")
     time.sleep(0.5)
     return {"x": np.full(200_000, 7.0)}
-assert (cached(folder / "cache", "key", compute)["x"] == 7.0).all()
+assert (load_or_compute(folder / "cache", "key", compute)["x"] == 7.0).all()
 """
 
 
