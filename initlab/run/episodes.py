@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from initlab import report, tracking
 from initlab.core import seeds
-from initlab.errors import ConfigError, StoreError
+from initlab.errors import ConfigError
 from initlab.run import process
 from initlab.run.narrator import Narrator, Silent
 from initlab.run.prepare import prepare
-from initlab.run.record import close, header, opening_files
+from initlab.run.record import closing_record, header, opening_files
 from initlab.run.train import run
 from initlab.spec import Experiment, Finding, Profile, Record, RunResult, RunStatus
 from initlab.statistics.student import interval
@@ -57,8 +56,7 @@ def run_episodes(
             header(experiment, prepared, kind="train"), experiment.tracking,
             workdir=workdir, files=opening_files(experiment, prepared),
         )  # fmt: skip
-        status: RunStatus = "failed"
-        try:
+        with closing_record(experiment, sink, tail) as ended:
             narrator.started(experiment, prepared, sink.run_id, sink.folder)
             guessed = prepared.splits.baseline.accuracy
             done = _episodes(
@@ -68,24 +66,14 @@ def run_episodes(
                 stop,
                 constant={} if guessed is None else {"test/accuracy": guessed, "val/accuracy": guessed},
             )
-            status = "killed" if len(done.scores) < (experiment.task.episodes or 0) else "finished"
-            result = _closed(experiment, done, status, seconds=time.perf_counter() - begun)
+            ended.status = "killed" if len(done.scores) < (experiment.task.episodes or 0) else "finished"
+            result = _closed(experiment, done, ended.status, seconds=time.perf_counter() - begun)
             if done.scores:
                 now = time.time_ns() // 1_000_000
                 serial = len(done.scores)
                 sink.write(Record(serial=serial, step=serial, epoch=0.0, time_ms=now, metrics=dict(result.metrics)))
             sink.tag({"initlab.verdict": _headline(result), "mlflow.note.content": report.note(experiment, result)})
-        except KeyboardInterrupt:
-            status = "killed"
-            raise
-        except Exception as error:
-            with suppress(StoreError):
-                sink.tag({"initlab.error": f"{type(error).__name__}: {error}"[:500]})
-            raise
-        finally:
-            note = close(sink, status, tail)
-    fault = bool(note) and not sink.uri.startswith("http") and not experiment.tracking.offline
-    result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
+    result = replace(result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault)
     narrator.finished(experiment, result, sink.uri)
     return result
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from initlab import report, tracking
 from initlab.core.version import __version__
 from initlab.diagnosis import rules
+from initlab.errors import StoreError
 from initlab.run import process
-from initlab.run.prepare import Forecast, Prepared
+from initlab.run.prepare import Forecast, Prepared, first_line
 from initlab.spec import Experiment, Record, RunHeader, RunResult, RunStatus
 from initlab.train import Outcome
 
@@ -109,6 +111,42 @@ def save_results(
                 sink.artifact(path, folder, move=True)
     if experiment.tracking.log_model and result.status != "killed":
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
+
+
+@dataclass
+class Ended:
+    """How the record of a run ended.
+
+    Attributes:
+        status: failed, until the run says something else.
+        note: of the tracker; empty where everything arrived, or a tail still waits for it.
+        fault: whether a store on this machine took no records, which is to be mended; a server that is away gets them
+            later (`initlab sync`).
+    """
+
+    status: RunStatus = "failed"
+    note: str = ""
+    fault: bool = False
+
+
+@contextmanager
+def closing_record(
+    experiment: Experiment, sink: tracking.RunSink | tracking.NullSink, tail: tracking.ClosingRuns | None
+) -> Generator[Ended]:
+    """Close the record at the end, whatever happens inside: as killed after an interrupt, as failed after an error."""
+    ended = Ended()
+    try:
+        yield ended
+    except KeyboardInterrupt:
+        ended.status = "killed"
+        raise
+    except Exception as error:
+        with suppress(StoreError):
+            sink.tag({"initlab.error": f"{type(error).__name__}: {first_line(error)}"[:500]})
+        raise
+    finally:
+        ended.note = close(sink, ended.status, tail)
+        ended.fault = bool(ended.note) and not sink.uri.startswith("http") and not experiment.tracking.offline
 
 
 def close(sink: tracking.RunSink | tracking.NullSink, status: RunStatus, tail: tracking.ClosingRuns | None) -> str:

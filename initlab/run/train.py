@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from initlab import tracking
 from initlab.diagnosis import rules
-from initlab.errors import StoreError
 from initlab.probes import ProfileLog
 from initlab.probes.interpret import interpret
 from initlab.run import process
@@ -18,8 +17,8 @@ from initlab.run.assemble import probe_once, training_loop
 from initlab.run.ending import Ending, closing_scores
 from initlab.run.judge import evidence_of
 from initlab.run.narrator import Foreseeing, Narrator, Silent
-from initlab.run.prepare import Forecast, Prepared, first_line, forecast_rows, foresee, prepare
-from initlab.run.record import close, open_record, save_results, write_closing
+from initlab.run.prepare import Forecast, Prepared, forecast_rows, foresee, prepare
+from initlab.run.record import closing_record, open_record, save_results, write_closing
 from initlab.spec import Experiment, Profile, RunResult, RunStatus
 from initlab.train import Checkpoints, Outcome, train
 from initlab.train.ranks import ALONE, Ranks
@@ -114,9 +113,8 @@ def _train_recorded(
     if forecast is not None and isinstance(narrator, Foreseeing):
         narrator.foreseen(forecast.outlook)
     sink = open_record(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink
-    status: RunStatus = "failed"
-    try:
-        result, status = _train_and_judge(
+    with closing_record(experiment, sink, tail) as ended:
+        result, ended.status = _train_and_judge(
             experiment,
             prepared,
             sink,
@@ -126,18 +124,7 @@ def _train_recorded(
             stop=stop,
             ranks=ranks,
         )
-    except KeyboardInterrupt:
-        status = "killed"
-        raise
-    except Exception as error:
-        with suppress(StoreError):
-            sink.tag({"initlab.error": f"{type(error).__name__}: {first_line(error)}"[:500]})
-        raise
-    finally:
-        note = close(sink, status, tail)
-    # a server that is away gets its records later (sync); a store on this machine that takes none is a fault to mend
-    fault = bool(note) and not sink.uri.startswith("http") and not experiment.tracking.offline
-    result = replace(result, run_id=sink.run_id, tracking_note=note, tracking_fault=fault)
+    result = replace(result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault)
     narrator.finished(experiment, result, sink.uri)
     return result
 

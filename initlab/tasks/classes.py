@@ -6,9 +6,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from initlab.spec import Baseline
+from initlab.spec import Baseline, Part, Splits
 
 
 def cross_entropy(output: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -31,3 +31,26 @@ def baseline(y: Tensor, classes: int) -> Baseline:
         accuracy=float(share.max()),
         words=f"ln {classes} = {math.log(classes):.2f}",
     )
+
+
+class Classification:
+    """What every classification task does alike: count right answers, report the accuracy, produce no texts."""
+
+    def correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """How many of the batch have their largest logit at the target, a scalar tensor."""
+        return count_correct(output, target)
+
+    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
+        """The accuracy."""
+        del loss
+        return {"accuracy": accuracy}
+
+    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
+        """Nothing."""
+        del model, splits, seed
+        return {}
+
+
+def move_part(part: Part, device: torch.device) -> Part:
+    """The part on `device`."""
+    return Part(x=part.x.to(device), y=part.y.to(device))

@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from initlab.errors import ConfigError
-from initlab.spec import IO, Monitor, Part, Probability, Splits
+from initlab.spec import IO, Monitor, Probability, Splits
 from initlab.tasks import classes
 from initlab.tasks.augment import AugmentName, augmentation
 from initlab.tasks.normalise import standardise
@@ -46,7 +46,7 @@ class ImageData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTask:
+class ImageTask(classes.Classification):
     """Classify images: cross entropy in nats, accuracy as the share of right answers.
 
     Attributes:
@@ -87,9 +87,9 @@ class ImageTask:
         augment = augmentation(self.data.augment, input_shape)
         prepare = standardise(train.x).to(device)
         return Splits(
-            train=_to(train, device),
-            val=_to(val, device),
-            test=_to(test, device),
+            train=classes.move_part(train, device),
+            val=classes.move_part(val, device),
+            test=classes.move_part(test, device),
             io=IO(input_shape=input_shape, classes=len(raw.class_names)),
             prepare=prepare,
             augment=augment,
@@ -104,21 +104,3 @@ class ImageTask:
         # softmax(ln σ(z)) = σ(z) / Σ σ(z)
         logits = F.logsigmoid(output) if self.output == "sigmoid" else output
         return classes.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-
-    def correct(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the batch have their largest logit at the target, a scalar tensor."""
-        return classes.count_correct(output, target)
-
-    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
-        """The accuracy."""
-        del loss
-        return {"accuracy": accuracy}
-
-    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
-        """Nothing."""
-        del model, splits, seed
-        return {}
-
-
-def _to(part: Part, device: torch.device) -> Part:
-    return Part(x=part.x.to(device), y=part.y.to(device))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import torch
 from annotated_types import Gt, Lt
@@ -21,6 +21,26 @@ from initlab.tasks.raw import RawData
 
 #: a share of the examples: some of them, never all
 Fraction = Annotated[float, Gt(0), Lt(1)]
+
+
+class OfficialTestSettings(TypedDict, total=False):
+    """Arguments of a data set with an official test part; see `Plan`."""
+
+    val_fraction: Fraction
+    shots: PositiveInt | None
+    limit: PositiveInt | None
+    episodes: PositiveInt | None
+
+
+class SplitSettings(OfficialTestSettings, total=False):
+    """Arguments of a data set from which a test part is cut; see `Plan`."""
+
+    test_fraction: Fraction
+    split_seed: NonNegativeInt
+
+
+#: fields of `Plan` that mean nothing where the test part is official
+TEST_FIELDS = ("test_fraction", "split_seed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ def test_keys_and_defaults_are_the_factorys(file: Path) -> None:
     parameters = dict(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
     if file.parent.name == "task":
         parameters.pop("data")
-    assert list(content) == list(parameters)
+    assert sorted(content) == sorted(parameters)
     for key, value in content.items():
         default = parameters[key].default
         assert value == ("???" if default is inspect.Parameter.empty else default), key

@@ -1,7 +1,7 @@
-"""Workers under a leader: started, watched, replaced when they die, ended together.
+"""Leader of a study's workers: starts them, watches them, replaces those that die, ends them.
 
-Where they run is an engine's affair: `local_engine` starts them as processes of this machine, `ray_engine` as actors of
-Ray. Workers that join from elsewhere (`initlab worker`) are not watched; what they leave is found by its silence.
+The engine decides where they run: `local_engine` starts them as processes of this machine, `ray_engine` as actors of
+Ray. Workers that join from elsewhere (`initlab worker`) are not watched; dead ones show by their missing heartbeat.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from initlab.study.workers.worker import StartWorker, Worker
 if TYPE_CHECKING:
     from optuna import Study
 
-#: seconds between two looks at the study
+#: seconds between two updates of the state of the study
 _POLL_SECONDS = 0.5
-#: seconds that a worker has to end its arm after it was asked to
+#: seconds that a worker has for ending its arm after a stop request
 _PATIENCE = 60.0
-#: seconds that workers have to see for themselves that nothing is left
+#: seconds that workers have for noticing themselves that nothing is left
 _IDLE_SECONDS = 5.0
-#: a worker that dies is replaced so often, all workers together; more tells of a machine that kills them
+#: maximum number of replacements of dead workers, all together; more deaths mean that the machine kills them
 _REPLACEMENTS = 10
 
 
 def drive(
     study: Study, plan: Plan, *, stop: Callable[[], bool], look: Callable[[Sequence[ArmResult]], None]
 ) -> tuple[str, ...]:
-    """Run the study's workers until nothing waits; `look` is shown the arms from time to time.
+    """Run the study's workers until no arm waits; `look` is called with the arms from time to time.
 
     Without workers of its own (``study.workers=0``) a leader waits for those that join.
 
@@ -98,17 +98,17 @@ def _watch(
                 if replaced > _REPLACEMENTS:
                     told.append(f"workers died {replaced} times; see {workers[number].log}")
                     return
-                told.append(f"a worker died ({ending}); its arm is begun anew")
+                told.append(f"a worker died ({ending}); its arm is restarted")
                 workers[number] = hire(number)
             reaper.look(study, plan.folder)
             look(arm_results(study))
-            # the workers of a study that its time alone ends make their arms themselves
+            # in an endless study the workers create their arms themselves
             going = plan.endless and time.monotonic() - begun < (plan.seconds or 0.0)
             if going or not ledger.is_idle(study, plan.folder):
                 idle = None
             elif workers:
                 idle = idle or time.monotonic()
-                if time.monotonic() - idle > _IDLE_SECONDS:  # one of them was stopped, or could not be started
+                if time.monotonic() - idle > _IDLE_SECONDS:  # a worker was stopped, or could not be started
                     return
             else:
                 return
@@ -121,7 +121,7 @@ def _watch(
 
 
 def _pause(workers: Sequence[Worker]) -> None:
-    """Until the next look, which comes at once where a worker ended."""
+    """Wait until the next update, or until a worker ends."""
     before = [w.ended() for w in workers]
     deadline = time.monotonic() + _POLL_SECONDS
     while time.monotonic() < deadline and [w.ended() for w in workers] == before:
@@ -135,7 +135,7 @@ def _release(study: Study, plan: Plan, worker: Worker) -> None:
 
 
 def _end(study: Study, plan: Plan, workers: Sequence[Worker]) -> None:
-    """Ask for an end after the update at hand, and wait; what does not listen is killed."""
+    """Ask the workers to end after the current update, and wait; those that do not end are killed."""
     for worker in workers:
         if worker.ended() is None:
             worker.ask()

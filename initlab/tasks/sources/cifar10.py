@@ -13,18 +13,19 @@ import zlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import Part, PositiveInt, Provenance
+from initlab.spec import Part, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.download import check_md5, data_root, fetch
 from initlab.tasks.image import ImageData
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import TEST_FIELDS, OfficialTestSettings, Plan
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -52,28 +53,24 @@ _ALLOWED: Mapping[tuple[str, str], object] = {
 }
 
 
+@with_parameters_of(Plan(), omit=TEST_FIELDS)
 def cifar10(
     *,
     root: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[OfficialTestSettings],
 ) -> ImageData:
     """60,000 colour images, 32 x 32, of 10 classes, 10,000 of them the official test part; fetched where absent.
 
     Args:
         root: directory that holds ``cifar-10-python.tar.gz`` or ``cifar-10-batches-py``; None looks at INITLAB_DATA,
             then in the cache directory.
-        val_fraction: see `Plan`, as for shots and limit.
-        shots: training images per class.
-        limit: training images at most.
         augment: see `augment.py`.
+        split: see `Plan`.
 
     Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
-    plan = Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes)
+    plan = Plan(**split)
     return ImageData(name="cifar10", load=partial(read_cifar10, root), plan=plan, augment=augment)
 
 

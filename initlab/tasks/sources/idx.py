@@ -13,18 +13,20 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import Part, PositiveInt, Provenance
+from initlab.spec import Part, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.download import check_md5, data_root, fetch
 from initlab.tasks.image import ImageData
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import TEST_FIELDS, OfficialTestSettings, Plan
 
 _UNSIGNED_BYTE = 8
 
@@ -76,45 +78,37 @@ FASHION_MNIST = IdxSet(
 )  # fmt: skip
 
 
+@with_parameters_of(Plan(), omit=TEST_FIELDS)
 def mnist(
     *,
     root: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[OfficialTestSettings],
 ) -> ImageData:
     """70,000 handwritten digits, 28 x 28 grey, 10,000 of them the official test part; fetched where absent.
 
     Args:
         root: directory that holds ``MNIST/raw``; None looks at INITLAB_DATA, then in the cache directory.
-        val_fraction: see `Plan`, as for shots and limit.
-        shots: training images per class.
-        limit: training images at most.
         augment: see `augment.py`.
+        split: see `Plan`.
 
     LeCun, Bottou, Bengio & Haffner, Proceedings of the IEEE, 1998.
     """
-    return _data(MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes), augment)
+    return _data(MNIST, root, Plan(**split), augment)
 
 
+@with_parameters_of(Plan(), omit=TEST_FIELDS)
 def fashion_mnist(
     *,
     root: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[OfficialTestSettings],
 ) -> ImageData:
     """70,000 articles of clothing, 28 x 28 grey, laid out as MNIST and harder. Arguments as for `mnist`.
 
     Xiao, Rasul & Vollgraf, arXiv:1708.07747, 2017.
     """
-    return _data(
-        FASHION_MNIST, root, Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes), augment
-    )
+    return _data(FASHION_MNIST, root, Plan(**split), augment)
 
 
 def read_idx_set(which: IdxSet, root: Path | None = None) -> RawData:

@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 import torch
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance
+from initlab.spec import Part, PositiveInt, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
 from initlab.tasks.links import refuse_links_out
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import Plan, SplitSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,19 +36,15 @@ _PARTS = {"val": ("val", "valid", "validation"), "test": ("test",)}
 _GREY = frozenset({"1", "L", "LA", "La", "F"})
 
 
+@with_parameters_of(Plan())
 def image_folder(
     *,
     path: Path,
     size: PositiveInt = 32,
     channels: Channels = "auto",
     fit: Fit = "crop",
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[SplitSettings],
 ) -> ImageData:
     """Images below ``path/<class>/``, or below ``path/train/<class>/`` with val/ and test/ beside it.
 
@@ -57,24 +54,11 @@ def image_folder(
         channels: 1 grey, 3 colour, or auto: grey where every file is grey. Transparency is laid on white.
         fit: how an image that is not square becomes square: ``crop`` keeps the middle, ``stretch`` distorts, ``pad``
             adds black.
-        val_fraction: see `Plan`, as for the arguments after it. The official parts go first where they exist.
-        test_fraction: see `Plan`.
-        split_seed: see `Plan`.
-        shots: see `Plan`.
-        limit: see `Plan`.
-        episodes: see `Plan`.
         augment: see `augment.py`.
+        split: see `Plan`. The official parts go first where they exist.
     """
-    plan = Plan(
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        shots=shots,
-        limit=limit,
-        episodes=episodes,
-    )
     load = partial(read_image_folder, path, size=size, channels=channels, fit=fit)
-    return ImageData(name="image_folder", load=load, plan=plan, augment=augment)
+    return ImageData(name="image_folder", load=load, plan=Plan(**split), augment=augment)
 
 
 def read_image_folder(path: Path, *, size: int = 32, channels: Channels = "auto", fit: Fit = "crop") -> RawData:

@@ -8,35 +8,32 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance
+from initlab.spec import Part, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import Plan, SplitSettings
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 _HINT = "write it with numpy.savez(path, x=images, y=labels)"
 _MOST_CHANNELS = 4  # more planes than red, green, blue and one other are not taken for channels without being told
 
 
+@with_parameters_of(Plan())
 def npz(
     *,
     path: Path,
     layout: Layout = "auto",
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[SplitSettings],
 ) -> ImageData:
     """Arrays `x` and `y`, and optionally `x_test` and `y_test`, in the file `path`.
 
@@ -45,23 +42,10 @@ def npz(
     Args:
         path: the file, written by `numpy.savez` or `numpy.savez_compressed`. Pickled objects in it are refused.
         layout: where the channels of a four-dimensional `x` are; auto takes the dimension of size 1 to 4.
-        val_fraction: see `Plan`, as for the arguments after it.
-        test_fraction: see `Plan`.
-        split_seed: see `Plan`.
-        shots: see `Plan`.
-        limit: see `Plan`.
-        episodes: see `Plan`.
         augment: see `augment.py`.
+        split: see `Plan`.
     """
-    plan = Plan(
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        shots=shots,
-        limit=limit,
-        episodes=episodes,
-    )
-    return ImageData(name="npz", load=partial(read_npz, path, layout=layout), plan=plan, augment=augment)
+    return ImageData(name="npz", load=partial(read_npz, path, layout=layout), plan=Plan(**split), augment=augment)
 
 
 def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:

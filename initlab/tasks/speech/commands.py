@@ -10,18 +10,26 @@ import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Unpack
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError, one_of
-from initlab.spec import NonNegativeInt, PartName, PositiveFloat, PositiveInt, UnitFloat
+from initlab.spec import PartName
 from initlab.tasks.download import data_root, fetch
 from initlab.tasks.raw import RawData
-from initlab.tasks.speech.augment import AugmentName, SpeechAugment
+from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Archive, Folder, Source, read_corpus
-from initlab.tasks.speech.features import FeatureName, Features
+from initlab.tasks.speech.features import Features
 from initlab.tasks.speech.labels import BadFiles, assemble_parts
+from initlab.tasks.speech.settings import (
+    RENAMED,
+    OfficialRecordingSettings,
+    ReadOptions,
+    recordings,
+)
 from initlab.tasks.speech.task import SpeechData
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import TEST_FIELDS, Plan
 
 ARCHIVE = "speech_commands_v0.02.tar.gz"
 URL = f"http://download.tensorflow.org/data/{ARCHIVE}"
@@ -34,28 +42,16 @@ _VAL_LIST, _TEST_LIST = "validation_list.txt", "testing_list.txt"
 _FOLDERS = (f"{FOLDER}/speech_commands_v0.02", "SpeechCommands/speech_commands_v0.02", FOLDER)
 
 
+#: examples are cut or padded to one second
+_FEATURES = Features(sample_rate=16000, window_ms=32.0, hop_ms=16.0, seconds=1.0)
+
+
+@with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED, omit=TEST_FIELDS)
 def speech_commands(
     *,
     root: Path | None = None,
     words: Sequence[str] | None = None,
-    features: FeatureName = "mfcc",
-    sample_rate: PositiveInt = 16000,
-    n_mels: PositiveInt = 40,
-    n_mfcc: PositiveInt = 13,
-    window_ms: PositiveFloat = 32.0,
-    hop_ms: PositiveFloat = 16.0,
-    seconds: PositiveFloat | None = 1.0,
-    bad_files: BadFiles = "skip",
-    cache: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
-    augment: AugmentName = "none",
-    masks: NonNegativeInt = 1,
-    mask_features: UnitFloat = 0.2,
-    mask_time: UnitFloat = 0.2,
-    shift: UnitFloat = 0.1,
+    **settings: Unpack[OfficialRecordingSettings],
 ) -> SpeechData:
     """Recordings of single words in their official parts: 105,829 of 35 words in version 0.02; fetched where absent.
 
@@ -63,43 +59,16 @@ def speech_commands(
         root: directory that holds ``speech_commands`` with the archive or its unpacked folders; None looks at
             INITLAB_DATA, then in the cache directory.
         words: which to tell apart; None is all there are. Background noise is left out.
-        features: see `Features`, as for the arguments after it up to seconds.
-        sample_rate: see `Features`.
-        n_mels: see `Features`.
-        n_mfcc: see `Features`.
-        window_ms: see `Features`.
-        hop_ms: see `Features`.
-        seconds: where longer recordings are cut and to which shorter ones are padded; None pads to the longest.
-        bad_files: ``skip`` passes over what cannot be read and says so, ``error`` refuses it.
-        cache: folder for computed features; None is ``features`` in INITLAB_CACHE or the user's cache directory.
-        val_fraction: see `Plan`; only for lists that name nothing for validation.
-        shots: training recordings per class.
-        limit: training recordings at most.
-        episodes: see `Plan`.
-        augment: see `SpeechAugment`, as for the arguments after it.
-        masks: see `SpeechAugment`.
-        mask_features: see `SpeechAugment`.
-        mask_time: see `SpeechAugment`.
-        shift: see `SpeechAugment`.
+        settings: see `Features`, `ReadOptions`, `SpeechAugment` and `Plan`; val_fraction only counts where the lists
+            name nothing for validation.
 
     Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, arXiv:1804.03209, 2018.
 
     Raises:
         ConfigError: settings of features that do not fit together.
     """
-    chosen = Features(
-        kind=features, sample_rate=sample_rate, n_mels=n_mels, n_mfcc=n_mfcc, window_ms=window_ms, hop_ms=hop_ms,
-        seconds=seconds,
-    )  # fmt: skip
-    return SpeechData(
-        name="speech_commands",
-        load=partial(read_speech_commands, root, chosen, words=words, bad_files=bad_files, cache=cache),
-        plan=Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes),
-        augment=SpeechAugment(
-            name=augment, masks=masks, mask_features=mask_features, mask_time=mask_time, shift=shift
-        ),
-        waveform=features == "waveform",
-    )  # fmt: skip
+    read = partial(read_speech_commands, root, words=words)
+    return recordings("speech_commands", read, settings, defaults=_FEATURES)
 
 
 def read_speech_commands(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from initlab.errors import ConfigError
+from initlab.spec import PositiveFloat, PositiveInt
 
 FeatureName = Literal["waveform", "log_mel", "mfcc"]
 
@@ -42,12 +43,12 @@ class Features:
     """
 
     kind: FeatureName = "mfcc"
-    sample_rate: int = 8000
-    n_mels: int = 40
-    n_mfcc: int = 13
-    window_ms: float = 25.0
-    hop_ms: float = 10.0
-    seconds: float | None = None
+    sample_rate: PositiveInt = 8000
+    n_mels: PositiveInt = 40
+    n_mfcc: PositiveInt = 13
+    window_ms: PositiveFloat = 25.0
+    hop_ms: PositiveFloat = 10.0
+    seconds: PositiveFloat | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "waveform":

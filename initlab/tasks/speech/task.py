@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from initlab.errors import ConfigError
-from initlab.spec import IO, Monitor, Part, Probability, Splits
+from initlab.spec import IO, Monitor, Probability, Splits
 from initlab.tasks import classes
 from initlab.tasks.raw import RawData
 from initlab.tasks.speech.augment import SpeechAugment
@@ -49,7 +49,7 @@ class SpeechData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechTask:
+class SpeechTask(classes.Classification):
     """Classify recordings: cross entropy in nats, accuracy as the share of right answers.
 
     Attributes:
@@ -87,9 +87,9 @@ class SpeechTask:
         raw = self.data.read()
         train, val, test = partition(raw, self.data.plan, seed=seed)
         return Splits(
-            train=_to(train, device),
-            val=_to(val, device),
-            test=_to(test, device),
+            train=classes.move_part(train, device),
+            val=classes.move_part(val, device),
+            test=classes.move_part(test, device),
             io=IO(input_shape=tuple(train.x.shape[1:]), classes=len(raw.class_names)),
             prepare=standardise_steps(train.x, waveform=self.data.waveform).to(device),
             augment=None if self.data.augment.name == "none" else self.data.augment,
@@ -102,21 +102,3 @@ class SpeechTask:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean cross entropy (nats) of logits (B, classes) and class indices (B,)."""
         return classes.cross_entropy(output, target, label_smoothing=self.label_smoothing)
-
-    def correct(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the batch have their largest logit at the target, a scalar tensor."""
-        return classes.count_correct(output, target)
-
-    def scores(self, loss: float, accuracy: float) -> dict[str, float]:
-        """The accuracy."""
-        del loss
-        return {"accuracy": accuracy}
-
-    def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
-        """Nothing."""
-        del model, splits, seed
-        return {}
-
-
-def _to(part: Part, device: torch.device) -> Part:
-    return Part(x=part.x.to(device), y=part.y.to(device))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
+from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.splitting import Fraction
@@ -19,6 +21,35 @@ WIKITEXT2_SOURCE = "https://huggingface.co/datasets/Salesforce/wikitext (wikitex
 PTB_SOURCE = "Penn Treebank as prepared by Mikolov et al. (LDC99T42; simple-examples)"
 _WIKITEXT2 = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")
 _PTB = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
+
+
+class PartsSettings(TypedDict, total=False):
+    """Arguments of a text in official parts; see `Parts`."""
+
+    level: Level
+    sequence_length: PositiveInt
+    errors: Errors
+    min_count: PositiveInt
+    max_words: PositiveInt | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """How a text in official parts is read.
+
+    Attributes:
+        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
+        sequence_length: see `text_file`, as for the fields after it.
+        errors: see `text_file`.
+        min_count: see `text_file`.
+        max_words: see `text_file`.
+    """
+
+    level: Level = "word"
+    sequence_length: PositiveInt = 64
+    errors: Errors = "strict"
+    min_count: PositiveInt = 1
+    max_words: PositiveInt | None = None
 
 
 def text_file(
@@ -54,59 +85,38 @@ def text_file(
     )  # fmt: skip
 
 
-def wikitext2(
-    *,
-    path: Path,
-    level: Level = "word",
-    sequence_length: PositiveInt = 64,
-    errors: Errors = "strict",
-    min_count: PositiveInt = 1,
-    max_words: PositiveInt | None = None,
-) -> TextData:
+@with_parameters_of(Parts())
+def wikitext2(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
     """WikiText-2, from your own copy: 2 million words of articles, 33,278 distinct, in its three official parts.
 
     Merity, Xiong, Bradbury & Socher, ICLR 2017.
 
     Args:
         path: folder that holds ``wiki.train.tokens``, ``wiki.valid.tokens`` and ``wiki.test.tokens``.
-        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
-        sequence_length: see `text_file`, as for the arguments after it.
-        errors: see `text_file`.
-        min_count: see `text_file`.
-        max_words: see `text_file`.
+        settings: see `Parts`.
     """
-    load = partial(read_parts, path, _WIKITEXT2, "wikitext2", level=level, errors=errors, source=WIKITEXT2_SOURCE)
-    return TextData(
-        name="wikitext2", load=load, level=level, sequence_length=sequence_length,
-        min_count=min_count, max_words=max_words,
-    )  # fmt: skip
+    return _in_parts("wikitext2", path, _WIKITEXT2, WIKITEXT2_SOURCE, settings)
 
 
-def ptb(
-    *,
-    path: Path,
-    level: Level = "word",
-    sequence_length: PositiveInt = 64,
-    errors: Errors = "strict",
-    min_count: PositiveInt = 1,
-    max_words: PositiveInt | None = None,
-) -> TextData:
+@with_parameters_of(Parts())
+def ptb(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
     """The Penn Treebank, from your own copy: 1 million words of news, 10,000 distinct, in its three usual parts.
 
     Marcus, Santorini & Marcinkiewicz, Computational Linguistics, 1993; as prepared by Mikolov et al., Interspeech 2010.
 
     Args:
         path: folder that holds ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt``.
-        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
-        sequence_length: see `text_file`, as for the arguments after it.
-        errors: see `text_file`.
-        min_count: see `text_file`.
-        max_words: see `text_file`.
+        settings: see `Parts`.
     """
-    load = partial(read_parts, path, _PTB, "ptb", level=level, errors=errors, source=PTB_SOURCE)
+    return _in_parts("ptb", path, _PTB, PTB_SOURCE, settings)
+
+
+def _in_parts(name: str, path: Path, files: tuple[str, str, str], source: str, settings: PartsSettings) -> TextData:
+    how = Parts(**settings)
     return TextData(
-        name="ptb", load=load, level=level, sequence_length=sequence_length, min_count=min_count, max_words=max_words
-    )
+        name=name, load=partial(read_parts, path, files, name, level=how.level, errors=how.errors, source=source),
+        level=how.level, sequence_length=how.sequence_length, min_count=how.min_count, max_words=how.max_words,
+    )  # fmt: skip
 
 
 def read_text_file(
