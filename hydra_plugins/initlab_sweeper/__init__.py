@@ -53,9 +53,9 @@ def _start_workers(config: DictConfig) -> None:
     workers = config.study.get("workers")
     if isinstance(workers, int) and workers > 0 and config.study.get("engine") == "local":
         cores = os.cpu_count() or 1
-        POOL.have(min(workers, max(1, cores - 1)), threads=threads(workers))
+        POOL.ensure(min(workers, max(1, cores - 1)), threads=threads(workers))
     else:
-        POOL.dismiss()
+        POOL.end_unused()
 
 
 # a plain mapping: Hydra loads this file in a way that dataclasses do not bear

@@ -44,5 +44,5 @@ def launch(arguments: Arguments) -> int:
         from initlab.study.workers.worker_pool import POOL, threads
 
         # what its first worker imports takes as long as all that has to be done before it
-        POOL.have(1, threads=threads(1))
+        POOL.ensure(1, threads=threads(1))
     return compose_and_run(typed, act)

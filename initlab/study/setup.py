@@ -110,7 +110,7 @@ def _check_arms(
                 configs.append(config)
             checks.add(config, plan.space.overrides(dict(arm)))
             with _naming_arm(plan, lambda: arms[len(checks.known)]):
-                checks.go_on()
+                checks.collect()
         load_libraries()  # while the last of them is looked at
         with _naming_arm(plan, lambda: arms[len(checks.known)]):
             found = checks.all()

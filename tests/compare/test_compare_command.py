@@ -29,7 +29,7 @@ def test_a_study_is_compared_and_kept_in_all_forms(workdir: Path, store: Path) -
     done = initlab("compare", "study=six", "baseline=init=xavier,activation=relu", "out=out", cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "six: 6 arms, 30 runs (30 finished), val/accuracy" in done.stdout
-    assert "best: init=he activation=relu" in done.stdout and "1 more cannot be told from it" in done.stdout
+    assert "best: init=he activation=relu" in done.stdout and "1 more not distinguishable from it" in done.stdout
     assert "the exact sign-flip test cannot reach 0.05 here: with 5 seeds its smallest p is 0.0625" in done.stdout
     assert "init × activation" in done.stdout and "would take about" in done.stdout
     table = pd.read_csv(workdir / "out" / "comparison.csv")

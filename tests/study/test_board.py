@@ -195,7 +195,7 @@ def test_an_empty_study_and_one_without_result() -> None:
     assert leaderboard([], direction="maximize") == []
     assert summary([], metric=METRIC, direction="maximize") == "0 arms"
     failed = [arm(i, state="failed", reason="raised") for i in range(3)]
-    assert summary(failed, metric=METRIC, direction="minimize") == "3 arms: 3 failed; none came to a result"
+    assert summary(failed, metric=METRIC, direction="minimize") == "3 arms: 3 failed; none has a result"
     assert table(leaderboard(failed, direction="minimize"), metric=METRIC, width=80).count("failed: raised") == 3
 
 
@@ -219,7 +219,7 @@ def test_summary_names_the_best_with_its_interval() -> None:
     half = stats.t.ppf(0.975, 2) * stats.sem(values)
     assert summary(arms, metric=METRIC, direction="maximize") == (
         "5 arms: 3 complete, 1 pruned, 1 failed; best init=he, activation=relu with val/accuracy"
-        f" 0.9120 ± {half:.4f} (3 seeds); 1 more cannot be told from it"
+        f" 0.9120 ± {half:.4f} (3 seeds); 1 more not distinguishable from it"
     )
     assert summary([arm(0, [0.5], init="he")], metric=METRIC, direction="maximize") == (
         "1 arm: 1 complete; best init=he with val/accuracy 0.5000 (1 seed)"

@@ -23,17 +23,17 @@ ARMS = [[*TINY, f"init={init}"] for init in ("he", "xavier", "uniform")]
 def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[worker_pool.WorkerPool]:
     """One worker that waits, for this test alone."""
     spares = worker_pool.WorkerPool()
-    spares.have(1, threads=1)
-    monkeypatch.setattr(checks, "SPARES", spares)
+    spares.ensure(1, threads=1)
+    monkeypatch.setattr(checks, "POOL", spares)
     yield spares
-    spares.dismiss()
+    spares.end_unused()
 
 
 def looked_at(arms: list[list[str]]) -> list[checks.Facts]:
     with Checks() as found:
         for overrides in arms:
             found.add(configuration.compose(overrides), overrides)
-            found.go_on()
+            found.collect()
         return found.all()
 
 
@@ -46,7 +46,7 @@ def test_a_worker_finds_what_the_leader_would(waiting: worker_pool.WorkerPool) -
 
 
 def test_without_a_worker_the_leader_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "SPARES", worker_pool.WorkerPool())
+    monkeypatch.setattr(checks, "POOL", worker_pool.WorkerPool())
     assert looked_at(ARMS[:1]) == [facts(configuration.compose(ARMS[0]), ARMS[0])]
 
 

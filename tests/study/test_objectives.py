@@ -261,11 +261,11 @@ def test_the_importance_of_a_grid_is_in_a_line() -> None:
 @pytest.mark.parametrize(
     ("values", "keys", "said"),
     [
-        ([], 2, "0 arms came to a result, and it takes 4"),
-        ([0.1], 2, "1 arm came to a result, and it takes 4"),
-        ([0.1, 0.2, 0.3, math.nan], 2, "3 arms came to a result, and it takes 4"),
-        ([0.1, 0.2, 0.3, 0.4, 0.5], 1, "one key alone was searched"),
-        ([0.5] * 6, 2, "all arms came to the same value"),
+        ([], 2, "0 arms with a result, 4 are needed"),
+        ([0.1], 2, "1 arm with a result, 4 are needed"),
+        ([0.1, 0.2, 0.3, math.nan], 2, "3 arms with a result, 4 are needed"),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 1, "only one key was searched"),
+        ([0.5] * 6, 2, "all arms have the same value"),
     ],
 )
 def test_why_there_is_no_importance(values: list[float], keys: int, said: str) -> None:

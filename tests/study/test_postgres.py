@@ -82,7 +82,7 @@ def test_a_grid_with_four_workers_of_which_one_is_killed(workdir: Path, postgres
     assert again.returncode == 0 and "6 done before, 0 new" in again.stdout, again.stdout + again.stderr
     other = postgres.create("other")
     moved = initlab("-m", *TINY, "trainer.epochs=150", *grid[:-1], f"study.storage={other}", cwd=workdir)
-    assert moved.returncode == 2 and "the study was begun in" in moved.stderr and PASSWORD not in moved.stderr
+    assert moved.returncode == 2 and "the study was started in" in moved.stderr and PASSWORD not in moved.stderr
 
 
 def test_no_trial_is_taken_or_begun_anew_twice(tmp_path: Path, postgres: Postgres, opens: Opens) -> None:
@@ -122,7 +122,7 @@ def test_a_server_that_lets_nobody_in_is_told_before_anything_is_written(workdir
         (url.replace(str(postgres.port), "1"), ["refused"]),
         (postgres.url("nosuch"), ["nosuch", "does not exist"]),
         (f"{url}:x:y", ["study.storage"]),
-        ("oracle+nodriver://u:battery-staple@h/d", ["is no database's URL"]),
+        ("oracle+nodriver://u:battery-staple@h/d", ["is not a database URL"]),
     ):
         done = initlab("-m", *TINY, "init=he,xavier", f"study.storage='{storage}'", cwd=workdir)
         assert done.returncode == 2, (storage, done.stdout, done.stderr)

@@ -73,7 +73,7 @@ def test_options_go_to_optunas_class_and_wrong_ones_are_told() -> None:
     study = optuna.create_study(sampler=sampler("nsga2", seed=0, options={"population_size": 7}))
     assert isinstance(study.sampler, optuna.samplers.NSGAIISampler)
     assert study.sampler.population_size == 7
-    with pytest.raises(ConfigError, match=r"study\.sampler=tpe: cannot be made so; .*temperature"):
+    with pytest.raises(ConfigError, match=r"study\.sampler=tpe: cannot be created; .*temperature"):
         sampler("tpe", seed=0, options={"temperature": 1})
 
 

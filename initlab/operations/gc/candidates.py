@@ -127,7 +127,8 @@ def _logs(workdir: Path, before: float) -> Iterator[Candidate]:
 
 def _open_studies(settings: TrackingSettings, workdir: Path) -> set[str] | None:
     """Studies without an end, by their parent runs and the schedulers; None where that is unknown."""
-    from initlab.operations.schedule.ledger import OPEN, opened
+    from initlab.operations.schedule.firing import OPEN
+    from initlab.operations.schedule.ledger import opened
 
     try:
         read = tracking.read_runs(settings, workdir=workdir)

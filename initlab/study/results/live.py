@@ -1,4 +1,4 @@
-"""What a person sees while a study goes on: a live table on a terminal, plain lines elsewhere."""
+"""Progress display of a running study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from initlab.study.results.leaderboard import Row, scores, standings, table
 from initlab.study.search.arms import ENDED, ArmResult, counts
 from initlab.study.space.objectives import Directions, Metrics, each
 
-#: lines of the terminal that are not rows: what stands above the table, its heading, "… more", and the prompt
+#: lines of the terminal that are not rows: text above the table, its heading, "… more", and the prompt
 _FRAME = 5
 
 _COLOUR = {"complete": "", "running": "cyan", "waiting": "dim", "pruned": "yellow", "failed": "red"}
 
 
 class LiveTable:
-    """The state of a study, drawn anew at every `update`.
+    """Displays the state of a study; redrawn at every `update`.
 
-    On a terminal (`err`) a table, taken off by `close`, and a line that stays for every arm that failed. Elsewhere one
-    line on `out` for every arm that ended, and now and then one that tells how far the study is.
+    On a terminal (`err`): a table, which `close` removes, and one permanent line for every failed arm. Elsewhere: one
+    line on `out` for every arm that ended, and from time to time a line with the progress.
 
     Args:
         total: arms of the study.
@@ -30,8 +30,8 @@ class LiveTable:
         direction: of the objective, or of each.
         out: stream for lines.
         err: stream for the table.
-        workers: that share what is left.
-        before: trial numbers of arms that had ended before: they count, and are not told again.
+        workers: number of workers that share the remaining arms.
+        before: trial numbers of arms that had ended before: they count, and are not reported again.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class LiveTable:
         self._next_count = self._every
 
     def update(self, arms: Sequence[ArmResult]) -> None:
-        """Show where the arms stand now. Call it as often as you like: nothing is told twice."""
+        """Show the current state of the arms. May be called at any rate: nothing is reported twice."""
         if self._closed:
             return
         ended = [a for a in arms if a.state in ENDED]
@@ -76,10 +76,10 @@ class LiveTable:
                 self._say(line)
 
     def heading(self, arms: Sequence[ArmResult]) -> list[str]:
-        """How far the study is and how long it will take, and the best arm so far."""
+        """Progress and estimated remaining time, and the best arm so far."""
         ended, total = sum(a.state in ENDED for a in arms), max(self._total, len(arms))
         left = estimate_remaining(arms, total=total, workers=self._workers)
-        # the time comes before the counts: where the terminal is narrow, the end of a line is cut off
+        # the time comes before the counts: a narrow terminal cuts off the end of a line
         about = f", about {format_duration(left)} left" if left is not None and ended < total else ""
         lines = [f"{ended} of {total} arms ended{about}{f': {counts(arms)}' if arms else ''}"]
         first = [r for r in standings(arms, direction=self._direction) if r.rank == 1]
@@ -89,7 +89,7 @@ class LiveTable:
         return lines
 
     def close(self) -> None:
-        """Take the table off the terminal, however the study ended. May be called again."""
+        """Remove the table from the terminal, however the study ended. May be called again."""
         self._closed = True
         if self._live is not None:
             self._live.stop()
@@ -97,7 +97,7 @@ class LiveTable:
 
     @property
     def _every(self) -> int:
-        """After so many arms that ended, a line tells how far the study is."""
+        """Number of ended arms between two progress lines."""
         return max(5, self._total // 10)
 
     def _draw(self, arms: Sequence[ArmResult], failed: Sequence[ArmResult]) -> None:
@@ -108,7 +108,7 @@ class LiveTable:
             self._live.start()
         console = self._live.console
         for arm in failed:
-            # Text, not str: a bracket in an error message is no markup
+            # Text, not str: a bracket in an error message must not be parsed as markup
             console.print(Text(format_arm(arm, metric=self._metric), style=_COLOUR["failed"]))
         rows = _select_rows(standings(arms, direction=self._direction), room=max(console.height - _FRAME, 1))
         # one cell is kept free: a line that ends in the last one wraps on some terminals
@@ -124,7 +124,7 @@ class LiveTable:
         self._live.update(text, refresh=True)
 
     def _say(self, line: str) -> None:
-        # a name that this stream's encoding lacks must not end a study
+        # a character that the encoding of the stream lacks must not end a study
         encoding = self._out.encoding or "utf-8"
         with suppress(BrokenPipeError):
             print(line.encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
@@ -146,10 +146,10 @@ def format_arm(arm: ArmResult, *, metric: Metrics) -> str:
 
 
 def estimate_remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -> float | None:
-    """Seconds until all `total` arms have ended, from the mean time of those that came to an end by themselves.
+    """Estimated seconds until all `total` arms have ended, from the mean time of the arms that ended by themselves.
 
-    A running arm's time so far is taken off. None where nothing has ended yet; arms that failed say nothing of how
-    long one takes.
+    The elapsed time of running arms is subtracted. None where nothing has ended yet; failed arms do not count for
+    the mean.
     """
     times = [a.seconds for a in arms if a.state in ("complete", "pruned") and a.seconds > 0]
     if not times:
@@ -159,12 +159,12 @@ def estimate_remaining(arms: Sequence[ArmResult], *, total: int, workers: int) -
     running = [max(each - a.seconds, 0.0) for a in arms if a.state == "running"]
     left = max(total - ended, 0)
     work = sum(running) + each * max(left - len(running), 0)
-    # no faster than the slowest arm of those that run now
+    # at least as long as the slowest running arm needs
     return max(work / max(min(workers, left), 1), max(running, default=0.0))
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in the unit that a person would use."""
+    """Format seconds with a readable unit."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 119.5:
@@ -178,7 +178,7 @@ def _seeds(row: Row) -> str:
 
 
 def _select_rows(rows: Sequence[Row], *, room: int) -> list[Row]:
-    """The best arms, then those that run now, then the rest: both must be seen where there is room for few."""
+    """The best arms, then running ones, then the rest: the first two groups must be visible in a short table."""
     running = [r for r in rows if r.result.state == "running"]
     best = [r for r in rows if r.rank is not None]
     cut = max(room - len(running), min(3, room))
@@ -191,5 +191,5 @@ def _live(stream: TextIO) -> Any:
     from rich.console import Console
     from rich.live import Live
 
-    # drawn by the caller's updates alone: no thread, and nothing that keeps a stopped study's process alive
+    # redrawn only by the caller's updates: no thread, and nothing that keeps the process of a stopped study alive
     return Live(console=Console(file=stream), auto_refresh=False, transient=True, vertical_overflow="crop")

@@ -1,4 +1,4 @@
-"""A study as one self-contained HTML page: the answer, the arms, the pictures; no script, no network."""
+"""HTML page of a study: result, arms, figures; self-contained, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from initlab.study.results.leaderboard import Row
 from initlab.study.search.arms import ENDED, ArmResult, varying
 from initlab.study.space.plan import Plan
 
-#: rows of the leaderboard; the rest is in leaderboard.csv
+#: maximum number of rows of the leaderboard; leaderboard.csv has all
 _ROWS = 300
-#: arms that are named in a sentence
+#: maximum number of arms that a sentence names
 _NAMED = 12
 _TITLES = {
     "pareto": (
         "The front",
-        "Arms that no other is as good as in all objectives and better in one are filled and numbered.",
+        "Non-dominated arms (no other arm is as good in all objectives and better in one) are filled and numbered.",
     ),
-    "heat_map": ("Every combination", "The mean over seeds; grey where an arm came to none."),
-    "importance": ("What it took to be among the best", "Shares of the keys, by PED-ANOVA; of few arms a hint."),
-    "parallel": ("Arms through their choices", "A line an arm, from its choices to its score; the best in black."),
-    "history": ("In the order of the trials", "Each arm, and the best so far."),
+    "heat_map": ("Every combination", "The mean over seeds; grey where an arm has no value."),
+    "importance": (
+        "Importance of the keys",
+        "Shares by PED-ANOVA of reaching the top arms; with few arms only a hint.",
+    ),
+    "parallel": ("Parallel coordinates", "One line an arm, from its choices to its score; the best in black."),
+    "history": ("Optimisation history", "Each arm by trial number, and the best so far."),
 }
 
 
 def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, summary: str, weights: str) -> str:
-    """The page as text; whatever came from a configuration is escaped.
+    """The page as text; values from the configuration are escaped.
 
     Args:
         plan: of the study.
         arms: in any state.
-        images: PNG files by stem, as `pictures` names them.
+        images: PNG files by stem, as `make_figures` names them.
         summary: of `board.summary`.
         weights: of `importance.line`.
     """
@@ -65,10 +68,10 @@ def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, 
 
 
 def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """Who won, and who cannot be told from it."""
+    """The best arm, and the arms that are not distinguishable from it."""
     ranked = [r for r in rows if r.rank is not None]
     if not ranked:
-        return "The best", ["no arm came to a result"]
+        return "The best", ["no arm has a result"]
     if len(plan.metrics) > 1:
         front = [f"{r.result.name}: {leaderboard.scores(r, plan.metrics)}" for r in ranked if r.rank == 1]
         return "The front", [*front[:_NAMED], *([f"and {len(front) - _NAMED} more"] if len(front) > _NAMED else [])]
@@ -76,14 +79,14 @@ def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
     lines = [f"{first.result.name} with {', '.join(plan.metrics)} {leaderboard.score(first)}"]
     tied = [r.result.name for r in others if r.tied]
     if tied:
-        lines.append(f"not to be told from it (95 %, paired over seeds, uncorrected): {_list_names(tied)}")
+        lines.append(f"not distinguishable from it (95 %, paired over seeds, uncorrected): {_list_names(tied)}")
     if first.seeds < 2:
-        lines.append("one seed an arm says nothing of what another seed would bring: replicas=5 would")
+        lines.append("one seed an arm does not show the variance over seeds: use replicas=5")
     return "The best", lines
 
 
 def _without_result(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """Arms without a result, by the reason."""
+    """Arms without a result, grouped by reason."""
     why: dict[str, list[str]] = {}
     for row in rows:
         if row.rank is None and row.result.state in ENDED:
@@ -92,7 +95,7 @@ def _without_result(rows: Sequence[Row]) -> tuple[str, list[str]]:
 
 
 def _robustness(plan: Plan, arms: Sequence[ArmResult]) -> tuple[str, list[str]]:
-    """How wide the area of good numbers is, where two were swept."""
+    """Robustness: size of the near-best area, where two numbers were swept."""
     head, *rest = robustness.lines(arms, plan.direction) or [""]
     return f"Robust{head.removeprefix('robustness')}", [line.strip() for line in rest]
 

@@ -1,4 +1,4 @@
-"""The study's own run in MLflow: the space, progress, the best so far, the leaderboard; its arms are its children."""
+"""Parent run of a study in MLflow: search space, progress, best value, leaderboard; the arms' runs are its children."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from optuna import Study
 
 
-#: in the study's folder: how many records its run has, and whether it came to an end
+#: state file in the study's folder: number of records of the parent run, and whether it ended
 _STATE = "parent.json"
 
 
 class ParentRun:
-    """Writes what the study has come to. A store that is away costs nothing but the tree in its UI."""
+    """Records the progress and result of the study. Without contact to the store, only the tree in the UI is lost."""
 
     def __init__(self, sink: tracking.RunSink | tracking.NullSink, serial: int) -> None:
         self._sink = sink
@@ -44,16 +44,16 @@ class ParentRun:
 
     @property
     def uid(self) -> str:
-        """What children name it by: known at once, while MLflow still has to be asked for an id."""
+        """Id by which children refer to it: known at once, before MLflow has assigned a run id."""
         return "" if isinstance(self._sink, tracking.NullSink) else self._sink.uid
 
     @property
     def run_id(self) -> str:
-        """MLflow's id, or the uid as long as that is not known."""
+        """MLflow's run id, or the uid while that is unknown."""
         return "" if isinstance(self._sink, tracking.NullSink) else self._sink.run_id
 
     def look(self, plan: Plan, arms: Sequence[ArmResult]) -> None:
-        """Progress and the best value so far, where they changed."""
+        """Record progress and the best value so far, where they changed."""
         counts = {state: sum(a.state == state for a in arms) for state in ("complete", "pruned", "failed")}
         numbers = {f"study/{k}": float(v) for k, v in counts.items()} | {"study/arms": float(len(arms))}
         numbers |= _best(plan, arms)
@@ -62,14 +62,14 @@ class ParentRun:
         self._said = numbers
         step = sum(counts.values())
         now = time.time_ns() // 1_000_000
-        # a full disk costs the curve of the progress, and not the study
+        # a full disk loses the progress curve, not the study
         with suppress(StoreError, OSError):
             self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
             self._serial += 1
             _save_state(plan, self._serial)
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
-        """The leaderboard as note, table and pictures; returns what the tracker has to say."""
+        """Record the leaderboard as note, table and figures; returns the message of the tracker."""
         rows = leaderboard.leaderboard(arms, direction=plan.direction)
         weights = importance.format_importance(arms, study, plan.direction)
         text = leaderboard.table(rows, metric=plan.settings.metric, width=110, limit=100)
@@ -82,7 +82,7 @@ class ParentRun:
                     for path, folder in _files(plan, study, arms, Path(scratch), summary=summary, weights=weights):
                         self._sink.artifact(path, folder)
         except (StoreError, OSError) as error:
-            lost = f"the study's own run lacks its table or figures: {' '.join(str(error).split())}"
+            lost = f"the study's parent run lacks its table or figures: {' '.join(str(error).split())}"
         note = "\n".join(filter(None, (lost, self._sink.close(status))))
         with suppress(OSError):
             _save_state(plan, self._serial, ended=True)
@@ -90,7 +90,7 @@ class ParentRun:
 
 
 def has_ended(plan: Plan) -> bool:
-    """Whether the last leader of the study came to the end of its own run."""
+    """Whether the parent run of the study has ended."""
     return bool(_load_state(plan).get("ended"))
 
 
@@ -108,7 +108,7 @@ def _load_state(plan: Plan) -> dict[str, int]:
 
 
 def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
-    """The study's run, gone on with where `plan` names one."""
+    """The study's parent run; resumed where `plan` names one."""
     known = _load_state(plan)
     if plan.parent and settings.enabled:
         try:
@@ -117,7 +117,7 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
             _save_state(plan, serial)
             return ParentRun(reopened.sink, serial)
         except InitlabError:
-            pass  # deleted by somebody, or in a store that is away: a new one is begun
+            pass  # deleted, or in a store that does not answer: start a new one
     header = RunHeader(
         name=plan.name,
         experiment=settings.experiment,
@@ -157,7 +157,7 @@ def _files(
 
 
 def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:
-    """The best value so far: of the objective, or of each of several, with the size of the front."""
+    """The best value so far of the objective, or of each objective, with the size of the Pareto front."""
     able = [a for a in arms if a.state == "complete" and a.finite is not None]
     if not able:
         return {}

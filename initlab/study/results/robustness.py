@@ -1,4 +1,4 @@
-"""How wide the area is in which an arm still does well, where a study sweeps two numbers such as a scale and a rate."""
+"""Robustness: size of the near-best area, where a study sweeps two numbers such as gain and learning rate."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from initlab.core.text import format_number
 from initlab.study.search.arms import ENDED, ArmResult, varying
 from initlab.study.space.objectives import Direction, Directions
 
-#: share of the best score that still counts as doing well; for a loss that much more than the lowest
+#: share of the best score from which on an arm is near the best; for a loss that much above the lowest
 NEAR = 0.9
-#: values of each of the two keys from which on an area can be spoken of
+#: minimum number of values of each of the two keys
 _MIN_VALUES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """What is near the best in the plane of two swept numbers.
+    """The near-best area in the plane of two swept numbers.
 
     Attributes:
-        of: the other choices in words; empty where there are none.
+        of: the other choices as text; empty where there are none.
         keys: the two keys.
         near: combinations within `NEAR` of the best of the study.
-        ended: combinations that came to any end, also those that diverged.
-        spans: lowest and highest value of each key among those that are near; None where none is.
+        ended: combinations that ended, diverged ones included.
+        spans: lowest and highest value of each key among the near ones; None where there are none.
     """
 
     of: str
@@ -36,11 +36,11 @@ class Area:
 
     @property
     def share(self) -> float:
-        """Of the combinations, 0 to 1."""
+        """Share of the combinations, 0 to 1."""
         return self.near / self.ended
 
     def line(self) -> str:
-        """The area as a sentence."""
+        """Format the area as a sentence."""
         where = ""
         if self.spans is not None:
             where = "; " + ", ".join(
@@ -51,7 +51,7 @@ class Area:
 
 
 def near_best_threshold(arms: Sequence[ArmResult], direction: Direction) -> float | None:
-    """The score from which on an arm does well; None where the best is not greater than 0."""
+    """The score from which on an arm is near the best; None where the best is not greater than 0."""
     scores = [a.finite for a in arms if a.state == "complete" and a.finite is not None]
     if not scores:
         return None
@@ -62,9 +62,9 @@ def near_best_threshold(arms: Sequence[ArmResult], direction: Direction) -> floa
 
 
 def areas(arms: Sequence[ArmResult], direction: Directions) -> tuple[Area, ...]:
-    """The widest first, one for each choice of the keys that are no numbers; none where not two keys are numbers."""
+    """The areas, widest first, one for each choice of the non-numeric keys; empty without two numeric keys."""
     if not isinstance(direction, str):
-        return ()  # of several objectives there is no one best
+        return ()  # with several objectives there is no single best
     threshold, ended = near_best_threshold(arms, direction), [a for a in arms if a.state in ENDED]
     plane = [k for k in varying(arms) if _is_number(k, arms)]
     if threshold is None or len(plane) != 2:
@@ -87,7 +87,7 @@ def areas(arms: Sequence[ArmResult], direction: Directions) -> tuple[Area, ...]:
 
 
 def lines(arms: Sequence[ArmResult], direction: Directions) -> list[str]:
-    """What is said of it, nothing where there is nothing to say."""
+    """Report lines; empty where there is no such area."""
     found = areas(arms, direction)
     if not found or not isinstance(direction, str):
         return []

@@ -1,4 +1,4 @@
-"""Prints a study to the terminal: what it is going to do, and its leaderboard and next command at the end."""
+"""Prints a study to the terminal: its settings at the start, its leaderboard and the next command at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the arms of a study."""
+"""Arms and replicas of a study, with their states and results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ArmState = Literal["waiting", "running", "complete", "pruned", "failed"]
 #: states in the order of the table, behind the arms that have a rank
 ORDER: tuple[ArmState, ...] = ("complete", "running", "waiting", "pruned", "failed")
 
-#: an arm that ended, however it ended
+#: states of an arm that has ended
 ENDED: frozenset[ArmState] = frozenset({"complete", "pruned", "failed"})
 
 
@@ -25,7 +25,7 @@ ENDED: frozenset[ArmState] = frozenset({"complete", "pruned", "failed"})
 class Replica:
     """One seed of an arm.
 
-    `value` is None where it did not come to one; `values` are those of each metric in a study with several, and `value`
+    `value` is None where there is none; `values` are those of each metric in a study with several, and `value`
     is then the first of them.
     """
 
@@ -37,20 +37,20 @@ class Replica:
 
     @staticmethod
     def from_json(plain: Mapping[str, Any]) -> Replica:
-        """The replica whose fields went through JSON, which has lists alone."""
+        """The replica from its JSON fields (JSON has lists only)."""
         made = Replica(**plain)
         return replace(made, values=tuple(made.values))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmResult:
-    """What is known of one arm.
+    """State and result of one arm.
 
     Attributes:
         trial: Optuna's number.
         arm: hash of the configuration without its seed.
-        choices: swept key → text of its value; a conditional key is absent where it has no meaning.
-        state: where it stands.
+        choices: swept key → text of its value; a conditional key is absent where its condition fails.
+        state: its current state.
         value: the objective, None where there is none; of several the first.
         values: all objectives, where there are several.
         replicas: its seeds.
@@ -79,15 +79,15 @@ class ArmResult:
 
     @property
     def name(self) -> str:
-        """The arm in words: its choices, and its hash where nothing was swept."""
+        """The arm as text: its choices, or its hash where nothing was swept."""
         return to_one_line(" ".join(f"{k}={v}" for k, v in self.choices.items())) or f"arm {self.arm}"
 
     def by_seed(self) -> dict[int, float]:
-        """Seed → value, of the seeds that came to a finite one."""
+        """Seed → value, for seeds with a finite value."""
         return {r.seed: r.value for r in self.replicas if r.value is not None and math.isfinite(r.value)}
 
     def judged_by(self, which: int) -> ArmResult:
-        """The same arm as in a study of its objective number `which` alone."""
+        """The same arm with objective number `which` as its only one."""
         if not self.values and not any(r.values for r in self.replicas):
             return self
         replicas = tuple(replace(r, value=r.values[which] if r.values else None, values=()) for r in self.replicas)
@@ -95,7 +95,7 @@ class ArmResult:
 
 
 def counts(arms: Iterable[ArmResult]) -> str:
-    """How many are in which state, such as ``15 complete, 2 pruned, 1 failed``."""
+    """Number of arms by state, such as ``15 complete, 2 pruned, 1 failed``."""
     found = Counter(a.state for a in arms)
     return ", ".join(f"{found[s]} {s}" for s in ORDER if found[s])
 

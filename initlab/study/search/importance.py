@@ -1,4 +1,4 @@
-"""Which searched key it took to be among the best arms, by PED-ANOVA, for searches and for grids."""
+"""Importance of the searched keys for reaching the best arms, by PED-ANOVA; for searches and grids."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from initlab.study.space.objectives import Directions, as_direction, each
 if TYPE_CHECKING:
     import optuna
 
-#: arms with an objective, below which nothing is said
+#: minimum number of arms with an objective
 MIN_ARMS = 4
-#: keys that a line names
+#: maximum number of keys that the line names
 _NAMED = 6
 
 
 def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
-    """Parameter → share, the most important first; the top quantile they are about; complete trials.
+    """Parameter → share, the most important first; the top quantile; the number of complete trials.
 
-    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that tells
-    the top from the rest. With several objectives the top are the first fronts. Five trials at least are meant to lie
+    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that separates
+    the top from the rest. With several objectives the top are the first fronts. At least five trials should lie
     in the top, so the quantile is wider than a tenth for fewer than fifty. Source: Watanabe, Bansal & Hutter, IJCAI
     2023.
     """
@@ -37,7 +37,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
         return None
     quantile = min(0.5, max(0.1, 5 / count))
     with warnings.catch_warnings():
-        # Optuna leaves out trials without a finite value and warns of each; the title says how many are in
+        # Optuna drops trials without a finite value and warns of each; the title says how many count
         warnings.simplefilter("ignore")
         try:
             raw = get_param_importances(
@@ -46,7 +46,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
         except (ValueError, RuntimeError):
             return None
     total = sum(raw.values())
-    # all zero: Optuna would give every parameter the same share, which nothing measured
+    # all zero: Optuna would give every parameter the same share, although nothing was measured
     if not raw or not math.isfinite(total) or total <= 0:
         return None
     ordered = sorted(raw.items(), key=lambda item: -item[1])
@@ -54,9 +54,9 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
 
 
 def study_of_arms(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
-    """The complete arms as an Optuna study in memory, each searched key a choice among the values that it took.
+    """The complete arms as an Optuna study in memory, with each searched key as a categorical parameter.
 
-    A grid's arms have no parameters of Optuna's, which could not bear one more value in a study that goes on.
+    The arms of a grid have no Optuna parameters, since those could not get further values when a study is resumed.
     """
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -75,7 +75,7 @@ def study_of_arms(arms: Sequence[ArmResult], direction: Directions) -> optuna.St
 
 
 def study_with_parameters(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> optuna.Study:
-    """Optuna's own record where it has parameters, with their intervals; else one made from the arms."""
+    """Optuna's own study where it has parameters, with their intervals; else one made from the arms."""
     from optuna.trial import TrialState
 
     if study is not None and any(t.params for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))):
@@ -84,7 +84,7 @@ def study_with_parameters(arms: Sequence[ArmResult], study: optuna.Study | None,
 
 
 def format_importance(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
-    """The importance of each key in one line, or why there is none to tell."""
+    """Format the importance of each key in one line, or why there is none."""
     found = importances(study_with_parameters(arms, study, direction))
     if found is None:
         return f"importance: not computed; {_why_not(arms)}"
@@ -97,9 +97,9 @@ def format_importance(arms: Sequence[ArmResult], study: optuna.Study | None, dir
 def _why_not(arms: Sequence[ArmResult]) -> str:
     done = [a for a in arms if a.state == "complete" and a.finite is not None]
     if len(done) < MIN_ARMS:
-        return f"{len(done)} arm{'' if len(done) == 1 else 's'} came to a result, and it takes {MIN_ARMS}"
+        return f"{len(done)} arm{'' if len(done) == 1 else 's'} with a result, {MIN_ARMS} are needed"
     if len({k for a in done for k in a.choices}) < 2:
-        return "one key alone was searched"
+        return "only one key was searched"
     if len({a.values or (a.finite,) for a in done}) == 1:
-        return "all arms came to the same value"
-    return "no key tells the best arms from the rest"
+        return "all arms have the same value"
+    return "no key separates the best arms from the rest"

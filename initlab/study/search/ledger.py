@@ -1,4 +1,4 @@
-"""Optuna's record of a study: who takes which arm, what came of it, and what is still to be done.
+"""Optuna's record of a study: claims, finishes and restarts the trials of the arms.
 
 An arm is an Optuna trial. All arms that a study is to have are enqueued at its start, with their parameters (a grid) or
 without (a sampler decides when one is taken), so that any number of workers does exactly as many, and a study is

@@ -1,4 +1,4 @@
-"""What ends an arm early: Optuna's pruners, which compare arms, and a diagnosis, which looks at one arm alone."""
+"""Pruners: Optuna's, which compare arms, and `diagnostic`, which stops an arm that cannot learn any more."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 NAMES = ("none", "median", "hyperband", "wilcoxon", "diagnostic")
 #: level of Wilcoxon's test, the default of Optuna's pruner
 WILCOXON_P = 0.1
-#: arms that end before the median of those before is compared with; Optuna's default
+#: number of arms that end before the median pruner starts; Optuna's default
 MEDIAN_STARTUP = 5
-#: the best third of the arms at a rung goes on: η = 3 of Li et al., Hyperband, JMLR 2018
+#: the best third of the arms at a rung continues: η = 3 of Li et al., Hyperband, JMLR 2018
 REDUCTION = 3
 
-# ---------------------------------------------------------------- when a run is doomed
-#: an accuracy no further above that of the best constant answer is chance: three standard errors at 2,000 answers of 10
-#: classes, 3 √(0.1 · 0.9 / 2000)
+# ---------------------------------------------------------------- the diagnostic pruner
+#: an accuracy at most this far above that of the best constant answer is chance: three standard errors at 2,000 answers
+#: of 10 classes, 3 √(0.1 · 0.9 / 2000)
 AT_CHANCE = 0.02
 #: a deep network may stay on a plateau at first and train well afterwards (Saxe et al., ICLR 2014)
 EPOCHS_OF_GRACE = 1
@@ -31,25 +31,25 @@ EPOCHS_OF_GRACE = 1
 GRADIENT_GONE = 1e-6
 #: the same for the gradient at the first hidden layer against the last; a run is called vanishing from 1e-3
 RATIO_GONE = 1e-6
-#: Adam divides the gradient by its size, down to its ε: networks with a ratio of 2e-9 still came off their plateau, as
+#: Adam divides the gradient by its size, down to its ε: networks with a ratio of 2e-9 still left their plateau, as
 #: late as in the third epoch; none below 1e-10 did, where elements of the first layer are 1e-5 ε (docs/studies.md)
 BEYOND_RESCUE, EPOCHS_OF_RESCUE = 1e-10, 4
-#: a layer of which no unit is left makes the network constant (Lu, Shin, Su & Karniadakis, 2019)
+#: a layer whose units are all dead makes the network constant (Lu, Shin, Su & Karniadakis, 2019)
 ALL_DEAD = 0.99
 _LOSSES = ("train/loss", "val/loss")
 
 
 def pruner(name: str, *, epochs: int = 0, replicas: int = 1, objectives: int = 1) -> BasePruner:
-    """One of Optuna's pruners. ``none`` and ``diagnostic`` never prune by comparison; for the latter see `doomed`.
+    """Create a pruner. ``none`` and ``diagnostic`` never prune by comparison; for the latter see `doomed`.
 
     Args:
         name: as in `NAMES`.
-        epochs: that an arm is trained for, the most that hyperband spends; 0 leaves it to the first arm that ends.
+        epochs: of an arm, the maximum resource of hyperband; 0 takes it from the first arm that ends.
         replicas: seeds of an arm, which wilcoxon compares.
-        objectives: that the study has; Optuna prunes by one alone.
+        objectives: number of objectives; Optuna prunes by one only.
 
     Raises:
-        ConfigError: for an unknown name, and where the pruner could never act.
+        ConfigError: an unknown name, or a pruner that could never act.
     """
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 
@@ -75,9 +75,9 @@ def pruner(name: str, *, epochs: int = 0, replicas: int = 1, objectives: int = 1
 
 
 def fewest_seeds(p: float) -> int:
-    """Pairs from which on Wilcoxon's signed-rank test, one-sided, can fall below `p`.
+    """Minimum number of pairs with which a one-sided Wilcoxon signed-rank test can fall below `p`.
 
-    Its smallest p-value is that all n differences have one sign, 2^-n (Wilcoxon, 1945).
+    Its smallest p-value, where all n differences have the same sign, is 2^-n (Wilcoxon, 1945).
     """
     return math.floor(math.log2(1 / p)) + 1
 
@@ -85,14 +85,14 @@ def fewest_seeds(p: float) -> int:
 def doomed(
     metrics: Mapping[str, float], outlook_verdict: str | None, epoch: int, chance: float | None, *, adaptive: bool
 ) -> str | None:
-    """Why it is of no use to train this run any further, None where it may still come to something.
+    """Reason why training this run further is useless, None where it may still learn.
 
     Args:
         metrics: the latest value of each key, NaN for one that was not finite.
-        outlook_verdict: what was said before training; None where nothing was.
-        epoch: epochs that are done.
+        outlook_verdict: the verdict of the outlook before training; None where there was none.
+        epoch: number of completed epochs.
         chance: accuracy of the best answer that is the same for every input; None where answers are not right or wrong.
-        adaptive: whether the optimiser's step is free of the gradient's scale, as Adam's is.
+        adaptive: whether the optimiser's step is independent of the gradient's scale, as for Adam.
     """
     for key in _LOSSES:
         if not math.isfinite(metrics.get(key, 0.0)):

@@ -1,4 +1,4 @@
-"""Optuna's samplers by the names of `conf/study`, and what each cannot do with a space."""
+"""Creates Optuna samplers by the names of `conf/study`; notes which keys a sampler can only draw at random."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from initlab.study.space.space import Choice, Range, Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-#: samplers that need keys which every arm has, and what they do with them
+#: samplers that need keys that every arm has, and how they use them
 _UNCONDITIONAL = {
-    "cmaes": "moves two or more numbers that every arm has",
-    "qmc": "spreads keys that every arm has",
-    "gp": "models keys that every arm has",
-    "nsga2": "crosses keys that every arm has",
+    "cmaes": "optimises two or more numbers that every arm has",
+    "qmc": "spreads only keys that every arm has",
+    "gp": "models only keys that every arm has",
+    "nsga2": "crosses only keys that every arm has",
 }
-#: samplers that follow one objective
+#: samplers that support only one objective
 _ONE_OBJECTIVE = ("cmaes",)
 #: numpy's generators take seeds below this
 _SEEDS = 2**32
@@ -30,18 +30,18 @@ _SEEDS = 2**32
 def sampler(
     name: str, *, seed: int, workers: int = 1, objectives: int = 1, options: Mapping[str, Any] | None = None
 ) -> BaseSampler:
-    """One of Optuna's samplers, without its warnings; what it cannot do is told by `notes`.
+    """Create a sampler, without its warnings; `notes` lists what it cannot do.
 
     Args:
-        name: as in `NAMES`. A grid's arms are all enqueued, so that its sampler is never asked.
+        name: as in `NAMES`. The arms of a grid are all enqueued, so that its sampler is never called.
         seed: of its random numbers, see `stream`.
-        workers: processes that search together.
-        objectives: that the study has.
-        options: of Optuna's class, over those that are set here.
+        workers: number of processes that search together.
+        objectives: number of objectives.
+        options: arguments of Optuna's class; they override those set here.
 
     Raises:
-        ConfigError: for an unknown name, an option that the class does not take, a package that is absent, and
-            several objectives where it knows one alone.
+        ConfigError: an unknown name, an option that the class does not have, a missing package, or several
+            objectives for a sampler that supports one.
     """
     if name not in _MAKERS:
         raise ConfigError("study.sampler", name, one_of(NAMES, name))
@@ -54,25 +54,25 @@ def sampler(
         try:
             return _MAKERS[name]({"seed": seed % _SEEDS, **(options or {})}, workers)
         except (TypeError, ValueError) as error:
-            raise ConfigError("study.sampler", name, f"cannot be made so; {error}") from error
+            raise ConfigError("study.sampler", name, f"cannot be created; {error}") from error
 
 
 def stream(seed: int, *, worker: int, trials: int) -> int:
     """The seed of one worker's sampler.
 
-    Two workers with one seed would propose the same arms, and so would a study that is gone on with and begins its
-    random numbers anew.
+    Two workers with the same seed would propose the same arms, and so would a resumed study that restarted its
+    random numbers.
 
     Args:
         seed: of the study.
         worker: its number.
-        trials: that the study has when this worker begins.
+        trials: number of trials of the study when this worker starts.
     """
     return seeds.derive(seed, "sampler", str(worker), str(trials)) % _SEEDS
 
 
 def notes(name: str, space: Space) -> tuple[str, ...]:
-    """Sentences on the keys of `space` that the sampler `name` draws at random, because it cannot do better."""
+    """Sentences on the keys of `space` that the sampler `name` can only draw at random."""
     choices = [d.key for d in space.dimensions if isinstance(d, Choice)]
     numbers = [d.key for d in space.dimensions if isinstance(d, Range)]
     conditional = [d.key for d in space.dimensions if any(c.key == d.key for c in space.conditions)]
@@ -87,7 +87,7 @@ def notes(name: str, space: Space) -> tuple[str, ...]:
         return ()
     why = _UNCONDITIONAL[name]
     keys = ", ".join(d.key for d in space.dimensions if d.key in at_random)
-    return (f"study={name} {why}; at random here: {keys}; study=tpe takes them all",)
+    return (f"study={name} {why}; at random here: {keys}; study=tpe supports all of them",)
 
 
 # ------------------------------------------------------------------ makers
@@ -99,10 +99,10 @@ def _random(options: dict[str, Any], workers: int) -> BaseSampler:
 
 
 def _tpe(options: dict[str, Any], workers: int) -> BaseSampler:
-    """Keys are drawn jointly; arms that have the same keys form a group, so that conditions cost nothing."""
+    """Multivariate TPE: keys are drawn jointly, grouped by the set of keys that an arm has (conditions)."""
     from optuna.samplers import TPESampler
 
-    # arms that others still train count as poor ones, so that two workers do not try the same
+    # arms that other workers are still training count as poor, so that two workers do not try the same
     return TPESampler(**_merge_options({"multivariate": True, "group": True, "constant_liar": workers > 1}, options))
 
 
@@ -130,7 +130,7 @@ def _nsga2(options: dict[str, Any], workers: int) -> BaseSampler:
 
 
 def _qmc(options: dict[str, Any], workers: int) -> BaseSampler:
-    """Sobol's sequence, not scrambled: so workers with different seeds take points of one sequence."""
+    """Unscrambled Sobol sequence, so that workers with different seeds take points of the same sequence."""
     from optuna.samplers import QMCSampler
 
     del workers

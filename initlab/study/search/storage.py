@@ -1,7 +1,7 @@
-"""Optuna's database: which one, how it is reached, and how processes take turns at it.
+"""Optuna's database of a study: its URL, how it is opened, and the locks between processes.
 
-SQLite serves the processes of one machine. PostgreSQL serves those of several; what one process alone may do at a time
-is guarded there by a lock of the server, since a lock file holds on one file system only.
+SQLite serves the processes of one machine. PostgreSQL serves those of several; critical sections are guarded
+there by a lock of the server, since a lock file works on one file system only.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import URL
 
-#: seconds between heartbeats, and after which a trial without one is taken for dead
+#: seconds between heartbeats, and after which a trial without one counts as dead
 HEARTBEAT, GRACE = 5, 20
-#: seconds that a locked database is waited for
+#: seconds to wait for a locked database
 PATIENCE = 100.0
 #: seconds in which a database server has to answer
 ANSWER = 10
@@ -40,13 +40,13 @@ def choose_url(given: str | None, known: str | None, workdir: Path) -> str:
     """URL of the database of a study: as `given`, as `known` from its beginning, or a file in `workdir`.
 
     Raises:
-        ConfigError: it cannot be used, or is another than the study was begun in.
+        ConfigError: it cannot be used, or is not the one that the study was started in.
     """
     if given is None:
         return known or f"sqlite:///{(workdir / '.initlab' / 'studies.db').absolute().as_posix()}"
     url = _check_url(given, workdir)
     if known is not None and not same(url, known):
-        raise ConfigError("study.storage", redact_passwords(url), f"the study was begun in {redact_passwords(known)}")
+        raise ConfigError("study.storage", redact_passwords(url), f"the study was started in {redact_passwords(known)}")
     return url
 
 
@@ -61,7 +61,7 @@ def _check_url(given: str, workdir: Path) -> str:
             raise ConfigError("study.storage", given, f"{file} is a directory; {FORMS}")
         return f"sqlite:///{file.as_posix()}"
     if dialect == "postgresql" and parsed.drivername == "postgresql":
-        # SQLAlchemy would take psycopg2 whether it is there or not
+        # SQLAlchemy would choose psycopg2 even if it is not installed
         for module in ("psycopg", "psycopg2"):
             if find_spec(module) is not None:
                 return f"postgresql+{module}{given.removeprefix('postgresql')}"
@@ -79,12 +79,12 @@ def _parse_url(url: str) -> URL:
         parsed = make_url(url)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise ConfigError("study.storage", redact_passwords(url), f"is no database's URL; {FORMS}") from error
+        raise ConfigError("study.storage", redact_passwords(url), f"is not a database URL; {FORMS}") from error
     return parsed
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two URLs mean one database, whoever asks for it through whichever driver."""
+    """Whether two URLs name the same database, whatever user and driver they have."""
     return _database_key(one) == _database_key(other)
 
 
@@ -98,7 +98,7 @@ def _database_key(url: str) -> tuple[str, ...]:
 
 
 def check_separate_databases(storage: str, tracking_uri: str) -> None:
-    """Refuse one database for Optuna and MLflow, of which each keeps its own version of the tables."""
+    """Refuse a shared database for Optuna and MLflow: both manage a schema version of their own there."""
     if same(storage, tracking_uri):
         raise ConfigError(
             "study.storage",
@@ -108,10 +108,10 @@ def check_separate_databases(storage: str, tracking_uri: str) -> None:
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Optuna's database at `url`, its tables made where they are absent, by one process at a time.
+    """Optuna's database at `url`, with its tables created where they are missing, by one process at a time.
 
     Raises:
-        ConfigError: it cannot be reached, or lets nobody in.
+        ConfigError: it cannot be reached, or refuses the account.
     """
     import optuna
     from optuna.exceptions import OptunaError
@@ -135,8 +135,8 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def load_libraries() -> None:
-    """Import what opening a storage takes; for whoever has to wait for something else anyway."""
-    with suppress(ImportError):  # `open_storage` says what is wrong
+    """Import the packages that opening a storage needs, while the caller waits for something else anyway."""
+    with suppress(ImportError):  # `open_storage` reports the error
         for name in ("optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command"):
             importlib.import_module(name)
 
@@ -158,7 +158,7 @@ def _open(url: str, connect_args: dict[str, Any]) -> RDBStorage:
 
 @contextmanager
 def _table_creation_lock(url: str) -> Generator[None]:
-    """Two processes that make the same tables at once would break each other."""
+    """A lock, since two processes that create the same tables at once would break each other."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -172,12 +172,12 @@ def _table_creation_lock(url: str) -> Generator[None]:
 
 @contextmanager
 def exclusive(study: Study, folder: Path) -> Generator[None]:
-    """While open, no other process changes who works on what in `study`: a lock of the server, or in its `folder`.
+    """While open, no other process assigns trials of `study`: a lock of the database server, or in its `folder`.
 
-    Whichever it is, it ends with the process that holds it.
+    Both are released when the process that holds them ends.
     """
     storage: Any = study._storage  # pyright: ignore[reportPrivateUsage]
-    engine = getattr(storage, "_backend", storage).engine  # Optuna puts a cache before it
+    engine = getattr(storage, "_backend", storage).engine  # Optuna wraps it in a cache
     if engine.dialect.name == "postgresql":
         with _advisory_lock(engine, study.study_name):
             yield
@@ -192,6 +192,6 @@ def _advisory_lock(engine: Any, name: str) -> Generator[None]:
 
     key = int.from_bytes(hashlib.blake2b(f"initlab {name}".encode(), digest_size=8).digest(), signed=True)
     with engine.connect() as connection:
-        # of the transaction, so that a connection that goes back to the pool cannot keep it
+        # a lock of the transaction, so that a connection returned to the pool cannot hold it
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
         yield

@@ -1,4 +1,4 @@
-"""A study's record of Optuna's between databases, as JSON: Optuna's own form would be a pickle, or a whole database."""
+"""Exports and imports a study's Optuna trials as JSON (Optuna's own form would be a pickle or a whole database)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Json = dict[str, Any]
 
 
 def export_record(study: str, *, workdir: Path, storage: str | None) -> Json | None:
-    """All trials of `study`, None where no record of it can be found from here.
+    """All trials of `study`, None where its Optuna record cannot be found.
 
     Args:
         study: its name.
-        workdir: where it may have been begun, which then says where its record is.
-        storage: the record's URL, where it is another.
+        workdir: directory of the study; its plan names the database.
+        storage: URL of the database, where it is a different one.
 
     Raises:
         ConfigError: `storage` was given and has no such study.
@@ -50,7 +50,7 @@ def export_record(study: str, *, workdir: Path, storage: str | None) -> Json | N
 
 
 def import_record(record: Json, study: str, *, workdir: Path, storage: str | None) -> int:
-    """Have `study` hold the trials of `record`, those that it lacks; how many were added.
+    """Add the trials of `record` that `study` lacks; returns their number.
 
     Raises:
         ConfigError: the record is damaged, or the storage has another study of that name.
@@ -79,7 +79,7 @@ def import_record(record: Json, study: str, *, workdir: Path, storage: str | Non
 
 
 def _same(here: Study, trials: list[FrozenTrial], known: int) -> bool:
-    """Whether the trials here are the first of `trials`: this very study, or an import of it that was interrupted."""
+    """Whether the existing trials are the first of `trials`: the same study, or an interrupted import of it."""
     if known > len(trials):
         return False
     return all(
@@ -127,5 +127,5 @@ def _time(text: str | None) -> datetime | None:
 
 
 def as_text(record: Json) -> str:
-    """The record as it is written."""
+    """The record as JSON text."""
     return json.dumps(record, indent=1)

@@ -1,7 +1,7 @@
-"""The learning rate of an arm: a small sweep before it is compared, since rankings flip with the learning rate.
+"""Tunes the learning rate of an arm by a small sweep before arms are compared: rankings flip with the learning rate.
 
-The sweep trains under a seed that no replica has. A rate that was chosen by the replicas themselves would flatter the
-arm: the best of several noisy numbers is better than what it stands for (Cawley & Talbot, JMLR 2010). For the same
+The sweep trains under a seed that no replica has. A rate chosen by the replicas themselves would be biased in favour of
+the arm: the best of several noisy numbers is better than its expectation (Cawley & Talbot, JMLR 2010). For the same
 reason a rate is never chosen by the test part.
 """
 
@@ -14,15 +14,15 @@ from typing import Any
 from initlab.errors import ConfigError
 from initlab.spec import RunStatus, StudySettings
 
-#: the key that is swept
+#: the swept key
 LR = "optimizer.lr"
-#: a sweep whose best rate is its first or last goes on beyond it so many times
+#: maximum number of further rates where the best one is the first or last of the sweep
 EXTENSIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One learning rate; `value` is None where its run came to none."""
+    """One learning rate; `value` is None where its run has none."""
 
     lr: float
     value: float | None
@@ -32,11 +32,11 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What the sweep of an arm came to.
+    """Result of the learning-rate sweep of an arm.
 
     Attributes:
         points: the rates in the order in which they were tried.
-        chosen: the rate that the arm is compared at; None where no rate came to a value.
+        chosen: the rate that the arm is trained with; None where no rate has a value.
         at_edge: whether it is the lowest or the highest of all, so that a better one may lie beyond.
     """
 
@@ -46,9 +46,9 @@ class Sweep:
 
     @property
     def note(self) -> str:
-        """What a person should know of it; empty where all is well."""
+        """A note about a problem of the sweep; empty where there is none."""
         if self.chosen is None:
-            # what ends a run of a sweep is its diagnosis alone
+            # only the diagnosis ends a run of a sweep early
             words = ", ".join(sorted({"doomed" if p.status == "killed" else p.status for p in self.points}))
             low, high = (f(p.lr for p in self.points) for f in (min, max))
             return f"{words} at every learning rate from {low:g} to {high:g}"
@@ -66,13 +66,13 @@ class Sweep:
 
 
 def sweep(base: float, factors: Sequence[float], measure: Callable[[float], Point], *, maximises: bool) -> Sweep:
-    """Try `factors` times `base`, and beyond the edge where the best lies there.
+    """Try `factors` times `base`, and further rates beyond the edge where the best one lies there.
 
     Args:
         base: the arm's own learning rate.
         factors: at least two.
         measure: trains at a rate.
-        maximises: whether more of the value is better.
+        maximises: whether a larger value is better.
     """
     points = [measure(round_rate(base * factor)) for factor in sorted(set(factors))]
     for _ in range(EXTENSIONS):
@@ -89,16 +89,16 @@ def sweep(base: float, factors: Sequence[float], measure: Callable[[float], Poin
 
 
 def best(points: Sequence[Point], *, maximises: bool) -> Point | None:
-    """The point of the best value, the lower rate of equal ones; None where none has a value."""
+    """The point with the best value, the lower rate on ties; None where none has a value."""
     sign = -1.0 if maximises else 1.0
     able = [(sign * p.value, p.lr, i) for i, p in enumerate(points) if p.value is not None]
     return points[min(able)[2]] if able else None
 
 
 def next_rate(points: Sequence[Point], *, maximises: bool) -> float | None:
-    """The next rate outside where the best is the lowest or the highest of all; None where it lies between others.
+    """The next rate beyond the edge where the best is the lowest or highest; None where it lies between others.
 
-    It is as far from the edge as the edge from its neighbour. Where no rate came to a value all were too high.
+    The step equals that between the edge and its neighbour. Where no rate has a value, all were too high.
     """
     rates = sorted(p.lr for p in points)
     found = best(points, maximises=maximises)
@@ -108,12 +108,12 @@ def next_rate(points: Sequence[Point], *, maximises: bool) -> float | None:
 
 
 def round_rate(lr: float) -> float:
-    """A rate as a person would type it, six digits."""
+    """Round a rate to six digits."""
     return float(f"{lr:.6g}")
 
 
 def configured_lr(params: Mapping[str, object]) -> float:
-    """The learning rate of an arm.
+    """The configured learning rate of an arm.
 
     Raises:
         ConfigError: for an optimiser without one.
@@ -125,7 +125,7 @@ def configured_lr(params: Mapping[str, object]) -> float:
 
 
 def check(settings: StudySettings, searched: Sequence[str]) -> None:
-    """Raises ConfigError where the learning rate is searched already, and for a sweep of less than two rates."""
+    """Raises ConfigError where the learning rate is searched already, or the sweep has fewer than two rates."""
     if not settings.tune_lr:
         return
     if LR in searched:
@@ -135,12 +135,12 @@ def check(settings: StudySettings, searched: Sequence[str]) -> None:
 
 
 def seed(first: int, replicas: int) -> int:
-    """The seed of every sweep of a study: one that is none of its replicas', nor of more of them in another study."""
+    """The seed of all sweeps of a study; no replica of it, or of a study with more replicas, has the same one."""
     from initlab.core import seeds  # brings torch
 
     return first + replicas + 1000 + seeds.derive(first, "tune_lr") % 1_000_000
 
 
 def metric(of: str) -> str:
-    """What a rate is chosen by, in a study that is judged by `of`."""
+    """The metric that a rate is chosen by, in a study with the metric `of`."""
     return f"val/{of.removeprefix('test/')}" if of.startswith("test/") else of

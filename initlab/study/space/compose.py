@@ -1,4 +1,4 @@
-"""The configuration of an arm, as Hydra composes it and as the workers find it.
+"""Composes the configuration of an arm with Hydra, or loads the one that was saved for the workers.
 
 Nothing in here imports torch; `experiment_of` does when it is called.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def compose_arm(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
-    """The configuration of an arm: as it was kept when the study began, else composed from the study's own files.
+    """The configuration of an arm: the one saved when the study started, else composed from the study's own files.
 
     Raises:
         InitlabError: a combination that does not compose.
     """
-    file = plan.kept(arm)
+    file = plan.arm_config_path(arm)
     if file.is_file():
         from omegaconf import OmegaConf
 
@@ -34,10 +34,10 @@ def compose_arm(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
 
 
 def save_arm_config(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:
-    """Save a composed arm for the workers: to compose it takes as long as a tiny run."""
+    """Save a composed arm for the workers: composing takes as long as a tiny run."""
     from omegaconf import OmegaConf
 
-    file = plan.kept(arm)
+    file = plan.arm_config_path(arm)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".tmp")
@@ -52,7 +52,7 @@ def save_arm_config(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> N
 def experiment_of(
     plan: Plan, arm: Mapping[str, str], *, trial: int | None = None, config: DictConfig | None = None
 ) -> Experiment:
-    """The first replica of an arm, of its `composed` configuration.
+    """The experiment of the first replica of an arm.
 
     Raises:
         InitlabError: a combination that does not compose.

@@ -1,6 +1,6 @@
-"""One override in Hydra's grammar, to a fixed value or to what a key may be: a few values or an interval.
+"""Parses one override in Hydra's sweep grammar: a fixed value, a choice among values, or an interval.
 
-Values are text as a person would type it: ``he``, ``0.1``, ``he(gain=2)``.
+Values are text as typed on the command line: ``he``, ``0.1``, ``he(gain=2)``.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Dimension = Choice | Range
 
 
 def parse_override(text: str) -> tuple[str, str | Dimension]:
-    """The key of an override, with ``+`` or ``~`` where it has one, and what it says.
+    """The key of an override, with ``+`` or ``~`` where it has one, and its value.
 
-    That is the override itself where it has one value, else a dimension.
+    The value is the override itself where it has a single value, else a dimension.
 
     Raises:
-        ConfigError: for text that does not read, and a sweep that has no values or is no search.
+        ConfigError: text that cannot be parsed, or a sweep without values.
     """
     override = _parse(text)
     key = override.get_key_element()
@@ -59,7 +59,7 @@ def parse_override(text: str) -> tuple[str, str | Dimension]:
 
 
 def strip_sign(key: str) -> str:
-    """The key without the signs that add or delete it."""
+    """The key without ``+``, ``++`` or ``~``."""
     return key.lstrip("+~")
 
 
@@ -87,7 +87,7 @@ def _quote_formulas(text: str) -> list[str]:
 
 
 def _split_at_commas(text: str) -> list[str]:
-    """`text` split at the commas that stand in no bracket and no quotes."""
+    """Split `text` at the commas outside brackets and quotes."""
     pieces, depth, quote = [""], 0, ""
     for character in text:
         if quote:
@@ -124,7 +124,7 @@ def _dimension(key: str, override: Override, text: str) -> Dimension:
         except (HydraException, ArithmeticError, ValueError, TypeError) as error:
             raise ConfigError(key, _value(text), f"cannot be counted through; {error}") from error
     if not options:
-        raise ConfigError(key, _value(text), "gives no value at all")
+        raise ConfigError(key, _value(text), "has no values")
     return Choice(key=key, options=tuple(dict.fromkeys(options)))
 
 
@@ -152,7 +152,7 @@ def _fixed(key: str, override: Override) -> str:
 
 
 def _text(key: str, element: Any) -> str:
-    """The shortest text that reads back as `element`: ``he(gain=2)`` has no quotes, the string ``"1"`` has."""
+    """The shortest text that parses back to `element`: ``he(gain=2)`` has no quotes, the string ``"1"`` has."""
     from hydra.core.override_parser.types import Override, QuotedString
 
     if isinstance(element, bool):

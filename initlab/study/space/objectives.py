@@ -1,4 +1,4 @@
-"""What arms are judged by: one metric, or several of which none is worth more, and who is beaten in all of them."""
+"""Objectives of a study: metrics and directions, their values for one run, Pareto fronts of several."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Direction = Literal["maximize", "minimize"]
 Metrics = str | tuple[str, ...]
 Directions = Direction | tuple[Direction, ...]
 
-#: less is better of scores that end so, and of what a run costs
+#: suffixes of scores, and costs of a run, of which less is better
 _LESS = ("loss", "perplexity", "bits_per_char")
 _COSTS = ("seconds", "steps", "parameters")
-#: what is named in an error; what is measured of each layer would make it very long
+#: metrics that an error message lists; metrics of single layers would make it very long
 _NAMED = ("train/", "val/", "test/", "diag/", "throughput/")
 
 
@@ -27,10 +27,10 @@ def resolve_objectives(settings: StudySettings, monitor: str) -> tuple[Metrics, 
 
     Args:
         settings: as configured.
-        monitor: the key that the task tells the best epoch by.
+        monitor: the metric by which the task chooses the best epoch.
 
     Raises:
-        ConfigError: a metric twice, directions that are not as many, and one that no name tells.
+        ConfigError: a duplicate metric, a wrong number of directions, or one that cannot be inferred from the name.
     """
     metrics = tuple(monitor if m == "auto" else m for m in each(settings.metric))
     if not metrics or len(set(metrics)) < len(metrics):
@@ -61,7 +61,7 @@ def _by_name(metric: str) -> Direction:
 
 
 def as_direction(name: str) -> Direction:
-    """One of the two, of a direction that was decided."""
+    """Check and return a resolved direction."""
     return "minimize" if name == "minimize" else "maximize"
 
 
@@ -71,7 +71,7 @@ def _listed(words: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------ of one run
 def collect_values(result: RunResult, seen: Mapping[str, float], parameters: int) -> dict[str, float]:
-    """All that can be named of a run that ended: its last metrics, what it took (seconds, steps) and its parameters.
+    """All values of an ended run that a metric can name: last metrics, costs (seconds, steps), number of parameters.
 
     Args:
         result: of the run.
@@ -86,7 +86,7 @@ def select_values(found: Mapping[str, float], metrics: Metrics) -> tuple[float, 
     """The value of each metric; None where one of them is not finite.
 
     Raises:
-        ConfigError: for a key that the run does not have; names those that it has.
+        ConfigError: a key that the run does not have; lists those that it has.
     """
     for metric in each(metrics):
         if metric not in found:

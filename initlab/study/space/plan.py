@@ -1,7 +1,7 @@
-"""What a study was asked to do, frozen in a folder: whoever works on it later reads it there and nowhere else.
+"""Plan of a study, frozen in a folder: every later worker reads it only from there.
 
-The folder holds `plan.json` and a copy of the configuration files, so that a YAML file that is edited while a study
-runs changes nothing of it.
+The folder holds `plan.json` and a copy of the configuration files, so that editing a YAML file while a study
+runs does not change it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _PLAN, _CONF, _ARMS = "plan.json", "conf", "arms"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A study, decided.
+    """The resolved settings of a study.
 
     Attributes:
         name: of the study, also in the storage and as tag ``initlab.study``.
-        folder: where it is kept.
+        folder: of the plan and of the study's files.
         workdir: where runs are recorded.
-        settings: as configured, with metric and direction decided.
-        space: what is searched.
+        settings: as configured, with metric and direction resolved.
+        space: the search space.
         seed: of the first replica; replica r has seed + r.
         replicas: seeds an arm is trained with.
         storage: URL of Optuna's database.
         parent: MLflow run id of the study's own run, empty where nothing is tracked.
-        epochs: that a run is trained for, what hyperband divides.
-        seconds: after which no arm is begun any more, None for no limit.
+        epochs: of a run; hyperband divides them.
+        seconds: time limit after which no arm is started, None for no limit.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def endless(self) -> bool:
-        """Whether its time alone ends it: workers then make an arm when they take one."""
+        """Whether only its time limit ends it: workers then create an arm when they claim one."""
         return self.settings.sampler != "grid" and self.settings.trials is None
 
     @property
@@ -80,17 +80,17 @@ class Plan:
 
     @property
     def maximises(self) -> bool:
-        """Whether more of the first metric is better."""
+        """Whether a larger value of the first metric is better."""
         return self.directions[0] == "maximize"
 
-    def kept(self, arm: Mapping[str, str]) -> Path:
-        """Where the composed configuration of an arm is, or would be."""
+    def arm_config_path(self, arm: Mapping[str, str]) -> Path:
+        """Path of the composed configuration of an arm; it need not exist."""
         typed = json.dumps(self.space.overrides(dict(arm)))
         name = hashlib.blake2b(typed.encode(), digest_size=8).hexdigest()
         return self.folder / _ARMS / f"{name}.json"
 
     def save(self) -> None:
-        """Write `plan.json`, whole or not at all; for its owner's eyes alone where a URL in it has a password."""
+        """Write `plan.json`, completely or not at all; readable by its owner only where a URL in it has a password."""
         self.folder.mkdir(parents=True, exist_ok=True)
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"settings": asdict(self.settings), "space": self.space.as_json()}
@@ -124,15 +124,15 @@ def load(folder: Path) -> Plan | None:
 
 
 def _tuple(value: Any) -> Any:
-    """JSON has lists alone."""
+    """Lists to tuples, since JSON has lists only."""
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def folder_of(workdir: Path, name: str) -> Path:
-    """Where the study `name` is kept."""
+    """Folder of the study `name`."""
     return workdir / STUDIES / name
 
 
 def as_overrides(arm: Mapping[str, str]) -> str:
-    """An arm in one line, as it would be typed."""
+    """An arm as overrides in one line."""
     return " ".join(f"{k}={v}" for k, v in arm.items())

@@ -1,7 +1,7 @@
-"""What a study searches: keys with the values they may take, read from Hydra's sweep grammar.
+"""Search space of a study: keys with their possible values, parsed from Hydra's sweep grammar.
 
-A value is kept as the text that a person would type, ``he``, ``0.1``, ``he(gain=2)``, so that an arm is a command line
-and Optuna's parameters, the tracker's and the terminal's are the same words.
+A value is stored as the text that a person would type, ``he``, ``0.1``, ``he(gain=2)``, so that an arm is a command
+line and Optuna's parameters, the tracker's and the terminal's are the same words.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Condition", "Dimension", "Range", "Space", "differences", "extension_only", "parse"]
 
-#: keys that say how a space is searched, and are no part of it
+#: keys that configure the search and are not part of the space
 _SEARCH = ("study", "replicas", "hydra")
-#: keys that say where an arm runs and how it is watched, not what is trained
+#: keys that configure where an arm runs and how it is observed, not what is trained
 _NOT_TRAINED = ("device", "threads", "resume", "tracking", "probes", "inspect")
 
 
@@ -42,8 +42,8 @@ class Space:
 
     Attributes:
         fixed: overrides that all arms share.
-        dimensions: what differs from arm to arm.
-        conditions: of keys among both. Several on one key must all hold.
+        dimensions: keys that differ between arms.
+        conditions: on keys of either kind. Several conditions on one key must all hold.
     """
 
     fixed: tuple[str, ...]
@@ -53,7 +53,7 @@ class Space:
     def arms(self) -> Iterator[dict[str, str]]:
         """The full grid, the first dimension slowest.
 
-        A key whose condition fails is left out of an arm, and arms that are then alike are one.
+        A key whose condition fails is left out of an arm, and duplicate arms are removed.
 
         Raises:
             ConfigError: for an interval, which has no list of values.
@@ -69,7 +69,7 @@ class Space:
                 yield arm
 
     def suggest(self, trial: BaseTrial) -> dict[str, str]:
-        """An arm by Optuna's sampler. A key is asked for only where its condition holds."""
+        """An arm by Optuna's sampler. A key is suggested only where its condition holds."""
         arm: dict[str, str] = {}
         for dimension in self.parents_first:
             if self._applies(dimension.key, arm):
@@ -77,7 +77,7 @@ class Space:
         return {d.key: arm[d.key] for d in self.dimensions if d.key in arm}
 
     def overrides(self, arm: Mapping[str, str]) -> list[str]:
-        """The command line of `arm`: what is fixed, then its own values, quoted where Hydra's grammar wants it.
+        """The command line of `arm`: fixed overrides, then its own values, quoted where Hydra's grammar requires it.
 
         A fixed key is left out where its condition fails in this arm, and where the arm has a value of its own.
         """
@@ -107,7 +107,7 @@ class Space:
 
     # -------------------------------------------------------------- conditions
     def _applies(self, key: str, arm: Mapping[str, str]) -> bool:
-        """Whether `key` exists in an arm. What depends on a key that nobody gives is left to the composition."""
+        """Whether `key` exists in an arm. A condition on a key that is not given is left to the composition."""
         asked = [c for c in self.conditions if c.key == strip_sign(key)]
         values = {**self._given, **{strip_sign(k): v for k, v in arm.items()}} if asked else {}
         searched = {strip_sign(d.key) for d in self.dimensions}
@@ -126,10 +126,10 @@ class Space:
 
     @cached_property
     def parents_first(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after those that its conditions look at; else in their own order.
+        """The dimensions, each after those that its conditions refer to; else in their own order.
 
         Raises:
-            ConfigError: where conditions go round in a circle.
+            ConfigError: circular conditions.
         """
         waiting, done = list(self.dimensions), list[Dimension]()
         while waiting:
@@ -137,7 +137,9 @@ class Space:
             ready = next((d for d in waiting if not missing & self._parents(d.key)), None)
             if ready is None:
                 keys = ", ".join(sorted(missing))
-                raise ConfigError("study.conditions", keys, "each of these waits for another one: break the circle")
+                raise ConfigError(
+                    "study.conditions", keys, "these conditions are circular: each key depends on another one"
+                )
             waiting.remove(ready)
             done.append(ready)
         return tuple(done)
@@ -152,19 +154,19 @@ def parse(
     space: Mapping[str, str] | None = None,
     conditions: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> Space:
-    """Read what was typed, and what a study's file spans, into a search space.
+    """Parse the typed overrides and the space of a study's file into a search space.
 
     The grammar is Hydra's: ``a,b``, ``choice()``, ``range()``, ``interval()``, ``glob()``, with casts, ``sort()`` and
     ``tag(log, ...)``. An interval is of real numbers, ``int(interval(2,9))`` of whole ones. A list, ``[a,b]``, is one
-    value. Keys of the search itself (``study``, ``replicas``, ``hydra``) are passed over.
+    value. Keys of the search itself (``study``, ``replicas``, ``hydra``) are ignored.
 
     Args:
         overrides: as typed. The last one of a key counts.
-        space: key → text in the same grammar; what is typed takes its place.
+        space: key → text in the same grammar; typed overrides replace it.
         conditions: key → {another key: values with which the first exists}.
 
     Raises:
-        ConfigError: naming the key, for text that does not read, a sweep without values, seeds that are swept, and a
+        ConfigError: with the key, for text that cannot be parsed, a sweep without values, swept seeds, and a
             condition that never holds.
     """
     found: dict[str, str | Dimension] = {}
@@ -172,7 +174,7 @@ def parse(
         key, value = parse_override(text)
         if _among(strip_sign(key), _SEARCH):
             if not isinstance(value, str):
-                raise ConfigError(key, _words(value), "says how a space is searched and cannot be searched itself")
+                raise ConfigError(key, _words(value), "configures the search and cannot be searched itself")
             continue
         # `+init.a` and `init.a` are one key, which keeps its place
         same = next((k for k in found if strip_sign(k) == strip_sign(key)), key)
@@ -196,16 +198,16 @@ def parse(
 
 # ------------------------------------------------------------------ two spaces
 def differences(old: Space, new: Space, *, additions: bool = False) -> list[str]:
-    """How `new` is another space than `old`, a line each; empty where every arm of `old` is one of `new`.
+    """Differences between two spaces, one a line; empty where every arm of `old` is one of `new`.
 
-    A fixed value counts as a choice of one, so that ``activation=relu`` may grow to ``activation=relu,tanh``. Where an
-    arm runs and how it is watched is no difference.
+    A fixed value counts as a choice of one, so that ``activation=relu`` may grow to ``activation=relu,tanh``. Keys
+    that configure where an arm runs and how it is observed do not count.
 
     Args:
-        additions: tell also of options that were added; a grid can take them, a sampler's study cannot.
+        additions: also list added options; a grid can be extended by them, the study of a sampler cannot.
     """
     before, after = _by_key(old), _by_key(new)
-    lines = [f"{key}: {_words(before[key])} is gone" for key in before if key not in after]
+    lines = [f"{key}: {_words(before[key])} is missing" for key in before if key not in after]
     lines += [f"{key}: {_words(after[key])} is new" for key in after if key not in before]
     for key in before:
         was, now = before[key], after.get(key)
@@ -229,7 +231,7 @@ def differences(old: Space, new: Space, *, additions: bool = False) -> list[str]
 
 
 def extension_only(old: Space, new: Space) -> bool:
-    """Whether `new` holds every arm of `old`: it is the same, or has more options."""
+    """Whether `new` contains every arm of `old`: it is equal, or has more options."""
     return not differences(old, new)
 
 
@@ -271,7 +273,7 @@ def _options(dimension: Dimension) -> tuple[str, ...]:
 
 def _suggest(trial: BaseTrial, dimension: Dimension) -> str:
     if isinstance(dimension, Choice):
-        # in Optuna the same options in another order are another parameter
+        # for Optuna, the same options in another order are a different parameter
         return str(trial.suggest_categorical(dimension.key, sorted(dimension.options)))
     if dimension.integer:
         return str(trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.log))

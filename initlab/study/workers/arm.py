@@ -1,4 +1,4 @@
-"""One arm of a study: the same configuration under several seeds, and the number it is judged by."""
+"""Trains one arm of a study: its configuration under several seeds, scored by the objective."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether the arms of a study can be trained, asked before anything of it is written.
+"""Checks that the arms of a study can be built, before anything of the study is written.
 
-To build what a configuration names takes torch, whose import takes a second. The first worker has it by then, so it
-looks while the leader composes the next arm; where there is no such worker, or it objects, the leader looks itself.
+Building what a configuration names needs torch, whose import takes a second. The first worker has imported it, so it
+checks one arm while the leader composes the next; without such a worker, or on an error, the leader checks itself.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a study has to know of an arm that can be trained.
+    """What a study needs to know about an arm that can be trained.
 
     Attributes:
-        monitor: the metric that its task is judged by.
-        epochs: that a run is trained for.
-        ddp: whether a run is shared by several processes.
-        params: of a run, as they are recorded.
+        monitor: the metric that its task is scored by.
+        epochs: of a run.
+        ddp: whether several processes share a run.
+        params: of a run, as recorded.
     """
 
     monitor: str
@@ -39,28 +39,28 @@ class Facts:
 
 
 def facts(config: DictConfig, overrides: list[str]) -> Facts:
-    """Build what a composed configuration names, and look at it. Raises InitlabError where that cannot be."""
+    """Build the objects of a composed configuration and collect the facts. Raises InitlabError on failure."""
     built = configuration.experiment(config, overrides=overrides)
     trainer = built.trainer
     return Facts(monitor=built.task.monitor, epochs=trainer.epochs, ddp=trainer.ddp, params=built.params)
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The worker's side: the facts of the configuration in `question`; nothing where there is something wrong."""
+    """The worker's side: the facts of the configuration in `question`; empty on any error."""
     from omegaconf import OmegaConf
 
     try:
         config = cast("DictConfig", OmegaConf.create(question["config"]))
         return asdict(facts(config, question["overrides"]))
-    except Exception:  # the leader finds the same, and has somebody to tell
+    except Exception:  # the leader gets the same error, and can report it
         return {}
 
 
 class Checks:
-    """Looks at arms in the order in which they are given, beside whatever else the leader does.
+    """Checks arms in the given order, in parallel with the work of the leader.
 
     Attributes:
-        known: the facts of the first of them.
+        known: the facts of those that are checked already.
     """
 
     def __init__(self) -> None:
@@ -77,17 +77,17 @@ class Checks:
         self._asker.shutdown(cancel_futures=True)
 
     def add(self, config: DictConfig, overrides: list[str]) -> None:
-        """Have one more looked at."""
+        """Add one more arm to check."""
         from omegaconf import OmegaConf
 
         question = {"config": OmegaConf.to_container(config, resolve=False), "overrides": overrides}
         self._asked.append((config, overrides, self._asker.submit(POOL.ask, {"look": question})))
 
-    def go_on(self, *, wait: bool = False) -> None:
-        """Take the answers that are there by now, or all of them.
+    def collect(self, *, wait: bool = False) -> None:
+        """Collect the answers that have arrived, or wait for all of them.
 
         Raises:
-            InitlabError: as `facts` does, for the arm that follows those which are known.
+            InitlabError: as `facts` does, for the first arm after the known ones.
         """
         while self._asked and (wait or self._asked[0][2].done()):
             config, overrides, future = self._asked[0]
@@ -96,6 +96,6 @@ class Checks:
             self._asked.popleft()
 
     def all(self) -> list[Facts]:
-        """Those of all; raises InitlabError as `go_on` does."""
-        self.go_on(wait=True)
+        """The facts of all arms; raises InitlabError as `collect` does."""
+        self.collect(wait=True)
         return self.known

@@ -1,4 +1,4 @@
-"""`initlab worker study=NAME`: one more worker for a study that was begun in this folder."""
+"""Adds a worker to a study that was started in this folder: `initlab worker study.name=NAME`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from initlab.study.workers import worker_main
 
 
 def join(workdir: Path, name: str | None, *, storage: str | None = None) -> int:
-    """Take arms of the study `name` below `workdir` until none is left; the worker's exit code.
+    """Train arms of the study `name` below `workdir` until none is left; the worker's exit code.
 
-    Any number of processes may, on any machine that sees the folder and the study's storage: under Slurm, a line of a
-    batch script. Each draws its samples under a seed of its own. `storage` is needed only where this machine reaches
-    the study's database by another URL (with another password) than its leader.
+    Any number of processes may do so, on any machine that sees the folder and the study's storage: under Slurm, one
+    line of a batch script. Each draws its samples under a seed of its own. `storage` is needed only where this
+    machine reaches the study's database by another URL (with another password) than its leader.
 
     Raises:
         ConfigError: there is no such study, or its storage cannot be reached.
@@ -27,7 +27,7 @@ def join(workdir: Path, name: str | None, *, storage: str | None = None) -> int:
     if name is None or plan is None:
         raise ConfigError(
             "study.name", name,
-            one_of(known, name) if known else f"no study was begun in this directory ({workdir / STUDIES} holds none)",
+            one_of(known, name) if known else f"no study was started here ({workdir / STUDIES} holds none)",
         )  # fmt: skip
     return worker_main.main(
         folder_of(workdir, name), os.getpid() + time.time_ns() % 1_000_000, leader=0,

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Runs workers as processes of this machine."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class _Process:
 
 @contextmanager
 def processes(plan: Plan) -> Generator[StartWorker]:
-    """While open, workers can be started."""
+    """Context in which workers can be started."""
     try:
         yield lambda number: _Process(plan, number)
     finally:
-        POOL.dismiss()
+        POOL.end_unused()

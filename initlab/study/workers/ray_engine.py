@@ -1,6 +1,6 @@
-"""Workers as actors of Ray, on this machine or on those of a cluster.
+"""Runs workers as Ray actors, on this machine or on a cluster.
 
-An actor runs the loop that a local worker runs, against the same storage; Ray finds a place for it and tells when it
+An actor runs the loop that a local worker runs, against the same storage; Ray places it and reports when it
 dies. Every machine has to see the study's working directory under the same path, and to have initlab installed.
 """
 
@@ -29,17 +29,17 @@ from initlab.study.space.plan import Plan, load
 from initlab.study.workers.worker import StartWorker
 
 EXTRA = "pip install 'initlab[ray]'"
-#: seconds in which a Ray that runs elsewhere has to answer
+#: seconds in which an existing Ray cluster has to answer
 ANSWER = 20.0
 FORMS = "use null for a Ray of this machine, auto for the one that runs here, or ray://HOST:PORT"
-#: bytes of shared memory: workers pass each other nothing
+#: bytes of shared memory: workers exchange no data
 _SHARED = 100 * 2**20
-#: where Ray keeps the word that its clusters are entered with
+#: file of the authentication token of Ray's clusters
 _TOKEN = Path("~/.ray/auth_token")
 
 
 def check(plan: Plan) -> None:
-    """Raises ConfigError where Ray is absent or nobody answers, or the study's storage or workers do not go with it."""
+    """Raises ConfigError where Ray is missing or does not answer, or cannot serve the study's storage or workers."""
     if find_spec("ray") is None:
         raise ConfigError("study.engine", "ray", f"Ray is not installed: {EXTRA}")
     address = plan.settings.ray_address
@@ -60,7 +60,7 @@ def check(plan: Plan) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Whether somebody listens there: Ray itself would try for minutes."""
+    """Check that the address answers: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
     if not host or not port.isdecimal():
         raise ConfigError("study.ray_address", address, FORMS)
@@ -72,7 +72,7 @@ def _check_reachable(address: str) -> None:
 
 # ------------------------------------------------------------------ in the actor
 class Actor:
-    """A worker inside an actor. `work` is its life; the rest is asked of it meanwhile."""
+    """A worker inside an actor. `work` runs until the end; the other methods are called meanwhile."""
 
     def __init__(self, folder: str, number: int) -> None:
         self._folder, self._number = Path(folder), number
@@ -83,7 +83,7 @@ class Actor:
         return os.getpid(), socket.gethostname()
 
     def stop(self) -> None:
-        """Have the work end after the update at hand."""
+        """Ask the work to end after the current update."""
         self._asked.set()
 
     def work(self, storage: str) -> int:
@@ -110,8 +110,8 @@ class _ActorWorker:
 
         settings = plan.settings
         self._log = str(plan.folder / f"worker-{number}.log")
-        # calls at a time: the work, and what is asked meanwhile. Ray is not to restart it by itself: what it had is
-        # to be begun anew first
+        # concurrent calls: the work, and queries meanwhile. Ray must not restart it by itself: its trial has to be
+        # enqueued again first
         options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, "max_concurrency": 3, "max_restarts": 0}
         actor: Any = ray.remote(Actor)
         self._actor = actor.options(**options).remote(str(plan.folder), number)
@@ -140,7 +140,7 @@ class _ActorWorker:
         from ray.exceptions import RayActorError, RayError
 
         if self._known is None:
-            _ = self.known_as  # asked as long as it lives
+            _ = self.known_as  # ask while it is alive
         if self._end is None and ray.wait([self._work], timeout=0)[0]:
             try:
                 code = int(ray.get(self._work))
@@ -159,15 +159,15 @@ class _ActorWorker:
         import ray
 
         ray.kill(self._actor)
-        self._end = self._end or "it did not listen"
+        self._end = self._end or "it did not react to the stop request"
 
 
 @contextmanager
 def actors(plan: Plan) -> Generator[StartWorker]:
-    """While open, actors can be started: of a Ray that is started and ended with it, or of the one at the address.
+    """Context in which actors can be started: in a Ray that starts and ends with it, or in the one at the address.
 
     Raises:
-        ConfigError: nobody answers at the address, or a worker is to have more than there is.
+        ConfigError: the address does not answer, or a worker needs more resources than exist.
     """
     with _ray_session(plan):
         yield lambda number: _ActorWorker(plan, number)
@@ -175,7 +175,7 @@ def actors(plan: Plan) -> Generator[StartWorker]:
 
 @contextmanager
 def _ray_session(plan: Plan) -> Generator[None]:
-    # under /tmp whatever TMPDIR says: a socket's path has room for a hundred characters
+    # under /tmp whatever TMPDIR says: the path of a socket may have about a hundred characters
     with tempfile.TemporaryDirectory(prefix="initlab-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
         with _environment(plan), _keep_signal_handlers():
             _start(plan, scratch)
@@ -189,14 +189,14 @@ def _ray_session(plan: Plan) -> Generator[None]:
 
 
 def _start(plan: Plan, scratch: str) -> None:
-    """Start a Ray, or find the one at the address."""
+    """Start Ray, or connect to the cluster at the address."""
     import ray
 
     address = plan.settings.ray_address
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            # as many as are asked for, as with processes: Ray would let those wait that it counts too many
+            # as many CPUs as requested workers: Ray would leave surplus workers waiting
             cpus = max(os.cpu_count() or 1, math.ceil(plan.settings.workers * plan.settings.cpus))
             ray.init(
                 address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_SHARED,
@@ -206,7 +206,7 @@ def _start(plan: Plan, scratch: str) -> None:
             if address == "auto":
                 _check_existing_cluster()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is wrong is said by the error
+                warnings.simplefilter("ignore")  # the error reports the cause
                 ray.init(address=address, **quiet)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -214,7 +214,7 @@ def _start(plan: Plan, scratch: str) -> None:
 
 
 def _check_existing_cluster() -> None:
-    """Raises ConnectionError where there is none, or nobody answers where one was: Ray would ask it for minutes."""
+    """Raises ConnectionError where no cluster runs or the known one does not answer: Ray would retry for minutes."""
     from ray._private.services import canonicalize_bootstrap_address
 
     where = canonicalize_bootstrap_address("auto")
@@ -222,21 +222,21 @@ def _check_existing_cluster() -> None:
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER).close()
     except (OSError, ValueError) as error:
-        raise ConnectionError(f"nothing answers at {where}, where one was to be: {error}") from error
+        raise ConnectionError(f"nothing answers at {where}, where a cluster should be: {error}") from error
 
 
 @contextmanager
 def _environment(plan: Plan) -> Generator[None]:
-    """What Ray and its processes read when they start."""
+    """Environment variables that Ray and its processes read when they start."""
     wanted = {
-        # nothing is sent to its makers, and what it says of an actor that died is said by us
+        # no usage statistics; initlab itself reports actors that died
         "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
-        # workers find the modules that this process finds
+        # workers use the module path of this process
         "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) if p else str(Path.cwd()) for p in sys.path),
     }  # fmt: skip
     if "RAY_AUTH_MODE" not in os.environ:
         if plan.settings.ray_address is None:
-            # a word for this one Ray, which would else keep one in the home directory
+            # a token for this Ray only, which would otherwise store one in the home directory
             wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         elif {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or _TOKEN.expanduser().is_file():
             wanted |= {"RAY_AUTH_MODE": "token"}
@@ -253,7 +253,7 @@ def _environment(plan: Plan) -> Generator[None]:
 
 @contextmanager
 def _keep_signal_handlers() -> Generator[None]:
-    """Ray takes SIGTERM for itself; a study that is asked to end has to tell its workers."""
+    """Restore the SIGTERM handler that Ray replaces: a stopped study has to notify its workers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -263,7 +263,7 @@ def _keep_signal_handlers() -> Generator[None]:
 
 
 def _check_resources(plan: Plan) -> None:
-    """Refuse workers that would wait for resources for ever."""
+    """Raises ConfigError for workers that would wait for resources for ever."""
     import ray
 
     settings, there = plan.settings, ray.cluster_resources()

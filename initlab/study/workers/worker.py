@@ -1,4 +1,4 @@
-"""What an engine provides: a function that starts a worker, and the worker as its leader sees it."""
+"""Worker interface of an engine: the function that starts a worker, and the worker as its leader sees it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Worker(Protocol):
 
     @property
     def known_as(self) -> tuple[int, str] | None:
-        """Process id and machine, as in the trials that it takes; None where it has not begun."""
+        """Process id and machine, as in the trials that it takes; None where it has not started."""
         ...
 
     @property
     def log(self) -> str:
-        """Where its output is."""
+        """Path of its log."""
         ...
 
     def ended(self) -> str | None:
-        """Why it ended, "" where all is well; None while it works."""
+        """Why it ended ("" without an error); None while it runs."""
         ...
 
     def ask(self) -> None:
-        """Ask it to end after the update at hand."""
+        """Ask it to end after the current update."""
         ...
 
     def kill(self) -> None: ...

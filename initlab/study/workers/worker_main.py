@@ -1,9 +1,9 @@
-"""A worker: takes the arms of a study one after another. `python -m initlab.study.workers.worker_main --wait LEADER`.
+"""Worker process of a study: trains its arms one after another (initlab.study.workers.worker_main --wait LEADER).
 
-It is told the study on its standard input, and ends at once where that closes without a word. Before that it may be
-asked about arms (`checks`), which it answers on its standard output. Afterwards it ends when no arm waits or runs any
-more, when its time is up, on SIGTERM or SIGINT (the arm at hand is enqueued again), and when the process that started
-it is gone.
+It reads the study from its standard input, and ends at once where that closes without a line. Before that it may get
+questions about arms (`checks`), which it answers on its standard output. Afterwards it ends when no arm waits or runs
+any more, when its time is up, on SIGTERM or SIGINT (the current arm is enqueued again), and when the process that
+started it has ended.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from initlab import tracking
     from initlab.study.space.plan import Plan
 
-#: seconds between two looks for an arm that another worker left
+#: seconds between two searches for an arm that another worker left
 _POLL_SECONDS = 0.5
-#: seconds between two looks whether the leader is still there
+#: seconds between two checks whether the leader is alive
 _LEADER_CHECK_SECONDS = 0.05
-#: seconds that a worker waits at its end for what its runs recorded
+#: seconds that a worker waits at its end for the delivery of its runs' records
 _DELIVERY_SECONDS = 30.0
-#: seconds that the question about the next arm may take to come, rather than wait for an import
+#: seconds to wait for the next question about an arm before importing more modules
 _NEXT = 0.2
-#: what an arm loads; the last of it only where it is looked at by probes
+#: modules that an arm needs; the last ones only with probes
 _FIRST = (
     "initlab.study.workers.arm", "optuna", "optuna.storages", "sqlalchemy.orm", "sqlalchemy.dialects.sqlite",
     "alembic.command", "initlab.study.search.pruners", "initlab.study.search.samplers", "pyarrow.parquet",
     "scipy.optimize",
 )  # fmt: skip
-#: exit codes: nothing is left to do (or no time), and asked to stop before that
+#: exit codes: nothing left to do (or time is up), and stopped before that
 DONE, STOPPED = 0, 1
 
 
@@ -55,9 +55,9 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
 
     Args:
         folder: of the study.
-        number: of the worker, which its samples are drawn under.
-        leader: process id of the parent that the worker ends with.
-        storage: URL of Optuna's database, where it is reached by another than the study was begun with.
+        number: of the worker, which decides its sampler seed.
+        leader: process id of the parent; the worker ends when the parent does.
+        storage: URL of Optuna's database, where it differs from the one in the plan.
 
     Returns:
         The exit code: 0 where nothing is left, 1 on a signal, 2 where there is no study.
@@ -78,7 +78,7 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
         nonlocal seen
         if (
             leader and (now := time.monotonic()) - seen > _LEADER_CHECK_SECONDS
-        ):  # asked before every update, of a tiny network too
+        ):  # called before every update, also of a tiny network
             seen = now
             if os.getppid() != leader:
                 asked.set()
@@ -88,14 +88,14 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
 
 
 def work(plan: Plan, number: int, *, stop: Callable[[], bool]) -> int:
-    """Take arms until none is left, or `stop` says so; the exit code."""
+    """Train arms until none is left or `stop` returns True; returns the exit code."""
     from initlab import tracking
 
     tail = tracking.ClosingRuns()
     try:
         return _arms(plan, number, stop=stop, tail=tail)
     finally:
-        # what does not arrive in time is sent by the leader at its end
+        # the leader sends what does not arrive in time
         tail.wait_closed(_DELIVERY_SECONDS)
 
 
@@ -118,7 +118,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
     )
     _set_sampler(study, plan, number)
     gc.collect()
-    gc.freeze()  # the modules stay; to look them through at every collection costs a few percent of a tiny run
+    gc.freeze()  # modules stay loaded; scanning them at every collection costs a few percent of a tiny run
     reaper = Reaper()
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
     away: float | None = None
@@ -131,10 +131,10 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
             elif ledger.is_idle(study, plan.folder):
                 return DONE
             else:
-                time.sleep(_POLL_SECONDS)  # another worker may die and leave its arm to this one
+                time.sleep(_POLL_SECONDS)  # another worker may die and leave its arm
             away = None
         except StorageInternalError:
-            # a server that starts again is back within moments; what this worker had is begun anew
+            # a restarting server is back soon; the arm of this worker is restarted
             away = away or time.monotonic()
             if time.monotonic() - away > storage.PATIENCE:
                 raise
@@ -143,7 +143,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
 
 
 def _set_sampler(study: Study, plan: Plan, number: int) -> None:
-    """Have the study draw on where its earlier workers ended."""
+    """Set the sampler with a seed that continues where earlier workers ended."""
     from initlab.study.search.samplers import sampler, stream
 
     settings = plan.settings
@@ -154,13 +154,13 @@ def _set_sampler(study: Study, plan: Plan, number: int) -> None:
 
 
 def wait(leader: int) -> int:
-    """Import what every arm needs, then do what the first line of the standard input says; see `spare`."""
+    """Import what every arm needs, then run the study of the first input line; see `worker_pool`."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     asked = False
     while True:
         if not (asked and _has_input(_NEXT)):
-            with suppress(Exception):  # what is wrong shows again, in the log that is not known yet
+            with suppress(Exception):  # the error occurs again later, when the log is known
                 _preload_modules(until=_has_input)
         line = sys.stdin.buffer.readline()
         if not line:
@@ -182,7 +182,7 @@ def wait(leader: int) -> int:
 
 
 def _choose_gpu(number: int) -> None:
-    """One GPU a worker, in turn, where there are several and nobody chose; before CUDA is begun with."""
+    """Choose one GPU a worker, in turn, where there are several and none is configured; before CUDA is initialised."""
     if "CUDA_VISIBLE_DEVICES" not in os.environ:
         import torch
 
@@ -196,7 +196,7 @@ def _has_input(seconds: float = 0.0) -> bool:
 
 
 def _preload_modules(*, until: Callable[[], bool]) -> None:
-    """Load what the first arm would load, in the order of its need, as long as there is time."""
+    """Import the modules of the first arm in order, until `until` returns True."""
     for name in _FIRST:
         if until():
             return

@@ -1,7 +1,7 @@
-"""Worker processes that are started before it is known what they will do: what they import takes seconds.
+"""Pool of worker processes that start before the study is known, since their imports take seconds.
 
-Between the command that a person typed and its first arm lie the imports of the leader and those of its workers. They
-run side by side if the workers begin at once; a worker that is not needed after all ends with the leader's pipe.
+The imports of the leader and those of its workers run in parallel if the workers start at once. A worker that is not
+needed ends when the leader closes its pipe.
 
 Nothing in here imports torch, or anything that does.
 """
@@ -20,23 +20,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: seconds that one of them has for an answer: its imports may take some of a slow disk's
+#: seconds to wait for an answer: imports may be slow on a slow disk
 _PATIENCE = 60.0
 
 
 class WorkerPool:
-    """Workers that wait for their first word."""
+    """Worker processes that wait for their first input line."""
 
     def __init__(self) -> None:
         self._waiting: deque[subprocess.Popen[bytes]] = deque()
-        atexit.register(self.dismiss)
+        atexit.register(self.end_unused)
 
-    def have(self, count: int, *, threads: int) -> None:
-        """Start as many as it takes for `count` to wait, each with `threads` CPU threads."""
+    def ensure(self, count: int, *, threads: int) -> None:
+        """Start workers until `count` are waiting, each with `threads` CPU threads."""
         self._waiting.extend(_start(threads) for _ in range(count - len(self._waiting)))
 
     def take(self, folder: Path, number: int, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Worker `number` of the study in `folder`: one that waits, or a new one. Its output goes to `log`."""
+        """Worker `number` of the study in `folder`: a waiting one, or a new one. Its output goes to `log`."""
         word = {"folder": str(folder), "number": number, "log": str(log), "environment": dict(environment)}
         line = json.dumps(word).encode() + b"\n"
         while self._waiting:
@@ -47,7 +47,7 @@ class WorkerPool:
         return process
 
     def ask(self, question: Mapping[str, Any]) -> Any:
-        """What one that waits has to say to it, None where there is none or it says nothing."""
+        """The answer of a waiting worker, None where there is none or it does not answer."""
         if not self._waiting:
             return None
         process = self._waiting[0]
@@ -58,11 +58,11 @@ class WorkerPool:
             if not select.select([process.stdout], [], [], _PATIENCE)[0]:
                 return None
             return json.loads(process.stdout.readline())
-        except (OSError, TypeError, ValueError):  # it ended, or the question is none that can be sent
+        except (OSError, TypeError, ValueError):  # it ended, or the question cannot be serialised
             return None
 
-    def dismiss(self) -> None:
-        """End those that nobody needed."""
+    def end_unused(self) -> None:
+        """End the workers that were not needed."""
         while self._waiting:
             process = self._waiting.popleft()
             process.kill()  # it has done nothing yet
@@ -82,7 +82,7 @@ def _start(count: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "initlab.study.workers.worker_main", "--wait", str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        # a session of its own: a Ctrl-C on the terminal is for the leader, which then asks its workers to end
+        # a session of its own: Ctrl-C on the terminal reaches the leader, which then asks its workers to end
         start_new_session=True, env=environment,
     )  # fmt: skip
 
@@ -107,5 +107,5 @@ def _close(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-#: of this process; empty but in one that leads a study
+#: the pool of this process; empty except in the leader of a study
 POOL = WorkerPool()

@@ -1,4 +1,4 @@
-"""Figures of a study. Palettes that any eye can read; every axis says what it is."""
+"""Figures of a study: history, heat map, Pareto front, parallel coordinates, importance."""
 
 from initlab.study.results.figures.all import make_figures
 from initlab.study.results.figures.heat_map_plot import heat_map, heat_map_keys

@@ -1,4 +1,4 @@
-"""Every figure of a study, by file stem."""
+"""Draws all figures of a study; returns them by file stem."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def make_figures(
     direction: Directions,
     name: str = "study",
 ) -> dict[str, Figure]:
-    """File stem → figure, for what the study holds; a figure without data is left out.
+    """File stem → figure; a figure without data is left out.
 
-    With several objectives the front is drawn as well, and what is of one objective once for each: those after the
-    first are numbered, ``heat_map_2``.
+    With several objectives the Pareto front is drawn as well, and figures of one objective are drawn once for each:
+    those after the first are numbered, ``heat_map_2``.
 
     Args:
         arms: of the study, in any state.

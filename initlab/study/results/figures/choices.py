@@ -1,4 +1,4 @@
-"""What the figures are drawn of: objectives of arms, and the options of their keys."""
+"""Data of the figures: objectives of arms, and the options of their keys."""
 
 from __future__ import annotations
 

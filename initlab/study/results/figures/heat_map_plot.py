@@ -1,4 +1,4 @@
-"""The objective by two keys, one down and one across."""
+"""Heat map of the objective by two keys."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from initlab.study.space.objectives import Direction
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: numeric values that a key may take and still be read as a choice, in a heat map
+#: maximum number of numeric values of a key that is still treated as a choice in a heat map
 _CHOICES = 12
 
-#: lines and columns of a heat map that still carry their numbers
+#: maximum number of rows and of columns of a heat map with numbers in its cells
 _ANNOTATED = 16
 
 _EMPTY_COLOUR = "#d9d9d9"
@@ -111,7 +111,7 @@ def _luminance(colour: Sequence[float]) -> float:
 
 
 def _cell_text(value: float, counted: int, held: Sequence[ArmResult]) -> str:
-    """What a cell says: its mean and of how many arms, or what became of the arms that were there."""
+    """Text of a cell: its mean and number of arms, or the states of its arms where there is no mean."""
     if not math.isfinite(value):
         return "\n".join(dict.fromkeys("no number" if a.state == "complete" else a.state for a in held))
     text = f"{value:.3f}" if 1e-2 <= abs(value) < 1e3 or value == 0 else f"{value:.1e}"
@@ -119,7 +119,7 @@ def _cell_text(value: float, counted: int, held: Sequence[ArmResult]) -> str:
 
 
 def _labels(axis: Any, names: Sequence[str]) -> None:
-    # of very many, every so-manieth: labels that overlap say nothing
+    # of very many labels only every n-th is drawn, since overlapping labels cannot be read
     every = -(-len(names) // 40)
     where = range(0, len(names), every)
     axis.set_ticks([i + 0.5 for i in where], [short(names[i]) for i in where], fontsize=8)

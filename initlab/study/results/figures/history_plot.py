@@ -1,4 +1,4 @@
-"""The objective by trial number."""
+"""Optimisation history: the objective by trial number, with the best so far."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def history(arms: Sequence[ArmResult], *, metric: str, direction: Direction, nam
         low, high = bulk(values)
         if is_logarithmic(low, high, direction):
             axis.set_yscale("log")
-        axis.margins(y=0.1)  # room for the marks at the lower edge
+        axis.margins(y=0.1)  # space for the marks at the lower edge
         far = [(t, v) for t, v in zip(trials, values, strict=True) if not low <= v <= high]
         if far:
             _frame(axis, low, high)
@@ -75,7 +75,7 @@ def history(arms: Sequence[ArmResult], *, metric: str, direction: Direction, nam
 
 # ------------------------------------------------------------------ pieces
 def _frame(axis: Any, low: float, high: float) -> None:
-    """Let the axis reach from `low` to `high` and a tenth beyond."""
+    """Set the axis limits to `low` and `high`, plus a tenth on each side."""
     if axis.get_yscale() == "log":
         margin = (high / low) ** 0.1
         axis.set_ylim(low / margin, high * margin)

@@ -1,4 +1,4 @@
-"""What share each parameter has in a good trial."""
+"""Importance of each parameter by PED-ANOVA, as a bar chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
     """Share of each parameter in reaching the top quantile of the trials, by PED-ANOVA.
 
-    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that tells
+    None where it cannot be computed: fewer than four complete trials, fewer than two parameters, or none that separates
     the top from the rest. Source: Watanabe, Bansal & Hutter, IJCAI 2023.
     """
     found = importances(study)
@@ -34,5 +34,5 @@ def importance(study: optuna.Study, *, name: str = "study") -> Figure | None:
     axis.set_ylabel("parameter")
     axis.grid(axis="x", alpha=0.25)
     axis.set_axisbelow(True)
-    figure.suptitle(f"{short(name)}: what it took to be in the top {quantile:.0%} of {count} trials", fontsize=10)
+    figure.suptitle(f"{short(name)}: importance for the top {quantile:.0%} of {count} trials", fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""Keys, metrics and names as the figures write them."""
+"""Labels of keys, metrics and names in figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from initlab.report.note import SCORES
 
 
 def metric_label(metric: str) -> str:
-    """A metric's key in words, with its unit: ``val/accuracy`` is the validation accuracy, a share."""
+    """A metric's key as a label, with its unit: ``val/accuracy`` is the validation accuracy, a share."""
     part, _, score = metric.partition("/")
     words = {"train": "training", "val": "validation", "test": "test"}.get(part)
     if words is None or score not in SCORES:
@@ -17,7 +17,7 @@ def metric_label(metric: str) -> str:
 
 
 def short(text: str, cells: int = 28) -> str:
-    """At most so many characters, and none that matplotlib would read as mathematics."""
+    """Shorten to `cells` characters, and escape what matplotlib would parse as mathematics."""
     text = to_one_line(text)
     if len(text) > cells:
         text = f"{text[: cells // 2]}…{text[len(text) - (cells - 1) // 2 :]}"

@@ -1,4 +1,4 @@
-"""A line an arm, an axis a key."""
+"""Parallel coordinates plot: one line an arm, one axis a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from initlab.study.space.objectives import Direction
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: where an arm passes an axis that has no meaning for it, in axes from 0 to 1
+#: position at which an arm passes the axis of a key that it does not have, in axes from 0 to 1
 _BELOW = -0.12
 
 
@@ -28,10 +28,10 @@ def parallel(
     direction: Direction = "maximize",
     name: str = "study",
 ) -> Figure | None:
-    """A line an arm through an axis a key, to its objective on the last axis; the best arm in black.
+    """One line an arm across one axis a key, to its objective on the last axis; the best arm in black.
 
-    Numbers that span more than two decades lie on a logarithmic axis. An arm for which a key has no meaning passes
-    below that key's axis. None where no key varies or fewer than two arms are complete.
+    Numbers that span more than two decades lie on a logarithmic axis. An arm without a key passes below the axis
+    of that key. None where no key varies or fewer than two arms are complete.
     """
     import matplotlib as mpl
     import numpy as np
@@ -96,7 +96,7 @@ def parallel(
 def _axis(
     options: Sequence[str], values: Sequence[str | None], heights: Sequence[float]
 ) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where each arm crosses a key's axis, from 0 to 1, and the axis's ticks. Below it where the key has no meaning."""
+    """Positions from 0 to 1 at which the arms cross a key's axis, and its ticks; below the axis without the key."""
     numbers = as_numbers(options)
     missing = [(_BELOW, "unset")] if None in values else []
     if numbers is not None and len(numbers) > 6:
@@ -112,7 +112,7 @@ def _axis(
     # numbers grow upwards; the first of names is the uppermost, as in the heat map
     upwards = options if numbers is not None else options[::-1]
     spot = {v: i / (len(upwards) - 1) if len(upwards) > 1 else 0.5 for i, v in enumerate(upwards)}
-    # arms with one choice in common are spread a little, by their objective, so that they can be told apart
+    # arms with the same choice are spread a little, by their objective, so that they can be distinguished
     apart = min(0.07, 0.25 / len(upwards)) if upwards else 0.0
     at = [_BELOW if v is None else spot[v] + apart * (h - 0.5) for v, h in zip(values, heights, strict=True)]
     every = -(-len(upwards) // 30)
@@ -120,7 +120,7 @@ def _axis(
 
 
 def _curve(x: Any, points: Sequence[float]) -> Any:
-    """Through the points at 0, 1, 2, ..., level at each of them, so that a line can be followed through an axis."""
+    """A curve through the points at 0, 1, 2, ..., horizontal at each, so that a line stays visible across an axis."""
     import numpy as np
 
     y = np.asarray(points)

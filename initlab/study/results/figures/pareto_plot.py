@@ -1,4 +1,4 @@
-"""What is best in several objectives: one against each other."""
+"""Pareto front: the first objective against each other one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from initlab.study.space.objectives import Direction, fronts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: arms of a front that carry their number
+#: number of arms of a front that are labelled with their trial number
 _NUMBERED = 25
 
 
 def pareto(
     arms: Sequence[ArmResult], *, metrics: Sequence[str], directions: Sequence[Direction], name: str = "study"
 ) -> Figure | None:
-    """The first objective against each other one, an arm a mark; those on the front filled and numbered by trial.
+    """The first objective against each other one, one mark an arm; arms on the front are filled and numbered by trial.
 
-    With two objectives a staircase bounds what the front dominates. None where no arm has come to all objectives.
+    With two objectives a staircase bounds the dominated region. None where no arm has all objectives.
     """
     done = sorted((a for a in arms if objective_of(a) is not None and a.values), key=lambda a: a.trial)
     if not done or len(metrics) < 2:

@@ -1,4 +1,4 @@
-"""Ranges, colours and ticks of objectives."""
+"""Ranges, colour scales and ticks of objectives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from initlab.study.space.objectives import Direction
 
 
 def bulk(values: Sequence[float]) -> tuple[float, float]:
-    """The range without what lies far beyond the bulk, so that one wild arm does not make all others look alike."""
+    """Range of the values without extreme outliers, so that one outlier does not make all other arms look alike."""
     import numpy as np
 
     first, third = (float(q) for q in np.quantile(values, (0.25, 0.75)))
@@ -22,12 +22,12 @@ def bulk(values: Sequence[float]) -> tuple[float, float]:
 
 
 def is_logarithmic(low: float, high: float, direction: Direction) -> bool:
-    # what is minimised (a loss, a perplexity) may span decades; an accuracy is read on its own scale
+    # minimised values (loss, perplexity) may span decades; an accuracy is drawn on a linear scale
     return direction == "minimize" and low > 0 and high / low > 50
 
 
 def colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, str]:
-    """Matplotlib's norm for the values, and at which end of the colour bar there is more."""
+    """Matplotlib's norm for the values, and the ends at which the colour bar is extended."""
     from matplotlib.colors import LogNorm, Normalize
 
     low, high = bulk(values)
@@ -36,7 +36,7 @@ def colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, st
     if is_logarithmic(low, high, direction):
         return LogNorm(low, high), extend
     if low == high:
-        # one value: a range around it, or every colour would be that of the worst
+        # a single value: use a range around it, or it would get the colour of the worst
         low, high = low - (abs(low) or 1.0) * 0.01, high + (abs(high) or 1.0) * 0.01
     return Normalize(low, high), extend
 

@@ -1,4 +1,4 @@
-"""The leaderboard of a study: arms in order, with intervals over seeds, as rows, as plain text and in one line."""
+"""Leaderboard of a study: arms in order, with intervals over seeds; as rows, plain text, or one line."""
 
 from initlab.study.results.leaderboard.layout import table
 from initlab.study.results.leaderboard.one_line import score, scores, summary

@@ -1,4 +1,4 @@
-"""The leaderboard as a table that fits a terminal."""
+"""Formats the leaderboard as a text table that fits the terminal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _GAP = "  "
 def table(rows: Sequence[Row], *, metric: Metrics, width: int, limit: int = 20) -> str:
     """Aligned plain text, no line wider than `width` cells of a terminal, the first `limit` rows.
 
-    Every key that takes more than one value among all the rows has a column. Where the width is short, reasons and
-    keys are shortened first, then what says least is left out; the number of the trial and the mean come first and
-    stay longest.
+    Every key that takes more than one value among all the rows has a column. In a narrow terminal, reasons and
+    keys are shortened first, then the least important columns are dropped; the trial number and the mean come first
+    and are never dropped.
     """
     if not rows:
         return _cut("no arm yet", width)
@@ -39,11 +39,11 @@ class _Column:
     heading: str
     cells: list[str]
     right: bool = False
-    #: whether a text that is too long keeps its end as well, as names do
+    #: whether a text that is too long keeps its end as well, as for names
     middle: bool = False
-    #: widths that it may be narrowed to: before any column is left out, and after all were that can be
+    #: minimum widths: before any column is dropped, and after all droppable ones are dropped
     least: tuple[int, int] | None = None
-    #: the lower, the earlier it is left out; None where it stays
+    #: columns with the lowest number are dropped first; None: never dropped
     drop: int | None = None
     width: int = 0
 
@@ -96,7 +96,7 @@ def _scores(metric: str, rows: Sequence[Row], *, ranked: Sequence[bool]) -> list
 
 
 def _is_mean(row: Row) -> bool:
-    """Whether the objective is the mean over seeds, which another hand may have summed in another order."""
+    """Whether the objective equals the mean over seeds, up to rounding by the order of summation."""
     return row.result.finite is not None and math.isclose(row.result.finite, row.mean, rel_tol=1e-9, abs_tol=1e-12)
 
 
@@ -107,7 +107,7 @@ def _to_best(row: Row) -> str:
 
 
 def _fit_columns(columns: list[_Column], width: int) -> list[_Column]:
-    """The columns, narrowed and then thinned out until they fit; the caller cuts what is still too wide."""
+    """Narrow and then drop columns until they fit; the caller cuts what is still too wide."""
     while not _narrow_columns(columns, width, hard=False):
         droppable = [c for c in columns if c.drop is not None]
         if not droppable:
@@ -119,7 +119,7 @@ def _fit_columns(columns: list[_Column], width: int) -> list[_Column]:
 
 
 def _narrow_columns(columns: Sequence[_Column], width: int, *, hard: bool) -> bool:
-    """Take from the widest column until all fit into `width`; whether they do."""
+    """Narrow the widest columns until all fit into `width`; returns whether they fit."""
     for column in columns:
         column.width = column.widest()
     excess = sum(c.width for c in columns) + len(_GAP) * (len(columns) - 1) - width
@@ -141,7 +141,7 @@ def _cell(text: str, column: _Column) -> str:
 
 
 def _cut(text: str, width: int, *, middle: bool = False) -> str:
-    """The text in `width` cells at most. Of names the `middle` goes, since long ones often differ at their ends."""
+    """Shorten to at most `width` cells. Names lose their `middle`, since long ones often differ at their ends."""
     from rich.cells import cell_len, set_cell_size
 
     if cell_len(text) <= width:

@@ -1,4 +1,4 @@
-"""A study, and an arm, in one line."""
+"""Summaries in one line: of a study, and of an arm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from initlab.study.space.objectives import Directions, Metrics, each
 
 
 def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions) -> str:
-    """The study in one line: how many arms in which state, the best one, and how many cannot be told from it.
+    """The study in one line: number of arms by state, the best one, and how many are not distinguishable from it.
 
-    With several objectives: how many arms are on the front, and that which is best in the first of them.
+    With several objectives: number of arms on the front, and the best one in the first objective.
     """
     many = f"{len(arms)} arm{'' if len(arms) == 1 else 's'}"
     if not arms:
@@ -22,19 +22,19 @@ def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions
     rows = leaderboard(arms, direction=direction)
     best, head = rows[0], f"{many}: {counts(arms)}"
     if best.rank is None:
-        return f"{head}; none came to a result"
+        return f"{head}; none has a result"
     choices = to_one_line(", ".join(f"{k}={v}" for k, v in best.result.choices.items())) or best.result.name
     if best.others:
         front = sum(r.rank == 1 for r in rows)
         with_first = f", best in {each(metric)[0]}" if front > 1 else ""
         return f"{head}; {front} on the front{with_first}: {choices} with {scores(best, metric)}"
     ties = sum(r.tied is True for r in rows[1:])
-    close = f"; {ties} more cannot be told from it" if ties else ""
+    close = f"; {ties} more not distinguishable from it" if ties else ""
     return f"{head}; best {choices} with {metric} {score(best)}{close}"
 
 
 def score(row: Row) -> str:
-    """Mean, half the width of its interval where there is one, and the number of seeds where they are known."""
+    """Mean, half width of its interval where there is one, and number of seeds where known."""
     return f"{_with_half(row)}{_seeds(row)}"
 
 

@@ -1,4 +1,4 @@
-"""Arms in order, with intervals over seeds."""
+"""Ranks the arms of a study, with 95 % intervals over seeds and paired differences to the best."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from initlab.study.space.objectives import Directions, each, fronts
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the leaderboard.
+    """A row of the leaderboard.
 
     Attributes:
         result: the arm.
         rank: 1 for the best; None for an arm that is not complete or has no finite objective. With several objectives
-            1 for all of the front, the arms that no other is better than in everything; 2 for those that only the
-            front is better than, and so on.
-        mean: over seeds with a value, else the objective; NaN where there is neither. Of several objectives the first,
-            as all that follows.
+            1 for all arms of the Pareto front, 2 for the arms that only the front dominates, and so on.
+        mean: over seeds with a value, else the objective; NaN where there is neither. With several objectives, this and
+            all fields below are those of the first.
         low: lower end of the mean's 95 % Student interval over seeds; NaN for fewer than two.
         high: its upper end.
         seeds: with a value.
         tied: whether the 95 % interval of the paired difference to the best arm, over common seeds, includes 0. True
-            for the best itself; None for arms without rank and where fewer than two seeds are common. One comparison
-            at a time: nothing is corrected for how many arms there are. None with several objectives.
+            for the best itself; None for arms without rank and where fewer than two seeds are common. Not corrected
+            for the number of arms. None with several objectives.
         others: the same row for each further objective.
-        note: why it was pruned or failed, and which seeds came to no good end.
+        note: why it was pruned or failed, and which seeds have no value.
     """
 
     result: ArmResult
@@ -54,7 +53,8 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row
     """Best objective first, the lower trial number first among equals; then running, waiting, pruned and failed arms.
 
     The order is that of the objective, which need not be the mean. With several objectives it is front by front, and
-    by the first of them within a front. Source: Student, 1908; pairs over common seeds take out what the seeds share.
+    by the first of them within a front. Source: Student, 1908; pairs over common seeds remove the variance that arms
+    share through the seed.
     """
     ordered, ranks = _sort_arms(arms, direction)
     several = len(each(direction)) > 1
@@ -68,7 +68,7 @@ def leaderboard(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row
 
 
 def standings(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
-    """The leaderboard without intervals: cheap enough to be drawn every second."""
+    """The leaderboard without intervals: cheap enough for an update every second."""
     ordered, ranks = _sort_arms(arms, direction)
 
     def row(arm: ArmResult, rank: int | None) -> Row:
@@ -85,7 +85,7 @@ def standings(arms: Sequence[ArmResult], *, direction: Directions) -> list[Row]:
 
 # ------------------------------------------------------------------ pieces
 def _row(arm: ArmResult, rank: int | None, *, best: Mapping[int, float], first: bool) -> Row:
-    # initlab.run.episodes brings torch, whose import a table of three waiting arms need not wait for
+    # initlab.run.episodes imports torch, which takes too long for a table of waiting arms
     from initlab.statistics.student import interval
 
     values = arm.by_seed()
@@ -108,7 +108,7 @@ def _sort_arms(arms: Sequence[ArmResult], direction: Directions) -> tuple[list[A
     """The arms in order, and the ranks of those that have one, which come first."""
     ways = each(direction)
     sign = -1.0 if ways[0] == "maximize" else 1.0
-    # trial numbers begin with the lead in every comparison that the objective leaves open
+    # ties in the objective are broken by the trial number
     able = sorted(
         (sign * value, a.trial, i)
         for i, a in enumerate(arms)
@@ -133,7 +133,7 @@ def _mean(arm: ArmResult) -> float:
 
 
 def _note(arm: ArmResult) -> str:
-    """An arm whose mean is over fewer seeds than it was given says so: those that survive flatter it."""
+    """Note for an arm whose mean is over fewer seeds than it was given: the mean of the survivors is too good."""
     bad = Counter(r.status for r in arm.replicas if r.status not in ("finished", "stopped"))
     of = len(arm.replicas)
     told = [arm.reason] if arm.reason else []
