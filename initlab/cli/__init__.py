@@ -1,1 +1,1 @@
-"""The command line: one file a command. `main` holds the table of commands and dispatches."""
+"""Command-line interface: one file a command; `main` holds the table of commands."""

@@ -1,4 +1,4 @@
-"""`python -m initlab advise`: which initialisation (and activation) for the composed task and model."""
+"""`python -m initlab advise`: recommends an initialisation and an activation for the composed task and model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands, their options, and the parser of what is typed behind a command.
+"""Commands, their options, and the parser of command-line arguments.
 
 Every option is written ``name=value`` without the name of the command; `--flag` is for the process. An option that is a
 key of the configuration becomes an override; the others stay with the command.

@@ -1,4 +1,4 @@
-"""`python -m initlab compare`: the arms of a study, or of any runs, with intervals, tests and a winner set."""
+"""`python -m initlab compare`: compares the arms of a study, or any runs, with intervals and significance tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
-from initlab.compare.metric import Judged, choose_metric
+from initlab.compare.metric import Metric, choose_metric
 from initlab.compare.page import format_counts, label_lines
 from initlab.compare.page import over_tasks as in_words
 from initlab.compare.result import Comparison, NothingToCompareError, Report
-from initlab.compare.table import caption_of, columns, fit_columns, text, verdict
+from initlab.compare.table import answer_lines, caption_of, columns, fit_columns, text
 from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings
 
@@ -35,7 +35,7 @@ _CURVES = 20_000
 
 
 def compare_command(config: DictConfig, _arguments: Arguments) -> int:
-    """Compare what `config` says. 0: also where nothing can be told apart, which is an answer.
+    """Compare what `config` says. Returns 0 also where no arm is distinguishable from another.
 
     Raises:
         InitlabError: with exit code 2 where there is nothing that could be compared.
@@ -111,7 +111,7 @@ def _report(
 
 
 def _judgement(found: Found, parents: Sequence[RunRecord]) -> tuple[str, str]:
-    """The first metric of the studies and its direction, where they agree; "" where nobody says."""
+    """The first metric of the studies and its direction, where they agree; "" where none is recorded."""
     metrics = {p.params.get("metric", "").split(", ")[0] for p in parents}
     if len(metrics) != 1:
         return "", ""
@@ -124,7 +124,7 @@ def _judgement(found: Found, parents: Sequence[RunRecord]) -> tuple[str, str]:
 
 
 def _curves(
-    found: Found, runs: Sequence[RunRecord], by: Judged, settings: CompareSettings
+    found: Found, runs: Sequence[RunRecord], by: Metric, settings: CompareSettings
 ) -> tuple[Mapping[str, Curve], str]:
     if not settings.curves or not by.curve:
         return {}, ""
@@ -146,7 +146,7 @@ def _show(report: Report, settings: CompareSettings) -> None:
             print(f"… {len(task.rows) - settings.rows} more (compare.rows, compare.out)")
         for line in (*caption_of(task), *task.notes):
             print(f"  {line}")
-        for line in verdict(task):
+        for line in answer_lines(task):
             print(f"+ {line}")
     for line in in_words(report):
         print(f"+ {line}")

@@ -1,4 +1,4 @@
-"""Has Hydra compose the configuration of a command and hands it on."""
+"""Composes the configuration of a command with Hydra and passes it on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a progress bar on a terminal, plain lines elsewhere."""
+"""Terminal output of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MARK = {"ok": "+", "note": "·", "warning": "!", "failure": "x"}
 _COLOUR = {"ok": "32", "note": "2", "warning": "33", "failure": "31"}
 
-#: sentences of an initialiser that are shown; all of them are in sites.json
+#: notes of the initialiser that are printed; all of them are in sites.json
 _NOTES = 6
 
 
@@ -61,12 +61,12 @@ class Console:
         self.close()
         self._say(f"{experiment.name} {format_result(result)}")
         if result.outlook is not None:
-            self._say(f"said before training: {format_outlook(result.outlook)}")
-        told: set[tuple[str, ...]] = set()
+            self._say(f"predicted: {format_outlook(result.outlook)}")
+        shown: set[tuple[str, ...]] = set()
         for finding in result.findings:
             self._say(f"{self._mark(finding.severity)} {finding.name}: {finding.evidence}")
-            fresh = [r for r in finding.remedies if r.overrides not in told]
-            told.update(r.overrides for r in fresh)
+            fresh = [r for r in finding.remedies if r.overrides not in shown]
+            shown.update(r.overrides for r in fresh)
             for remedy in fresh:
                 self._say(f"    try {' '.join(remedy.overrides)}  ({remedy.why})")
         if result.tracking_note:
@@ -76,7 +76,7 @@ class Console:
         self._say(f"Next: {_next(experiment, result)}")
 
     def close(self) -> None:
-        """Take the progress bar off the terminal, however the run ended."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -108,14 +108,14 @@ def _scores(metrics: dict[str, float]) -> str:
 
 
 def place(uri: str) -> str:
-    """Where a store is, and for one on this machine how to look at it."""
+    """Address of a store, with the command that opens it where it is on this machine."""
     if uri.startswith("sqlite:"):
-        return f"{uri}; to look at it: python -m initlab ui"
+        return f"{uri}; open it: python -m initlab ui"
     return uri
 
 
 def _next(experiment: Experiment, result: RunResult) -> str:
-    """The one thing to type next: to go on, to mend, or to compare."""
+    """The next command: resume, apply a remedy, or try another initialisation."""
     if result.status == "killed":
         return f"python -m initlab resume={result.run_id}"
     for finding in result.findings:

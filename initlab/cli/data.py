@@ -1,4 +1,4 @@
-"""`python -m initlab data`: what data sets there are, where they are looked for, and fetching one."""
+"""`python -m initlab data`: lists the data sets, or fetches and verifies one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m initlab doctor`: what could keep runs from working here, and what to do about it."""
+"""`python -m initlab doctor`: checks libraries, device, disk, data and store, and says how to repair each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def doctor_command(config: DictConfig, _arguments: Arguments) -> int:
-    """Print a line for each thing that was looked at; 1 where one of them is a problem."""
+    """Print a line for each check. Returns 1 where one of them found a problem."""
     settings = configuration.tracking_settings(config)
     counts: Counter[str] = Counter()
     for line in examine(settings, Path.cwd(), schedules=Path("conf") / "schedule"):

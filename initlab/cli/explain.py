@@ -1,4 +1,4 @@
-"""`python -m initlab explain`: why a run or a study went as it went, what to try, and whether it helps."""
+"""`python -m initlab explain`: explains the result of a run or a study, and can train the suggested remedies."""
 
 from __future__ import annotations
 

@@ -17,39 +17,39 @@ if TYPE_CHECKING:
 
     from initlab.cli.arguments import Arguments
 
-#: lines of a kind
+#: candidates of a kind that are listed
 _SHOWN = 10
 
 
 def gc_command(config: DictConfig, _arguments: Arguments) -> int:
-    """Tell what may go, or take it away; 1 where something could not be."""
+    """List what may be deleted, or delete it. Returns 1 where something could not be deleted."""
     tree = cast("dict[str, Any]", OmegaConf.to_container(config.gc, resolve=True))
     rules = section(Rules, {"gc": tree}, "gc")
     settings, workdir = configuration.tracking_settings(config), Path.cwd()
-    going = find_candidates(rules, settings, workdir)
-    if not going:
-        print("nothing may go by the rules of gc (python -m initlab gc --cfg job shows them)")
+    candidates = find_candidates(rules, settings, workdir)
+    if not candidates:
+        print("nothing to delete by the rules of gc (python -m initlab gc --help shows them)")
         return 0
-    for kind in dict.fromkeys(g.kind for g in going):
-        _show([g for g in going if g.kind == kind], workdir)
-    total = _size(sum(g.size for g in going))
+    for kind in dict.fromkeys(g.kind for g in candidates):
+        _show([g for g in candidates if g.kind == kind], workdir)
+    total = _size(sum(g.size for g in candidates))
     if not rules.apply:
-        print(f"{total} in {len(going)} places may go; nothing was touched (apply=true takes it away)")
+        print(f"{total} in {len(candidates)} places can be deleted; nothing was touched (apply=true deletes them)")
         return 0
-    freed, failed = delete(going, workdir)
+    freed, failed = delete(candidates, workdir)
     print(f"{_size(freed)} freed")
     for line in failed:
-        print(escape_control_characters(f"! not taken away: {line}"))
+        print(escape_control_characters(f"! not deleted: {line}"))
     return 1 if failed else 0
 
 
-def _show(going: list[Candidate], workdir: Path) -> None:
-    print(f"{going[0].kind}: {_size(sum(g.size for g in going))} in {len(going)} places")
-    for one in going[:_SHOWN]:
+def _show(candidates: list[Candidate], workdir: Path) -> None:
+    print(f"{candidates[0].kind}: {_size(sum(g.size for g in candidates))} in {len(candidates)} places")
+    for one in candidates[:_SHOWN]:
         path = one.path.relative_to(workdir) if one.path.is_relative_to(workdir) else one.path
         print(escape_control_characters(f"  {_size(one.size):>10}  {path}  ({one.why})"))
-    if len(going) > _SHOWN:
-        print(f"  … {len(going) - _SHOWN} more")
+    if len(candidates) > _SHOWN:
+        print(f"  … {len(candidates) - _SHOWN} more")
 
 
 def _size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""`python -m initlab inspect`: theory beside measurement, layer by layer, and a verdict, in seconds and untrained."""
+"""`python -m initlab inspect`: predicted and measured signal and gradient by layer at initialisation, no training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m initlab [COMMAND] [overrides]`, the same as `initlab`.
+"""Command-line entry point and the table of commands: `python -m initlab [COMMAND] [overrides]`.
 
 One table says every command: its name, one line of help, its group, options and module. Help, completion and the
 documentation are made from it. Heavy libraries are imported by the command that needs them: `--help` must answer before
@@ -33,20 +33,20 @@ TABLE: tuple[Command, ...] = (
         target="initlab.cli.launch:launch", composes=False,
         example="python -m initlab task=image init=he activation=relu",
         details="With -m, keys take several values and every combination is trained: -m init=he,xavier replicas=3.\n"
-        "resume=RUN_ID goes on with a run that was stopped.",
+        "resume=RUN_ID continues a run that was stopped or killed.",
     ),
     Command(
-        name="inspect", help="theory beside measurement at initialisation, without training", group="look",
+        name="inspect", help="predicted and measured signal by layer at initialisation, without training", group="look",
         target="initlab.cli.inspect:inspect_command", section="inspect",
         example="python -m initlab inspect model=mlp model.depth=50 init=he activation=tanh",
     ),
     Command(
-        name="advise", help="which initialisation and activation to take, before training", group="look",
+        name="advise", help="recommend an initialisation and an activation, before training", group="look",
         target="initlab.cli.advise:advise_command",
         example="python -m initlab advise task=image model=mlp model.depth=30",
     ),
     Command(
-        name="explain", help="why a run or a study went as it went, and what to try", group="look",
+        name="explain", help="explain the result of a run or a study, and what to try next", group="look",
         target="initlab.cli.explain:explain_command", accepts=("tracking", "hydra"),
         options=(
             Option(name="run", help="id of a run, or last"),
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         print("initlab: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # the reader of our output (head, less) has gone; there is nobody left to tell
+        # the reader of our output (head, less) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`python -m initlab schedule`: studies at given times, in the foreground until it is stopped."""
+"""`python -m initlab schedule`: lists schedules, shows their history, runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default command: train one run, or go on with one."""
+"""The default command: trains one run, or resumes one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`initlab export study=NAME to=FOLDER` and `initlab import from=FOLDER`: studies between stores."""
+"""`python -m initlab export` and `import`: move studies between stores."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One run, from a decided `Experiment` to its recorded result: prepare, train, judge, record."""
+"""One run, from a typed `Experiment` to its recorded result: prepare, train, judge, record."""

@@ -1,4 +1,4 @@
-"""Few-shot runs: training repeated on draws of a few examples, as one run with an interval over the draws.
+"""Few-shot runs: training repeated on several draws of a few examples, with an interval over the draws.
 
 An episode is an ordinary run under a seed of its own, which decides the examples, the validation part and the first
 weights. The test part is the same for all. Two arms under one seed see the same draws, so that they can be compared in

@@ -1,4 +1,4 @@
-"""`inspect`: theory beside measurement for one network at initialisation, and a verdict, without a single update."""
+"""Inspects one network at initialisation: predicted beside measured, and a verdict, without any update."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def record(
     """Keep an inspection as a run of kind ``inspect``: metrics by layer (step = layer), figures, JSON, note.
 
     Returns:
-        The run's id, the store's address, and what the tracker has to say ("" where all is well).
+        The run's id, the store's address, and the tracker's note ("" where all is well).
     """
     experiment, prepared = inspection.experiment, inspection.prepared
     head = header(experiment, prepared, kind="inspect")

@@ -1,4 +1,4 @@
-"""A network made ready to train: data, model, sites, first values; and what is said of it before its first step."""
+"""Prepares a run: opens the data, builds and initialises the network, predicts its trainability."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What was said and measured of a network before its first step."""
+    """Prediction and measurement of a network before its first update."""
 
     prediction: Prediction
     seen: Snapshot

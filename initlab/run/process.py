@@ -1,4 +1,4 @@
-"""The process a run happens in: its device, its settings, and what it is, for the record."""
+"""Process settings of a run: device, threads, determinism; and their description for the record."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_nothing_goes_before_its_time_or_without_being_asked(studied: Path, work
     before = sorted(str(p) for p in workdir.rglob("*"))
     assert find_candidates(Rules(), settings(), workdir) == []
     told = initlab("gc", "gc.checkpoints_days=0", "gc.studies_days=0", cwd=workdir)
-    assert told.returncode == 0 and "may go; nothing was touched" in told.stdout and "studies:" in told.stdout
+    assert told.returncode == 0 and "can be deleted; nothing was touched" in told.stdout and "studies:" in told.stdout
     assert sorted(str(p) for p in workdir.rglob("*")) == before
     bad = initlab("gc", "gc.checkpoints_days=-1", cwd=workdir)
     assert bad.returncode == 2 and "gc.checkpoints_days=-1" in bad.stderr

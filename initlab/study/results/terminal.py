@@ -61,7 +61,7 @@ def print_report(
         best = (max if plan.maximises else min)(value for _, value in spared)
         print(f"{len(spared)} arms that were called doomed ran on; the best of them reached {best:.4g}")
     if plan.parent:
-        print(f"Study {plan.name} is run {plan.parent}; to look at it: python -m initlab ui")
+        print(f"Study {plan.name} is run {plan.parent}; open it: python -m initlab ui")
     if interrupted:
         print(f"Next: python -m initlab -m {shlex.join(map(redact_passwords, arguments))}   (goes on where it stopped)")
     elif plan.parent and sum(a.value is not None for a in arms) > 1:
