@@ -56,6 +56,16 @@ def test_help_on_a_group_and_on_a_file(workdir: Path) -> None:
         assert done.returncode == 2 and hint in done.stderr, done.stderr
 
 
+def test_the_pages_of_commands_are_those_of_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make_commands.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_version(workdir: Path) -> None:
     assert initlab("--version", cwd=workdir).stdout == f"initlab {__version__}\n"
     assert initlab("compare", "--version", cwd=workdir).stdout == f"initlab {__version__}\n"
