@@ -1,6 +1,6 @@
-"""Makes the account that workers record with, once MLflow answers: they never hold the administrator's password.
+"""Creates the MLflow account of the workers, so that they never hold the administrator's password.
 
-Environment: MLFLOW_TRACKING_URI, ADMIN_PASSWORD, LAB_PASSWORD. Done again it sets the password to what .env says.
+Environment: MLFLOW_TRACKING_URI, ADMIN_PASSWORD, LAB_PASSWORD. Run again, it resets the password to that in .env.
 """
 
 from __future__ import annotations

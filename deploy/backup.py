@@ -1,10 +1,10 @@
-"""Backup and restore of the server: its databases, its artifacts. Needs Python alone.
+"""Backup and restore of the server: its databases and its artifacts. Needs only Python.
 
     python deploy/backup.py backup  [FOLDER]    a new folder; without a name backups/TIME
     python deploy/backup.py restore FOLDER
 
 of docker-compose.yml's stack, or with --home=FOLDER of what `initlab server` keeps there (SQLite or PostgreSQL; the
-latter has to run). Databases are dumped before artifacts: what is recorded in between is in the next backup, and no run
+latter has to run). Databases are dumped before artifacts: records made in between are in the next backup, and no run
 refers to a file that is missing. The secrets of .env are not in it: keep that file elsewhere.
 
     --postgres="docker compose exec -T postgres"    what runs PostgreSQL's programs
@@ -27,17 +27,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: of the compose file: MLflow's runs, its accounts, Optuna's trials, what schedules were due
+#: databases of the compose file: MLflow's runs, its accounts, Optuna's trials, the firings of schedules
 DATABASES = ("mlflow", "mlflow_auth", "optuna", "schedule")
 EMBEDDED = ("mlflow", "mlflow_auth", "optuna")
 FILES = ("mlflow.db", "accounts.db")
-#: of `initlab server`: without the first, nobody knows the password that the accounts were made with
+#: secret files of `initlab server`: the first holds the password that the accounts were created with
 KEPT = ("password", "session_key")
 _RUN = "docker compose run --rm -T --no-deps --entrypoint tar mlflow -C /data"
 
 
 class FailedError(Exception):
-    """What could not be done, in a sentence."""
+    """A failed step, as one sentence."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def backup(folder: Path, *, home: Path | None, postgres: str, artifacts: str) -> None:
-    """Write `folder`, which is there whole or not at all: its file ``complete`` is the last."""
+    """Write `folder`; its file ``complete`` is written last and marks a complete backup."""
     folder.mkdir(parents=True, mode=0o700)
     if home is None:
         for name in DATABASES:
@@ -92,7 +92,7 @@ def backup(folder: Path, *, home: Path | None, postgres: str, artifacts: str) ->
 
 
 def restore(folder: Path, *, home: Path | None, postgres: str, artifacts: str) -> None:
-    """Put back what `folder` holds. A database is replaced whole or stays as it is; artifacts are added."""
+    """Put back what `folder` holds. A database is replaced completely or stays unchanged; artifacts are added."""
     if home is None:
         for name in DATABASES:
             _load(shlex.split(postgres), "postgres", name, folder / f"{name}.dump", os.environ)
@@ -115,7 +115,7 @@ def restore(folder: Path, *, home: Path | None, postgres: str, artifacts: str) -
 
 
 def _embedded(home: Path) -> Mapping[str, str]:
-    """How PostgreSQL's programs find the cluster of `initlab server`, and its password."""
+    """Environment variables for PostgreSQL's programs: cluster of `initlab server`, and its password."""
     host, port = (home / "pgpass").read_text(encoding="utf-8").split(":")[:2]
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parts[-2]))
     path = os.pathsep.join([os.environ.get("PATH", ""), *(str(p) for p in found[-1:])])
@@ -134,7 +134,7 @@ def _load(prefix: list[str], user: str, database: str, source: Path, environ: Ma
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A SQLite database as of one moment, also while it is written to."""
+    """Copy a consistent snapshot of a SQLite database, also while it is written to."""
     if not source.exists():
         raise FailedError(f"{source} is not there")
     with (

@@ -1,4 +1,4 @@
-"""`make env`: writes .env, with secrets drawn for this installation, from the names in .env.example."""
+"""Writes .env with newly generated secrets from .env.example: `make env`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-#: in .env.example, a value to be drawn
+#: placeholder of a generated secret in .env.example
 DRAWN = "change-me"
 
 

@@ -1,8 +1,8 @@
-"""Prints what pyproject.toml requires, with the extras named on the command line: a layer of its own in the images.
+"""Prints the requirements of pyproject.toml and of the named extras, for a separate layer of the images.
 
     python deploy/requirements.py pyproject.toml [EXTRA ...] [--without NAME ...] [--only-extras]
 
-Code changes every day and its requirements do not; installed apart, they are downloaded once.
+Code changes more often than its requirements; installed in a separate layer, these are downloaded once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hands `-m` to initlab's studies. Hydra finds sweepers only in packages below `hydra_plugins`."""
+"""Hydra sweeper plugin: runs `-m` as a study. Hydra finds sweepers only in packages below `hydra_plugins`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 
 
 class InitlabSweeper(Sweeper):
-    """A sweep is a study: see `initlab.study.command`."""
+    """Runs a sweep as a study: see `initlab.study.command`."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self.params = params
         self.config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep the configuration without what is swept."""
+        """Store the configuration without the swept keys."""
         del hydra_context, task_function
         self.config = config
 
@@ -58,7 +58,7 @@ def _start_workers(config: DictConfig) -> None:
         POOL.end_unused()
 
 
-# a plain mapping: Hydra loads this file in a way that dataclasses do not bear
+# a plain mapping: Hydra loads this file in a way that breaks dataclasses
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="initlab",

@@ -1,4 +1,4 @@
-"""Which initialisation and activation for a network: from a look before training, and from what like runs came to."""
+"""Recommends initialisation and activation for a network: predicted before training, and from similar recorded runs."""
 
 from initlab.advice.advice import Advice, decide
 from initlab.advice.options import Option, evaluate_options, unpredicted_parts

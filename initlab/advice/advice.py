@@ -1,4 +1,4 @@
-"""The choice among the options, what to expect of it, and how sure that is."""
+"""Chooses among the options; states the expected result and the confidence."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from initlab.advice.past import Past
 
 Confidence = Literal["high", "medium", "low", "none"]
 
-#: runs from which a mean is taken for more than an anecdote, and from which it makes the confidence high
+#: minimum number of runs for using their mean, and for a high confidence
 _MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
-#: what came of networks on which nothing was fitted (docs/predictor.md, held out): verdict → (trained, called so)
+#: results on held-out networks (docs/predictor.md): verdict → (number that trained, number with this verdict)
 _HELD_OUT = {"trainable": (248, 249), "marginal": (35, 55), "untrainable": (11, 216)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What to take, and why.
+    """The recommendation, with its reasons.
 
     Attributes:
-        init, activation: to take; of a network that initlab knows nothing of, what is customary (`knows` is False).
-        overrides: the same, to type.
-        expected: what to expect of it. confidence: and how sure that is, with the `reason`.
-        options: all that were looked at, the chosen first, then by risk.
-        past: what came of like runs: (init, activation) → runs.
+        init, activation: recommended; the usual ones for a network without evidence (`knows` is False).
+        overrides: the same as overrides.
+        expected: the expected result. confidence: of it, with the `reason`.
+        options: all evaluated options, the chosen one first, then by risk.
+        past: results of similar runs: (init, activation) → runs.
         knows: whether there is any evidence for the choice.
     """
 
@@ -42,7 +42,7 @@ class Advice:
     knows: bool = True
 
     def __str__(self) -> str:
-        start = "take" if self.knows else "not known; customary is"
+        start = "take" if self.knows else "not known; the usual choice is"
         return f"{start} {' '.join(self.overrides)}: {self.expected} (confidence {self.confidence}: {self.reason})"
 
 
@@ -54,19 +54,19 @@ def decide(
     composed: str = "",
     taken: str = "",
 ) -> Advice:
-    """The option to take.
+    """Choose an option.
 
-    Options stand in the order of what is usually best, and a later one must lower the risk before training by a whole
-    unit to be taken before an earlier one, as in `init=auto`: risk tells what trains from what does not, and nothing
-    finer. Like runs tell the finer things: where two options or more have some, the best mean of them is taken, unless
-    its risk is above the least by more than that unit.
+    Options are ordered by what is usually best. A later one must lower the risk before training by a whole unit to be
+    preferred to an earlier one, as in `init=auto`: risk separates networks that train from networks that do not, and
+    nothing finer. Similar runs do: where two options or more have some, the one with the best mean is chosen, unless
+    its risk is above the lowest by more than that unit.
 
     Args:
         options: in order, of one or of several activations.
-        past: of like runs.
-        silent: what the network is made of that the prediction says nothing of; then only runs count.
-        composed: the activation that the network has unless another is typed; of it nothing has to be said.
-        taken: which runs `past` is of, in words.
+        past: results of similar runs.
+        silent: parts of the network that the prediction does not cover; then only runs count.
+        composed: the default activation of the network, which needs no override.
+        taken: description of the runs in `past`.
     """
     usable = [o for o in options if o.outlook is not None]
     candidates = [o for o in usable if o.init != DEFAULT] or usable
@@ -103,40 +103,40 @@ def _goodness(past: Past) -> float:
 
 def _expected(chosen: Option, seen: Past | None, silent: str) -> str:
     if seen is not None and seen.runs >= _MIN_RUNS and seen.scores:
-        return f"{seen.trained} of {seen.runs} like runs trained, {seen.words()}"
+        return f"{seen.trained} of {seen.runs} similar runs trained, {seen.words()}"
     if silent or chosen.outlook is None:
-        return "nothing can be said of what it will reach"
+        return "no prediction of its result"
     trained, called = _HELD_OUT[chosen.outlook.verdict]
     words = {"trainable": "it trains", "marginal": "it may train", "untrainable": "it does not train as it stands"}
     return (
-        f"{words[chosen.outlook.verdict]}: {trained} of {called} networks that were called {chosen.outlook.verdict}"
-        " before training did"
+        f"{words[chosen.outlook.verdict]}: {trained} of {called} networks with the predicted verdict"
+        f" {chosen.outlook.verdict} trained"
     )
 
 
 def _confidence(
     chosen: Option, seen: Past | None, *, silent: str, from_runs: bool, taken: str
 ) -> tuple[Confidence, str]:
-    """How sure, and why."""
+    """Confidence and its reason."""
     assert chosen.outlook is not None
     trainable = chosen.outlook.verdict == "trainable"
     if from_runs and seen is not None:
         runs = f"{seen.runs} runs with it, of {taken}" if taken else f"{seen.runs} runs with it"
         if seen.runs >= _HIGH_CONFIDENCE_RUNS and seen.trained == seen.runs and (trainable or silent):
-            more = "and the prediction agrees" if not silent else f"though theory is silent on {silent}"
+            more = "and the prediction agrees" if not silent else f"though theory does not cover {silent}"
             return ("high" if not silent else "medium"), f"{runs}, all of which trained, {more}"
         return "medium" if trainable or silent else "low", f"{runs}, {seen.trained} of which trained"
     if silent:
-        few = f"{taken}, none of them enough to compare" if taken else "no like runs in the store"
-        return "none", f"theory is silent on {silent}, and there are {few}"
+        few = f"{taken}, none of them enough to compare" if taken else "no similar runs in the store"
+        return "none", f"theory does not cover {silent}, and there are {few}"
     if not trainable:
         return "low", f"the outlook of the best candidate is {chosen.outlook.verdict}: {chosen.outlook.reasons[0]}"
     if chosen.plain:
         return (
             "medium",
-            "the prediction ranks plain networks well, and tells no finer differences; too few like runs to compare",
+            "the prediction ranks plain networks well, but no finer differences; too few similar runs to compare",
         )
     return (
         "low",
-        "it has shortcuts, norms or operations for which the prediction was not checked; too few like runs to compare",
+        "it has shortcuts, norms or operations for which the prediction was not checked; too few similar runs to compare",
     )

@@ -1,9 +1,9 @@
-"""`init=auto`: initlab's own choice, made from the described network and one batch, with its reasons.
+"""`init=auto`: chooses an initialisation from the network structure and one batch, and gives its reasons.
 
-Candidates that suit the structure are drawn in turn, each is looked at before training (prediction and one forward and
-backward pass), and the one with the least risk is taken. Risk ranks what happens in training (docs/predictor.md), but
-it does not see differences of a per cent; between candidates of nearly equal risk the one earlier in the list is taken,
-which is the order in which they did best on the networks of docs/auto.md.
+Candidates that suit the structure are drawn in turn, each is evaluated before training (prediction and one forward and
+backward pass), and the one with the lowest risk is chosen. Risk ranks the results of training (docs/predictor.md), but
+not differences of a per cent; between candidates of nearly equal risk the earlier one in the list is chosen. The list
+is in the order in which they did best on the networks of docs/auto.md.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from initlab.network.hooks import preserve_state
 from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
-#: a later candidate must lower the risk by so much to be taken before an earlier one
+#: a later candidate must lower the risk by this much to be preferred to an earlier one
 MARGIN = 1.0
 #: logits of a larger root mean square than this are scaled down at the head
 LOUD_LOGITS = 1.0
-#: share of the entropy ln(classes) below which the classes are told to be imbalanced
+#: share of the entropy ln(classes) below which the classes are reported as imbalanced
 BALANCED = 0.98
 
 
@@ -42,10 +42,10 @@ class Candidate:
 
 
 def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[str, ...] = ()) -> Initializer:
-    """Choose scheme, gain and corrections from the network's sites and one batch, and say why.
+    """Choose scheme, gain and corrections from the network's sites and one batch, with the reasons.
 
-    Looks at the structure (residual branches, norms, recurrent layers, embeddings, activations), tries the schemes that
-    are made for it, and takes the one whose network is least at risk before training. Then corrects the head: logits of
+    Reads the structure (residual branches, norms, recurrent layers, embeddings, activations), evaluates the schemes that are
+    made for it, and chooses the one with the lowest risk before training. Then corrects the head: logits of
     a root mean square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior.
     Needs data; costs a draw, a forward and a backward pass for each candidate (about five).
 
@@ -58,7 +58,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
 
     def plan(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[Initializer, tuple[str, ...]]:
         if context.batches is None:
-            raise ConfigError("init", "auto", "needs data: it looks at what a batch does in the network")
+            raise ConfigError("init", "auto", "needs data: it runs a batch through the network")
         listed = candidates(sites, context)
         tried: list[tuple[float, Candidate]] = []
         refused: list[str] = []
@@ -93,7 +93,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
 
 
 def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate, ...]:
-    """The schemes that are made for a network of this structure, the usual favourite first."""
+    """The schemes that are made for a network of this structure, the usually best first."""
     branches = [s for s in sites if s.branch is not None]
     norms = any(s.kind == "norm" for s in sites)
     recurrent = any(s.role == "recurrent" for s in sites)
@@ -122,13 +122,13 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
 
 
 def _with_kept_parameters(init: Initializer, keep: tuple[str, ...]) -> Initializer:
-    """`init`, whose draws and steps leave what fits a pattern of `keep` alone."""
+    """`init`, which leaves parameters that match a pattern of `keep` unchanged."""
     return replace(init, keep=(*init.keep, *keep), adapt=tuple(exclude_kept(step, keep) for step in init.adapt))
 
 
-# ------------------------------------------------------------------ looking at one candidate
+# ------------------------------------------------------------------ evaluating one candidate
 def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> float:
-    """Draw `init` into the model and say how much is at risk; inf where a value is not finite."""
+    """Draw `init` into the model and return its risk; inf where a value is not finite."""
     assert context.batches is not None
     if init.check is not None:
         init.check(sites, context)
@@ -150,10 +150,10 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
 
 
 def _seed_dropout(model: nn.Module, seed: int) -> None:
-    """What dropout draws in a look depends on the seed, not on what was drawn before: so does the choice."""
+    """Seed dropout for an evaluation, so that the choice does not depend on earlier draws."""
     number = seeds.derive(seed, "init", "auto")
     torch.default_generator.manual_seed(number)
-    # torch.manual_seed would also touch devices that the model is not on, which nobody puts back
+    # torch.manual_seed would also seed devices that the model is not on, which nothing restores
     for index in sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}):
         torch.cuda.default_generators[index].manual_seed(number)
 
@@ -174,7 +174,7 @@ def _structure(sites: tuple[Site, ...], context: InitContext) -> str:
 
 # ------------------------------------------------------------------ corrections
 def _scale_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
-    """Scale the head so that the logits' root mean square is at most 1: a larger one is confidence without reason."""
+    """Scale the head so that the logits' root mean square is at most 1: larger logits are unfounded confidence."""
     heads = [s.name for s in sites if s.role == "head"]
     if not heads:
         return ()
@@ -216,9 +216,9 @@ def _entropy(targets: Tensor, classes: int) -> float:
 
 
 def _is_imbalanced(entropy: float, classes: int, examples: int) -> bool:
-    """Whether classes that were seen with this entropy are none that chance drew from balanced ones.
+    """Whether classes with this entropy are unlikely to be a random sample from balanced ones.
 
-    2n(ln C - H) of n examples of C balanced classes is χ² with C - 1 degrees of freedom (Wilks, 1938), nearly.
+    2n(ln C - H) of n examples of C balanced classes is approximately χ² with C - 1 degrees of freedom (Wilks, 1938).
     """
     deviance, mean = 2 * examples * (math.log(classes) - entropy), classes - 1
     by_chance = deviance <= mean + 4 * math.sqrt(2 * mean)

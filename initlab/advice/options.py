@@ -1,4 +1,4 @@
-"""What could be taken: initialisations for a network with one activation, each looked at before training."""
+"""Evaluates candidate initialisations for a network and an activation, before training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from initlab.network.hooks import preserve_state
 from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, Outlook, Site
 
-#: examples of the pass from which the prediction takes its input moments
+#: number of examples from which the input moments of the prediction are computed
 _EXAMPLES = 64
-#: what torch does where nobody says anything, to be compared with
+#: torch's default initialisation, for comparison
 DEFAULT = "torch_default"
 
 
@@ -27,10 +27,10 @@ class Option:
     """One initialisation with one activation, before training.
 
     Attributes:
-        why: it is among the candidates.
+        why: reason for being a candidate.
         risk: of `trainability.risk`; inf where a value was not finite.
-        outlook: None where the scheme is not for this network; `refused` then says why.
-        plain: whether theory has a depth scale for the network and knows all of its operations.
+        outlook: None where the scheme does not suit this network; `refused` then says why.
+        plain: whether theory has a depth scale for the network and covers all of its operations.
     """
 
     init: str
@@ -52,20 +52,20 @@ def evaluate_options(
     untrained_loss: float,
     also: tuple[Initializer, ...] = (),
 ) -> tuple[Option, ...]:
-    """Draw each candidate into `model` in turn and look at it; the usual favourite first, torch's default last.
+    """Draw each candidate into `model` in turn and evaluate it; the usually best first, torch's default last.
 
-    The model keeps the values that were drawn last: hand over one that is there to be drawn into.
+    The model keeps the values of the last draw: pass a copy.
 
     Args:
         context: with batches.
-        activation: the name that the options carry.
-        untrained_loss: of an answer that says nothing of its input.
+        activation: name of the activation in the options.
+        untrained_loss: loss of an answer that is independent of the input.
         also: initialisers beside those made for the network's structure.
     """
     listed = [(c.initializer, c.why) for c in candidates(sites, context)]
     listed += [(i, "as was asked") for i in also if i.name not in {c.name for c, _ in listed}]
     if DEFAULT not in {c.name for c, _ in listed}:
-        listed.append((inits.torch_default(), "what torch's layers do by themselves"))
+        listed.append((inits.torch_default(), "the default of torch's layers"))
     found: list[Option] = []
     for initializer, why in listed:
         option = Option(init=initializer.name, activation=activation, why=why)
@@ -96,7 +96,7 @@ def _evaluate(
 
 
 def unpredicted_parts(sites: tuple[Site, ...]) -> str:
-    """What the network is made of that the prediction says nothing of; empty where there is nothing of the kind."""
+    """Parts of the network that the prediction does not cover; empty where it covers all."""
     if any(s.role == "recurrent" for s in sites):
         return "recurrent layers"
     return "attention" if any(s.kind == "attention" for s in sites) else ""

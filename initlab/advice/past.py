@@ -1,4 +1,4 @@
-"""What like runs came to: those of the store with the same task and model, and about the same depth."""
+"""Results of similar runs in the store: same task and model, depth within a factor of 1.5."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from initlab.spec import Scalar
 from initlab.statistics.student import interval
 from initlab.tracking import RunRecord
 
-#: a depth within this factor is about the same
+#: a depth within this factor counts as similar
 _NEAR = 1.5
 #: scores of which less is better
 _FALLING = ("bits_per_char", "perplexity", "loss")
-#: words of a verdict that mean that nothing was learned
+#: verdicts of runs that learned nothing
 _LOST = ("at_chance", "diverged")
 
 
@@ -24,9 +24,9 @@ class Past:
     """Runs of one initialisation with one activation.
 
     Attributes:
-        runs: how many; trained: those of them that learned something.
+        runs: their number; trained: number of those that learned something.
         scores: of the test part (else validation), of those that have one.
-        key: what the scores are; higher: whether more of it is better.
+        key: name of the score; higher: whether a larger one is better.
     """
 
     runs: int
@@ -47,20 +47,20 @@ class Past:
 
 
 def past_runs(records: Sequence[RunRecord], params: Mapping[str, Scalar]) -> tuple[dict[tuple[str, str], Past], str]:
-    """(init, activation) → what came of it, and in words which runs were taken.
+    """(init, activation) → results, and a description of the runs.
 
     Of the runs with the same task and model, and a depth within a factor of 1.5, those on the same data where there
-    are any. Runs that were stopped from outside say nothing and are left out.
+    are any. Runs that were killed are left out.
 
     Args:
-        params: of the network that is asked about.
+        params: of the network in question.
     """
     like = [
         r for r in records
-        if r.status in ("finished", "stopped", "diverged") and _same(r, params, ("task", "model"))
-        and _near(r.params.get("model.depth"), params.get("model.depth"))
+        if r.status in ("finished", "stopped", "diverged") and _has_same_params(r, params, ("task", "model"))
+        and _is_near_depth(r.params.get("model.depth"), params.get("model.depth"))
     ]  # fmt: skip
-    on_data = [r for r in like if _same(r, params, ("data",))]
+    on_data = [r for r in like if _has_same_params(r, params, ("data",))]
     where = "on the same data" if on_data else "on other data"
     like = on_data or like
     key = _key(like)
@@ -70,7 +70,7 @@ def past_runs(records: Sequence[RunRecord], params: Mapping[str, Scalar]) -> tup
     found = {
         pair: Past(
             runs=len(runs),
-            trained=sum(not _lost(r) for r in runs),
+            trained=sum(not _is_lost(r) for r in runs),
             scores=tuple(r.metrics[key] for r in runs if key in r.metrics),
             key=key,
             higher=key.rpartition("/")[2] not in _FALLING,
@@ -82,11 +82,11 @@ def past_runs(records: Sequence[RunRecord], params: Mapping[str, Scalar]) -> tup
     return found, told
 
 
-def _same(run: RunRecord, params: Mapping[str, Scalar], keys: Sequence[str]) -> bool:
+def _has_same_params(run: RunRecord, params: Mapping[str, Scalar], keys: Sequence[str]) -> bool:
     return all(run.params.get(k) == str(params.get(k)) for k in keys)
 
 
-def _near(depth: str | None, wanted: Scalar) -> bool:
+def _is_near_depth(depth: str | None, wanted: Scalar) -> bool:
     if depth is None or not isinstance(wanted, (int, float)):
         return depth is None and wanted is None
     try:
@@ -97,13 +97,13 @@ def _near(depth: str | None, wanted: Scalar) -> bool:
 
 
 def _key(runs: Sequence[RunRecord]) -> str:
-    """The score that says most and that most of the runs have."""
+    """The most informative score that most of the runs have."""
     keys = [f"{part}/{name}" for part in ("test", "val") for name in SCORES]
     counts = {k: sum(k in r.metrics for r in runs) for k in keys}
     most = max(counts.values(), default=0)
     return next((k for k in keys if counts[k] == most and most > 0), "")
 
 
-def _lost(run: RunRecord) -> bool:
+def _is_lost(run: RunRecord) -> bool:
     verdict = run.tags.get("initlab.verdict", "")
     return run.status == "diverged" or any(word in verdict for word in _LOST)

@@ -1,1 +1,1 @@
-"""Statistics over runs: arms by seeds, how sure their means are, and which of them cannot be told from the best."""
+"""Compares arms over seeds: means, intervals, tests, and the set of arms not distinguishable from the best."""

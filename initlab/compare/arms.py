@@ -1,4 +1,4 @@
-"""From runs to arms by seeds: what is compared, by which number, and in what else the arms differ."""
+"""Arranges runs as arms × seeds: by task, with values, names, and differences between arms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initlab.compare.ending import Ending, ending_of
-from initlab.compare.metric import Judged
+from initlab.compare.metric import Metric
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-#: a task is another problem, on which the same arms are choose_metric again
+#: a task is another problem, on which the same arms are compared separately
 _TASK = ("task", "data")
 #: parameters that change nothing of what is trained
 _ASIDE = ("seed", "device", "threads", "data.root", "trainer.ddp", "param_count")
@@ -41,7 +41,7 @@ class Arm:
         choices: what tells it from the other arms, key → value.
         name: the same in words.
         runs: seed → the run that counts.
-        values: seed → the number it is choose_metric by; absent where there is none.
+        values: seed → the value of the metric; absent where there is none.
         imputed: seeds whose value is that of an untrained network, since they diverged.
     """
 
@@ -58,7 +58,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """The runs of one task by arm and seed, before they are choose_metric; and how many were trained again."""
+    """The runs of one task by arm and seed, before the metric is chosen; and how many were trained again."""
 
     label: str
     arms: Mapping[str, Mapping[str, RunRecord]]
@@ -187,7 +187,7 @@ def differences(raws: Sequence[Raw], keys: Sequence[str], *, tuned: bool) -> lis
 
 
 def arms(
-    raw: Raw, by: Judged, choices: Mapping[str, Mapping[str, str]], curves: Mapping[str, Curve]
+    raw: Raw, by: Metric, choices: Mapping[str, Mapping[str, str]], curves: Mapping[str, Curve]
 ) -> tuple[list[Arm], float]:
     """The arms of a task with their values, and the value that stands for a run that diverged (NaN: none had to).
 
@@ -209,7 +209,7 @@ def arms(
     return found, floor
 
 
-def untrained(runs: Sequence[RunRecord], by: Judged, curves: Mapping[str, Curve]) -> float:
+def untrained(runs: Sequence[RunRecord], by: Metric, curves: Mapping[str, Curve]) -> float:
     """The median of the curves before training, else the worst value that a run came to; NaN for what is no score."""
     if not by.metric.startswith(("train/", "val/", "test/")):
         return math.nan
@@ -225,7 +225,7 @@ def start(runs: Iterable[RunRecord], curves: Mapping[str, Curve]) -> float:
     return float(np.median(first)) if first else math.nan
 
 
-def matrix(found: Sequence[Arm], by: Judged) -> tuple[Floats, list[str]]:
+def matrix(found: Sequence[Arm], by: Metric) -> tuple[Floats, list[str]]:
     """Arms × seeds with more always better, NaN for holes; and the seeds."""
     seeds = sorted({s for a in found for s in a.values}, key=lambda s: (len(s), s))
     table = np.full((len(found), len(seeds)), math.nan)

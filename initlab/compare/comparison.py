@@ -1,4 +1,4 @@
-"""A comparison: the arms of a task in order, what can be said of each, and what has to be said of all."""
+"""Compares the arms of a task: order, intervals, tests against the best arm and the baseline, notes and warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from initlab.compare.arms import Arm, Raw
 from initlab.compare.curves import band, last_step, learning
 from initlab.compare.effects import Effect, Ranking, ranking, two_way
 from initlab.compare.ending import ending_of
-from initlab.compare.metric import Judged
+from initlab.compare.metric import Metric
 from initlab.compare.notes import notes_of, warnings_of
 from initlab.compare.result import Comparison, NothingToCompareError, Row
 from initlab.errors import ConfigError
@@ -38,7 +38,7 @@ _DRAWN = 8
 
 def compare(
     raw: Raw,
-    by: Judged,
+    by: Metric,
     choices: Mapping[str, Mapping[str, str]],
     curves: Mapping[str, Curve],
     settings: CompareSettings,
@@ -129,7 +129,7 @@ def over_tasks(tasks: Sequence[Comparison]) -> tuple[Ranking | None, list[str]]:
 
 
 # ------------------------------------------------------------------ pieces
-def _something(found: Sequence[Arm], by: Judged, label: str) -> None:
+def _something(found: Sequence[Arm], by: Metric, label: str) -> None:
     if any(len(a.values) > len(a.imputed) for a in found):
         return
     of = f" of {label}" if label else ""
@@ -149,15 +149,15 @@ def _without(arm: Arm) -> Row:
     return Row(arm=arm, rank=None, n=0, mean=nan, sd=nan, low=nan, high=nan, method="", iqm=nan)
 
 
-def _own_unit(pair: tests.Pair | None, by: Judged) -> tests.Pair | None:
+def _own_unit(pair: tests.Pair | None, by: Metric) -> tests.Pair | None:
     """The difference as it would be read off the metric, where less may be better."""
     if pair is None or by.sign > 0:
         return pair
     return replace(pair, difference=-pair.difference, low=-pair.high, high=-pair.low)
 
 
-def _target(found: Sequence[Arm], by: Judged, curves: Mapping[str, Curve], settings: CompareSettings) -> float:
-    """As configured, else usual_method of the way from an untrained network to the best arm's curves."""
+def _target(found: Sequence[Arm], by: Metric, curves: Mapping[str, Curve], settings: CompareSettings) -> float:
+    """As configured, else most of the way from an untrained network to the best arm's curves."""
     if settings.target is not None or not curves:
         return math.nan if settings.target is None else settings.target
     best = [

@@ -1,4 +1,4 @@
-"""Beside the last value: how soon a run has learned, and what it was worth on the way."""
+"""Learning curves of arms: area under the curve, steps to a target, mean curve with standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from initlab.compare.arms import Arm
-    from initlab.compare.metric import Judged
+    from initlab.compare.metric import Metric
     from initlab.tracking import Curve
 
     Floats = NDArray[np.float64]
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """How an arm learned.
+    """Summary of the learning curves of an arm.
 
     Attributes:
         area: mean over seeds of the mean of the curve over updates (trapezoids), to the last step that all arms have.
-        steps_to_target: median over seeds of the first step at or beyond the target, between readings by a straight
-            line; infinite where half of the seeds never reach it.
-        reached: seeds that reach it.
-        of: seeds with a curve.
+        steps_to_target: median over seeds of the first step at or beyond the target, interpolated linearly
+            between readings; infinite where half of the seeds never reach it.
+        reached: number of seeds that reach it.
+        of: number of seeds with a curve.
     """
 
     area: float
@@ -47,13 +47,13 @@ class Band:
 
 
 def last_step(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> tuple[int, int]:
-    """Last step of the shortest and of the longest run that came to its end; (0, 0) without curves."""
+    """Last step of the shortest and of the longest finished run; (0, 0) without curves."""
     ends = [c[-1][0] for a in arms for s in a.values if s not in a.imputed and (c := curves.get(a.runs[s].run_id))]
     return (min(ends), max(ends)) if ends else (0, 0)
 
 
-def learning(arm: Arm, by: Judged, curves: Mapping[str, Curve], *, target: float, until: int) -> Learning | None:
-    """None for an arm without a curve. A run that diverged has not learned: it never reaches the target."""
+def learning(arm: Arm, by: Metric, curves: Mapping[str, Curve], *, target: float, until: int) -> Learning | None:
+    """Summarise the curves of an arm; None without any. A diverged run never reaches the target."""
     own = [(s, c) for s in arm.values if (c := curves.get(arm.runs[s].run_id)) and len(c) > 1]
     if not own:
         return None
@@ -68,7 +68,7 @@ def learning(arm: Arm, by: Judged, curves: Mapping[str, Curve], *, target: float
 
 
 def first_step_at(curve: Curve, sign: float, target: float) -> float:
-    """The step at which the curve first is at the target, by a straight line between readings; infinite for never."""
+    """First step at which the curve reaches the target, linear between readings; infinite for never."""
     before: tuple[int, float] | None = None
     for step, value in curve:
         if sign * value >= sign * target:
@@ -91,7 +91,7 @@ def _area(curve: Curve, until: int) -> float:
 
 
 def band(arm: Arm, curves: Mapping[str, Curve]) -> Band | None:
-    """Mean over the seeds that have a value at a step, where all of them have; None without curves."""
+    """Mean curve over seeds, at the steps at which all seeds have a value; None without curves."""
     own = [dict(c) for s in arm.values if s not in arm.imputed and (c := curves.get(arm.runs[s].run_id))]
     if not own:
         return None

@@ -1,4 +1,4 @@
-"""What init and activation do by themselves and together, and how arms do over several tasks."""
+"""Effects of two factors (main effects, interaction) by aligned ranks, and ranks of arms over several tasks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Effect:
     Attributes:
         name: the key, or both with ×.
         f: F statistic on aligned ranks, with degrees of freedom `df` and `df_residual`.
-        p: of it.
-        share: η², the part of all variance that it explains, of the values themselves.
-        partial: η² without what the other effects explain.
+        p: its p-value.
+        share: η² of the values, the fraction of the total variance that it explains.
+        partial: partial η², without the variance that the other effects explain.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Effect:
 def two_way(values: Floats, a: Sequence[str], b: Sequence[str], *, names: tuple[str, str]) -> list[Effect]:
     """Main effects and interaction of two factors, with seeds as blocks. Empty where the layout is not complete.
 
-    Aligned rank transform (Wobbrock, Findlater, Gergle & Higgins, 2011): for each effect the values are stripped of all
-    others, ranked, and analysed as usual; so that one arm that fails does not decide, and ranks do not invent
-    interactions. η² is of the values.
+    Aligned rank transform (Wobbrock, Findlater, Gergle & Higgins, 2011): for each effect all others are subtracted
+    from the values, which are then ranked and analysed as usual; so one failing arm does not dominate, and ranks do not
+    create spurious interactions. η² is of the values.
 
     Args:
         values: arms × seeds; seeds with a hole are left out.
@@ -73,7 +73,7 @@ def two_way(values: Floats, a: Sequence[str], b: Sequence[str], *, names: tuple[
 
     found: list[Effect] = []
     for (name, part), which in zip(parts.items(), ("a", "b", "ab"), strict=True):
-        # rounding: what is equal must be ranked as equal
+        # rounding: equal values must get equal ranks
         aligned = np.round(rest + part[:, None], 12)
         table = _anova(rankdata(aligned).reshape(aligned.shape), i, j)
         (own, df), (left, df_left) = table[which], table["residual"]
@@ -91,8 +91,8 @@ def two_way(values: Floats, a: Sequence[str], b: Sequence[str], *, names: tuple[
 def _anova(values: Floats, i: NDArray[np.int64], j: NDArray[np.int64]) -> dict[str, tuple[float, int]]:
     """Sums of squares and degrees of freedom of a complete two-way layout with blocks.
 
-    There the parts are orthogonal, and each is a sum over means. A least-squares fit gives the same, and takes minutes
-    for a thousand arms.
+    In that layout the parts are orthogonal, and each is a sum over means. A least-squares fit gives the same, but takes
+    minutes for a thousand arms.
     """
     (rows, columns), seeds = (int(i.max()) + 1, int(j.max()) + 1), values.shape[1]
     cube = np.empty((rows, columns, seeds))
@@ -113,14 +113,14 @@ def _anova(values: Floats, i: NDArray[np.int64], j: NDArray[np.int64]) -> dict[s
 # ------------------------------------------------------------------ several tasks
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Arms over tasks.
+    """Ranks of arms over tasks.
 
     Attributes:
         tasks: their labels.
         arms: names, best average rank first.
         ranks: average rank of each, 1 is the best.
-        p: of Friedman's test that all are alike; NaN for fewer than three arms.
-        critical: Nemenyi's difference of average ranks from which on two arms differ at 5 %.
+        p: p-value of Friedman's test that all arms are equal; NaN for fewer than three arms.
+        critical: Nemenyi's critical difference of average ranks at 5 %.
     """
 
     tasks: tuple[str, ...]
@@ -133,7 +133,7 @@ class Ranking:
 def ranking(means: Floats, arms: Sequence[str], tasks: Sequence[str]) -> Ranking | None:
     """Average ranks of the arms over tasks (tasks × arms, more is better). Demšar, JMLR 2006.
 
-    None below two of each.
+    None with fewer than two tasks or arms.
     """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: what becomes of a seed
+#: how the run of a seed ended
 Ending = Literal["finished", "diverged", "failed", "early", "running"]
 ENDINGS: tuple[Ending, ...] = ("finished", "diverged", "failed", "early", "running")
 _ENDING: dict[str, Ending] = {

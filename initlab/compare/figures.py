@@ -1,4 +1,4 @@
-"""Figures of a comparison. Palettes that any eye can read; every axis says what it is."""
+"""Figures of a comparison: means with intervals, heat map, learning curves, performance profile, ranks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from initlab.report.drawing import COLOURS, GREY, axes_grid
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: arms of a figure with a line each; the best ones
+#: maximum number of arms (the best ones) in a figure with one line each
 _LINES = 8
 _BARS = 40
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def make_figures(report: Report) -> dict[str, Figure]:
-    """File stem → figure, for what there is; a figure without data is left out."""
+    """File stem → figure; a figure without data is left out."""
     made: dict[str, Figure | None] = {}
     for k, task in enumerate(report.tasks):
         end = "" if k == 0 else f"_{k + 1}"
@@ -38,7 +38,7 @@ def make_figures(report: Report) -> dict[str, Figure]:
 
 
 def intervals_figure(made: Comparison) -> Figure | None:
-    """Each arm's mean with its interval and its seeds; the best set filled."""
+    """Mean, interval and single seeds of each arm; markers of the best set are filled."""
     rows = [r for r in made.rows if r.rank is not None][:_BARS]
     if not rows:
         return None
@@ -57,7 +57,7 @@ def intervals_figure(made: Comparison) -> Figure | None:
     axis.grid(axis="x", alpha=0.25)
     hidden = sum(r.rank is not None for r in made.rows) - len(rows)
     axis.set_title(
-        _title(made, "filled: cannot be told from the best" + (f"; {hidden} more" if hidden else "")), fontsize=9
+        _title(made, "filled: not distinguishable from the best" + (f"; {hidden} more" if hidden else "")), fontsize=9
     )
     return figure
 
@@ -89,12 +89,12 @@ def heat_map(made: Comparison) -> Figure | None:
     axis.set_xlabel(made.factors[1])
     axis.set_ylabel(made.factors[0])
     figure.colorbar(image, ax=axis, label=f"{made.by.metric}, {_better(made)} is better")
-    axis.set_title(_title(made, "bold: cannot be told from the best"), fontsize=9)
+    axis.set_title(_title(made, "bold: not distinguishable from the best"), fontsize=9)
     return figure
 
 
 def learning_curves(made: Comparison) -> Figure | None:
-    """The curves of the best arms: mean over seeds, one standard error to either side."""
+    """Learning curves of the best arms: mean over seeds ± one standard error."""
     if not made.bands:
         return None
     figure, (axis,) = axes_grid(1, 1, width=7.5, height=4.4)
@@ -120,7 +120,7 @@ def learning_curves(made: Comparison) -> Figure | None:
 def performance_profile(report: Report) -> Figure | None:
     """Share of runs at or above each level, of the arms that are best on the first task, over all tasks.
 
-    Scores are put on one scale a task: 0 is the worst value of any run, 1 the best.
+    Scores are normalised per task: 0 is the worst value of any run, 1 the best.
     """
     names = [r.arm.name for r in report.tasks[0].rows if r.rank is not None][:_LINES]
     if len(names) < 2:
@@ -150,7 +150,7 @@ def performance_profile(report: Report) -> Figure | None:
 
 
 def critical_difference(found: Ranking) -> Figure:
-    """Average ranks on a line; a bar joins arms that Nemenyi's test cannot tell apart. Demšar, 2006."""
+    """Average ranks on a line; a bar joins arms not distinguishable by Nemenyi's test. Demšar, 2006."""
     count = len(found.arms)
     half = (count + 1) // 2
     figure, (axis,) = axes_grid(1, 1, width=8.0, height=1.9 + 0.28 * half)
@@ -181,7 +181,7 @@ def critical_difference(found: Ranking) -> Figure:
 
 # ------------------------------------------------------------------ pieces
 def _bars(found: Ranking) -> list[tuple[int, int]]:
-    """First and last arm of each longest stretch of ranks that the critical difference covers."""
+    """First and last arm of each maximal group whose ranks lie within the critical difference."""
     bars: list[tuple[int, int]] = []
     for a in range(len(found.ranks)):
         b = max(k for k in range(a, len(found.ranks)) if found.ranks[k] - found.ranks[a] <= found.critical)
@@ -191,7 +191,7 @@ def _bars(found: Ranking) -> list[tuple[int, int]]:
 
 
 def _levels(rows: list[Row], key: str) -> list[str]:
-    """Values of a key, that of the best arm first: numbers in their order."""
+    """Values of a key: numbers in ascending order, others with that of the best arm first."""
     found = list(dict.fromkeys(r.arm.choices.get(key, "–") for r in rows))
     try:
         return sorted(found, key=float)

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: metrics of each layer would make a message very long
+#: metrics that an error message lists; metrics of single layers would make it very long
 _NAMED = ("train/", "val/", "test/", "diag/", "throughput/", "episode/")
 Direction = Literal["maximize", "minimize"]
-#: scores in the order of what they say to a person
+#: scores in the order of preference
 _SCORES = ("accuracy", "bits_per_char", "perplexity", "loss")
 _LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What arms are choose_metric by: the metric, which way is better, and the curve that leads to it ("" for none)."""
+class Metric:
+    """The metric that arms are compared by, its direction, and its learning curve ("" for none)."""
 
     metric: str
     direction: Direction
@@ -40,12 +40,12 @@ class Judged:
 
     @property
     def sign(self) -> float:
-        """Times this, more is better."""
+        """1 or -1: the metric times this is better where it is larger."""
         return 1.0 if self.direction == "maximize" else -1.0
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which the metric can lie."""
+        """Lower and upper bound of the metric."""
         if self.metric.endswith("accuracy") or "/recall/" in self.metric:
             return 0.0, 1.0
         return (0.0 if self.metric.endswith(_LESS) else -math.inf), math.inf
@@ -53,8 +53,8 @@ class Judged:
 
 def choose_metric(
     runs: Sequence[RunRecord], settings: CompareSettings, *, metric: str = "", direction: str = ""
-) -> Judged:
-    """The metric that these runs are choose_metric by.
+) -> Metric:
+    """Choose the metric that these runs are compared by.
 
     Args:
         runs: of one task.
@@ -63,7 +63,7 @@ def choose_metric(
         direction: of the study.
 
     Raises:
-        ConfigError: for a metric that no run has, with those that they have, and a direction that no name tells.
+        ConfigError: a metric that no run has (lists those that they have), or a direction that cannot be inferred.
     """
     ended = [r for r in runs if ending_of(r) == "finished"] or list(runs)
     counts = Counter(k for r in ended for k in r.metrics)
@@ -74,17 +74,17 @@ def choose_metric(
         asked = next(iter(whole or [k for k in scores if counts[k]]), "")
         if not asked:
             raise ConfigError(
-                "compare.metric", "auto", f"no run has a score of the test or validation part{_has(counts)}"
+                "compare.metric", "auto", f"no run has a score of the test or validation part{_list_metrics(counts)}"
             )
     if not counts[asked]:
         near = difflib.get_close_matches(asked, counts, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ConfigError("compare.metric", asked, f"no run has it{hint}{_has(counts)}")
+        raise ConfigError("compare.metric", asked, f"no run has it{hint}{_list_metrics(counts)}")
     way = settings.direction if settings.direction != "auto" else direction if asked == metric else ""
-    return Judged(metric=asked, direction=_way(asked, way), curve=_curve(asked))
+    return Metric(metric=asked, direction=_direction(asked, way), curve=_curve(asked))
 
 
-def _way(metric: str, given: str) -> Direction:
+def _direction(metric: str, given: str) -> Direction:
     if given in ("minimize", "maximize"):
         return "minimize" if given == "minimize" else "maximize"
     if metric.endswith(_LESS):
@@ -99,6 +99,6 @@ def _curve(metric: str) -> str:
     return f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
 
 
-def _has(counts: Mapping[str, int]) -> str:
+def _list_metrics(counts: Mapping[str, int]) -> str:
     keys = sorted(k for k, n in counts.items() if n and k.startswith(_NAMED)) or sorted(counts)[:40]
     return f"; they have {', '.join(keys)}" if keys else "; they have no metrics at all"

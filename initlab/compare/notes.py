@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: seeds from which on the tests hold their level where arms scatter differently (docs/compare.md)
+#: number of seeds from which on the tests hold their level with unequal variances (docs/compare.md)
 _FEW = 10
 
 
 def notes_of(made: Comparison, raw: Raw) -> list[str]:
-    """What belongs to the table."""
+    """Notes below the table."""
     lines: list[str] = []
     n = [r.n for r in made.rows if r.rank is not None]
     pairs = tests.all_pairs(len(n))
@@ -44,22 +44,22 @@ def notes_of(made: Comparison, raw: Raw) -> list[str]:
             of = made.count("diverged")
             lines.append(
                 f"{of} run{'' if of == 1 else 's'} diverged and count{'s' if of == 1 else ''} with"
-                f" {made.by.metric} {made.untrained:.4g}, what is reached without training"
+                f" {made.by.metric} {made.untrained:.4g}, the value before training"
             )
         else:
             lines.append(f"{made.count('diverged')} runs diverged and have no value")
     flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
     if flat:
-        lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended alike under all seeds (sd 0)")
+        lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended with equal values under all seeds (sd 0)")
     if some := sum(map(made.failures, made.rows)):
         lines.append(
-            f"{some} run{'' if some == 1 else 's'} ended and had learned nothing, while other seeds of the arm had: few"
-            " seeds say little of how often that happens"
+            f"{some} run{'' if some == 1 else 's'} ended without learning, while other seeds of the arm learned: few"
+            " seeds cannot show how often that happens"
         )
     if raw.again:
         lines.append(f"{raw.again} seeds were trained again: the latest run counts")
     if len(n) > 1 and not any(r.winner is not None for r in made.rows):
-        lines.append("one seed an arm: no interval, no test; what differs may be chance (replicas=5)")
+        lines.append("one seed an arm: no interval, no test; differences may be chance (replicas=5)")
     return lines
 
 
@@ -78,13 +78,13 @@ def warnings_of(made: Comparison, shortest: int, longest: int) -> list[str]:
     if missing := sum(
         ending_of(run) == "finished" and s not in r.arm.values for r in made.rows for s, run in r.arm.runs.items()
     ):
-        lines.append(f"{missing} runs that came to their end have no {made.by.metric}")
+        lines.append(f"{missing} runs that finished have no {made.by.metric}")
     if not made.paired and len(able) > 1:
         lines.append("arms do not share their seeds: differences are not paired (Welch's t)")
     if any(r.method == MODERATED for r in able) and min(counts) < _FEW:
         lines.append(
-            f"arms scatter differently: with fewer than {_FEW} seeds an arm as good as the best is left out more often"
-            f" than {made.alpha:g}"
+            f"arms have unequal variances: with fewer than {_FEW} seeds an arm as good as the best is left out more"
+            f" often than {made.alpha:g}"
         )
     if shortest != longest:
         lines.append(f"runs were trained for different numbers of updates: {shortest} to {longest}")

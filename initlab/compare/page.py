@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page: the answer, the table, the figures; no script, no network."""
+"""HTML page of a comparison: result, table, figures; self-contained, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 from initlab.compare.ending import Ending
 from initlab.compare.result import Comparison, Report
-from initlab.compare.table import caption_of, columns, number, probability, verdict
+from initlab.compare.table import answer_lines, caption_of, columns, number, probability
 
-#: rows of a table; the files have all
+#: maximum number of rows of a table; the files have all
 _ROWS = 300
 _TITLES = {
     "intervals": ("Means and intervals", "Bars are 95 % intervals of the mean, strokes single seeds."),
     "heat_map": ("Both factors", "Mean with half the width of its 95 % interval; the more yellow, the better."),
     "learning_curves": ("Learning curves of the best arms", "Mean over seeds; bands are one standard error."),
-    "critical_difference": ("Ranks over tasks", "Arms that a bar joins cannot be told apart by Nemenyi's test."),
+    "critical_difference": ("Ranks over tasks", "Arms joined by a bar are not distinguishable by Nemenyi's test."),
     "performance_profile": ("Performance profile", "Share of runs at or above each level; the higher curve is better."),
 }
 
 
 def page(report: Report, images: Mapping[str, bytes]) -> str:
-    """The page as text; whatever came from a configuration is escaped.
+    """The page as text; values from the configuration are escaped.
 
     Args:
-        report: what was compared.
-        images: PNG files by stem, as `pictures` names them.
+        report: the comparison.
+        images: PNG files by stem, as `make_figures` names them.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader
 
@@ -44,7 +44,7 @@ def page(report: Report, images: Mapping[str, bytes]) -> str:
 
 
 def format_counts(report: Report) -> str:
-    """How many arms and runs, and what became of them."""
+    """Numbers of arms and runs, and how the runs ended."""
     told: list[str] = []
     for task in report.tasks:
         words: dict[Ending, str] = {
@@ -62,21 +62,21 @@ def format_counts(report: Report) -> str:
 
 
 def label_lines(task: Comparison, lines: tuple[str, ...]) -> list[str]:
-    """The sentences, with the task that they are of where there are several."""
+    """The sentences, labelled with their task where there are several."""
     return [f"{task.label}: {line}" if task.label else line for line in lines]
 
 
 def over_tasks(report: Report) -> list[str]:
-    """The ranks over tasks, in sentences."""
+    """Sentences about the ranks over tasks."""
     found = report.ranking
     if found is None:
         return []
     listed = ", ".join(f"{a} {number(r)}" for a, r in zip(found.arms[:10], found.ranks[:10], strict=True))
     lines = [f"average ranks over {len(found.tasks)} tasks: {listed}"]
     if not math.isnan(found.p):
-        lines.append(f"Friedman's test that all arms are alike: p {probability(found.p)}")
+        lines.append(f"Friedman's test that all arms are equal: p {probability(found.p)}")
     near = [a for a, r in zip(found.arms[1:], found.ranks[1:], strict=True) if r - found.ranks[0] <= found.critical]
-    told = f"; not to be told from the first: {', '.join(near[:10])}" if near else ""
+    told = f"; not distinguishable from the first: {', '.join(near[:10])}" if near else ""
     lines.append(f"critical difference of ranks {found.critical:.2f} (Nemenyi, 5 %){told}")
     return lines
 
@@ -86,10 +86,10 @@ def _task(task: Comparison) -> dict[str, Any]:
     more = f" The first {_ROWS} of {len(task.rows)} arms." if len(task.rows) > _ROWS else ""
     return {
         "label": task.label,
-        "verdict": verdict(task),
+        "verdict": answer_lines(task),
         "caption": " ".join(caption_of(task)) + more,
         "columns": shown,
-        # an interval is one word to a browser
+        # an interval must not wrap in a browser
         "rows": list(zip(*([v.replace(" ", "\N{NO-BREAK SPACE}") for v in c.cells] for c in shown), strict=True)),
         "notes": task.notes,
     }

@@ -14,7 +14,7 @@ from initlab.compare.arms import Arm
 from initlab.compare.curves import Band, Learning
 from initlab.compare.effects import Effect, Ranking
 from initlab.compare.ending import Ending
-from initlab.compare.metric import Judged
+from initlab.compare.metric import Metric
 from initlab.errors import InitlabError
 from initlab.statistics import significance as tests
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 
 
 class NothingToCompareError(InitlabError):
-    """There are runs, but nothing that could be compared."""
+    """There are runs, but none of them can be compared."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of an arm.
+    """Result of one arm.
 
     Attributes:
-        arm: itself.
+        arm: the arm.
         rank: 1 for the best mean; None for an arm without values.
-        n: seeds with a value, those that diverged among them.
-        mean: over them, as sd, low and high in the metric's own unit; NaN where there is none.
+        n: number of seeds with a value, diverged ones included.
+        mean: over them; like sd, low and high in the metric's own unit; NaN where there is none.
         low: lower end of the mean's 95 % interval.
         high: upper end.
         method: of the interval.
         iqm: interquartile mean.
         best: probability of having the best mean.
-        p: of being as good as the best, corrected for all arms; the winner set are those above the level.
-        winner: whether it is in the winner set; None where the seeds cannot tell.
-        to_best: the best arm against this one; None for the best itself.
+        p: p-value of being as good as the best, corrected for all arms; the winner set are the arms above the level.
+        winner: whether it is in the winner set; None where there are too few seeds.
+        to_best: paired difference of the best arm and this one; None for the best itself.
         p_exact: of the sign-flip test against the best, corrected.
         p_t: of the paired t-test against the best, corrected.
-        to_baseline: this arm against the baseline.
+        to_baseline: paired difference of this arm and the baseline.
         baseline_exact: of the sign-flip test against the baseline, Holm over the other arms.
         baseline_t: of the t-test against it, Holm over the other arms.
-        learning: how it learned; None without curves.
+        learning: summary of its learning curves; None without curves.
     """
 
     arm: Arm
@@ -78,32 +78,32 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The arms of one task.
+    """Comparison of the arms of one task.
 
     Attributes:
-        label: of the task, "" where there is one task alone.
-        by: what arms are judged by.
-        keys: what tells them apart, in order.
+        label: of the task, "" where there is only one.
+        by: the metric that arms are compared by.
+        keys: the keys that distinguish the arms, in order.
         rows: best first, arms without values last.
-        seeds: all that have a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
+        seeds: all seeds with a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
         alpha: level of the tests.
         paired: whether arms share their seeds.
         correction: of p_exact and p_t.
         baseline: number of the row that is the baseline.
-        target: of the validation curve; NaN without curves.
-        until: step up to which the area is taken.
-        needed: seeds to tell the first two arms apart.
-        effects: of the two keys that make a complete layout.
+        target: value of the validation curve for steps_to_target; NaN without curves.
+        until: last step of the area under the curve.
+        needed: number of seeds that would distinguish the first two arms.
+        effects: of the two keys that form a complete layout.
         factors: their names.
         bands: learning curves by row.
-        untrained: value that stands for a run that diverged; NaN where none had to.
-        start: what networks reach before they are trained; NaN where no curve tells.
-        notes: sentences that belong to the table.
-        warnings: sentences about what makes the comparison doubtful.
+        untrained: value that is imputed for a diverged run; NaN where none was needed.
+        start: value of the metric before training; NaN where no curve shows it.
+        notes: sentences below the table.
+        warnings: sentences about problems of the comparison.
     """
 
     label: str
-    by: Judged
+    by: Metric
     keys: tuple[str, ...]
     rows: tuple[Row, ...]
     seeds: tuple[str, ...]
@@ -148,7 +148,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that is compared: a task or several, and the arms over them."""
+    """A whole comparison: one or several tasks, and the ranking of arms over them."""
 
     title: str
     tasks: tuple[Comparison, ...]
@@ -157,6 +157,6 @@ class Report:
 
 
 def usual_method(rows: Sequence[Row]) -> str:
-    """The method of usual_method intervals."""
+    """The method of most intervals."""
     counts = Counter(r.method for r in rows if r.method)
     return counts.most_common(1)[0][0] if counts else ""

@@ -1,4 +1,4 @@
-"""The table of a comparison: with all its numbers as a frame, and with what a reader needs as text."""
+"""Table of a comparison: a pandas frame with all numbers, and text, Markdown and LaTeX for readers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Column:
     Attributes:
         heading: above it.
         cells: one a row.
-        numbers: whether it is flush right.
-        drop: where the width is short, columns with the highest go first; 0 stays.
+        numbers: whether it is right-aligned.
+        drop: in a narrow table the columns with the highest number are dropped first; 0 is never dropped.
     """
 
     heading: str
@@ -40,7 +40,7 @@ class Column:
 
 # ------------------------------------------------------------------ for machines
 def frame(made: Comparison) -> pd.DataFrame:
-    """One row an arm, all that is known of it, unrounded."""
+    """One row an arm, with all its results, unrounded."""
     import pandas as pd
 
     keys = _keys(made)
@@ -72,7 +72,7 @@ def _of(pair: object, name: str) -> float:
 
 # ------------------------------------------------------------------ for readers
 def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]:
-    """What is shown of `rows`, of all where none are given."""
+    """The columns for `rows`, or for all rows where none are given."""
     shown = list(made.rows if rows is None else rows)
 
     def column(heading: str, cell: Callable[[Row], str], *, numbers: bool = True, drop: int = 0) -> Column:
@@ -112,7 +112,7 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
 
 
 def fit_columns(found: Sequence[Column], width: int) -> list[Column]:
-    """The columns that `width` characters hold: what says least is left out first."""
+    """The columns that fit `width` characters; the least important ones are dropped first."""
     kept = list(found)
     while sum(c.width for c in kept) + len(_GAP) * (len(kept) - 1) > width:
         able = [c for c in kept if c.drop]
@@ -160,14 +160,14 @@ def latex(found: Sequence[Column], made: Comparison) -> str:
 
 
 def caption_of(made: Comparison) -> list[str]:
-    """What the columns are, in sentences."""
+    """Sentences that explain the columns."""
     more = "more" if made.by.sign > 0 else "less"
     said = [
         f"{made.by.metric} ({more} is better), mean over n seeds with 95 % interval ({usual_method(made.rows)}).",
     ]
     if any(r.winner is not None for r in made.rows) and len(made.rows) > 1:
         said.append(
-            f"Best set: cannot be told from the best at {made.alpha:g}, corrected for all arms"
+            f"Best set: not distinguishable from the best at {made.alpha:g}, corrected for all arms"
             f" (p: maximum statistic{' within seeds' if made.paired else ''}, step down)."
         )
     if any(math.isfinite(r.p_t) for r in made.rows):
@@ -182,8 +182,8 @@ def caption_of(made: Comparison) -> list[str]:
     return said
 
 
-def verdict(made: Comparison) -> list[str]:
-    """The answer: which arms are the best, how sure that is, what it would take to know more."""
+def answer_lines(made: Comparison) -> list[str]:
+    """The result: the best arms, the probability of the best one, and the number of seeds for a clearer result."""
     able = [r for r in made.rows if r.rank is not None]
     best = able[0]
     half = f" [{number(best.low)}, {number(best.high)}]" if math.isfinite(best.low) else ""
@@ -196,14 +196,14 @@ def verdict(made: Comparison) -> list[str]:
     else:
         others = [r.arm.name for r in made.winners if r is not best]
         told = "; ".join(others[:6]) + (f"; and {len(others) - 6} more" if len(others) > 6 else "")
-        lines.append(f"{head}; {len(others)} more cannot be told from it: {told}")
+        lines.append(f"{head}; {len(others)} more not distinguishable from it: {told}")
     if math.isfinite(best.best) and len(able) > 1:
         lines.append(f"it is the best with probability {probability(best.best)}")
     if len(able) > 1 and not math.isnan(made.needed):
         count = "more than 10,000" if math.isinf(made.needed) else f"about {made.needed:.0f}"
         lines.append(
-            f"to tell the first two apart ({best.arm.name}; {able[1].arm.name}) would take {count} seeds each, if they"
-            f" differ by what was seen (paired t-test, power 80 %, level {made.alpha:g})"
+            f"to distinguish the first two ({best.arm.name}; {able[1].arm.name}) would take {count} seeds each, if they"
+            f" differ as observed (paired t-test, power 80 %, level {made.alpha:g})"
         )
     lines += [
         f"{effect.name}: {effect.share:.1%} of the variance (η²; partial {effect.partial:.1%}), F({effect.df},"
@@ -215,7 +215,7 @@ def verdict(made: Comparison) -> list[str]:
 
 # ------------------------------------------------------------------ words and numbers
 def number(value: float) -> str:
-    """Four decimals, or powers of ten where four decimals would say nothing; none of large counts; empty for NaN."""
+    """Four decimals; powers of ten for very small values; none for large counts; empty for NaN."""
     if math.isnan(value):
         return ""
     if math.isinf(value):
@@ -226,7 +226,7 @@ def number(value: float) -> str:
 
 
 def probability(value: float) -> str:
-    """Three decimals; what is smaller is said to be."""
+    """Three decimals, or an upper bound for smaller values."""
     if math.isnan(value):
         return ""
     return "<0.001" if 0 <= value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""The files of a comparison."""
+"""Writes the files of a comparison: CSV, Parquet, Markdown, LaTeX, figures and page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from initlab.compare.figures import make_figures
 from initlab.compare.page import format_counts, label_lines, over_tasks, page
 from initlab.compare.result import Report
-from initlab.compare.table import caption_of, columns, frame, latex, markdown, verdict
+from initlab.compare.table import answer_lines, caption_of, columns, frame, latex, markdown
 from initlab.report.drawing import to_png
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write table (CSV, Parquet, Markdown, LaTeX), figures (PNG, SVG) and page to `folder`, which is made.
+    """Write table (CSV, Parquet, Markdown, LaTeX), figures (PNG, SVG) and page to `folder`, which is created.
 
     Raises:
-        OSError: where it cannot be written to.
+        OSError: it cannot be written.
     """
     import pandas as pd
 
@@ -32,7 +32,7 @@ def write(report: Report, folder: Path) -> list[Path]:
         images[stem] = to_png(figure)
         (folder / f"{stem}.png").write_bytes(images[stem])
         buffer = BytesIO()
-        # without a date the same comparison gives the same file
+        # without a date, the same comparison gives the same file
         figure.savefig(buffer, format="svg", metadata={"Date": None})
         (folder / f"{stem}.svg").write_bytes(buffer.getvalue())
     (folder / "comparison.html").write_text(page(report, images), encoding="utf-8")
@@ -41,12 +41,12 @@ def write(report: Report, folder: Path) -> list[Path]:
 
 
 def as_markdown(report: Report) -> str:
-    """Verdict, table and what is doubtful, task by task."""
+    """Result, table and warnings, task by task."""
     lines = [f"# {report.title}: comparison", "", f"{format_counts(report)}.", ""]
     doubtful = [*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))]
-    lines += [f"- **to bear in mind**: {warning}" for warning in doubtful]
+    lines += [f"- **warning**: {warning}" for warning in doubtful]
     for task in report.tasks:
-        lines += ["", f"## {task.label or 'Arms'}", "", *(f"- {v}" for v in verdict(task)), ""]
+        lines += ["", f"## {task.label or 'Arms'}", "", *(f"- {v}" for v in answer_lines(task)), ""]
         lines += [markdown(columns(task)), "", " ".join(caption_of(task)), "", *(f"- {n}" for n in task.notes)]
     if told := over_tasks(report):
         lines += ["", "## Over tasks", "", *(f"- {line}" for line in told)]

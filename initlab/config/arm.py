@@ -1,4 +1,4 @@
-"""The arm of a configuration: a hash of what is trained, without the seed; and a configuration as flat parameters."""
+"""Hash that identifies an arm (a configuration without its seed), and the configuration as flat parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 from initlab.config.former_names import with_former_names
 from initlab.spec import Scalar
 
-#: keys that say where and how a run is watched, not what is trained; two runs that differ only here are one arm
+#: keys that configure where a run trains and how it is observed; runs that differ only in these are one arm
 _NOT_OF_THE_ARM = (
     "seed",
     "device",
@@ -28,9 +28,9 @@ _NOT_OF_THE_ARM = (
 
 
 def arm_hash(tree: Mapping[str, Any]) -> str:
-    """Twelve hex digits that identify a configuration without its seed (and without where it runs and is watched)."""
+    """Twelve hex digits that identify a configuration without its seed, its place and its observers."""
     arm = {k: v for k, v in tree.items() if k not in _NOT_OF_THE_ARM and k != "hydra"}
-    # where the files lie, and how many processes share the work, change nothing of the result
+    # the location of files and the number of processes do not change the result
     for group, key in (("data", "root"), ("trainer", "ddp")):
         if isinstance(arm.get(group), dict):
             arm[group] = {k: v for k, v in arm[group].items() if k != key}
@@ -40,7 +40,7 @@ def arm_hash(tree: Mapping[str, Any]) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
-    """Nested mappings to dotted keys; lists become their JSON text; a group itself is its factory's name."""
+    """Flatten nested mappings to dotted keys; lists become JSON text; the value of a group is its factory's name."""
     flat: dict[str, Scalar] = {}
     for key, value in tree.items():
         dotted = f"{prefix}{key}"

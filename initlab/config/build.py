@@ -16,7 +16,7 @@ from initlab.config.compose import groups, resolve
 from initlab.config.default_activation import resolve_default_activation
 from initlab.config.instantiate import build, section
 from initlab.config.resume import TYPED
-from initlab.config.targets import consent
+from initlab.config.targets import trusted_packages
 from initlab.config.task_of_data import check_data
 from initlab.config.yaml_text import to_yaml
 from initlab.core.plugins import conf_dir
@@ -40,7 +40,7 @@ def experiment(
         config: as composed by Hydra; interpolations are resolved here.
         name: of the run; by default made from what was chosen.
         choices: file chosen in each group.
-        overrides: what was typed.
+        overrides: as typed.
 
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
@@ -61,9 +61,9 @@ def experiment(
             tree, "threads", int, lambda v: 0 < v <= 4096, "must be null or an integer from 1 to 4096"
         )
     check_data(tree)
-    # what is recorded, printed and typed again; the settings keep the password
+    # recorded, printed and reused without passwords; the settings keep the password
     typed = tuple(map(redact_passwords, overrides))
-    packages = consent(tree, typed)
+    packages = trusted_packages(tree, typed)
     data = build_group(tree, "data", packages=packages)
     task = build_group(tree, "task", extras={"data": data}, packages=packages)
     resume = tree.get("resume")
@@ -106,7 +106,7 @@ def experiment(
 def build_group(
     tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None, packages: Iterable[str] = ()
 ) -> Any:
-    """The object that the group's factory makes (`instantiate.build`), with the files of the group for the error."""
+    """The object that the group's factory makes (`instantiate.build`), with the files of the group for errors."""
     return build(tree, group, extras=extras, choices=groups().get(group, []), packages=packages)
 
 

@@ -1,4 +1,4 @@
-"""activation=default: what a model is customarily used with, resolved before anything is named, hashed or recorded."""
+"""Resolves activation=default to the usual activation of the model, before anything is named, hashed or recorded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from omegaconf import OmegaConf
 
 from initlab.config.former_names import current_name
 
-#: what conf/activation/default.yaml names; it never reaches the factories
+#: target of conf/activation/default.yaml; it is resolved before any factory is called
 TARGET = "initlab.config.default_activation"
 
 
 def resolve_default_activation(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """`tree` with ``activation=default`` replaced by the file of `folder` that it stands for.
+    """`tree` with ``activation=default`` replaced by the file of `folder` that it means.
 
     The run then has the same name, parameters and arm as if that activation had been typed.
     """
@@ -28,7 +28,7 @@ def resolve_default_activation(tree: Mapping[str, Any], folder: Path) -> dict[st
 
 
 def activation_for(model: str) -> str:
-    """Name of the activation that goes with the model factory `model` (dotted): tanh for gated and plain RNNs."""
+    """Name of the usual activation of the model factory `model` (dotted): tanh for gated and plain RNNs."""
     from initlab.models.recurrent import DEFAULT_ACTIVATIONS  # brings torch
 
     return DEFAULT_ACTIVATIONS.get(model.rpartition(".")[2], "relu")

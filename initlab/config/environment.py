@@ -1,7 +1,7 @@
-"""Which variables of the environment a configuration may read.
+"""Restricts `${oc.env:NAME}`: a configuration may only read environment variables without secrets.
 
 `${oc.env:NAME}` puts a variable into the configuration, and the configuration goes into parameters, artifacts and
-reports. The environment holds keys and passwords, so that only variables are read that hold none.
+reports. The environment contains keys and passwords, so only variables without secrets can be read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from initlab.errors import ConfigError
 
-#: by name, and by what a scheduler of batch jobs or a launcher of processes sets
+#: allowed names, and allowed prefixes of batch systems and process launchers
 _NAMES = (
     "HOME",
     "USER",
@@ -32,7 +32,7 @@ _MISSING = "???"
 
 
 def restrict_env_resolver() -> None:
-    """Have OmegaConf's `oc.env` read no others."""
+    """Restrict OmegaConf's `oc.env` to the allowed variables."""
     OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
 
 
@@ -40,8 +40,8 @@ def _variable(name: str, default: str | None = _MISSING) -> str | None:
     if not (name in _NAMES or name.startswith(_BEGINNINGS)) or _SECRET.search(name):
         raise ConfigError(
             f"${{oc.env:{name}}}", None,
-            f"may hold a secret, and configurations are kept with runs; {', '.join(_NAMES)} and those that begin with"
-            f" {', '.join(_BEGINNINGS)} are read",
+            f"may hold a secret, and configurations are stored with runs; {', '.join(_NAMES)} and names that begin with"
+            f" {', '.join(_BEGINNINGS)} are allowed",
         )  # fmt: skip
     value = os.environ.get(name, default)
     if value == _MISSING:

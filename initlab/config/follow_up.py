@@ -1,4 +1,4 @@
-"""The configuration of a run that follows another: its own, with a remedy put over it."""
+"""Configuration of a follow-up run: the saved one of the original run, changed by a remedy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from initlab.config.resume import saved_overrides
 def compose_follow_up(saved: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration that a run saved, with `overrides` in place of what they replace.
 
-    A group (``init=he``) is taken whole from its file, so that what was set in the file before it does not stay; a
-    single value (``optimizer.lr=0.01``) is changed where it stands. Nothing is read of what else `conf/` says today.
+    A group (``init=he``) is replaced completely by its file, so that settings of the former file do not remain; a
+    single value (``optimizer.lr=0.01``) is changed in place. Nothing else is read from the current `conf/`.
 
     Raises:
         ConfigError: for a file that does not exist.
@@ -30,7 +30,7 @@ def compose_follow_up(saved: str, overrides: Sequence[str]) -> DictConfig:
             merged.merge_with(OmegaConf.from_dotlist([override]))
     merged["resume"] = None
     merged["config"] = {}
-    # its password was not saved: the environment says again where runs go (MLFLOW_TRACKING_URI)
+    # its password was not saved: the environment provides the URI again (MLFLOW_TRACKING_URI)
     if "***" in str(OmegaConf.select(merged, "tracking.uri")):
         merged.tracking.uri = None
     return merged

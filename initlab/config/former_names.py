@@ -1,11 +1,11 @@
-"""Names of factories that have moved: configurations saved under the former names still load, and keep their arm."""
+"""Former names of factories: configurations saved under them still load and keep their arm hash."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: former `_target_` → today's
+#: former `_target_` → current one
 MOVED = {
     "initlab.auto.auto": "initlab.advice.auto.auto",
     "initlab.config.customary": "initlab.config.default_activation",
@@ -14,12 +14,12 @@ _FORMER = {new: old for old, new in MOVED.items()}
 
 
 def current_name(target: object) -> object:
-    """Today's name of the factory `target`; anything else as it is."""
+    """Current name of the factory `target`; any other value unchanged."""
     return MOVED.get(target, target) if isinstance(target, str) else target
 
 
 def with_former_names(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree` with the former names in it, for hashing: an arm keeps the hash that it was first recorded under."""
+    """`tree` with former names, for hashing: an arm keeps the hash that it was first recorded with."""
     return {k: _former(v) if isinstance(v, dict) else v for k, v in tree.items()}
 
 

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors, said as initlab says its own: key, value, what is valid, one line."""
+"""Translates errors of Hydra and OmegaConf into one line: key, value, valid options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from initlab.errors import ConfigError, InitlabError, one_of
 
 
 def translate(error: Exception, overrides: Sequence[str]) -> InitlabError | None:
-    """An `InitlabError` for an error of composing, or None where the error is none of theirs."""
+    """Translate a composition error into an `InitlabError`; None for any other error."""
     if isinstance(error, OverrideParseException):
         return ConfigError(
             str(error.override), None, f"cannot be read as an override ({_first(error)}); write KEY=VALUE"
@@ -53,7 +53,7 @@ def _unknown_key(error: Exception, overrides: Sequence[str]) -> InitlabError:
 
 
 def _siblings(key: str, overrides: Sequence[str]) -> str:
-    """The keys that exist beside `key`, under the choices of the other overrides."""
+    """The valid keys on the level of `key`, given the other overrides."""
     parent, _, last = key.rpartition(".")
     rest = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
     try:

@@ -1,7 +1,7 @@
-"""Calling the factories that the configuration names, with arguments checked against their type annotations.
+"""Calls the factories named by `_target_`, with arguments validated against their type annotations.
 
 The annotations are the schema: `depth: PositiveInt` refuses 0 and "three", `mode: Literal["fan_in", "fan_out"]` names
-its options in the error. A third party's factory gets the same for free by annotating its parameters.
+its options in the error. A third party's factory gets the same validation by annotating its parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from initlab.errors import ConfigError, InitlabError, one_of
 
 T = TypeVar("T")
 
-#: of an integer, as arrays and files hold it; of one that says how large a network is; of a text or a list
+#: largest integer (int64), largest size of a model, and longest text or list
 LARGEST, LARGEST_OF_A_MODEL, LONGEST = 2**63 - 1, 10**6, 10_000
 
 
@@ -36,14 +36,14 @@ def build(
     choices: Iterable[str] = (),
     packages: Iterable[str] = (),
 ) -> Any:
-    """What the group's `_target_` makes of the group's other keys.
+    """Call the group's `_target_` with the group's other keys.
 
     Args:
         tree: the whole resolved configuration.
-        group: which part of it.
+        group: name of the group.
         extras: objects built before, passed where the factory has a parameter of that name.
         choices: files of the group, for the error where none was chosen.
-        packages: that `_target_` may name beside initlab, torch and torchvision.
+        packages: allowed in `_target_` in addition to initlab, torch and torchvision.
 
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
@@ -58,11 +58,11 @@ def build(
 
 
 def _no_target_below(node: Any, key: str) -> None:
-    """Raises ConfigError for a `_target_` inside the arguments: nothing there is ever made, and it looks as if."""
+    """Raises ConfigError for a nested `_target_`: it would be ignored silently."""
     if isinstance(node, dict):
         for name, value in cast("dict[Any, Any]", node).items():
             if str(name) in ("_target_", "_partial_", "_recursive_", "_convert_", "_args_"):
-                raise ConfigError(f"{key}.{name}", str(value)[:80], "is not read here: one _target_ a group")
+                raise ConfigError(f"{key}.{name}", str(value)[:80], "is not allowed here: one _target_ a group")
             _no_target_below(value, f"{key}.{name}")
     elif isinstance(node, list):
         for number, value in enumerate(cast("list[Any]", node)):
@@ -81,7 +81,7 @@ def _call(
         if key not in signature.parameters and not takes_any:
             known = [k for k in signature.parameters if k not in (extras or {})]
             raise ConfigError(f"{group}.{key}", value, f"unknown key; {one_of(known, key)}")
-        checked[key] = _validated(f"{group}.{key}", value, hints.get(key))
+        checked[key] = _validate(f"{group}.{key}", value, hints.get(key))
     accepted = {k: v for k, v in (extras or {}).items() if k in signature.parameters or takes_any}
     missing = [
         k for k, p in signature.parameters.items()
@@ -109,26 +109,26 @@ def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _validated(key: str, value: Any, hint: Any) -> Any:
-    _of_a_size(key, value)
+def _validate(key: str, value: Any, hint: Any) -> Any:
+    _check_size(key, value)
     if hint is None:
         return value
-    # True is an int to Python; as a depth or a rate it is a slip
+    # True is an int in Python; as a depth or a rate it is a mistake
     if isinstance(value, bool) and bool not in _leaves(hint):
         raise ConfigError(key, value, f"must be {_words(hint)}")
     try:
         config = ConfigDict(arbitrary_types_allowed=True)
         return TypeAdapter(hint, config=config).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(key, value, _sentence(error, value)) from error
-    except Exception as error:  # a hint that pydantic cannot turn into a schema; its own package vouches for it
+        raise ConfigError(key, value, _error_sentence(error, value)) from error
+    except Exception as error:  # an annotation without a pydantic schema; its own package has to check it
         if type(error).__module__.startswith("pydantic"):
             return value
         raise
 
 
-def _of_a_size(key: str, value: Any) -> None:
-    """Raises ConfigError for what no run can be meant to have, before anything tries to make it."""
+def _check_size(key: str, value: Any) -> None:
+    """Raises ConfigError for values of an absurd size, before anything is allocated."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(key, value, "must be a finite number")
     most = LARGEST_OF_A_MODEL if key.startswith("model.") else LARGEST
@@ -141,7 +141,7 @@ def _of_a_size(key: str, value: Any) -> None:
         if len(listed) > LONGEST:
             raise ConfigError(key, f"[{len(listed)} items]", f"is too long: {LONGEST} items are the most")
         for item in listed:
-            _of_a_size(key, item)
+            _check_size(key, item)
 
 
 def _cut(value: object) -> str:
@@ -161,8 +161,8 @@ def _words(hint: Any) -> str:
     return " or ".join(names) or "another kind of value"
 
 
-def _sentence(error: ValidationError, value: object) -> str:
-    """One sentence of what is accepted, from all the branches of a union that pydantic tried."""
+def _error_sentence(error: ValidationError, value: object) -> str:
+    """One sentence about what is accepted, from all branches of a union that pydantic tried."""
     parts: list[str] = []
     for item in error.errors():
         text = str(item["msg"]).removeprefix("Value error, ").replace("Field required", "is missing")

@@ -1,4 +1,4 @@
-"""Overrides as a person types them: quotes around formulas, refusal of text that Hydra's parser cannot take."""
+"""Quotes formulas in overrides, and refuses text that Hydra's parser cannot handle."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from initlab.config.instantiate import LONGEST
 from initlab.errors import ConfigError
 
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
-#: names that mean something in Hydra's override grammar
+#: functions of Hydra's override grammar
 _HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
-#: brackets within brackets of an override
+#: maximum nesting of brackets in an override
 _DEEPEST = 50
 
 
 def quote_formulas(overrides: Iterable[str]) -> list[str]:
-    """The overrides with formulas and schemes in quotes, where they have none.
+    """Add quotes around formulas and schemes that have none.
 
     A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` and ``init.recurrent="he(gain=2)"`` away, and
-    Hydra's grammar knows no bare parentheses but those of its own functions.
+    Hydra's grammar allows unquoted parentheses only for its own functions.
     """
     found: list[str] = []
     for override in overrides:
-        _can_be_read(override)
+        _check_readable(override)
         key, _, value = override.partition("=")
         formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
         if key.lstrip("+").startswith("init.") and _CALL.match(value):
@@ -35,8 +35,8 @@ def quote_formulas(overrides: Iterable[str]) -> list[str]:
     return found
 
 
-def _can_be_read(override: str) -> None:
-    """Raises ConfigError for what Hydra's parser would take for ever, or all of the stack."""
+def _check_readable(override: str) -> None:
+    """Raises ConfigError for text on which Hydra's parser would hang or overflow the stack."""
     key = override.partition("=")[0][:60]
     if len(override) > LONGEST * 2:
         raise ConfigError(key, None, f"is too long: {LONGEST * 2} characters are the most on a command line")
@@ -55,7 +55,7 @@ def _quoted_call(value: str) -> str:
 
 
 def split_at_top_level(text: str) -> list[str]:
-    """`text` cut at the commas that stand in no parentheses and no quotes."""
+    """Split `text` at the commas outside parentheses and quotes."""
     pieces, depth, quote = [""], 0, ""
     for character in text:
         if quote:

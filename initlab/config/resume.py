@@ -1,4 +1,4 @@
-"""The configuration of a resumed run: its own saved one, with the values typed now put over it."""
+"""Configuration of a resumed run: its saved one, with the typed values applied."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TYPED = "# overrides: "
 
 
 def saved_overrides(saved: str) -> list[str]:
-    """The overrides that gave a saved configuration, without those that say whom its user trusted."""
+    """The overrides of a saved configuration, without `config.targets` (trusted packages)."""
     first = saved.partition("\n")[0]
     typed: list[str] = json.loads(first.removeprefix(TYPED)) if first.startswith(TYPED) else []
     return [o for o in typed if not o.lstrip("+").startswith("config.")]
 
 
 def resume_config(saved: str, config: DictConfig, overrides: Iterable[str]) -> DictConfig:
-    """The configuration of a run that goes on: its own, with the values typed beside `resume=` put over it.
+    """The configuration of a resumed run: its own, with the values typed beside `resume=` applied.
 
     Another file of a group would be another run, so only single values (``trainer.epochs=20``) and the group
     ``tracking`` can be changed.
@@ -34,7 +34,7 @@ def resume_config(saved: str, config: DictConfig, overrides: Iterable[str]) -> D
     assert isinstance(merged, DictConfig)
     merged["resume"] = config.resume
     merged["tracking"] = config.tracking
-    # a store may be anybody's: trust is of whoever types now
+    # the store may belong to somebody else: only the current user can grant trust
     merged["config"] = config.get("config") or {}
     for override in overrides:
         key, _, _ = override.lstrip("+").partition("=")

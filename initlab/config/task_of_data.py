@@ -1,4 +1,4 @@
-"""Which task a data set is for: one of another task is told before anything is built."""
+"""Checks that the data set belongs to the chosen task, before anything is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_data(tree: Mapping[str, Any]) -> None:
 
 
 def task_of_data(name: str, folder: Path) -> str | None:
-    """The task that ``data=name`` is for, read from its file in `folder`; None where that cannot be told."""
+    """The task that ``data=name`` is for, read from its file in `folder`; None where that is unknown."""
     file = folder / f"{name}.yaml"
     if not file.is_file():
         return None

@@ -1,9 +1,8 @@
-"""Folders of configuration files that somebody else may have written, looked through before Hydra reads any of them.
+"""Checks configuration folders of unknown origin before Hydra reads them.
 
-Hydra makes objects of what it finds under its own key (callbacks, logging, sweepers), sets variables of the environment
-and chooses directories by it, and YAML's aliases make gigabytes of a few lines. Files in the folders that are typed
-behind `hydra.searchpath` or `--config-dir` may do neither. A package, `pkg://mylab.conf`, is code that the user
-installed, and is not looked at.
+Under its own key Hydra instantiates objects (callbacks, logging, sweepers), sets environment variables and chooses
+directories, and YAML aliases can expand a few lines to gigabytes. Files in folders given by `hydra.searchpath` or
+`--config-dir` may do neither. A package, `pkg://mylab.conf`, is code that the user installed, and is not checked.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import yaml
 
 from initlab.errors import ConfigError
 
-#: of a file, and of a folder
+#: maximum size of a file in bytes, and number of files of a folder
 _LARGEST, _MOST = 1 << 20, 5_000
 _DEEPEST, _ALIASES = 64, 50
 
 
 def check_folders(arguments: Sequence[str]) -> None:
-    """Look through the folders that `arguments` name.
+    """Check the folders that `arguments` name.
 
     Raises:
         ConfigError: naming the file and what is wrong with it.
@@ -36,7 +35,7 @@ def check_folders(arguments: Sequence[str]) -> None:
 
 
 def check_file(file: Path, folder: Path) -> None:
-    """Raises ConfigError where a file says what Hydra does, or unfolds to more than it holds."""
+    """Raises ConfigError where a file configures Hydra itself, or expands by aliases."""
     name = str(file.relative_to(folder))
     try:
         if file.stat().st_size > _LARGEST:
@@ -49,9 +48,7 @@ def check_file(file: Path, folder: Path) -> None:
     inside = file.relative_to(folder).parts[0] == "hydra" or package.startswith("hydra")
     named = next((k for k in keys if k.partition(".")[0].partition("/")[0].removeprefix("override ") == "hydra"), None)
     if inside or named is not None:
-        raise ConfigError(
-            name, named or package or "hydra", "says what Hydra itself does: that is for the command line"
-        )
+        raise ConfigError(name, named or package or "hydra", "configures Hydra itself: that is for the command line")
 
 
 # ------------------------------------------------------------------ pieces
@@ -74,7 +71,7 @@ def _packages(text: str) -> Iterable[str]:
 
 
 def _keys(text: str) -> list[str]:
-    """Keys of the outermost mapping, and what its list of defaults names; raises ValueError for what unfolds."""
+    """Keys of the outermost mapping, and what its list of defaults names; raises ValueError for expanding aliases."""
     depth = aliases = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -1,6 +1,6 @@
-"""A configuration as YAML text that OmegaConf reads back as it was, written by libyaml where it is there.
+"""Writes a configuration as YAML that OmegaConf reads back unchanged, with libyaml where available.
 
-OmegaConf's own writer is plain Python and takes ten milliseconds a run, and as much again for the tree that it wants.
+OmegaConf's own writer is plain Python and takes ten milliseconds a run, and as much again for the tree that it needs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-#: text that OmegaConf would read as a number or a truth value, and which therefore is quoted
+#: text that OmegaConf would read as a number or a boolean, and which is quoted therefore
 _NO_TEXT = re.compile(
     r"[-+]?(\d[\d_]*)?\.?[\d_]*([eE][-+]?\d+)?|[-+]?0[xob][\da-fA-F_]+|[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?"
     r"|[-+]?\.?(inf|nan)|y|yes|n|no|true|false|on|off|null|~",
@@ -24,7 +24,7 @@ _Base = yaml.SafeDumper if TYPE_CHECKING or not yaml.__with_libyaml__ else yaml.
 
 class _Writer(_Base):
     def ignore_aliases(self, data: Any) -> bool:
-        """The same list twice is written twice: a person reads it."""
+        """Write a shared list twice, without aliases, for readability."""
         del data
         return True
 

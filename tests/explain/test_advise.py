@@ -96,7 +96,7 @@ def test_like_runs_have_task_model_and_about_the_depth() -> None:
 def test_the_advised_command_can_be_typed_and_like_runs_raise_the_confidence(tmp_path: Path) -> None:
     first = initlab("advise", *DEEP, "activation=relu", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "Confidence: medium" in first.stdout and "no like runs in the store" in first.stdout
+    assert "Confidence: medium" in first.stdout and "no similar runs in the store" in first.stdout
     assert not list(tmp_path.iterdir())  # to ask leaves nothing behind
     (line,) = [found for found in first.stdout.splitlines() if found.startswith("Take: python -m initlab ")]
     typed = line.removeprefix("Take: python -m initlab ").split()
@@ -104,12 +104,12 @@ def test_the_advised_command_can_be_typed_and_like_runs_raise_the_confidence(tmp
     grid = ("-m", *typed[:-1], "init=he,orthogonal", "replicas=3", "trainer.epochs=4", "tracking.report=false")
     assert initlab(*grid, cwd=tmp_path, timeout=300).returncode == 0
     second = initlab("advise", *DEEP, "activation=relu", cwd=tmp_path)
-    assert "Confidence: high" in second.stdout and "3 of 3 like runs trained" in second.stdout
+    assert "Confidence: high" in second.stdout and "3 of 3 similar runs trained" in second.stdout
 
 
 def test_what_it_does_not_know_it_says(tmp_path: Path) -> None:
     done = initlab("advise", "task=text", "model.hidden_size=16", cwd=tmp_path)
-    assert done.returncode == 0 and "initlab does not know: theory is silent on recurrent layers" in done.stdout
+    assert done.returncode == 0 and "initlab does not know: theory does not cover recurrent layers" in done.stdout
     assert "To know: python -m initlab -m task=text" in done.stdout
 
 

@@ -1,4 +1,4 @@
-"""Why a run or a study went as it went: evidence, rule, theory, source, and what to type next; and trying it."""
+"""Explains the result of a run or a study: evidence, rule, theory, source, remedies; and tries remedies."""
 
 from initlab.advice.explain.attempt import Attempt, try_remedies
 from initlab.advice.explain.lines import format_attempts, format_explanation

@@ -1,4 +1,4 @@
-"""Trying remedies: each a follow-up run with the same data, seed and budget, held against the run that it follows."""
+"""Tries remedies: follow-up runs with the same data, seed and budget, compared with the original run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from initlab.run.narrator import Narrator
 from initlab.run.train import run
 from initlab.spec import Experiment, Remedy, TrackingSettings
 
-#: remedies that are tried before giving up
+#: maximum number of remedies to try
 TRIES = 3
-#: tag of a follow-up: the run that it follows, and what was changed
+#: tags of a follow-up run: id of the original run, and the changed overrides
 FOLLOWS, CHANGED = "initlab.follows", "initlab.remedy"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What came of one remedy.
+    """Result of one remedy.
 
     Attributes:
-        verdict: ``helped`` where the run trains now and did not, or does better without its cause; ``better`` where it
-            only learned more; ``no`` otherwise.
-        gone, stayed, new: names of failures and warnings, against the run that was followed.
-        error: why it could not be run; empty where it was.
+        verdict: ``helped`` where the run trains now and did not before, or does better without its cause; ``better``
+            where it only learned more; ``no`` otherwise.
+        gone, stayed, new: names of failures and warnings, compared with the original run.
+        error: why it could not be run; empty where it ran.
     """
 
     remedy: Remedy
@@ -54,7 +54,7 @@ def try_remedies(
     narrator: Callable[[], Narrator | None] = lambda: None,
     tries: int = TRIES,
 ) -> Generator[Attempt]:
-    """Run the remedies in turn until one helps, at most `tries`; each attempt as it ends."""
+    """Run the remedies in turn until one helps, at most `tries`; yields each attempt as it ends."""
     for remedy in found.remedies[:tries]:
         try:
             experiment = follow_up(told, remedy, settings)
@@ -73,10 +73,10 @@ def follow_up(told: Recorded, remedy: Remedy, settings: TrackingSettings) -> Exp
     """The run's own configuration with the remedy put over it: the same data, seed and budget.
 
     Args:
-        settings: where it is recorded; in the experiment of the run that it follows.
+        settings: of tracking; the experiment is that of the original run.
 
     Raises:
-        ConfigError: where the remedy does not go with the rest of the configuration.
+        ConfigError: the remedy is incompatible with the rest of the configuration.
     """
     typed = configuration.original_overrides(told.config)
     kept = [o for o in typed if not o.startswith("tracking")]
@@ -88,7 +88,7 @@ def follow_up(told: Recorded, remedy: Remedy, settings: TrackingSettings) -> Exp
 
 
 def judge_attempt(remedy: Remedy, before: Evidence, found: Explanation, after: Recorded) -> Attempt:
-    """The follow-up held against what it follows."""
+    """Compare the follow-up with the original run."""
     now = explain_run(after.evidence)
     was = [f.name for f in ((found.cause,) if found.cause else ()) + found.others if f.severity != "note"]
     has = [f.name for f in ((now.cause,) if now.cause else ()) + now.others if f.severity != "note"]

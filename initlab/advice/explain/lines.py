@@ -1,4 +1,4 @@
-"""The answer in words."""
+"""Formats an explanation and tried remedies as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initlab.spec import Finding, Remedy
 if TYPE_CHECKING:
     from initlab.advice.explain.attempt import Attempt
 
-#: layers that are shown of predicted against measured
+#: number of layers in the table of predicted and measured values
 _LAYERS = 5
 _WIDTH = 110
 
@@ -29,11 +29,11 @@ _OUTCOMES = {
 
 
 def format_explanation(told: Recorded, found: Explanation, commands: Sequence[str]) -> list[str]:
-    """The chain from evidence to remedy, first the answer. `commands`: what to type for each remedy, in their order."""
+    """The answer, then the chain from evidence to remedy. `commands`: one command for each remedy, in order."""
     said = [f"{told.run.name} ({told.run.run_id}): {format_ending(told.status, told.evidence)}"]
     if found.cause is None:
-        note = "" if not found.others else "; what else was seen:"
-        said.append(f"Nothing is wrong: no rule has a warning to tell{note}")
+        note = "" if not found.others else "; also observed:"
+        said.append(f"Nothing is wrong: no rule reports a warning{note}")
         for finding in found.others:
             said += _wrap(f"{finding.name}: {finding.evidence}", indent="  - ")
         return [*said, *_format_layers(told)]
@@ -43,7 +43,7 @@ def format_explanation(told: Recorded, found: Explanation, commands: Sequence[st
         said += _wrap(f"Try: {commands[0]}")
     said += ["", *_chain(found.cause)]
     if told.outlook:
-        said += _item("before", f"the outlook before the first step was: {told.outlook}{_depth(told)}")
+        said += _item("before", f"the predicted outlook was: {told.outlook}{_depth(told)}")
     said += _remedies(found.remedies)
     if found.others:
         said.append("Also found:")
@@ -56,7 +56,7 @@ def format_explanation(told: Recorded, found: Explanation, commands: Sequence[st
 
 
 def format_attempts(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
-    """What came of the remedies that were tried: both ends, and which findings are gone."""
+    """Results of the tried remedies: both final scores, and which findings disappeared."""
     said: list[str] = []
     for attempt in attempts:
         remedy = " ".join(attempt.remedy.overrides)
@@ -72,12 +72,12 @@ def format_attempts(attempts: Sequence[Attempt], before: Evidence) -> list[str]:
                 f"  still there: {', '.join(attempt.stayed) or 'none'}; new: {', '.join(attempt.new) or 'none'}"
             )
     if attempts and not any(a.verdict == "helped" for a in attempts):
-        said.append("None of the remedies that were tried made it train.")
+        said.append("None of the tried remedies made it train.")
     return said
 
 
 def format_ending(status: str, evidence: Evidence) -> str:
-    """How the run ended, and its score on the validation part."""
+    """How the run ended, and its validation score."""
     words = {
         "finished": "finished", "stopped": "stopped early, as asked", "killed": "was stopped from outside",
         "diverged": f"diverged at step {evidence.diverged_step}", "failed": "failed",
@@ -87,7 +87,7 @@ def format_ending(status: str, evidence: Evidence) -> str:
 
 
 def _score(evidence: Evidence) -> str:
-    """The validation score that says most, beside what a guess gets."""
+    """The most informative validation score, with that of a constant guess."""
     for key, word in SCORES.items():
         value = evidence.last_value(f"val/{key}")
         if value is None:
@@ -119,7 +119,7 @@ def _depth(told: Recorded) -> str:
 
 
 def _format_layers(told: Recorded) -> list[str]:
-    """Predicted against measured, of a spread of layers."""
+    """Predicted and measured values of layers spread over the depth."""
     layers = told.layers
     if len(layers) < 2:
         return []
@@ -146,5 +146,5 @@ def _item(name: str, text: str) -> list[str]:
 
 def _wrap(text: str, indent: str = "") -> list[str]:
     if text.startswith("Try: ") or "python -m initlab" in text:
-        return [indent + text]  # to be copied whole
+        return [indent + text]  # a command must stay on one line
     return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=" " * max(len(indent), 2))

@@ -1,4 +1,4 @@
-"""What a finding means: in a person's words, as a rule with its bounds, and in theory."""
+"""Mechanism of each finding: in plain words, as a rule with its bounds, and in theory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Mechanism:
     """One kind of finding.
 
     Attributes:
-        because: goes after "It did not train because".
-        rule: what was compared with which bound.
-        theory: why that does what it does.
+        because: continues "It did not train because".
+        rule: the compared value and its bound.
+        theory: the theoretical reason.
     """
 
     because: str

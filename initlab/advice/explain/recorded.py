@@ -1,4 +1,4 @@
-"""A run as it was recorded, ready to be judged again: configuration, profile, what was said before training."""
+"""Loads a recorded run for explanation: configuration, profile, prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROFILE, _CONFIG, _PREDICTION = "profile.parquet", "config.yaml", "prediction.j
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPair:
-    """One hidden layer before the first step: what theory says and what was measured, NaN where there is nothing.
+    """One hidden layer before the first step: predicted and measured values, NaN where missing.
 
     `q` is the mean square of the pre-activation, `gradient` log10 of ‖∂E/∂h‖² over that of the last hidden layer.
     """
@@ -38,11 +38,11 @@ class Recorded:
     """A run that has ended.
 
     Attributes:
-        evidence: for the rules, as they were when it ended.
+        evidence: for the rules, as at the end of the run.
         config: the text of its configuration.
-        layers: before training, first layer first; empty where nothing was said.
-        allowed: hidden layers that theory finds trainable (6ξ of the gradient); NaN where it has no single scale.
-        outlook: the verdict before training, empty where there was none.
+        layers: before training, first layer first; empty without a prediction.
+        allowed: trainable number of hidden layers by theory (6ξ of the gradient); NaN without a single depth scale.
+        outlook: the predicted verdict, empty where there was none.
     """
 
     run: StoredRun
@@ -55,12 +55,12 @@ class Recorded:
 
 
 def read_recorded(run: StoredRun) -> Recorded:
-    """The files of a run, read. Raises ConfigError, saying why, for one that cannot be explained."""
+    """Read the files of a run. Raises ConfigError, with the reason, for a run that cannot be explained."""
     status = run.tags.get("initlab.status", "")
     asked = run.run_id
     if run.kind == "study":
         name = run.tags.get("initlab.study", "NAME")
-        raise ConfigError("run", asked, f"is a study's own run; type: python -m initlab explain study={name}")
+        raise ConfigError("run", asked, f"is the parent run of a study; type: python -m initlab explain study={name}")
     if run.kind == "inspect":
         raise ConfigError("run", asked, "was inspected, not trained: its verdict is in inspect.json and in its note")
     if status in ("", "running"):
@@ -72,7 +72,7 @@ def read_recorded(run: StoredRun) -> Recorded:
         if missing:
             error = run.tags.get("initlab.error")
             why = f"it ended with an error: {error}" if error else "it ended early, or an older initlab recorded it"
-            raise ConfigError("run", asked, f"has no {' and no '.join(missing)}, so that nothing can be said; {why}")
+            raise ConfigError("run", asked, f"has no {' and no '.join(missing)}, so it cannot be explained; {why}")
         profile = read_parquet(folder / _PROFILE)
         said = json.loads((folder / _PREDICTION).read_text(encoding="utf-8")) if _PREDICTION in there else {}
         try:

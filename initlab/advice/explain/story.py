@@ -1,4 +1,4 @@
-"""From findings to one answer: what came of the run, which cause stands first, what else was found, what to try."""
+"""Explains a run from its findings: outcome, primary cause, other findings, remedies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Outcome = Literal["healthy", "doubtful", "ill", "lost"]
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What is said of one run.
+    """Explanation of one run.
 
     Attributes:
         cause: the finding that explains the others; None where nothing is wrong.
-        others: findings beside it, gravest first, outcomes last.
-        remedies: each set of overrides once, those of the cause first.
+        others: further findings, most severe first, outcomes last.
+        remedies: distinct sets of overrides, those of the cause first.
     """
 
     outcome: Outcome
@@ -35,12 +35,12 @@ class Explanation:
 def explain_run(evidence: Evidence) -> Explanation:
     """Judge the evidence and put the findings in order.
 
-    The cause is the first failure of the rules, which stand in the order of causes before effects; an outcome
-    (diverged, at chance) is a cause only where there is no other. A warning explains where nothing graver does.
+    The cause is the first failure of the rules, which are ordered with causes before effects; an outcome
+    (diverged, at chance) is the cause only where there is no other. A warning is the cause without any failure.
     """
     findings = rules.judge(evidence)
     bad = [f for f in findings if f.severity in ("failure", "warning")]
-    # stable: failures stand before warnings already
+    # stable sort: failures come before warnings already
     ranked = sorted(bad, key=lambda f: f.name in rules.OUTCOMES)
     cause = ranked[0] if ranked else None
     others = (*ranked[1:], *(f for f in findings if f.severity == "note"))
@@ -58,14 +58,14 @@ def explain_run(evidence: Evidence) -> Explanation:
     return Explanation(outcome=outcome, cause=cause, others=others, remedies=tuple(seen.values()))
 
 
-#: share of what a guess leaves to be learned that a run must have learned to be said to train
+#: fraction between a guess and a perfect answer from which on a run counts as trained
 _LEARNED = 0.25
 
 
 def learned_fraction(evidence: Evidence) -> float:
-    """How much of what a guess leaves open was learned by the end: 0 is a guess, 1 is all; NaN where nothing is known.
+    """Learned fraction at the end of a run: 0 is a constant guess, 1 is perfect; NaN where unknown.
 
-    Of accuracies (a - p)/(1 - p), p the share of the commonest answer; of errors 1 - loss/constant.
+    For accuracies (a - p)/(1 - p), p the share of the most frequent answer; for errors 1 - loss/constant.
     """
     accuracy, loss, p = evidence.last_value("val/accuracy"), evidence.last_value("val/loss"), evidence.baseline.accuracy
     if p is not None and accuracy is not None:
@@ -76,5 +76,5 @@ def learned_fraction(evidence: Evidence) -> float:
 
 
 def trains(evidence: Evidence) -> bool:
-    """Whether the run learned a quarter or more of what a guess leaves open, and ended with a finite loss."""
+    """Whether the learned fraction is a quarter or more, and the final loss is finite."""
     return not has_not_learned(evidence) and learned_fraction(evidence) >= _LEARNED

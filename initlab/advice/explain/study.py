@@ -1,4 +1,4 @@
-"""What explains a study's ranking: early diagnostics, arms that are one and the same, and arms that never trained."""
+"""Explains the ranking of a study: early diagnostics, equivalent arms, and arms that never trained."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings, TrackingSettings
 from initlab.tracking import Curve, Found, RunRecord
 
-#: the last update whose readings count as early
+#: last update whose readings count as early
 EARLY = 50
-#: arms below which a rank correlation is not worth a number
+#: minimum number of arms for a rank correlation
 MIN_ARMS = 5
 
 
 def _factor(value: float) -> float:
-    """How far a ratio is from 1, either way."""
+    """Distance of a ratio from 1, in either direction."""
     return abs(math.log(value)) if value > 0 else math.inf
 
 
@@ -36,7 +36,7 @@ def _identity(value: float) -> float:
     return value
 
 
-#: early readings, as the metric's key, in words, and what is ranked: what is harmful both ways counts as a distance
+#: early readings: metric key, label, and ranked value; a reading that is harmful in both directions is a distance
 _READINGS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
     ("diag/grad_ratio", "gradient first/last layer, factor from 1", _factor),
     ("diag/act_std_min", "smallest activation std, factor from 1", _factor),
@@ -53,7 +53,7 @@ _READINGS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
 class Correlation:
     """Rank correlation over arms of an early reading with the final result, with its 95 % interval.
 
-    `step` is the update of the reading; `p` is corrected (Holm) for all the readings that were looked at.
+    `step` is the update of the reading; `p` is corrected (Holm) for all tested readings.
     """
 
     words: str
@@ -66,10 +66,10 @@ class Correlation:
 
 
 def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> list[str]:
-    """The answer in lines.
+    """The explanation, as lines.
 
     Raises:
-        ConfigError: for a study that does not exist, or of which nothing came to an end.
+        ConfigError: a study that does not exist, or without an ended run.
     """
     found = tracking.read_runs(settings, workdir=workdir, studies=(name,))
     if name not in found.studies:
@@ -87,9 +87,9 @@ def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> li
         own = [r for seeds in raw.arms.values() for r in seeds.values()]
         ended = [r for r in own if ending_of(r) in ("finished", "diverged")]
         said.append(f"study {name}{f', {raw.label}' if len(raws) > 1 else ''}: {len(raw.arms)} arms, {len(own)} runs,"
-                    f" {len(ended)} of which came to an end")  # fmt: skip
+                    f" {len(ended)} of which ended")  # fmt: skip
         if not any(ending_of(r) == "finished" for r in own):
-            why = "all diverged" if ended else "none came to an end"
+            why = "all diverged" if ended else "none ended"
             said += [f"Nothing can be ranked: {why}.", *_format_untrained(raw, choices)]
             continue
         by = choose_metric(own, CompareSettings())
@@ -103,7 +103,7 @@ def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> li
 
 # ------------------------------------------------------------------ what predicts the result
 def read_early_curves(found: Found, runs: Sequence[RunRecord], *, workdir: Path) -> dict[str, Mapping[str, Curve]]:
-    """Metric → run → its values up to update 50, of the readings that any run has."""
+    """Metric → run → its values up to update 50, for readings that any run has."""
     there = {k for r in runs for k in r.metrics}
     read: dict[str, Mapping[str, Curve]] = {}
     for key, _, _ in _READINGS:
@@ -114,7 +114,7 @@ def read_early_curves(found: Found, runs: Sequence[RunRecord], *, workdir: Path)
 
 
 def correlations(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) -> list[Correlation]:
-    """Each early reading against the final result over the arms that have both, strongest first.
+    """Rank correlation of each early reading with the final result over the arms that have both, strongest first.
 
     The reading of an arm is the mean over its seeds of the latest value up to update 50. The interval is Fisher's with
     the variance of Bonett and Wright (2000) for ranks, (1 + ρ²/2)/(n - 3).
@@ -136,7 +136,15 @@ def correlations(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) 
         raw.append((words, max(steps), rho, len(points), p))
     corrected = holm([p for *_, p in raw])
     found = [
-        Correlation(words=w, step=s, rho=rho, low=_end(rho, n, -1), high=_end(rho, n, 1), n=n, p=float(q))
+        Correlation(
+            words=w,
+            step=s,
+            rho=rho,
+            low=_confidence_limit(rho, n, -1),
+            high=_confidence_limit(rho, n, 1),
+            n=n,
+            p=float(q),
+        )
         for (w, s, rho, n, _), q in zip(raw, corrected, strict=True)
     ]
     return sorted(found, key=lambda c: -abs(c.rho))
@@ -145,11 +153,11 @@ def correlations(made: Comparison, readings: Mapping[str, Mapping[str, Curve]]) 
 def _spearman(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     from scipy.stats import spearmanr
 
-    found: Any = spearmanr([x for x, _ in points], [y for _, y in points])  # its stubs know the result as a tuple
+    found: Any = spearmanr([x for x, _ in points], [y for _, y in points])  # its stubs type the result as a tuple
     return float(found.statistic), float(found.pvalue)
 
 
-def _end(rho: float, n: int, side: int) -> float:
+def _confidence_limit(rho: float, n: int, side: int) -> float:
     if abs(rho) >= 1:
         return rho
     width = NormalDist().inv_cdf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
@@ -192,18 +200,20 @@ def _format_ranking(made: Comparison) -> list[str]:
     if any(r.winner is not None for r in made.rows):
         others = [r.arm.name for r in winners if r is not first]
         what = (
-            f"cannot be told from it at {made.alpha:.0%}: {'; '.join(others)}" if others else "is told from all others"
+            f"not distinguishable from it at {made.alpha:.0%}: {'; '.join(others)}"
+            if others
+            else "differs from all others"
         )
         said.append(f"Equivalent to the best: {what}" if others else f"The best {what}")
     else:
         said.append(
-            "Equivalent to the best: too few seeds to tell (python -m initlab compare says how many are needed)"
+            "Equivalent to the best: too few seeds for a test (python -m initlab compare says how many are needed)"
         )
     return said
 
 
 def _format_untrained(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Arms of which no run learned anything, grouped by cause."""
+    """Arms without any run that learned, grouped by cause."""
     groups: dict[str, list[str]] = {}
     for arm, seeds in raw.arms.items():
         ended = [r for r in seeds.values() if ending_of(r) in ("finished", "diverged", "failed", "pruned")]
@@ -211,7 +221,7 @@ def _format_untrained(raw: of_arms.Raw, choices: Mapping[str, Mapping[str, str]]
             name = " ".join(f"{k}={v}" for k, v in choices[arm].items())
             groups.setdefault(_cause(ended[0]), []).append(name)
     if not groups:
-        return ["Every arm trained, with one seed at least."]
+        return ["Every arm trained with at least one seed."]
     said = [f"Never trained: {sum(map(len, groups.values()))} of {len(raw.arms)} arms"]
     for cause, names in sorted(groups.items(), key=lambda g: -len(g[1])):
         because = MECHANISMS.get(cause, UNKNOWN).because

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from initlab.compare.arms import Raw
-    from initlab.compare.metric import Judged
+    from initlab.compare.metric import Metric
     from initlab.tracking import RunRecord
 
     Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ def _extend_verdict(verdict: Verdict, said: str, regressions: Sequence[str] = ()
     return Verdict(uri=verdict.uri, run_id=verdict.run_id, said=said, regressions=tuple(regressions))
 
 
-def _choose_study_metric(study: str, runs: Sequence[RunRecord], workdir: Path) -> Judged:
+def _choose_study_metric(study: str, runs: Sequence[RunRecord], workdir: Path) -> Metric:
     """The metric of the study, from its plan."""
     plan = load(folder_of(workdir, study))
     metric, direction = ("", "") if plan is None else (plan.metrics[0], plan.directions[0])
@@ -118,7 +118,7 @@ def _name(names: Mapping[str, Mapping[str, str]], key: str) -> str:
     return " ".join(f"{k}={v}" for k, v in names.get(key, {}).items()) or key
 
 
-def _find_regressions(pairs: Sequence[_Pair], by: Judged) -> tuple[list[str], int]:
+def _find_regressions(pairs: Sequence[_Pair], by: Metric) -> tuple[list[str], int]:
     """Sentences about the arms that became worse, and the number of arms with enough seeds for a test."""
     found = [compare_pair(_values(new, old, by), 0, 1) for _, new, old in pairs]
     p = holm([math.nan if f is None else f.t for f in found])
@@ -138,7 +138,7 @@ def _find_regressions(pairs: Sequence[_Pair], by: Judged) -> tuple[list[str], in
     return worse, sum(f is not None for f in found)
 
 
-def _values(new: Mapping[str, RunRecord], old: Mapping[str, RunRecord], by: Judged) -> Floats:
+def _values(new: Mapping[str, RunRecord], old: Mapping[str, RunRecord], by: Metric) -> Floats:
     """Two rows, more always better, NaN where a seed has no value."""
     seeds = sorted({*new, *old})
     table = np.full((2, len(seeds)), math.nan)
