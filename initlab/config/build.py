@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from initlab.config.arm import arm_hash, flatten
 from initlab.config.compose import groups, resolve
 from initlab.config.default_activation import resolve_default_activation
+from initlab.config.extra_probes import locate_probes
 from initlab.config.instantiate import build, section
 from initlab.config.resume import TYPED
 from initlab.config.targets import trusted_packages
@@ -69,6 +70,7 @@ def experiment(
     resume = tree.get("resume")
     built = {group: build_group(tree, group, packages=packages) for group in _GROUPS if group not in ("task", "data")}
     trainer = section(TrainerSettings, tree, "trainer")
+    probes = section(ProbeSettings, tree, "probes")
     experiment_ = Experiment(
         name=name or _name(tree, chosen),
         seed=seed,
@@ -81,7 +83,7 @@ def experiment(
         optimizer=built["optimizer"],
         lr_schedule=built["lr_schedule"],
         trainer=trainer,
-        probes=section(ProbeSettings, tree, "probes"),
+        probes=probes,
         tracking=section(TrackingSettings, tree, "tracking"),
         inspect=section(InspectSettings, tree, "inspect"),
         arm=arm_hash(tree),
@@ -97,6 +99,7 @@ def experiment(
         choices=chosen,
         overrides=typed,
         resume=None if resume is None else str(resume),
+        extra_probes=locate_probes(probes.extra, packages),
     )
     _check_combinations(experiment_, tree)
     return experiment_

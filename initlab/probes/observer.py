@@ -7,7 +7,7 @@ to a tensor of the training, so losses are bit for bit those of a run without pr
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ from initlab.activations.slope import SATURATED_BELOW, SlopeBand, band_of
 from initlab.network.hooks import SMALLEST, tap
 from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
-from initlab.spec import Activation, ProbeSettings, ProfileRow, Site
+from initlab.probes.extra import ExtraProbes
+from initlab.spec import Activation, Probe, ProbeSettings, ProfileRow, Site
 
 
 class Observer:
@@ -40,6 +41,7 @@ class Observer:
     Args:
         activation: of the network, for activation modules that `activations` does not hold.
         activations: activation module's dotted name → what it is.
+        extra: probes of third parties; each is called once a layer at every probe step.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Observer:
         settings: ProbeSettings,
         activation: Activation,
         activations: Mapping[str, Activation] | None = None,
+        extra: Sequence[Probe] = (),
     ) -> None:
         self._model = model
         self._settings = settings
         self._sites = weights(sites)
         self._parameters = dict(model.named_parameters())
         self._bands: dict[str, SlopeBand | None] = site_bands(self._sites, activation, activations)
+        self._extra = ExtraProbes(extra, self._parameters)
         self._speaking = modules_with_readings(model, self._sites)
         self._names: list[tuple[Site | None, str]] = []
         self._values: list[Tensor] = []
@@ -71,6 +75,7 @@ class Observer:
     def observe(self) -> Generator[None]:
         """Reads activations and their gradients in the forward and backward pass made inside."""
         self._names, self._values, self._before, self._scale = [], [], [], 1.0
+        self._extra.clear()
 
         def read(site: Site, h: Tensor, sent: Tensor) -> None:
             if self._settings.activations:
@@ -83,8 +88,10 @@ class Observer:
                         self._keep(site, "saturated", band.saturated_share(h.detach()))
             if self._settings.gradients and h.requires_grad:
                 h.register_hook(lambda g, site=site: self._keep(site, "act_grad_norm", g.detach().float().norm()))
+            if self._extra:
+                self._extra.keep(site, h, sent)
 
-        if not (self._settings.activations or self._settings.gradients):
+        if not (self._settings.activations or self._settings.gradients or self._extra):
             yield
             return
         if self._settings.activations:
@@ -98,6 +105,8 @@ class Observer:
     def gradients(self, *, scale: float = 1.0) -> None:
         """Norms of the weights' gradients; `scale` is the loss scale that the activations' gradients still contain."""
         self._scale = scale
+        for site, statistic, value in self._extra.read(scale=scale) if self._extra else ():
+            self._keep(site, statistic, value)
         if not self._settings.gradients:
             return
         grads = {n: p.grad for n, p in self._parameters.items() if p.grad is not None}

@@ -36,7 +36,14 @@ def training_loop(
         )
     model, described, probes = ranks.sync_batch_norm(prepared.model), prepared.sites, experiment.probes
     known = prepared.context.activations
-    observer = Observer(model, described, settings=probes, activation=experiment.activation, activations=known)
+    observer = Observer(
+        model,
+        described,
+        settings=probes,
+        activation=experiment.activation,
+        activations=known,
+        extra=[make() for make in experiment.extra_probes],
+    )
     return Run(
         model=model,
         task=experiment.task,

@@ -10,6 +10,7 @@ from initlab.spec.experiment import Experiment, LrSchedule, OptimizerFactory
 from initlab.spec.inits import Adapt, Batch, Draw, InitContext, Initializer, LrScale, StepKind
 from initlab.spec.models import Carrying, ModelBuilder
 from initlab.spec.predictions import LayerPrediction, Outlook, Prediction, Trainability
+from initlab.spec.probes import LayerReading, Probe, ProbeFactory
 from initlab.spec.profile import Histogram, Interpretation, LinearProbe, Profile, ProfileRow, Record, UnitActivity
 from initlab.spec.ranges import (
     NonNegativeFloat,
@@ -58,6 +59,7 @@ __all__ = [
     "InspectSettings",
     "Interpretation",
     "LayerPrediction",
+    "LayerReading",
     "LinearProbe",
     "LrScale",
     "LrSchedule",
@@ -73,6 +75,8 @@ __all__ = [
     "PositiveInt",
     "Prediction",
     "Probability",
+    "Probe",
+    "ProbeFactory",
     "ProbeSettings",
     "Profile",
     "ProfileRow",

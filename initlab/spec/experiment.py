@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from initlab.spec.activations import Activation
 from initlab.spec.inits import Initializer
 from initlab.spec.models import ModelBuilder
+from initlab.spec.probes import ProbeFactory
 from initlab.spec.ranges import Scalar
 from initlab.spec.settings import InspectSettings, ProbeSettings, TrackingSettings, TrainerSettings
 from initlab.spec.tasks import Task
@@ -35,6 +36,7 @@ class Experiment:
         config_yaml: the resolved configuration as YAML text.
         choices: which file was chosen in each group, such as ``{"init": "he"}``.
         overrides: what was typed, to write the command again.
+        extra_probes: factories of `probes.extra`; each makes a probe of its own for every run.
     """
 
     name: str
@@ -57,3 +59,4 @@ class Experiment:
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
     resume: str | None = None
+    extra_probes: tuple[ProbeFactory, ...] = ()

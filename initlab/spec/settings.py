@@ -47,7 +47,10 @@ class TrainerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
-    """Schedule of the probe steps: each step below `dense_until`, then every `every` steps; none unless `enabled`."""
+    """Schedule of the probe steps: each step below `dense_until`, then every `every` steps; none unless `enabled`.
+
+    `extra` names further probes: dotted names of factories of installed plug-ins or of packages that the user named.
+    """
 
     enabled: bool = True
     dense_until: NonNegativeInt = 10
@@ -60,6 +63,7 @@ class ProbeSettings:
     recurrent: bool = True
     interpret: bool = False
     max_metric_sites: PositiveInt = 32
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
