@@ -32,22 +32,54 @@ MAX_NUMBER = 1e6
 _CHARACTERS = re.compile(r"[0-9A-Za-z_ .,+\-*/()<>=]*")
 
 #: function → (number of arguments, what torch computes); all arguments arrive as tensors
-_FUNCTIONS: Mapping[str, tuple[int, Callable[..., Tensor]]] = MappingProxyType({
-    "abs": (1, torch.abs), "arctan": (1, torch.arctan), "asinh": (1, torch.asinh), "cos": (1, torch.cos),
-    "elu": (1, F.elu), "erf": (1, torch.erf), "exp": (1, torch.exp), "expm1": (1, torch.expm1), "gelu": (1, F.gelu),
-    "log": (1, torch.log), "log1p": (1, torch.log1p), "max": (2, torch.maximum), "min": (2, torch.minimum),
-    "relu": (1, F.relu), "sigmoid": (1, torch.sigmoid), "sign": (1, torch.sign), "silu": (1, F.silu),
-    "sin": (1, torch.sin), "sinh": (1, torch.sinh), "softplus": (1, F.softplus), "softsign": (1, F.softsign),
-    "sqrt": (1, torch.sqrt), "square": (1, torch.square), "tan": (1, torch.tan), "tanh": (1, torch.tanh),
-    "where": (3, torch.where), "clip": (3, torch.clamp),
-})  # fmt: skip
+_FUNCTIONS: Mapping[str, tuple[int, Callable[..., Tensor]]] = MappingProxyType(
+    {
+        "abs": (1, torch.abs),
+        "arctan": (1, torch.arctan),
+        "asinh": (1, torch.asinh),
+        "cos": (1, torch.cos),
+        "elu": (1, F.elu),
+        "erf": (1, torch.erf),
+        "exp": (1, torch.exp),
+        "expm1": (1, torch.expm1),
+        "gelu": (1, F.gelu),
+        "log": (1, torch.log),
+        "log1p": (1, torch.log1p),
+        "max": (2, torch.maximum),
+        "min": (2, torch.minimum),
+        "relu": (1, F.relu),
+        "sigmoid": (1, torch.sigmoid),
+        "sign": (1, torch.sign),
+        "silu": (1, F.silu),
+        "sin": (1, torch.sin),
+        "sinh": (1, torch.sinh),
+        "softplus": (1, F.softplus),
+        "softsign": (1, F.softsign),
+        "sqrt": (1, torch.sqrt),
+        "square": (1, torch.square),
+        "tan": (1, torch.tan),
+        "tanh": (1, torch.tanh),
+        "where": (3, torch.where),
+        "clip": (3, torch.clamp),
+    }
+)
 _CONSTANTS: Mapping[str, float] = MappingProxyType({"pi": math.pi, "e": math.e})
-_BINARY: Mapping[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = MappingProxyType({
-    ast.Add: torch.add, ast.Sub: torch.sub, ast.Mult: torch.mul, ast.Div: torch.div,
-})  # fmt: skip
-_COMPARE: Mapping[type[ast.cmpop], Callable[[Tensor, Tensor], Tensor]] = MappingProxyType({
-    ast.Lt: torch.lt, ast.LtE: torch.le, ast.Gt: torch.gt, ast.GtE: torch.ge,
-})  # fmt: skip
+_BINARY: Mapping[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {
+        ast.Add: torch.add,
+        ast.Sub: torch.sub,
+        ast.Mult: torch.mul,
+        ast.Div: torch.div,
+    }
+)
+_COMPARE: Mapping[type[ast.cmpop], Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {
+        ast.Lt: torch.lt,
+        ast.LtE: torch.le,
+        ast.Gt: torch.gt,
+        ast.GtE: torch.ge,
+    }
+)
 
 _Node = Callable[[Tensor], Tensor]
 

@@ -109,9 +109,13 @@ def pau(*, start: RationalStart = "leaky_relu", per_channel: bool = False) -> Ac
         per_channel: coefficients for each unit.
     """
     fn: Callable[[Tensor], Tensor] = {
-        "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh,
+        "leaky_relu": F.leaky_relu,
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "silu": F.silu,
+        "tanh": F.tanh,
         "sigmoid": F.sigmoid,
-    }[start]  # fmt: skip
+    }[start]
     p, q = _fit_rational(fn)
     return learnable_activation("pau", _rational, {"p": p, "q": q}, per_channel=per_channel)
 

@@ -53,9 +53,11 @@ def _from_list(name: str, key: str, texts: Sequence[str], *, repeats: bool) -> A
     def make(features: int | None = None) -> nn.Module:
         del features
         raise ConfigError(
-            "activation", name, "has another activation for each layer, and this model asks for one; use model=mlp, "
+            "activation",
+            name,
+            "has another activation for each layer, and this model asks for one; use model=mlp, "
             "cnn, convnet or resnet, or one activation",
-        )  # fmt: skip
+        )
 
     return Activation(name=name, make=make, fn=layers[0].fn, kinks=layers[0].kinks, layers=layers, repeats=repeats)
 

@@ -31,9 +31,11 @@ def need_features(features: int | None, name: str) -> int:
     """`features`, or a ConfigError where a module with parameters for each unit does not know their number."""
     if features is None:
         raise ConfigError(
-            "activation", name, "keeps parameters for each unit and this model does not say how many there are; "
+            "activation",
+            name,
+            "keeps parameters for each unit and this model does not say how many there are; "
             "use model=mlp, cnn, convnet or resnet, or an activation that is the same for all units",
-        )  # fmt: skip
+        )
     return features
 
 

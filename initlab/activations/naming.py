@@ -97,9 +97,10 @@ def _build(
             raise ConfigError(KEY, text, f"{name} has no {key}; {takes}")
         checked[key] = _validate(value, hints[key], f"{name}: {key}", text)
     missing = [
-        k for k, p in inspect.signature(factory).parameters.items()
+        k
+        for k, p in inspect.signature(factory).parameters.items()
         if p.default is inspect.Parameter.empty and k not in checked
-    ]  # fmt: skip
+    ]
     if missing:
         raise ConfigError(KEY, text, f"{name} needs {missing[0]}: write {name}({missing[0]}=...)")
     return factory(**checked)

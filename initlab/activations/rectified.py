@@ -52,9 +52,14 @@ def leaky_relu(*, negative_slope: NonNegativeFloat = 0.01) -> Activation:
         return F.leaky_relu(x, negative_slope)
 
     return from_torch(
-        "leaky_relu", nn.LeakyReLU, fn, negative_slope,
-        kinks=(0.0,), torch_name="leaky_relu", torch_param=negative_slope,
-    )  # fmt: skip
+        "leaky_relu",
+        nn.LeakyReLU,
+        fn,
+        negative_slope,
+        kinks=(0.0,),
+        torch_name="leaky_relu",
+        torch_param=negative_slope,
+    )
 
 
 def rrelu(*, lower: NonNegativeFloat = 1 / 8, upper: NonNegativeFloat = 1 / 3) -> Activation:

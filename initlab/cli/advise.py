@@ -87,10 +87,13 @@ def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silen
 
 def _of(experiment: Experiment, prepared: Prepared) -> tuple[Option, ...]:
     return evaluate_options(
-        prepared.model, prepared.sites, prepared.context,
-        activation=experiment.activation.name, seed=experiment.seed,
+        prepared.model,
+        prepared.sites,
+        prepared.context,
+        activation=experiment.activation.name,
+        seed=experiment.seed,
         untrained_loss=prepared.splits.baseline.untrained,
-    )  # fmt: skip
+    )
 
 
 def _past(experiment: Experiment) -> tuple[dict[tuple[str, str], Past], str]:
@@ -110,11 +113,17 @@ def _table(advice: Advice) -> None:
     rows: list[list[str]] = []
     for option in [o for o in advice.options if o.outlook is not None][:_ROWS]:
         past = advice.past.get((option.init, option.activation))
-        rows.append([
-            option.init, option.activation, option.outlook.verdict if option.outlook else "", f"{option.risk:.2f}",
-            str(past.runs) if past else "0", str(past.trained) if past else "",
-            past.words() if past and past.scores else "",
-        ])  # fmt: skip
+        rows.append(
+            [
+                option.init,
+                option.activation,
+                option.outlook.verdict if option.outlook else "",
+                f"{option.risk:.2f}",
+                str(past.runs) if past else "0",
+                str(past.trained) if past else "",
+                past.words() if past and past.scores else "",
+            ]
+        )
     print("\n".join(align_columns(head, rows, left=(0, 1, 2))))
     refused = [f"{o.init} with {o.activation} ({o.refused})" for o in advice.options if o.refused]
     if refused:

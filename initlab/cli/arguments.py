@@ -15,10 +15,21 @@ from initlab.errors import ConfigError, UnknownNameError, one_of
 
 Group = Literal["run", "look", "study", "team", "upkeep"]
 #: flags of Hydra whose value is the next word
-_WITH_VALUE = frozenset({
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
-    "--experimental-rerun",
-})  # fmt: skip
+_WITH_VALUE = frozenset(
+    {
+        "--cfg",
+        "-c",
+        "--package",
+        "-p",
+        "--config-path",
+        "-cp",
+        "--config-name",
+        "-cn",
+        "--config-dir",
+        "-cd",
+        "--experimental-rerun",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)

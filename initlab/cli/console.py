@@ -94,9 +94,14 @@ def _progress_bar(stream: TextIO) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"), console=RichConsole(file=stream), transient=True,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=RichConsole(file=stream),
+        transient=True,
+    )
 
 
 def _scores(metrics: dict[str, float]) -> str:

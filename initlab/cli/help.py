@@ -17,9 +17,12 @@ _ABOUT = (
 )
 _USAGE = "python -m initlab [COMMAND] [GROUP=FILE ...] [KEY=VALUE ...]        (or just: initlab ...)"
 _TITLES = {
-    "run": "Run", "look": "Look before and after", "study": "Study: many runs, compared", "team": "Team",
+    "run": "Run",
+    "look": "Look before and after",
+    "study": "Study: many runs, compared",
+    "team": "Team",
     "upkeep": "Upkeep",
-}  # fmt: skip
+}
 _FOOTER = """\
 initlab COMMAND --help     options and an example     initlab help GROUP      the files of a group
 initlab help init=lsuv     the keys of a file         initlab --cfg job       the configuration as composed
@@ -153,6 +156,11 @@ def _cut(line: str) -> str:
 
 def _wrapped(text: str, indent: int = 0) -> list[str]:
     return textwrap.wrap(
-        text, _width(), subsequent_indent=" " * indent, drop_whitespace=True, replace_whitespace=False,
-        break_on_hyphens=False, break_long_words=False,
-    )  # fmt: skip
+        text,
+        _width(),
+        subsequent_indent=" " * indent,
+        drop_whitespace=True,
+        replace_whitespace=False,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

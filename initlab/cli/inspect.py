@@ -82,9 +82,21 @@ def _layer_table(found: Inspection) -> tuple[list[str], list[list[str]]]:
     said = {r.site: r for r in found.prediction.layers}
     spectra = {s.site: s for s in found.spectra if s.site}
     head = [
-        "layer", "q theory", "q", "c theory", "c", "log10 grad² theory", "log10 grad²", "χ",
-        "saturated theory", "saturated", "off", "eff. rank", "J mean s²", "J cond.",
-    ]  # fmt: skip
+        "layer",
+        "q theory",
+        "q",
+        "c theory",
+        "c",
+        "log10 grad² theory",
+        "log10 grad²",
+        "χ",
+        "saturated theory",
+        "saturated",
+        "off",
+        "eff. rank",
+        "J mean s²",
+        "J cond.",
+    ]
     rows: list[list[str]] = []
     layers = found.seen.layers
     for i, row in enumerate(layers):
@@ -93,13 +105,24 @@ def _layer_table(found: Inspection) -> tuple[list[str], list[list[str]]]:
                 rows.append(["…"] + [""] * (len(head) - 1))
             continue
         t, j = said.get(row.site), spectra.get(row.site)
-        rows.append([
-            row.site,
-            _short(t.q if t else None), _short(row.q), _short(t.c if t else None, 3), _short(row.c, 3),
-            _short(t.log10_gradient if t else None, 2), _short(row.log10_gradient, 2), _short(t.chi if t else None, 3),
-            _share(t.saturated if t else None), _share(row.saturated), _share(row.off), _short(row.effective_rank, 1),
-            _short(j.mean_square if j else None), _short(j.condition if j else None),
-        ])  # fmt: skip
+        rows.append(
+            [
+                row.site,
+                _short(t.q if t else None),
+                _short(row.q),
+                _short(t.c if t else None, 3),
+                _short(row.c, 3),
+                _short(t.log10_gradient if t else None, 2),
+                _short(row.log10_gradient, 2),
+                _short(t.chi if t else None, 3),
+                _share(t.saturated if t else None),
+                _share(row.saturated),
+                _share(row.off),
+                _short(row.effective_rank, 1),
+                _short(j.mean_square if j else None),
+                _short(j.condition if j else None),
+            ]
+        )
     return head, rows
 
 
@@ -144,21 +167,33 @@ def _sweep(experiment: Experiment) -> int:
             cells.append({**cell, "verdict": "refused", "score": math.nan, "reason": str(error)})
             continue
         first = first or found
-        cells.append({
-            **cell, "verdict": found.outlook.verdict, "score": found.outlook.score, "loss": found.seen.loss,
-            "log10_gradient": found.seen.layers[0].log10_gradient if found.seen.layers else math.nan,
-            "trainable_depth": found.prediction.trainable_depth, "reason": found.outlook.reasons[0],
-        })  # fmt: skip
+        cells.append(
+            {
+                **cell,
+                "verdict": found.outlook.verdict,
+                "score": found.outlook.score,
+                "loss": found.seen.loss,
+                "log10_gradient": found.seen.layers[0].log10_gradient if found.seen.layers else math.nan,
+                "trainable_depth": found.prediction.trainable_depth,
+                "reason": found.outlook.reasons[0],
+            }
+        )
     if first is None:
         raise ConfigError(
             "inspect.sweep", dict(axes), f"every combination was refused; the first: {cells[0]['reason']}"
         )
     head = [*axes, "verdict", "score", "6ξ", "log10 grad² first/last", "why"]
     rows = [
-        [*(str(c[k]) for k in axes), c["verdict"], _short(c["score"], 2), _short(c.get("trainable_depth"), 0),
-         _short(c.get("log10_gradient"), 2), textwrap.shorten(str(c["reason"]), 110)]
+        [
+            *(str(c[k]) for k in axes),
+            c["verdict"],
+            _short(c["score"], 2),
+            _short(c.get("trainable_depth"), 0),
+            _short(c.get("log10_gradient"), 2),
+            textwrap.shorten(str(c["reason"]), 110),
+        ]
         for c in cells
-    ]  # fmt: skip
+    ]
     print(f"{len(cells)} combinations inspected in {time.perf_counter() - begun:.1f} s without training")
     _print_table(head, rows)
     run_id, uri, told = _record_sweep(experiment, first, cells)

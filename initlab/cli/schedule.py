@@ -59,10 +59,12 @@ def _parse(arguments: Arguments) -> _Request:
     if folder is None and not FOLDER.is_dir() and command != "history":
         raise _no_folder()
     return _Request(
-        command=command, words=tuple(words), folder=FOLDER if folder is None else Path(folder),
+        command=command,
+        words=tuple(words),
+        folder=FOLDER if folder is None else Path(folder),
         storage=given.get("storage") or os.environ.get("INITLAB_SCHEDULE_STORAGE") or None,
         rows=_count("rows", given.get("rows", "20")),
-    )  # fmt: skip
+    )
 
 
 def _no_folder() -> ConfigError:
@@ -92,10 +94,15 @@ def _list(request: _Request, schedules: Sequence[Schedule]) -> int:
             upcoming = s.rule.upcoming(now) if s.enabled else None
             rows.append(
                 (
-                    s.name, s.cron, s.timezone, "disabled" if upcoming is None else _local(s, upcoming), s.catch_up,
-                    s.overlap, "never" if last is None else f"{last.when:%Y-%m-%d %H:%M}Z {_state(last)}",
+                    s.name,
+                    s.cron,
+                    s.timezone,
+                    "disabled" if upcoming is None else _local(s, upcoming),
+                    s.catch_up,
+                    s.overlap,
+                    "never" if last is None else f"{last.when:%Y-%m-%d %H:%M}Z {_state(last)}",
                 )
-            )  # fmt: skip
+            )
     _table(rows)
     return 0
 

@@ -1,4 +1,10 @@
-"""Initialisers: factories that return a `spec.Initializer`, and `apply`, which initialises a model."""
+"""Initialisers: factories that return a `spec.Initializer`, and `apply`, which initialises a model.
+
+The catalogue is flat, one file a family of schemes (`scaled`, `orthogonal`, `residual`, `recurrent`, `lsuv`, ...).
+Apart from it stands the machinery: `apply` draws and checks every parameter, `naming` reads schemes from text,
+`composition` builds schemes of others, `layout` knows how weights lie in their tensors, `laws` the probability laws,
+`zero_branches` whether zeros can learn, `streaming` and `gates` the passes over data, `coordinate_check` the widths.
+"""
 
 from initlab.inits.apply import Applied, apply
 from initlab.inits.auto_init import auto_init

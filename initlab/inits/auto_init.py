@@ -35,9 +35,14 @@ def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, kee
         return draw(site.shape, 1 / math.sqrt(site.fan_in), distribution, generator)
 
     return Initializer(
-        name="auto_init", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep, check=_require_data,
+        name="auto_init",
+        weight=weight,
+        bias=bias_rule(bias),
+        embedding=unit_normal,
+        keep=keep,
+        check=_require_data,
         adapt=(exclude_kept(_rescale, keep),),
-    )  # fmt: skip
+    )
 
 
 def _require_data(sites: tuple[Site, ...], context: InitContext) -> None:

@@ -63,10 +63,11 @@ def delta_orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, 
                 raise ConfigError("init", "delta_orthogonal", f"needs kernels of odd size; {site.name} has {sizes}")
             if form.outs < form.ins:
                 raise ConfigError(
-                    "init", "delta_orthogonal",
+                    "init",
+                    "delta_orthogonal",
                     f"needs convolutions with at least as many outputs as inputs; {site.name} maps {form.ins} "
                     f"channels to {form.outs}; give that layer another scheme with init=by_role and init.sites",
-                )  # fmt: skip
+                )
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         if not _is_convolution(site):
@@ -101,9 +102,13 @@ def zero_hadamard(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initialize
         return at_centre(site, matrix.expand(form.groups, -1, -1))
 
     return Initializer(
-        name="zero_hadamard", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep,
+        name="zero_hadamard",
+        weight=weight,
+        bias=bias_rule(bias),
+        embedding=unit_normal,
+        keep=keep,
         adapt=(refuse_dead("zero_hadamard", is_end),),
-    )  # fmt: skip
+    )
 
 
 def hadamard(rows: int, cols: int) -> Tensor:

@@ -55,8 +55,13 @@ def by_role(
     Refuses patterns that fit no parameter. Cost: that of the schemes.
     """
     given: dict[Role, float | Scheme | None] = {
-        "recurrent": recurrent, "embedding": embedding, "head": head, "bias": bias, "norm": norm, "scale": scale,
-    }  # fmt: skip
+        "recurrent": recurrent,
+        "embedding": embedding,
+        "head": head,
+        "bias": bias,
+        "norm": norm,
+        "scale": scale,
+    }
     parts = _Parts(
         default=resolve(weight, "init.weight"),
         roles={r: resolve(s, f"init.{r}") for r, s in given.items() if s is not None},
@@ -215,10 +220,11 @@ def _chain_steps(links: tuple[Initializer, ...], keep: tuple[str, ...]) -> Initi
     for i, link in enumerate(later, start=1):
         if not link.adapt and link.plan is None:
             raise ConfigError(
-                f"init.of[{i}]", link.name,
+                f"init.of[{i}]",
+                link.name,
                 "only draws values, and those were drawn by the first; what may follow are steps that look at the "
                 "network: lsuv, data_dependent, metainit, gradinit, log_prior, mimetic",
-            )  # fmt: skip
+            )
 
     def check(sites: tuple[Site, ...], context: InitContext) -> None:
         for link in links:

@@ -74,9 +74,13 @@ def data_dependent(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="data_dependent", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        first,
+        name="data_dependent",
+        sigmas=None,
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
         check=combine_checks(require_data("data_dependent"), first.check),
-    )  # fmt: skip
+    )
 
 
 def relative_rates(model: nn.Module, weights: list[nn.Parameter], batch: Batch) -> Tensor:

@@ -69,9 +69,15 @@ def edge_of_chaos(
         return found.sigma_w, found.sigma_b
 
     return Initializer(
-        name="edge_of_chaos", weight=weight, bias=bias, embedding=unit_normal, keep=keep, check=check,
-        adapt=(exclude_kept(scaled, keep),), sigmas=sigmas,
-    )  # fmt: skip
+        name="edge_of_chaos",
+        weight=weight,
+        bias=bias,
+        embedding=unit_normal,
+        keep=keep,
+        check=check,
+        adapt=(exclude_kept(scaled, keep),),
+        sigmas=sigmas,
+    )
 
 
 def mean_field(
@@ -95,9 +101,13 @@ def mean_field(
         return torch.empty(site.shape).normal_(0.0, 1.0, generator=generator) * sigma_b
 
     return Initializer(
-        name="mean_field", weight=weight, bias=bias, embedding=unit_normal, keep=keep,
+        name="mean_field",
+        weight=weight,
+        bias=bias,
+        embedding=unit_normal,
+        keep=keep,
         sigmas=lambda activation: (sigma_w, sigma_b),
-    )  # fmt: skip
+    )
 
 
 def _point(activation: Activation, sigma_b: float | None) -> CriticalPoint:

@@ -67,9 +67,13 @@ def gradinit(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="gradinit", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        first,
+        name="gradinit",
+        sigmas=None,
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
         check=combine_checks(require_data("gradinit"), first.check),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,12 @@ def log_prior(*, base: Scheme = "he", batches: PositiveInt = 8, keep: tuple[str,
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="log_prior", keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        first,
+        name="log_prior",
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
         check=combine_checks(combine_checks(require_data("log_prior"), _has_bias), first.check),
-    )  # fmt: skip
+    )
 
 
 def _biases(sites: tuple[Site, ...]) -> list[Site]:

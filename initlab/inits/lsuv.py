@@ -93,9 +93,13 @@ def lsuv(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="lsuv", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        first,
+        name="lsuv",
+        sigmas=None,
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
         check=combine_checks(require_data("lsuv"), first.check),
-    )  # fmt: skip
+    )
 
 
 def _variance(h: Tensor) -> float:

@@ -92,9 +92,13 @@ def metainit(
 
     keep = (*first.keep, *keep)
     return replace(
-        first, name="metainit", sigmas=None, keep=keep, adapt=(*first.adapt, exclude_kept(step, keep)),
+        first,
+        name="metainit",
+        sigmas=None,
+        keep=keep,
+        adapt=(*first.adapt, exclude_kept(step, keep)),
         check=combine_checks(require_data("metainit"), first.check),
-    )  # fmt: skip
+    )
 
 
 def _weights(model: nn.Module, sites: tuple[Site, ...]) -> list[nn.Parameter]:
@@ -115,9 +119,10 @@ def _values(weights: Sequence[nn.Parameter]) -> list[Tensor]:
 def _random_batch(like: Batch, examples: int, generator: torch.Generator) -> Batch:
     """Random batch in the shape of the data: N(0, 1) for numbers, uniform for tokens and classes."""
     return Batch(
-        inputs=_noise(like.inputs, examples, generator), targets=_noise(like.targets, examples, generator),
+        inputs=_noise(like.inputs, examples, generator),
+        targets=_noise(like.targets, examples, generator),
         loss=like.loss,
-    )  # fmt: skip
+    )
 
 
 def _noise(like: Tensor, examples: int, generator: torch.Generator) -> Tensor:

@@ -24,9 +24,11 @@ def catalogue() -> dict[str, Callable[..., Initializer]]:
     found: dict[str, Callable[..., Initializer]] = {}
     for name in inits.__all__:
         factory = getattr(inits, name)
-        if inspect.isfunction(factory) and name != "parse_initializer" and inspect.get_annotations(factory).get(
-            "return"
-        ) in ("Initializer", Initializer):  # fmt: skip
+        if (
+            inspect.isfunction(factory)
+            and name != "parse_initializer"
+            and inspect.get_annotations(factory).get("return") in ("Initializer", Initializer)
+        ):
             found[name] = factory
     return found | {alias: found[name] for alias, name in ALIASES.items()}
 

@@ -49,9 +49,10 @@ def random_walk(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
             after = context.after(site)
             if after is not None and not is_homogeneous(after):
                 raise ConfigError(
-                    "init", "random_walk", f"needs a homogeneous activation (identity, relu, leaky_relu); "
-                    f"{site.name} feeds {after.name}",
-                )  # fmt: skip
+                    "init",
+                    "random_walk",
+                    f"needs a homogeneous activation (identity, relu, leaky_relu); {site.name} feeds {after.name}",
+                )
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         g = resolve_gain("auto", site, context) * math.exp(_drift(site, context))
@@ -101,10 +102,11 @@ def looks_linear(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer
             for activation in (context.before(site), context.after(site)):
                 if activation is not None and mirror_slope(activation) is None:
                     raise ConfigError(
-                        "init", "looks_linear",
+                        "init",
+                        "looks_linear",
                         f"needs an activation with φ(x) - φ(-x) = c·x (relu, leaky_relu, gelu, silu, crelu); "
                         f"{site.name} meets {activation.name}",
-                    )  # fmt: skip
+                    )
             form = layout(site)
             if form.groups > 1:
                 raise ConfigError("init", "looks_linear", f"is not for grouped convolutions such as {site.name}")

@@ -114,9 +114,13 @@ def _width_aware(
 
     def built(growth: Callable[[Site], Growth]) -> Initializer:
         return Initializer(
-            name=name, weight=weight_of(growth), bias=bias_rule(bias), embedding=unit_normal, keep=keep,
+            name=name,
+            weight=weight_of(growth),
+            bias=bias_rule(bias),
+            embedding=unit_normal,
+            keep=keep,
             lr_scale=_lr_scale(growth, base_width),
-        )  # fmt: skip
+        )
 
     def plan(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[Initializer, tuple[str, ...]]:
         del model, context

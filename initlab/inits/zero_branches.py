@@ -42,11 +42,12 @@ def refuse_dead(name: str, is_end: Callable[[Site], bool]) -> Adapt:
             gradients = torch.autograd.grad(loss, [values[n] for n in ends], allow_unused=True, materialize_grads=True)
         if not any(bool(g.any()) for g in gradients):
             raise ConfigError(
-                "init", name,
+                "init",
+                name,
                 f"would leave {ends[0]} and the other ends of branches at zero for ever: the activation that follows "
                 "them within the branch has no slope at zero; use init=skipinit with model.branch_scale=true, or "
                 "another activation",
-            )  # fmt: skip
+            )
         return ()
 
     return step

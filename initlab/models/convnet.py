@@ -54,9 +54,19 @@ def convnet(
     require("downsample", downsample, most, holds=0 <= downsample < depth)
     require("branch_scale", branch_scale, "needs model.residual=true", holds=residual or not branch_scale)
     return partial(
-        ConvNet, depth=depth, width=width, kernel=kernel, norm=norm, residual=residual, branch_scale=branch_scale,
-        downsample=downsample, downsample_by=downsample_by, widen=widen, readout=readout, padding_mode=padding_mode,
-    )  # fmt: skip
+        ConvNet,
+        depth=depth,
+        width=width,
+        kernel=kernel,
+        norm=norm,
+        residual=residual,
+        branch_scale=branch_scale,
+        downsample=downsample,
+        downsample_by=downsample_by,
+        widen=widen,
+        readout=readout,
+        padding_mode=padding_mode,
+    )
 
 
 class ConvNet(nn.Module):
@@ -107,10 +117,15 @@ class ConvNet(nn.Module):
             made = activations[i].units_before(out)
             self.layers.append(
                 nn.Conv2d(
-                    channels, made, kernel, stride=stride, padding=kernel // 2, padding_mode=padding_mode,
+                    channels,
+                    made,
+                    kernel,
+                    stride=stride,
+                    padding=kernel // 2,
+                    padding_mode=padding_mode,
                     bias=norm == "none",
                 )
-            )  # fmt: skip
+            )
             self.norms.append(image_norm(norm, made))
             self.activations.append(activations[i].make(made))
             self.adds.append(residual and channels == out and stride == 1)

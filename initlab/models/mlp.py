@@ -44,9 +44,15 @@ def mlp(
     behind = f"must divide depth - 1 = {depth - 1}: the first hidden layer stands before all branches"
     require("branch_depth", branch_depth, behind, holds=not residual or (depth - 1) % branch_depth == 0)
     return partial(
-        MLP, depth=depth, width=width, residual=residual, branch_depth=branch_depth, branch_scale=branch_scale,
-        norm=norm, bias=bias,
-    )  # fmt: skip
+        MLP,
+        depth=depth,
+        width=width,
+        residual=residual,
+        branch_depth=branch_depth,
+        branch_scale=branch_scale,
+        norm=norm,
+        bias=bias,
+    )
 
 
 class MLP(nn.Module):

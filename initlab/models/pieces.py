@@ -43,10 +43,11 @@ def require_elementwise(activations: tuple[Activation, ...], model: str) -> None
     for activation in activations:
         if activation.units != (1, 1):
             raise ConfigError(
-                "activation", activation.name,
+                "activation",
+                activation.name,
                 f"changes the number of units, which model={model} does not take; use model=mlp, cnn or convnet, or an "
                 "elementwise activation",
-            )  # fmt: skip
+            )
 
 
 def require_numbers(io: IO, model: str) -> None:

@@ -120,10 +120,16 @@ class ResNet(nn.Module):
                 first, last = inner[2 * len(self.blocks) : 2 * len(self.blocks) + 2]
                 self.blocks.append(
                     Block(
-                        first, last, channels=before, out=out, stride=stride, norm=norm, shortcut=shortcut,
+                        first,
+                        last,
+                        channels=before,
+                        out=out,
+                        stride=stride,
+                        norm=norm,
+                        shortcut=shortcut,
                         branch_scale=branch_scale,
                     )
-                )  # fmt: skip
+                )
                 before = out
         self.head = nn.Linear(before, io.classes)
 

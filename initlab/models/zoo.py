@@ -43,9 +43,11 @@ def torchvision(*, name: str = "resnet18") -> ModelBuilder:
         near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ConfigError(
-            "name", name, f"is no classification network of torchvision{hint} "
+            "name",
+            name,
+            f"is no classification network of torchvision{hint} "
             f"({len(known)} are: python -c 'from torchvision import models as m; print(m.list_models(module=m))')",
-        )  # fmt: skip
+        )
     return partial(build, name)
 
 
@@ -125,9 +127,11 @@ def _too_small(name: str, shape: tuple[int, int, int], error: Exception) -> Conf
     else:
         need = f"images of at least {least} x {least}"
     return ConfigError(
-        "name", name, f"needs {need}; these are {shape[1]} x {shape[2]} ({reason}). Use larger images "
+        "name",
+        name,
+        f"needs {need}; these are {shape[1]} x {shape[2]} ({reason}). Use larger images "
         "(data=image_folder has data.size), or model=cnn, model=convnet or model=resnet",
-    )  # fmt: skip
+    )
 
 
 def _adapt_first_convolution(model: nn.Module, channels: int) -> None:
@@ -137,9 +141,15 @@ def _adapt_first_convolution(model: nn.Module, channels: int) -> None:
         return
     taken: Any = first  # kernel_size and its kin are tuples of two, which the stubs leave open
     replacement = nn.Conv2d(
-        channels, first.out_channels, taken.kernel_size, stride=taken.stride, padding=taken.padding,
-        dilation=taken.dilation, bias=first.bias is not None, padding_mode=taken.padding_mode,
-    )  # fmt: skip
+        channels,
+        first.out_channels,
+        taken.kernel_size,
+        stride=taken.stride,
+        padding=taken.padding,
+        dilation=taken.dilation,
+        bias=first.bias is not None,
+        padding_mode=taken.padding_mode,
+    )
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, replacement)
 

@@ -98,9 +98,16 @@ def _site(name: str, layer: str, module: nn.Module, short: str, parameter: nn.Pa
         role: Role = "bias" if short == "bias" else "weight"
         stride = tuple(module.stride) if isinstance(module, (*CONV, *CONV_TRANSPOSE)) else ()
         return replace(
-            base, kind=kind, role=role, fan_in=fan_in, fan_out=fan_out, groups=groups, transposed=transposed,
-            stride=stride, padding=_zero_padding(module),
-        )  # fmt: skip
+            base,
+            kind=kind,
+            role=role,
+            fan_in=fan_in,
+            fan_out=fan_out,
+            groups=groups,
+            transposed=transposed,
+            stride=stride,
+            padding=_zero_padding(module),
+        )
     if short.endswith("bias") or len(shape) < 2:
         return replace(base, role="bias" if short.endswith("bias") else "scale")
     receptive = math.prod(shape[2:])

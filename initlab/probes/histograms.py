@@ -35,10 +35,15 @@ def take_histograms(
         counts = torch.histc(flat, BINS, low, high) if high > low else torch.tensor([float(flat.numel())])
         found.append(
             Histogram(
-                moment=moment, quantity=quantity, site=site.name, order=site.order, low=low, high=high,
+                moment=moment,
+                quantity=quantity,
+                site=site.name,
+                order=site.order,
+                low=low,
+                high=high,
                 counts=tuple(counts.tolist()),
             )
-        )  # fmt: skip
+        )
 
     for site in chosen:
         add("weight", site, parameters[site.name])

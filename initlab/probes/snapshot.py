@@ -182,12 +182,18 @@ def _layer(site: Site, numbers: dict[tuple[str, str], float], last: float) -> La
     variance = of("q") - of("mean") ** 2
     gradient = of("g")
     return LayerSnapshot(
-        site=site.name, order=site.order, q=of("q"), mean=of("mean"),
+        site=site.name,
+        order=site.order,
+        q=of("q"),
+        mean=of("mean"),
         c=(of("p") - of("mean") ** 2) / variance if variance > 0 else 1.0,
         log10_gradient=2 * math.log10(gradient / last) if gradient > 0 and last > 0 else math.nan,
-        grad_norm=of("grad_norm"), weight_norm=of("weight_norm"), saturated=of("saturated"), off=of("off"),
+        grad_norm=of("grad_norm"),
+        weight_norm=of("weight_norm"),
+        saturated=of("saturated"),
+        off=of("off"),
         effective_rank=of("rank"),
-    )  # fmt: skip
+    )
 
 
 def alignment(x: Tensor, y: Tensor) -> Tensor:

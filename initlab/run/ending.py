@@ -32,10 +32,15 @@ def closing_scores(experiment: Experiment, prepared: Prepared, checkpoints: Chec
         checkpoints.load_best(prepared.model)
     by_class = splits.baseline.accuracy is not None and splits.test.y.dim() == 1 and splits.io.classes <= _CLASSES
     score = evaluate(
-        prepared.model, task, splits, splits.test,
-        batch_size=settings.eval_batch_size, precision=settings.precision,
-        limit=settings.batch_size if settings.fast_dev_run else None, confusion=by_class,
-    )  # fmt: skip
+        prepared.model,
+        task,
+        splits,
+        splits.test,
+        batch_size=settings.eval_batch_size,
+        precision=settings.precision,
+        limit=settings.batch_size if settings.fast_dev_run else None,
+        confusion=by_class,
+    )
     with preserve_state(prepared.model.eval()):
         texts = task.closing(prepared.model, splits, seed=experiment.seed)
     prepared.model.load_state_dict(last)

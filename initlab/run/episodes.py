@@ -53,9 +53,11 @@ def run_episodes(
     with process.settings(experiment):
         prepared = prepare(_episode(experiment, 0))
         sink = tracking.start(
-            header(experiment, prepared, kind="train"), experiment.tracking,
-            workdir=workdir, files=opening_files(experiment, prepared),
-        )  # fmt: skip
+            header(experiment, prepared, kind="train"),
+            experiment.tracking,
+            workdir=workdir,
+            files=opening_files(experiment, prepared),
+        )
         with closing_record(experiment, sink, tail) as ended:
             narrator.started(experiment, prepared, sink.run_id, sink.folder)
             guessed = prepared.splits.baseline.accuracy
@@ -150,15 +152,21 @@ def _closed(experiment: Experiment, done: _Done, status: RunStatus, *, seconds: 
         findings.insert(
             0,
             Finding(
-                name="diverged", severity="failure" if done.diverged == len(done.scores) else "warning",
+                name="diverged",
+                severity="failure" if done.diverged == len(done.scores) else "warning",
                 evidence=f"{done.diverged} of {len(done.scores)} draws diverged and count as a constant answer",
                 source="a learning rate above 2/λ_max of the Hessian diverges (LeCun et al., 1998)",
             ),
-        )  # fmt: skip
+        )
     return RunResult(
-        run_id="", status=status, metrics=metrics, findings=tuple(findings), profile=Profile(), steps=done.steps,
+        run_id="",
+        status=status,
+        metrics=metrics,
+        findings=tuple(findings),
+        profile=Profile(),
+        steps=done.steps,
         seconds=seconds,
-    )  # fmt: skip
+    )
 
 
 def _headline(result: RunResult) -> str:

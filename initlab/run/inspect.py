@@ -84,16 +84,23 @@ class Inspection:
         found: list[tuple[int, dict[str, float]]] = []
         for position, row in enumerate(self.seen.layers):
             metrics = {
-                "measured/q": row.q, "measured/c": row.c, "measured/log10_gradient": row.log10_gradient,
-                "measured/saturated": row.saturated, "measured/off": row.off,
-                "measured/effective_rank": row.effective_rank, "measured/grad_norm": row.grad_norm,
-            }  # fmt: skip
+                "measured/q": row.q,
+                "measured/c": row.c,
+                "measured/log10_gradient": row.log10_gradient,
+                "measured/saturated": row.saturated,
+                "measured/off": row.off,
+                "measured/effective_rank": row.effective_rank,
+                "measured/grad_norm": row.grad_norm,
+            }
             theory = said.get(row.site)
             if theory is not None:
                 metrics |= {
-                    "predicted/q": theory.q, "predicted/c": theory.c, "predicted/saturated": theory.saturated,
-                    "predicted/log10_gradient": theory.log10_gradient, "predicted/chi": theory.chi,
-                }  # fmt: skip
+                    "predicted/q": theory.q,
+                    "predicted/c": theory.c,
+                    "predicted/saturated": theory.saturated,
+                    "predicted/log10_gradient": theory.log10_gradient,
+                    "predicted/chi": theory.chi,
+                }
             spectrum = spectra.get(row.site)
             if spectrum is not None:
                 metrics |= {

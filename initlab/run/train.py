@@ -85,9 +85,15 @@ def _train_share(experiment: Experiment, ranks: Ranks, *, stop: Callable[[], boo
                 outcome: Outcome = end.value
                 break
     return RunResult(
-        run_id="", status=outcome.ending, metrics={}, findings=(), profile=Profile(), steps=outcome.steps,
-        seconds=time.perf_counter() - begun, diverged_step=outcome.diverged_step,
-    )  # fmt: skip
+        run_id="",
+        status=outcome.ending,
+        metrics={},
+        findings=(),
+        profile=Profile(),
+        steps=outcome.steps,
+        seconds=time.perf_counter() - begun,
+        diverged_step=outcome.diverged_step,
+    )
 
 
 def _train_recorded(

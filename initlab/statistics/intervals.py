@@ -24,8 +24,13 @@ UNEQUAL = 0.01
 _RESAMPLES = 1999
 
 STUDENT, POOLED, MODERATED, BCA, NO_SPREAD, NONE = (
-    "Student t", "pooled t", "moderated t", "BCa bootstrap", "no spread", "one seed",
-)  # fmt: skip
+    "Student t",
+    "pooled t",
+    "moderated t",
+    "BCa bootstrap",
+    "no spread",
+    "one seed",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +195,14 @@ def _bca(row: Floats) -> tuple[float, float] | None:
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (row,), np.mean, confidence_level=CONFIDENCE, n_resamples=_RESAMPLES, method="BCa", vectorized=True,
+        (row,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=_RESAMPLES,
+        method="BCa",
+        vectorized=True,
         rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     ends = float(found.low), float(found.high)
     return ends if all(map(math.isfinite, ends)) else None
 

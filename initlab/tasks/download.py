@@ -39,9 +39,11 @@ def data_root(root: Path | None) -> Path:
         found = Path(named).expanduser()
         if not found.is_dir():
             raise DataError(
-                "data.root", None, f"the environment variable {ENVIRONMENT}={named} is not a directory; make it, "
+                "data.root",
+                None,
+                f"the environment variable {ENVIRONMENT}={named} is not a directory; make it, "
                 "correct the variable, or give data.root=...",
-            )  # fmt: skip
+            )
         return found
     from platformdirs import user_cache_dir
 
@@ -59,9 +61,11 @@ def check_md5(path: Path, md5: str) -> None:
     found = md5_of(path)
     if found != md5:
         raise DataError(
-            "data.root", str(path), f"is damaged or another file: its md5 is {found}, it must be {md5}; "
+            "data.root",
+            str(path),
+            f"is damaged or another file: its md5 is {found}, it must be {md5}; "
             "delete it to fetch it again, or replace it",
-        )  # fmt: skip
+        )
 
 
 def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=mnist_mini needs no download") -> Path:
@@ -126,9 +130,11 @@ def _reason(error: Exception) -> str:
 def _missing(target: Path, urls: Sequence[str], md5: str, why: str, instead: str) -> DataError:
     source = urls[0] if urls else "its source"
     return DataError(
-        "data.root", None, f"{target} is not there and could not be fetched ({why}). "
+        "data.root",
+        None,
+        f"{target} is not there and could not be fetched ({why}). "
         f"Put it there by hand from {source} (md5 {md5}); {instead}",
-    )  # fmt: skip
+    )
 
 
 @contextmanager

@@ -142,9 +142,11 @@ def _check_counts(raw: RawData) -> None:
     if short:
         parts = " + ".join(["train", *(["val"] if raw.val is None else []), *(["test"] if raw.test is None else [])])
         raise DataError(
-            raw.key, None, f"{', '.join(short[:5])} examples; each class needs at least {needed} ({parts}). "
+            raw.key,
+            None,
+            f"{', '.join(short[:5])} examples; each class needs at least {needed} ({parts}). "
             "Add examples, or drop the class",
-        )  # fmt: skip
+        )
 
 
 def _by_class(y: Tensor, index: Tensor, generator: torch.Generator) -> list[Tensor]:

@@ -154,10 +154,20 @@ def meanfield(activation: Activation, *, sigma_w: float, sigma_b: float = 0.0, s
     chi_c = chi_1 if c_star == 1.0 else sw2 * slope_product(activation, q, c_star)
     phase: Phase = "critical" if abs(chi_1 - 1) < 1e-6 else "ordered" if chi_1 < 1 else "chaotic"
     return MeanField(
-        sigma_w=sigma_w, sigma_b=sigma_b, q_star=q, chi_1=chi_1, chi_q=chi_q, c_star=c_star, chi_c=chi_c,
-        xi_q=_depth_scale(chi_q), xi_c=_depth_scale(chi_c), xi_grad=_depth_scale(chi_1), fixed_points=points,
-        stable=scale_free or chi_q < 1, phase=phase,
-    )  # fmt: skip
+        sigma_w=sigma_w,
+        sigma_b=sigma_b,
+        q_star=q,
+        chi_1=chi_1,
+        chi_q=chi_q,
+        c_star=c_star,
+        chi_c=chi_c,
+        xi_q=_depth_scale(chi_q),
+        xi_c=_depth_scale(chi_c),
+        xi_grad=_depth_scale(chi_1),
+        fixed_points=points,
+        stable=scale_free or chi_q < 1,
+        phase=phase,
+    )
 
 
 def _reached_fixed_point(
@@ -181,10 +191,20 @@ def _without_signal(
     chi_1 = sigma_w**2 * m.slope_second
     chi_q = sigma_w**2 * m.second_by_q
     return MeanField(
-        sigma_w=sigma_w, sigma_b=sigma_b, q_star=q, chi_1=chi_1, chi_q=chi_q, c_star=1.0, chi_c=chi_1,
-        xi_q=_depth_scale(chi_q), xi_c=_depth_scale(chi_1), xi_grad=_depth_scale(chi_1), fixed_points=points,
-        stable=False, phase="collapses" if q == 0 else "explodes",
-    )  # fmt: skip
+        sigma_w=sigma_w,
+        sigma_b=sigma_b,
+        q_star=q,
+        chi_1=chi_1,
+        chi_q=chi_q,
+        c_star=1.0,
+        chi_c=chi_1,
+        xi_q=_depth_scale(chi_q),
+        xi_c=_depth_scale(chi_1),
+        xi_grad=_depth_scale(chi_1),
+        fixed_points=points,
+        stable=False,
+        phase="collapses" if q == 0 else "explodes",
+    )
 
 
 def _c_star(activation: Activation, q: float, sw2: float) -> float:

@@ -173,6 +173,11 @@ def moments_of(activation: Activation, *, q: float = 1.0, mean: float = 0.0) -> 
     step = 1e-4 * q
     by_q = (activation.moments(q + step)[1] - activation.moments(q - step)[1]) / (2 * step)
     return Moments(
-        mean=first, second=second, slope=float("nan"), slope_second=slope_second, slope_fourth=float("nan"),
-        second_by_q=by_q, error=1e-8,
-    )  # fmt: skip
+        mean=first,
+        second=second,
+        slope=float("nan"),
+        slope_second=slope_second,
+        slope_fourth=float("nan"),
+        second_by_q=by_q,
+        error=1e-8,
+    )

@@ -193,14 +193,23 @@ class Walk:
             )
             sw2, sb2 = self._sigmas(site)
             back = self.back[node.index]
-            rows.append((
-                LayerPrediction(
-                    site=site.name, order=site.order, sigma_w2=sw2, sigma_b2=sb2, q=state.s, mean=state.m, c=state.c,
-                    log10_gradient=gradient[h] / math.log(10), saturated=_saturated(activation, state),
-                    chi=sw2 * back[0] if back else math.nan,
-                ),
-                gradient[h],
-            ))  # fmt: skip
+            rows.append(
+                (
+                    LayerPrediction(
+                        site=site.name,
+                        order=site.order,
+                        sigma_w2=sw2,
+                        sigma_b2=sb2,
+                        q=state.s,
+                        mean=state.m,
+                        c=state.c,
+                        log10_gradient=gradient[h] / math.log(10),
+                        saturated=_saturated(activation, state),
+                        chi=sw2 * back[0] if back else math.nan,
+                    ),
+                    gradient[h],
+                )
+            )
         if not rows:
             return ()
         rows.sort(key=lambda r: r[0].order)

@@ -47,8 +47,12 @@ class Records:
             self._run.profile.curve(step, plain)
         self._queue.append(
             Record(
-                serial=state.serial, step=step, epoch=state.epoch + state.batch / max(1, self._batches),
-                time_ms=self._run.now_ms(), metrics=metrics, nonfinite=nonfinite,
+                serial=state.serial,
+                step=step,
+                epoch=state.epoch + state.batch / max(1, self._batches),
+                time_ms=self._run.now_ms(),
+                metrics=metrics,
+                nonfinite=nonfinite,
             )
-        )  # fmt: skip
+        )
         state.serial += 1

@@ -26,9 +26,10 @@ def update_size(e: Evidence) -> Finding | None:
     # a weight that is zero has no ratio and is recorded as 0, which does not mean that it does not move
     zero = {(r.site, r.step) for r in e.rows("weight_norm") if r.value == 0.0}
     ratios = [
-        r.value for r in e.rows("update_ratio")
+        r.value
+        for r in e.rows("update_ratio")
         if r.step >= 5 and math.isfinite(r.value) and (r.site, r.step) not in zero
-    ]  # fmt: skip
+    ]
     middle = median(ratios) if len(ratios) >= 2 else None
     first = e.first_update_ratios()
     end = e.last_value("val/loss")

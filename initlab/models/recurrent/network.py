@@ -110,9 +110,11 @@ def _features(io: IO, name: str) -> int:
     dimensions = 1 if io.vocabulary is not None else 2
     if len(io.input_shape) != dimensions:
         raise ConfigError(
-            "model", name, f"needs sequences (F, T) or tokens (T,), the data have the shape {io.input_shape}; use "
+            "model",
+            name,
+            f"needs sequences (F, T) or tokens (T,), the data have the shape {io.input_shape}; use "
             "data=sequential_mnist, or model=cnn for images",
-        )  # fmt: skip
+        )
     return 0 if io.vocabulary is not None else io.input_shape[0]
 
 

@@ -26,9 +26,10 @@ def device() -> Iterator[Line]:
         yield ok("device", "Apple's GPU (device=mps; auto chooses the CPU)")
     elif shutil.which("nvidia-smi") is not None:
         yield warning(
-            "device", "there is an NVIDIA driver, but torch sees no GPU",
+            "device",
+            "there is an NVIDIA driver, but torch sees no GPU",
             f"install a torch with CUDA (this one has {torch.version.cuda or 'none'}), see CUDA_VISIBLE_DEVICES",
-        )  # fmt: skip
+        )
     else:
         yield ok("device", f"no GPU: {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads a process")
 

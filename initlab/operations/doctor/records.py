@@ -106,9 +106,10 @@ def unfinished_runs(settings: TrackingSettings, workdir: Path) -> Iterator[Line]
         names = ", ".join(r.run_id for r in open_runs[:3])
         whose = "or another machine trains them" if is_server(uri) else "their processes are gone"
         yield warning(
-            "runs", f"{len(open_runs)} are RUNNING and none of them here ({names}): {whose}",
+            "runs",
+            f"{len(open_runs)} are RUNNING and none of them here ({names}): {whose}",
             "python -m initlab resume=ID resumes one; or end it in MLflow",
-        )  # fmt: skip
+        )
     else:
         yield ok("runs", f"{len(found.runs)}, none left open")
 

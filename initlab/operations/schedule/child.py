@@ -44,9 +44,13 @@ class Process:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("ab") as log:
             self._process = subprocess.Popen(
-                command(run, study), cwd=workdir, stdin=subprocess.DEVNULL, start_new_session=True,
-                stdout=None if shown else log, stderr=None if shown else log,
-            )  # fmt: skip
+                command(run, study),
+                cwd=workdir,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                stdout=None if shown else log,
+                stderr=None if shown else log,
+            )
         self.pid = self._process.pid
 
     def code(self) -> int | None:

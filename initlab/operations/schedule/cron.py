@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 FORM = "five fields, MINUTE HOUR DAY MONTH WEEKDAY, such as '30 2 * * mon-fri' (half past two on working days)"
 _NICKNAMES = {
-    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
-}  # fmt: skip
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 #: no clock change is larger, except where a country moved across the date line
 _CHANGE = timedelta(hours=3)

@@ -76,11 +76,17 @@ def message(schedule: Schedule, firing: Firing, verdict: Verdict, events: Sequen
     words += [firing.reason] if firing.reason else []
     words += [verdict.said] if verdict.said else []
     return {
-        "text": "\n".join([*words, *verdict.regressions]), "events": list(events), "schedule": schedule.name,
-        "study": firing.study, "state": firing.state, "reason": firing.reason, "due": firing.when.isoformat(),
-        "run_id": verdict.run_id, "regressions": list(verdict.regressions),
+        "text": "\n".join([*words, *verdict.regressions]),
+        "events": list(events),
+        "schedule": schedule.name,
+        "study": firing.study,
+        "state": firing.state,
+        "reason": firing.reason,
+        "due": firing.when.isoformat(),
+        "run_id": verdict.run_id,
+        "regressions": list(verdict.regressions),
         "sent": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
 
 
 def _delete_old(schedule: Schedule, ledger: Ledger, workdir: Path) -> None:

@@ -28,8 +28,10 @@ GRACE = 60.0
 
 StopReason = Literal["", "cancelled", "timed_out", "interrupted"]
 _WHY: dict[StopReason, str] = {
-    "cancelled": "a later one came due", "timed_out": "ran into its time limit", "interrupted": "the scheduler stopped",
-}  # fmt: skip
+    "cancelled": "a later one came due",
+    "timed_out": "ran into its time limit",
+    "interrupted": "the scheduler stopped",
+}
 
 
 def identity() -> str:

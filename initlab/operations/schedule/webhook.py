@@ -69,9 +69,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def post(url: str, content: Mapping[str, Any]) -> str:
     """Post `content`; returns the reason of a failure, else "". Three attempts, at most 18 seconds."""
     request = urllib.request.Request(
-        url, data=json.dumps(content).encode(), method="POST",
+        url,
+        data=json.dumps(content).encode(),
+        method="POST",
         headers={"Content-Type": "application/json", "User-Agent": "initlab"},
-    )  # fmt: skip
+    )
     opener = urllib.request.build_opener(_NoRedirect)
     reason = ""
     for pause in (*PAUSES, None):

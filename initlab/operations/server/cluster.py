@@ -71,11 +71,25 @@ class Cluster:
         check_free("postgres_port", self.port)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._programs / "postgres"), "-D", "data", "-p", str(self.port),
-                 "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
-                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                user=self._user, group=self._group,
-            )  # fmt: skip
+                [
+                    str(self._programs / "postgres"),
+                    "-D",
+                    "data",
+                    "-p",
+                    str(self.port),
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "unix_socket_directories=",
+                ],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self._user,
+                group=self._group,
+            )
         self._wait(stopped)
 
     def stop(self) -> None:
@@ -100,10 +114,27 @@ class Cluster:
                 shutil.chown(path, self._user, self._group)
         shutil.rmtree(self._folder / "data", ignore_errors=True)  # incomplete, from a killed process
         done = subprocess.run(
-            [str(self._programs / "initdb"), "-D", "data", "-U", ROLE, "--pwfile=word", "-A", "scram-sha-256",
-             "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
-            cwd=self._folder, capture_output=True, text=True, check=False, user=self._user, group=self._group,
-        )  # fmt: skip
+            [
+                str(self._programs / "initdb"),
+                "-D",
+                "data",
+                "-U",
+                ROLE,
+                "--pwfile=word",
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--data-checksums",
+            ],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self._user,
+            group=self._group,
+        )
         word.unlink(missing_ok=True)
         if done.returncode != 0:
             raise InitlabError(f"PostgreSQL's initdb failed in {self._folder}: {' '.join(done.stderr.split())}")
@@ -124,8 +155,12 @@ class Cluster:
         if (self._folder / "data" / "postmaster.pid").exists():
             subprocess.run(
                 [str(self._programs / "pg_ctl"), "stop", "-D", "data", "-m", "fast", "-w"],
-                cwd=self._folder, capture_output=True, check=False, user=self._user, group=self._group,
-            )  # fmt: skip
+                cwd=self._folder,
+                capture_output=True,
+                check=False,
+                user=self._user,
+                group=self._group,
+            )
 
     def _wait(self, stopped: Callable[[], bool]) -> None:
         import psycopg
@@ -138,9 +173,14 @@ class Cluster:
                 raise InitlabError(f"PostgreSQL did not start: {last_line(self._log)} (all of it: {self._log})")
             try:
                 with psycopg.connect(
-                    host="127.0.0.1", port=self.port, user=ROLE, password=self._word, dbname="postgres",
-                    connect_timeout=5, autocommit=True,
-                ) as connection:  # fmt: skip
+                    host="127.0.0.1",
+                    port=self.port,
+                    user=ROLE,
+                    password=self._word,
+                    dbname="postgres",
+                    connect_timeout=5,
+                    autocommit=True,
+                ) as connection:
                     known = {str(row[0]) for row in connection.execute("SELECT datname FROM pg_database")}
                     for name in DATABASES:
                         if name not in known:

@@ -39,13 +39,27 @@ class MlflowProcess:
         hosts = [f"{name}{port}" for name in ("localhost", "127.0.0.1") for port in ("", ":*")]
         hosts += [f"{name}{port}" for name in settings.allowed_hosts for port in ("", "" if ":" in name else ":*")]
         self._command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(settings.port),
-            "--workers", str(settings.workers), "--serve-artifacts",
-            "--artifacts-destination", (home / "artifacts").as_uri(),
-            "--app-name", "basic-auth", "--allowed-hosts", ",".join(dict.fromkeys(hosts)),
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(settings.port),
+            "--workers",
+            str(settings.workers),
+            "--serve-artifacts",
+            "--artifacts-destination",
+            (home / "artifacts").as_uri(),
+            "--app-name",
+            "basic-auth",
+            "--allowed-hosts",
+            ",".join(dict.fromkeys(hosts)),
             # one line per request would fill the disk over time: nothing here rotates logs
-            "--uvicorn-opts", "--no-access-log",
-        ]  # fmt: skip
+            "--uvicorn-opts",
+            "--no-access-log",
+        ]
         # secrets go into environment variables, not onto the command line
         self._environ = {
             **os.environ,
@@ -80,9 +94,14 @@ class MlflowProcess:
         self.since = time.time()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=self._home, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self._command,
+                cwd=self._home,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     def healthy(self) -> bool:
         """Whether the server answers."""

@@ -90,9 +90,11 @@ def _mlflow(settings: ServerSettings, cluster: Cluster | None) -> MlflowProcess:
         records, accounts = (f"sqlite:///{settings.home / name}" for name in ("mlflow.db", "accounts.db"))
         return MlflowProcess(settings, records=records, accounts=accounts, environ={})
     return MlflowProcess(
-        settings, records=cluster.url("mlflow"), accounts=cluster.url("mlflow_auth"),
+        settings,
+        records=cluster.url("mlflow"),
+        accounts=cluster.url("mlflow_auth"),
         environ={"PGPASSFILE": str(cluster.passfile)},
-    )  # fmt: skip
+    )
 
 
 def _wait(mlflow: MlflowProcess, stop: threading.Event) -> bool:
@@ -131,8 +133,11 @@ def _watch(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | N
 
 def _write_state(settings: ServerSettings, mlflow: MlflowProcess, cluster: Cluster | None) -> None:
     state: dict[str, str | int | float] = {
-        "uri": f"http://127.0.0.1:{settings.port}", "user": ADMIN, "mlflow": mlflow.pid, "since": mlflow.since,
-    }  # fmt: skip
+        "uri": f"http://127.0.0.1:{settings.port}",
+        "user": ADMIN,
+        "mlflow": mlflow.pid,
+        "since": mlflow.since,
+    }
     if cluster is not None and cluster.process is not None:
         state |= {"postgres": cluster.process.pid, "postgres_port": cluster.port}
         state |= {"optuna": cluster.url("optuna", driver="")}

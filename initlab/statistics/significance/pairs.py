@@ -59,25 +59,46 @@ def compare_pair(values: Floats, one: int, other: int) -> Pair | None:
         half = float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
         p = _t_of(mean, sd, n)
         return Pair(
-            seeds=n, difference=mean, low=mean - half, high=mean + half, exact=float(sign_flips(d[:, None])[0]), t=p,
-            effect=hedges_g(mean, sd, n), least=smallest_p_value(n), paired=True,
-        )  # fmt: skip
+            seeds=n,
+            difference=mean,
+            low=mean - half,
+            high=mean + half,
+            exact=float(sign_flips(d[:, None])[0]),
+            t=p,
+            effect=hedges_g(mean, sd, n),
+            least=smallest_p_value(n),
+            paired=True,
+        )
     a, b = (values[i][np.isfinite(values[i])] for i in (one, other))
     if min(len(a), len(b)) < 2:
         return None
     mean, sa, sb = float(a.mean() - b.mean()), _sd(a), _sd(b)
     if sa == sb == 0:
         return Pair(
-            seeds=min(len(a), len(b)), difference=mean, low=mean, high=mean, exact=math.nan,
-            t=1.0 if mean == 0 else 0.0, effect=math.nan, least=math.nan, paired=False,
-        )  # fmt: skip
+            seeds=min(len(a), len(b)),
+            difference=mean,
+            low=mean,
+            high=mean,
+            exact=math.nan,
+            t=1.0 if mean == 0 else 0.0,
+            effect=math.nan,
+            least=math.nan,
+            paired=False,
+        )
     found: Any = ttest_ind(a, b, equal_var=False)
     ends = found.confidence_interval()
     pooled = math.sqrt(((len(a) - 1) * sa**2 + (len(b) - 1) * sb**2) / (len(a) + len(b) - 2))
     return Pair(
-        seeds=min(len(a), len(b)), difference=mean, low=float(ends.low), high=float(ends.high), exact=math.nan,
-        t=float(found.pvalue), effect=hedges_g(mean, pooled, len(a) + len(b) - 1), least=math.nan, paired=False,
-    )  # fmt: skip
+        seeds=min(len(a), len(b)),
+        difference=mean,
+        low=float(ends.low),
+        high=float(ends.high),
+        exact=math.nan,
+        t=float(found.pvalue),
+        effect=hedges_g(mean, pooled, len(a) + len(b) - 1),
+        least=math.nan,
+        paired=False,
+    )
 
 
 def all_pairs(arms: int) -> int:

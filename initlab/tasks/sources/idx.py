@@ -71,11 +71,20 @@ FASHION_MNIST = IdxSet(
         ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
     ),
     class_names=(
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
     ),
     source="https://github.com/zalandoresearch/fashion-mnist",
     licence="MIT",
-)  # fmt: skip
+)
 
 
 @with_parameters_of(Plan(), omit=TEST_FIELDS)
@@ -124,11 +133,9 @@ def read_idx_set(which: IdxSet, root: Path | None = None) -> RawData:
         pool=pool,
         test=test,
         class_names=which.class_names,
-        provenance=Provenance(
-            name=which.name, source=which.source, digest=digest(pool, test), licence=which.licence
-        ),
+        provenance=Provenance(name=which.name, source=which.source, digest=digest(pool, test), licence=which.licence),
         key="data.root",
-    )  # fmt: skip
+    )
 
 
 def missing_files(which: IdxSet, root: Path) -> list[Path]:

@@ -75,9 +75,11 @@ def read_image_folder(path: Path, *, size: int = 32, channels: Channels = "auto"
     class_names = tuple(d.name for d in _folders(where["train"]))
     if len(class_names) < 2:
         raise DataError(
-            "data.path", str(path), f"holds {len(class_names)} class folder(s) in {where['train']}; "
+            "data.path",
+            str(path),
+            f"holds {len(class_names)} class folder(s) in {where['train']}; "
             "a classifier needs at least 2, one folder of images per class",
-        )  # fmt: skip
+        )
     found = {part: _labelled(home, class_names, every_class=part == "train") for part, home in where.items()}
     arrays = {
         part: _decode([p for p, _ in items], size=size, channels=channels, fit=fit) for part, items in found.items()
@@ -96,11 +98,13 @@ def read_image_folder(path: Path, *, size: int = 32, channels: Channels = "auto"
         test=parts.get("test"),
         class_names=class_names,
         provenance=Provenance(
-            name=folder.resolve().name, source=str(folder.resolve()), digest=digest(*parts.values()),
+            name=folder.resolve().name,
+            source=str(folder.resolve()),
+            digest=digest(*parts.values()),
             note=f"image folder, {size} x {size}, fit={fit}",
         ),
         key="data.path",
-    )  # fmt: skip
+    )
 
 
 # ------------------------------------------------------------------ files
@@ -131,9 +135,10 @@ def _labelled(home: Path, class_names: Sequence[str], *, every_class: bool) -> L
         refuse_links_out(images, home)
         if every_class and not images:
             raise DataError(
-                "data.path", str(home / name), "holds no images; put "
-                f"{', '.join(sorted(s[1:] for s in _SUFFIXES))} files there, or remove the folder",
-            )  # fmt: skip
+                "data.path",
+                str(home / name),
+                f"holds no images; put {', '.join(sorted(s[1:] for s in _SUFFIXES))} files there, or remove the folder",
+            )
         items.extend((p, label) for p in images)
     if not items:
         raise DataError("data.path", str(home), "holds no images; put a folder of images per class there, or remove it")

@@ -168,9 +168,11 @@ def _channels_first(shape: tuple[int, ...], layout: Layout, path: Path) -> bool:
     first, last = shape[1] <= _MOST_CHANNELS, shape[3] <= _MOST_CHANNELS
     if first == last:
         raise DataError(
-            "data.layout", "auto", f"cannot tell where the channels of x {shape} in {path} are; "
+            "data.layout",
+            "auto",
+            f"cannot tell where the channels of x {shape} in {path} are; "
             "give data.layout=channels_first or data.layout=channels_last",
-        )  # fmt: skip
+        )
     return first
 
 

@@ -88,10 +88,13 @@ def _mnist_mini(path: Path, changed: int) -> RawData:
         pool=pool,
         class_names=_DIGIT_NAMES,
         provenance=Provenance(
-            name="mnist_mini", source=MNIST_MINI_SOURCE, digest=digest(pool), licence="CC BY-SA 3.0",
+            name="mnist_mini",
+            source=MNIST_MINI_SOURCE,
+            digest=digest(pool),
+            licence="CC BY-SA 3.0",
             note="5,000 images of MNIST's training part, 500 a class",
         ),
-    )  # fmt: skip
+    )
 
 
 def read_digits() -> RawData:

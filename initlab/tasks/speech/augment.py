@@ -41,9 +41,10 @@ class SpeechAugment:
         """Raises ConfigError where bands are hidden in a waveform, which has one feature."""
         if waveform and self.hides:
             raise ConfigError(
-                "augment", self.name, "hides bands of features, which a waveform lacks; use augment=time_shift, or "
-                "features=mfcc or log_mel",
-            )  # fmt: skip
+                "augment",
+                self.name,
+                "hides bands of features, which a waveform lacks; use augment=time_shift, or features=mfcc or log_mel",
+            )
 
     @property
     def hides(self) -> bool:

@@ -62,9 +62,11 @@ class Features:
         empty = int((mel_filters(self.sample_rate, self.fft, self.n_mels).sum(1) == 0).sum())
         if empty:
             raise ConfigError(
-                "n_mels", self.n_mels, f"is too many for window_ms={self.window_ms:g} at {self.sample_rate} Hz: "
+                "n_mels",
+                self.n_mels,
+                f"is too many for window_ms={self.window_ms:g} at {self.sample_rate} Hz: "
                 f"{empty} filters would be empty; take fewer, or a longer window",
-            )  # fmt: skip
+            )
 
     @property
     def size(self) -> int:
@@ -115,9 +117,15 @@ def extract(wave: Tensor, features: Features) -> Tensor:
 def log_mel(wave: Tensor, features: Features) -> Tensor:
     """Decibels of the power in each mel filter, (steps, n_mels). Frames are centred, with zeros beyond either end."""
     spectrum = torch.stft(
-        wave, features.fft, features.hop, features.window, torch.hann_window(features.window, dtype=wave.dtype),
-        center=True, pad_mode="constant", return_complex=True,
-    )  # fmt: skip
+        wave,
+        features.fft,
+        features.hop,
+        features.window,
+        torch.hann_window(features.window, dtype=wave.dtype),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
     power = spectrum.real.square() + spectrum.imag.square()
     filters = mel_filters(features.sample_rate, features.fft, features.n_mels).to(wave.dtype)
     return 10 * (filters @ power).clamp(min=_FLOOR).log10().T

@@ -67,9 +67,11 @@ def read_audio_folder(
     class_names = [d.name for d in _folders(homes["train"])]
     if len(class_names) < 2:
         raise DataError(
-            "data.path", str(path), f"holds {len(class_names)} class folder(s) in {homes['train']}; "
+            "data.path",
+            str(path),
+            f"holds {len(class_names)} class folder(s) in {homes['train']}; "
             "a classifier needs at least 2, one folder of recordings per class",
-        )  # fmt: skip
+        )
     spots: dict[str, tuple[PartName, str]] = {}
     for part, home in homes.items():
         found = _labelled(home, class_names, every_class=part == "train")
@@ -114,9 +116,11 @@ def _labelled(home: Path, class_names: list[str], *, every_class: bool) -> list[
         refuse_links_out(sounds, home)
         if every_class and not sounds:
             raise DataError(
-                "data.path", str(home / name), f"holds no recordings; put "
+                "data.path",
+                str(home / name),
+                f"holds no recordings; put "
                 f"{', '.join(sorted(s[1:] for s in SUFFIXES))} files there, or remove the folder",
-            )  # fmt: skip
+            )
         found.extend((p, name) for p in sounds)
     if not found:
         raise DataError("data.path", str(home), "holds no recordings; put a folder of them per class there")

@@ -56,9 +56,12 @@ def assemble_parts(
     if bad and bad_files == "error":
         name, why, _ = bad[0]
         raise DataError(
-            key, f"{where}/{name}", f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
-            if len(bad) > 1 else f"{why}; repair or remove it, or skip it with data.bad_files=skip",
-        )  # fmt: skip
+            key,
+            f"{where}/{name}",
+            f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
+            if len(bad) > 1
+            else f"{why}; repair or remove it, or skip it with data.bad_files=skip",
+        )
     held = Counter(spot[1] for spot in placed if spot is not None and spot[0] == "train")
     for name in class_names:
         if not held[name]:
@@ -91,7 +94,7 @@ def assemble_parts(
         ),
         key=key,
         notes=(*notes, *_notes(corpus, features, bad)),
-    )  # fmt: skip
+    )
 
 
 def _describe_features(features: Features) -> str:

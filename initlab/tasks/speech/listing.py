@@ -22,10 +22,17 @@ def entries(home: Path) -> list[Entry]:
 def _fsdd_mfcc() -> Entry:
     path = fsdd_mfcc_path()
     return Entry(
-        name="fsdd_mfcc", title="spoken digits as MFCCs", examples=3000, classes=10, shape=(13, FRAMES), megabytes=0,
-        licence=FSDD_LICENCE, source=FSDD_MFCC_SOURCE, present=path is not None and path.is_file(),
+        name="fsdd_mfcc",
+        title="spoken digits as MFCCs",
+        examples=3000,
+        classes=10,
+        shape=(13, FRAMES),
+        megabytes=0,
+        licence=FSDD_LICENCE,
+        source=FSDD_MFCC_SOURCE,
+        present=path is not None and path.is_file(),
         where=str(path) if path is not None else 'pip install "initlab[samples]"',
-    )  # fmt: skip
+    )
 
 
 def _fsdd(home: Path) -> Entry:
@@ -34,23 +41,45 @@ def _fsdd(home: Path) -> Entry:
     except DataError:
         place = None
     return Entry(
-        name="fsdd", title="spoken digits, recordings", examples=3000, classes=10, shape=(13, 63), megabytes=0,
-        licence=FSDD_LICENCE, source=spoken_digits.URL, present=place is not None,
+        name="fsdd",
+        title="spoken digits, recordings",
+        examples=3000,
+        classes=10,
+        shape=(13, 63),
+        megabytes=0,
+        licence=FSDD_LICENCE,
+        source=spoken_digits.URL,
+        present=place is not None,
         where=str(place) if place is not None else f"put {spoken_digits.URL} into {home / spoken_digits.FOLDER}",
-    )  # fmt: skip
+    )
 
 
 def _speech_commands(home: Path) -> Entry:
     source = commands.find(home)
     return Entry(
-        name="speech_commands", title="single words by many speakers", examples=105_829, classes=35, shape=(13, 63),
-        megabytes=2429, licence=commands.LICENCE, source=commands.URL, present=source is not None,
+        name="speech_commands",
+        title="single words by many speakers",
+        examples=105_829,
+        classes=35,
+        shape=(13, 63),
+        megabytes=2429,
+        licence=commands.LICENCE,
+        source=commands.URL,
+        present=source is not None,
         where=str(source.place if source is not None else home / commands.FOLDER / commands.ARCHIVE),
-    )  # fmt: skip
+    )
 
 
 def _audio_folder() -> Entry:
     return Entry(
-        name="audio_folder", title="your own recordings, one folder a class", examples=None, classes=None, shape=None,
-        megabytes=0, licence="", source="your files", present=True, where="data=audio_folder data.path=FOLDER",
-    )  # fmt: skip
+        name="audio_folder",
+        title="your own recordings, one folder a class",
+        examples=None,
+        classes=None,
+        shape=None,
+        megabytes=0,
+        licence="",
+        source="your files",
+        present=True,
+        where="data=audio_folder data.path=FOLDER",
+    )

@@ -85,8 +85,11 @@ def read_fsdd_mfcc(*, frames: int = FRAMES) -> RawData:
         pool=pool,
         class_names=tuple("0123456789"),
         provenance=Provenance(
-            name="fsdd_mfcc", source=FSDD_MFCC_SOURCE, digest=digest(pool), licence=FSDD_LICENCE,
+            name="fsdd_mfcc",
+            source=FSDD_MFCC_SOURCE,
+            digest=digest(pool),
+            licence=FSDD_LICENCE,
             note="Free Spoken Digit Dataset, 13 MFCCs a frame",
         ),
         notes=(f"{cut} of {n} recordings are longer than {frames} frames and were cut",) if cut else (),
-    )  # fmt: skip
+    )

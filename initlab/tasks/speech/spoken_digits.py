@@ -122,9 +122,11 @@ def find(home: Path) -> Source:
         return Archive(place=archives[0], name_of=_name_of)
     # GitHub packs an archive anew when it likes, so that no checksum of it can be relied on
     raise DataError(
-        "data.root", str(home), f"holds no {FOLDER}/{RECORDINGS} and no {FOLDER}/*.tar.gz: put {URL} into "
+        "data.root",
+        str(home),
+        f"holds no {FOLDER}/{RECORDINGS} and no {FOLDER}/*.tar.gz: put {URL} into "
         f"{home / FOLDER} as it is; data=fsdd_mfcc needs no download",
-    )  # fmt: skip
+    )
 
 
 def speaker_of(name: str) -> str:

@@ -58,9 +58,13 @@ def sequential_mnist(
     if not 1 <= pool <= _SIDE // 2 or _SIDE % pool:
         raise ConfigError("pool", pool, "must divide 28 and leave something to read: 1, 2, 4, 7 or 14")
     plan = Plan(
-        val_fraction=val_fraction, test_fraction=test_fraction, split_seed=split_seed, shots=shots, limit=limit,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        shots=shots,
+        limit=limit,
         episodes=episodes,
-    )  # fmt: skip
+    )
     load = read_mnist_mini if source == "mnist_mini" else partial(read_idx_set, MNIST, root)
     make = partial(_make, load, plan, pool=pool, permute=permute)
     return SyntheticData(name="sequential_mnist", make=make, episodes=episodes)

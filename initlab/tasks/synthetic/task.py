@@ -46,9 +46,10 @@ class SyntheticTask:
     def __post_init__(self) -> None:
         if not isinstance(self.data, SyntheticData):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
-                "data", type(self.data).__name__, "is no synthetic sequence; choose from adding, copy_memory, "
-                "sequential_mnist",
-            )  # fmt: skip
+                "data",
+                type(self.data).__name__,
+                "is no synthetic sequence; choose from adding, copy_memory, sequential_mnist",
+            )
 
     @property
     def episodes(self) -> int | None:

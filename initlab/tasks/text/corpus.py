@@ -90,9 +90,10 @@ def split_parts(
     train = len(text) - val - test
     if train <= 0:
         raise DataError(
-            "data.val_fraction", val_fraction, f"and data.test_fraction={test_fraction} leave nothing to train on; "
-            "their sum must be less than 1",
-        )  # fmt: skip
+            "data.val_fraction",
+            val_fraction,
+            f"and data.test_fraction={test_fraction} leave nothing to train on; their sum must be less than 1",
+        )
     first, second = (test, val) if val_last else (val, test)
     middle, end = text[train : train + first], text[train + first : train + first + second]
     return (text[:train], end, middle) if val_last else (text[:train], middle, end)
@@ -111,9 +112,11 @@ def windows(ids: Tensor, length: PositiveInt, *, name: str, key: str) -> tuple[P
     count = (len(ids) - 1) // length
     if count < 1:
         raise DataError(
-            key, None, f"the {name} part has {len(ids):,} tokens; a sequence needs {length + 1}: "
+            key,
+            None,
+            f"the {name} part has {len(ids):,} tokens; a sequence needs {length + 1}: "
             "shorten data.sequence_length, or give a longer text or part",
-        )  # fmt: skip
+        )
     size = count * length
     x, y = ids[:size].view(count, length), ids[1 : size + 1].view(count, length).long()
     return Part(x=x, y=y), len(ids) - 1 - size

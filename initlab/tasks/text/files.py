@@ -80,9 +80,13 @@ def text_file(
         read_text_file, path, level=level, errors=errors, val_fraction=val_fraction, test_fraction=test_fraction
     )
     return TextData(
-        name="text_file", load=load, level=level, sequence_length=sequence_length,
-        min_count=min_count, max_words=max_words,
-    )  # fmt: skip
+        name="text_file",
+        load=load,
+        level=level,
+        sequence_length=sequence_length,
+        min_count=min_count,
+        max_words=max_words,
+    )
 
 
 @with_parameters_of(Parts())
@@ -114,9 +118,13 @@ def ptb(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
 def _in_parts(name: str, path: Path, files: tuple[str, str, str], source: str, settings: PartsSettings) -> TextData:
     how = Parts(**settings)
     return TextData(
-        name=name, load=partial(read_parts, path, files, name, level=how.level, errors=how.errors, source=source),
-        level=how.level, sequence_length=how.sequence_length, min_count=how.min_count, max_words=how.max_words,
-    )  # fmt: skip
+        name=name,
+        load=partial(read_parts, path, files, name, level=how.level, errors=how.errors, source=source),
+        level=how.level,
+        sequence_length=how.sequence_length,
+        min_count=how.min_count,
+        max_words=how.max_words,
+    )
 
 
 def read_text_file(
@@ -189,9 +197,11 @@ def decode(
         if errors == "strict":
             offset = error.start + 3 * mark
             raise DataError(
-                key, str(path), f"is not UTF-8: byte {content[offset]:#04x} at offset {offset:,}; convert it, or set "
+                key,
+                str(path),
+                f"is not UTF-8: byte {content[offset]:#04x} at offset {offset:,}; convert it, or set "
                 "data.errors=replace or data.level=byte",
-            ) from error  # fmt: skip
+            ) from error
     text = content.decode("utf-8-sig", "replace")
     bad = text.count("\ufffd") - content.count("\ufffd".encode())
     return text, (f"{path.name}: {bad:,} places that are no UTF-8 are read as U+FFFD",)

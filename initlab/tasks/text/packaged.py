@@ -40,9 +40,13 @@ def python_topics(
     """
     load = partial(read_python_topics, level=level, val_fraction=val_fraction, test_fraction=test_fraction)
     return TextData(
-        name="python_topics", load=load, level=level, sequence_length=sequence_length,
-        min_count=min_count, max_words=max_words,
-    )  # fmt: skip
+        name="python_topics",
+        load=load,
+        level=level,
+        sequence_length=sequence_length,
+        min_count=min_count,
+        max_words=max_words,
+    )
 
 
 def read_python_topics(
@@ -60,7 +64,10 @@ def read_python_topics(
         level=level,
         split=partial(split_text, level=level),
         provenance=Provenance(
-            name="python_topics", source=SOURCE, digest=digest_of(parts), licence=LICENCE,
+            name="python_topics",
+            source=SOURCE,
+            digest=digest_of(parts),
+            licence=LICENCE,
             note=f"of Python {platform.python_version()}",
         ),
-    )  # fmt: skip
+    )

@@ -43,9 +43,13 @@ def tiny_shakespeare(
     """
     load = partial(read_tiny_shakespeare, root, level=level, val_fraction=val_fraction, test_fraction=test_fraction)
     return TextData(
-        name="tiny_shakespeare", load=load, level=level, sequence_length=sequence_length,
-        min_count=min_count, max_words=max_words,
-    )  # fmt: skip
+        name="tiny_shakespeare",
+        load=load,
+        level=level,
+        sequence_length=sequence_length,
+        min_count=min_count,
+        max_words=max_words,
+    )
 
 
 def read_tiny_shakespeare(

@@ -84,9 +84,10 @@ def _match_recent(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | 
             return run_id
     # seven digits name one of millions, as people abbreviate commits
     begun = [
-        i for i, tags in recent.items()
+        i
+        for i, tags in recent.items()
         if len(asked) >= 7 and (i.startswith(asked) or tags.get("initlab.uid", "").startswith(asked))
-    ]  # fmt: skip
+    ]
     return begun[0] if len(begun) == 1 else None
 
 
@@ -107,9 +108,10 @@ def _unknown_run_message(asked: str, recent: Mapping[str, Mapping[str, str]], ur
     if asked in waiting:
         return f"run={asked}: its records are still on this machine; send them with `python -m initlab sync`"
     trained = [
-        f"{run_id} ({tags.get('mlflow.runName', '')})" for run_id, tags in recent.items()
+        f"{run_id} ({tags.get('mlflow.runName', '')})"
+        for run_id, tags in recent.items()
         if tags.get("initlab.kind") == "train"
-    ]  # fmt: skip
+    ]
     if not trained:
         return f"run={asked}: no such run; {describe_location(uri)} has none yet that was trained"
     return f"run={asked}: no such run in {describe_location(uri)}; the latest are {', '.join(trained[:_LISTED_RUNS])}"

@@ -151,9 +151,11 @@ class Store:
             token: str | None = None
             while True:
                 page = self._client.search_runs(
-                    [experiment_id], filter_string=" and ".join([*words, "attributes.status = 'FINISHED'"]),
-                    max_results=1000, page_token=token,
-                )  # fmt: skip
+                    [experiment_id],
+                    filter_string=" and ".join([*words, "attributes.status = 'FINISHED'"]),
+                    max_results=1000,
+                    page_token=token,
+                )
                 found += [(str(r.info.run_id), int(r.info.end_time or 0), dict(r.data.tags)) for r in page]
                 token = page.token
                 if not token:

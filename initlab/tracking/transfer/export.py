@@ -56,8 +56,11 @@ def export_study(
     except StoreFaultError as fault:
         raise ConfigError("tracking.uri", describe_location(uri), f"the runs cannot be read: {fault.reason}") from fault
     manifest = {
-        "format": FORMAT, "study": study, "store": mask_password(uri), "runs": sorted(str(r.info.run_id) for r in runs),
-    }  # fmt: skip
+        "format": FORMAT,
+        "study": study,
+        "store": mask_password(uri),
+        "runs": sorted(str(r.info.run_id) for r in runs),
+    }
     write_atomic(to / MANIFEST, json.dumps(manifest, indent=1))
     return len(runs), points
 

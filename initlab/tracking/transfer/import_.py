@@ -189,11 +189,12 @@ def _log_datasets(store: Store, run_id: str, datasets: list[Any]) -> None:
             DatasetInput(
                 Dataset(
                     **{k: str(d.get(k) or "") for k in ("name", "digest", "source_type", "source")},
-                    schema=d.get("schema"), profile=d.get("profile"),
+                    schema=d.get("schema"),
+                    profile=d.get("profile"),
                 ),
                 [InputTag(str(k), str(v)) for k, v in dict(d.get("tags") or {}).items()],
             )
             for d in new
-        ]  # fmt: skip
+        ]
         if made:
             client.log_inputs(run_id, made)
