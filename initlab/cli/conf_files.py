@@ -91,5 +91,6 @@ def read_conf_file(path: Path) -> ConfFile:
 
 
 def _inherited(path: Path, name: str) -> dict[str, Entry]:
-    file = path.parent / f"{name}.yaml"
-    return {e.key: e for e in read_conf_file(file).entries} if name != "_self_" and file.is_file() else {}
+    # a plug-in's file may build on one of initlab's
+    file = files_of(path.parent.name).get(name)
+    return {e.key: e for e in read_conf_file(file).entries} if file is not None and file != path else {}
