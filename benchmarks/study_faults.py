@@ -38,7 +38,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 # what must hold, and a real server to stop, are the tests' own
-from tests.command_line.driver import environment, initlab  # noqa: E402
+from tests.cli.driver import environment, initlab  # noqa: E402
 from tests.study.study_cases import EMBEDDED, TINY, broken, runs, the_study  # noqa: E402
 from tests.tracking.tracking_cases import Server  # noqa: E402
 

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.browser.chromium import browser, errors, picture, requested
-from tests.command_line.driver import environment, initlab
+from tests.cli.driver import environment, initlab
 from tests.tracking.tracking_cases import free_port
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import browser, errors, faint, picture, requested, scheme
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "model.depth=3", "trainer.epochs=2")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.compare.stores import Made, grid, write
 
 pytestmark = pytest.mark.timeout(240)

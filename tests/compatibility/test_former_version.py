@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 
 pytestmark = pytest.mark.xdist_group("former_version")
 

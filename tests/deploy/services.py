@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.command_line.driver import environment
+from tests.cli.driver import environment
 from tests.deploy.compose_file import ROOT, dotenv, loaded, mapped
 from tests.study.postgres_server import needed
 from tests.tracking.tracking_cases import free_port

@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.command_line.driver import environment
+from tests.cli.driver import environment
 from tests.study.postgres_server import needed
 from tests.tracking.tracking_cases import free_port
 

@@ -12,7 +12,7 @@ from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import check_access
 from initlab.tracking.upkeep.sync import sync
-from tests.command_line.driver import SMALL, initlab
+from tests.cli.driver import SMALL, initlab
 from tests.deploy.stack import Stack
 from tests.deploy.tls_front import TlsFront, certificate
 from tests.tracking.tracking_cases import begin, record

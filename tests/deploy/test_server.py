@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from initlab.operations.server.secret_files import read_or_create
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.deploy.stack import Stack
 from tests.tracking.tracking_cases import eventually
 
@@ -103,7 +103,7 @@ def test_everything_killed_at_once(stack: Stack) -> None:
         ("postgres=perhaps", "must be true or false"),
         ("allowed_hosts=http://lab", "without http://"),
         ("home=", "name a folder"),
-        ("task=image", "the server has no such setting"),
+        ("task=image", "server takes no such option"),
         ("workers=1000", "from 1 to 64"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.deploy.stack import Stack
 from tests.study.study_cases import TINY
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from initlab.core.error_line import escape_control_characters
 from initlab.core.redact import redact_passwords
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.tracking.tracking_cases import free_port
 
 SECRET = "S3cr.et-of:nobody"

@@ -22,7 +22,7 @@ from initlab.spec import TrackingSettings
 from initlab.study.search.trials import WORKER, replicas_of, superseded_trials
 from initlab.tracking import end_duplicates
 from initlab.tracking.store.client import connect
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
 from tests.tracking.tracking_cases import Server

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.study.test_studies import TINY, runs
 
 

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from initlab.study.search import ledger
 from initlab.study.search.storage import open_storage
 from initlab.study.search.trials import ARM, WORKER
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 from tests.study.postgres_server import PASSWORD, Postgres
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until

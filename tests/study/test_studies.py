@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from initlab.study.search.storage import open_storage
 from initlab.study.search.trials import WORKER, current_trials
-from tests.command_line.driver import environment, initlab
+from tests.cli.driver import environment, initlab
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")
 pytestmark = pytest.mark.timeout(240)

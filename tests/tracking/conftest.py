@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tracking_cases import Gate, Server
 
 from initlab.tracking.store.client import connect
+from tests.tracking.tracking_cases import Gate, Server
 
 
 @pytest.fixture(autouse=True)

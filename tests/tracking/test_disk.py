@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tracking_cases import begin, metrics, record, settings, status
 
 from initlab.errors import StoreError, WorkdirError
 from initlab.tracking import spools
 from initlab.tracking.spool import spool
 from initlab.tracking.upkeep.sync import sync
+from tests.tracking.tracking_cases import begin, metrics, record, settings, status
 
 
 def fill(folder: Path, *, leave: int = 0) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tracking_cases import Server
 
 from initlab import tracking
 from initlab.advice import explain
 from initlab.errors import UnknownNameError
 from initlab.run.train import run
 from tests.cases import experiment
+from tests.tracking.tracking_cases import Server
 
 
 def test_from_a_server(server: Server, tmp_path: Path) -> None:

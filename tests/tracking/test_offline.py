@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from tracking_cases import Server, expected, header, metrics, record, rows, tags
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
@@ -14,7 +13,8 @@ from initlab.tracking import RunSink, find_run, read_runs, spools
 from initlab.tracking.read.reopen import reopen
 from initlab.tracking.record.start import start
 from initlab.tracking.upkeep.sync import sync
-from tests.command_line.driver import SMALL, initlab
+from tests.cli.driver import SMALL, initlab
+from tests.tracking.tracking_cases import Server, expected, header, metrics, record, rows, tags
 
 OFFLINE = (*SMALL, "data.limit=200", "probes=none", "tracking.offline=true")
 # of every Python process of the test, the helper's too

@@ -8,7 +8,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tracking_cases import (
+
+from initlab.spec import TrackingSettings
+from initlab.tracking import spools
+from initlab.tracking.read.reopen import reopen
+from initlab.tracking.spool import spool
+from initlab.tracking.upkeep.sync import sync
+from tests.tracking.tracking_cases import (
     Gate,
     Server,
     any_floats,
@@ -22,12 +28,6 @@ from tracking_cases import (
     status,
     tags,
 )
-
-from initlab.spec import TrackingSettings
-from initlab.tracking import spools
-from initlab.tracking.read.reopen import reopen
-from initlab.tracking.spool import spool
-from initlab.tracking.upkeep.sync import sync
 
 
 def test_dead_at_the_start_then_alive(gate: Gate, server: Server, tmp_path: Path) -> None:
