@@ -138,5 +138,5 @@ def _confidence(
         )
     return (
         "low",
-        "it has shortcuts, norms or operations for which the prediction was not checked; too few similar runs to compare",
+        "it has shortcuts, norms or operations that the prediction was not checked on; too few similar runs to compare",
     )

@@ -44,10 +44,10 @@ class Candidate:
 def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[str, ...] = ()) -> Initializer:
     """Choose scheme, gain and corrections from the network's sites and one batch, with the reasons.
 
-    Reads the structure (residual branches, norms, recurrent layers, embeddings, activations), evaluates the schemes that are
-    made for it, and chooses the one with the lowest risk before training. Then corrects the head: logits of
-    a root mean square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior.
-    Needs data; costs a draw, a forward and a backward pass for each candidate (about five).
+    Reads the structure (residual branches, norms, recurrent layers, embeddings, activations), evaluates the schemes
+    made for it, and chooses the one with the lowest risk before training. Then corrects the head: logits of a root mean
+    square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior. Needs data;
+    costs a draw, a forward and a backward pass for each candidate (about five).
 
     Args:
         margin: how much lower the risk of a later candidate must be.

@@ -43,7 +43,7 @@ def format_explanation(told: Recorded, found: Explanation, commands: Sequence[st
         said += _wrap(f"Try: {commands[0]}")
     said += ["", *_chain(found.cause)]
     if told.outlook:
-        said += _item("before", f"the predicted outlook was: {told.outlook}{_depth(told)}")
+        said += _item("predicted", f"outlook before the first step: {told.outlook}{_depth(told)}")
     said += _remedies(found.remedies)
     if found.others:
         said.append("Also found:")
