@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -51,15 +51,17 @@ def _gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> 
     def fn(x: Tensor) -> Tensor:
         return x * gate(x)
 
-    @lru_cache(maxsize=1024)
-    def moments(q: float) -> tuple[float, float, float]:
-        # h₁ and h₂ are independent: E[h₁²g²] = q·E[g²]; the two entries of the gradient are g(h₂) and h₁g'(h₂)
-        scale = math.sqrt(q)
-        square = _mean(lambda z: gate(scale * z).square())
-        slope = _mean(lambda z: derivative(gate, scale * z).square())
-        return 0.0, q * square, square + q * slope
+    return regrouping(name, compute, fn, units=(2, 1), group=2, moments=partial(_gated_moments, gate), kinks=kinks)
 
-    return regrouping(name, compute, fn, units=(2, 1), group=2, moments=moments, kinks=kinks)
+
+# at the top level: a cache inside another function cannot be pickled, and models are stored by pickling
+@lru_cache(maxsize=1024)
+def _gated_moments(gate: ElementwiseFn, q: float) -> tuple[float, float, float]:
+    # h₁ and h₂ are independent: E[h₁²g²] = q·E[g²]; the two entries of the gradient are g(h₂) and h₁g'(h₂)
+    scale = math.sqrt(q)
+    square = _mean(lambda z: gate(scale * z).square())
+    slope = _mean(lambda z: derivative(gate, scale * z).square())
+    return 0.0, q * square, square + q * slope
 
 
 def glu() -> Activation:

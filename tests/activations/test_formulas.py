@@ -8,18 +8,11 @@ import torch
 
 from initlab import activations
 from initlab.activations.slope import derivative
-from initlab.spec import Activation
-from tests.activations.formulas import ENTRIES, OTHERS, Formula
+from initlab.testing.activation_formula import FormulaCases, MomentCases
+from tests.activations.formulas import ENTRIES, OTHERS
 
-CASES = pytest.mark.parametrize(("activation", "formula"), ENTRIES.values(), ids=ENTRIES.keys())
 #: growing like a power: no number holds φ(1e4) squared and so on
 _UNBOUNDED_SLOPE = ("squared_relu", "star_relu", "blend", "gcu")
-
-
-def points() -> torch.Tensor:
-    """Random points and a few round ones, none of them at a kink."""
-    drawn = torch.empty(4000, dtype=torch.float64).normal_(0, 3, generator=torch.Generator().manual_seed(0))
-    return torch.cat([drawn, torch.linspace(-12, 12, 401, dtype=torch.float64) + 1e-3])
 
 
 def test_every_entry_is_tested() -> None:
@@ -27,82 +20,21 @@ def test_every_entry_is_tested() -> None:
     assert set(activations.factories()) <= tested | set(OTHERS)
 
 
-@CASES
-def test_values(activation: Activation, formula: Formula) -> None:
-    x = points()
-    np.testing.assert_allclose(activation.fn(x).numpy(), formula(x.numpy()), rtol=1e-9, atol=3e-9)
-    assert activation.fn(x).dtype == torch.float64
-    single = activation.fn(x.float())
-    assert single.dtype == torch.float32
-    np.testing.assert_allclose(single.numpy(), formula(x.float().double().numpy()), rtol=3e-5, atol=3e-5)
+class TestFormulas(FormulaCases, MomentCases):
+    """Every entry against its formula and, for its moments, against samples."""
 
-
-@CASES
-def test_slopes_against_central_differences(activation: Activation, formula: Formula) -> None:
-    x, step = points(), 1e-5
-    for kink in activation.kinks:
-        x = x[(x - kink).abs() > 3 * step]
-    slope = derivative(activation.fn, x).numpy()
-    expected = (formula(x.numpy() + step) - formula(x.numpy() - step)) / (2 * step)
-    np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=3e-7 if activation.name != "softplus" else 1e-8)
-
-
-@CASES
-def test_kinks_are_where_the_function_or_its_slope_jumps(activation: Activation, formula: Formula) -> None:
-    for kink in activation.kinks:
-        sides = torch.tensor([kink - 1e-9, kink + 1e-9], dtype=torch.float64)
-        jump = torch.diff(torch.stack([activation.fn(sides), derivative(activation.fn, sides)])).abs()
-        assert float(jump.max()) > 1e-2, kink
-    x = torch.linspace(-10, 10, 400_001, dtype=torch.float64) + 1e-7
-    for values in (activation.fn(x), derivative(activation.fn, x)):
-        gap = torch.diff(values).abs()
-        for kink in activation.kinks:
-            gap[(x[:-1] <= kink) & (x[1:] >= kink)] = 0
-        assert float(gap.max()) < 5e-3
-
-
-@CASES
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_far_out_values_and_slopes_are_finite(activation: Activation, formula: Formula, dtype: torch.dtype) -> None:
-    x = torch.tensor([-1e4, -1e3, -90.0, -50.0, -1e-30, 0.0, 1e-30, 50.0, 90.0, 1e3, 1e4], dtype=dtype)
-    module = activation.make(11)
-    leaf = x[None].clone().requires_grad_(True)
-    out = module.to(dtype)(leaf)
-    out.sum().backward()
-    slope = derivative(activation.fn, x)
-    for values in (activation.fn(x), slope, out, leaf.grad):
-        assert values is not None and bool(torch.isfinite(values).all())
-    if activation.name not in _UNBOUNDED_SLOPE:
-        assert float(slope.abs().max()) <= 4.5
-    with np.errstate(over="ignore", invalid="ignore"):
-        expected = formula(x.double().numpy())
-    known = np.isfinite(expected)
-    # next to cancellation only the absolute error is small
-    np.testing.assert_allclose(activation.fn(x).numpy()[known], expected[known], rtol=2e-5, atol=1e-3)
+    @pytest.fixture(autouse=True, params=ENTRIES)
+    def chosen(self, request: pytest.FixtureRequest) -> None:
+        activation, self.formula = ENTRIES[request.param]
+        self.factory = lambda: activation
+        self.largest_slope = None if activation.name in _UNBOUNDED_SLOPE else 4.5
+        self.slope_tolerance = 3e-7 if activation.name != "softplus" else 1e-8
 
 
 def test_squareplus_keeps_its_digits_below_zero() -> None:
     """(x + √(x² + 4))/2 = 1/|x| to first order there; as written it cancels to 0 in single precision."""
     x = torch.tensor([-1e3, -1e4])
     torch.testing.assert_close(activations.squareplus().fn(x), -1 / x, rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize("name", sorted(activations.factories()))
-def test_half_precision_keeps_its_dtype(name: str) -> None:
-    activation = activations.factories()[name](**({"f": "x*sigmoid(x)"} if name == "expr" else _needs(name)))
-    first = activation.sequence(1)[0]
-    units = first.units_before(4)
-    x = torch.randn(3, units, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    out = first.make(units).to(torch.bfloat16)(x)
-    assert out.dtype == torch.bfloat16 and bool(torch.isfinite(out).all())
-
-
-def _needs(name: str) -> dict[str, object]:
-    return {
-        "per_layer": {"layers": ["tanh"]},
-        "alternate": {"of": ["relu", "tanh"]},
-        "blend": {"of": ["relu", "tanh"]},
-    }.get(name, {})
 
 
 @pytest.mark.parametrize("start", ["leaky_relu", "relu", "gelu", "silu", "tanh", "sigmoid"])

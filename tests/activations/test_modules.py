@@ -1,8 +1,7 @@
-"""What a module of the catalogue must be: found, recognised, copied, saved, moved by training, never in place."""
+"""The contract of `initlab.testing` for every entry of the catalogue: found, recognised, copied, saved."""
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from initlab import activations
 from initlab.activations import activations_of, is_activation, recognise
 from initlab.errors import ConfigError
-from initlab.network.sites import describe
 from initlab.spec import Activation
-from initlab.train.optimizers import parameter_groups
+from initlab.testing.activation_formula import MomentCases
+from initlab.testing.activation_module import LearnableCases, ModuleCases, drawn
 from tests.activations.formulas import ENTRIES
 
 GIVEN: dict[str, dict[str, object]] = {
@@ -28,159 +27,32 @@ CATALOGUE: dict[str, Activation] = {
     **{n: f(**GIVEN.get(n, {})).sequence(1)[0] for n, f in activations.factories().items()},
     **{f"{n}-per_channel": activations.factories()[n](per_channel=True) for n in PER_CHANNEL},
 }
-LEARNABLE = [*PER_CHANNEL, *(f"{n}-per_channel" for n in PER_CHANNEL), "meta_acon", "blend"]
 UNITS = 12
-every = pytest.mark.parametrize("activation", CATALOGUE.values(), ids=CATALOGUE.keys())
-learnable = pytest.mark.parametrize("activation", [CATALOGUE[n] for n in LEARNABLE], ids=LEARNABLE)
 
 
-def drawn(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+LEARNABLE = [*PER_CHANNEL, *(f"{n}-per_channel" for n in PER_CHANNEL), "meta_acon", "blend"]
 
 
-def shaken(module: nn.Module) -> nn.Module:
-    """The module after parameters have moved."""
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return module
+class TestCatalogue(ModuleCases, MomentCases):
+    """Every entry as a module; its formula is in test_formulas.py."""
+
+    @pytest.fixture(autouse=True, params=CATALOGUE)
+    def chosen(self, request: pytest.FixtureRequest) -> None:
+        activation = CATALOGUE[request.param]
+        self.factory = lambda: activation
+        self.sees_positions = activation.name == "meta_acon"
 
 
-@every
-def test_each_call_makes_a_new_module_that_is_found(activation: Activation) -> None:
-    first, second = activation.make(UNITS), activation.make(UNITS)
-    assert first is not second and type(first) is type(second)
-    assert is_activation(first) and not list(first.children())
-    assert not getattr(first, "inplace", False)
-    mine, other = list(first.parameters()), list(second.parameters())
-    assert not {id(p) for p in mine} & {id(p) for p in other}
+class TestLearnable(LearnableCases):
+    """The entries that learn."""
 
-
-@every
-@pytest.mark.parametrize("shape", [(5, UNITS), (5, UNITS, 3, 4), (5, 7, UNITS), (2, UNITS, 2, 3, 2)], ids=str)
-def test_units_are_where_they_belong(activation: Activation, shape: tuple[int, ...]) -> None:
-    received, sent = activation.units
-    dim = 2 if len(shape) == 3 else 1
-    x = drawn(*shape)
-    kept = x.clone()
-    leaf = x.requires_grad_(True)
-    module = activation.make(UNITS).eval()
-    out = module(leaf)
-    assert torch.equal(x.detach(), kept), "it overwrote its input"
-    expected = list(shape)
-    expected[dim] = UNITS * sent // received
-    assert list(out.shape) == expected
-    out.square().sum().backward()
-    assert leaf.grad is not None and bool(torch.isfinite(leaf.grad).all())
-    if activation.units == (1, 1) and activation.moments is None:
-        torch.testing.assert_close(out, activation.fn(x), rtol=1e-5, atol=1e-5)
-    # units lie along `dim`: moving them to the front and back changes nothing
-    if dim == 2:
-        flat = module(x.detach().reshape(-1, UNITS))
-        if activation.name != "meta_acon":  # whose slope sees the other positions
-            torch.testing.assert_close(out, flat.reshape(out.shape))
-
-
-@every
-def test_a_copy_computes_the_same_and_is_another(activation: Activation) -> None:
-    module = shaken(activation.make(UNITS).eval())
-    again = copy.deepcopy(module)
-    x = drawn(4, UNITS)
-    assert torch.equal(module(x), again(x))
-    shaken(again)
-    if list(module.parameters()):
-        assert not torch.equal(module(x), again(x))
-
-
-@every
-def test_the_state_dict_holds_everything(activation: Activation) -> None:
-    module, fresh = shaken(activation.make(UNITS).eval()), activation.make(UNITS).eval()
-    progress = getattr(module, "set_progress", None)
-    if progress is not None:
-        progress(0.3)
-    fresh.load_state_dict(module.state_dict())
-    x = drawn(4, UNITS)
-    assert torch.equal(module(x), fresh(x))
-
-
-@every
-def test_on_the_meta_device(activation: Activation) -> None:
-    with torch.device("meta"):
-        module = activation.make(UNITS)
-        out = module(torch.zeros(3, UNITS))
-    assert out.is_meta and all(p.is_meta for p in module.parameters())
-    assert recognise(module).name == activation.name
-
-
-@every
-def test_recognised_as_itself(activation: Activation) -> None:
-    module = activation.make(UNITS)
-    found = recognise(module)
-    assert (found.name, found.units) == (activation.name, activation.units)
-    x = drawn(3, 5).double()
-    torch.testing.assert_close(found.fn(x), activation.fn(x))
-
-
-@every
-def test_recognised_as_what_it_is_now(activation: Activation) -> None:
-    module = shaken(activation.make(UNITS)).eval()
-    found = recognise(module)
-    for shape in ((3,), (3, UNITS), (2, 2, 2, 2)):
-        assert found.fn(drawn(*shape).double()).dtype == torch.float64
-    if activation.units == (1, 1) and activation.moments is None and _shared(module):
-        x = drawn(5, UNITS)
-        torch.testing.assert_close(found.fn(x), module(x), rtol=1e-5, atol=1e-5)
-        # what was recognised does not change when training goes on
-        before = found.fn(x)
-        shaken(module)
-        assert torch.equal(found.fn(x), before)
-
-
-def _shared(module: nn.Module) -> bool:
-    return all(UNITS not in p.shape for p in module.parameters())
-
-
-@learnable
-def test_every_parameter_gets_a_gradient(activation: Activation) -> None:
-    module = activation.make(UNITS)
-    if activation.name != "meta_acon":
-        module(3 * drawn(64, UNITS)).square().sum().backward()
-    else:
-        shaken(module)(drawn(64, UNITS, 3, 3)).square().sum().backward()
-    for name, parameter in module.named_parameters():
-        assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
-
-
-@learnable
-def test_gradients_of_parameters_against_differences(activation: Activation) -> None:
-    module = shaken(activation.make(4)).double()
-    x = drawn(6, 4).double()
-    values = {n: p.detach().clone().requires_grad_(True) for n, p in module.named_parameters()}
-
-    def out(*parameters: Tensor) -> Tensor:
-        return torch.func.functional_call(module, dict(zip(values, parameters, strict=True)), (x,))
-
-    assert torch.autograd.gradcheck(out, tuple(values.values()), atol=1e-6)
-
-
-@learnable
-def test_no_weight_decay(activation: Activation) -> None:
-    model = nn.Sequential(nn.Linear(5, UNITS), activation.make(UNITS), nn.Linear(UNITS, 3))
-    sites = describe(model, drawn(2, 5))
-    groups = parameter_groups(model, sites)
-    assert {id(p) for p in groups[0]["params"]} == {id(model[0].weight), id(model[2].weight)}
-    assert groups[1]["weight_decay"] == 0.0
-    kinds = {s.name: s.kind for s in sites if s.name.startswith("1.")}
-    assert kinds and set(kinds.values()) == {"activation"}
-
-
-@learnable
-def test_readings_are_scalars_with_names_that_a_metric_may_have(activation: Activation) -> None:
-    readings = activation.make(UNITS).readings()  # pyright: ignore[reportCallIssue]
-    assert readings
-    for name, value in readings.items():
-        assert name.replace("_", "").isalnum() and value.shape == () and not value.requires_grad
+    @pytest.fixture(autouse=True, params=LEARNABLE)
+    def chosen(self, request: pytest.FixtureRequest) -> None:
+        activation = CATALOGUE[request.param]
+        assert list(activation.make(UNITS).parameters())
+        self.factory = lambda: activation
+        # its slopes start alike, whatever its weights
+        self.starts_flat = activation.name == "meta_acon"
 
 
 def test_readings_follow_the_parameters() -> None:

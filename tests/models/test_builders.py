@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
+from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from initlab import activations
 from initlab.errors import ConfigError
 from initlab.models import cnn, convnet, mlp, resnet, torchvision
+from initlab.models.mlp import MLP
 from initlab.spec import IO, Activation, ModelBuilder
+from initlab.testing import ModelCases
+from initlab.testing.model import BENT, Bent
 
 MNIST = IO(input_shape=(1, 28, 28), classes=10)
 CIFAR = IO(input_shape=(3, 32, 32), classes=10)
 DIGITS = IO(input_shape=(1, 8, 8), classes=5)
 FLAT = IO(input_shape=(20,), classes=3)
 
-
-class Bent(nn.Module):
-    """An activation that no network would use by itself, and that counts its calls."""
-
-    def __init__(self, features: int | None = None) -> None:
-        super().__init__()
-        self.features = features
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return torch.tanh(x)
-
-
-BENT = Activation(name="bent", make=Bent, fn=torch.tanh)
 
 BUILDERS: list[tuple[str, ModelBuilder, IO, int]] = [
     ("mlp", mlp(), MNIST, 2),
@@ -56,45 +44,16 @@ BUILDERS: list[tuple[str, ModelBuilder, IO, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("builder", "io", "uses"), [b[1:] for b in BUILDERS], ids=[b[0] for b in BUILDERS])
-class TestEveryBuilder:
-    def test_forward_and_backward(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        model = builder(io, BENT)
-        output = model(torch.randn(4, *io.input_shape))
-        assert output.shape == (4, io.classes)
-        output.square().sum().backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, name
+class TestEveryBuilder(ModelCases):
+    """The contract, for each of them."""
 
-    def test_each_use_of_an_activation_is_a_module(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        model = builder(io, BENT)
-        model(torch.randn(2, *io.input_shape))
-        assert [m.calls for m in model.modules() if isinstance(m, Bent)] == [1] * uses
-
-    def test_no_module_or_parameter_is_shared(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        model = builder(io, BENT)
-        modules = [m for _, m in model.named_modules(remove_duplicate=False)]
-        parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
-        assert len({id(m) for m in modules}) == len(modules)
-        assert len({id(p) for p in parameters}) == len(parameters)
-        assert not any(getattr(m, "inplace", False) for m in modules)
-
-    def test_builds_without_memory(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        with torch.device("meta"):
-            model = builder(io, BENT)
-            assert model(torch.zeros(2, *io.input_shape)).shape == (2, io.classes)
-        assert all(p.is_meta for p in model.parameters())
-
-    def test_the_builder_can_be_sent_to_another_process(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        again = pickle.loads(pickle.dumps(builder))(io, BENT)
-        assert [n for n, _ in again.named_parameters()] == [n for n, _ in builder(io, BENT).named_parameters()]
-
-    def test_the_loss_follows_from_weights_alone(self, builder: ModelBuilder, io: IO, uses: int) -> None:
-        """Nothing hides in the module that a state dict does not carry."""
-        first, second = builder(io, BENT).eval(), builder(io, BENT).eval()
-        second.load_state_dict(first.state_dict())
-        x = torch.randn(2, *io.input_shape)
-        assert torch.equal(first(x), second(x))
+    @pytest.fixture(autouse=True, params=BUILDERS, ids=[b[0] for b in BUILDERS])
+    def chosen(self, request: pytest.FixtureRequest) -> None:
+        _, builder, io, self.uses = request.param
+        self.factory = lambda: builder
+        self.supports = (io,)
+        tokens = IO(input_shape=(9,), classes=7, vocabulary=7)
+        self.refuses = (tokens,) if isinstance(builder, partial) and builder.func is MLP else (tokens, FLAT)
 
 
 def test_the_reference_cnn_is_the_reference() -> None:
