@@ -6,6 +6,8 @@ its name. A silent fall-back to the constructor's own values is how wrong initia
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -44,7 +46,7 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
         The rule of each parameter (``he``, ``bias``, ``ones``, ``kept``) and notes of the steps that look at the
         whole network.
 
-    Raises:
+    Raises, and then leaves every parameter as it was:
         ConfigError: where the initialiser is not for this network.
         UnclaimedParameterError: naming each parameter that no rule knows, with the override that would keep it.
         InitlabError: where a rule returned a wrong shape or a value that is not finite.
@@ -56,11 +58,25 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
             init, notes = init.plan(model, sites, context)
         if init.check is not None:
             init.check(sites, context)
-        rules = draw_all(model, sites, init, context)
-        for step in init.adapt:
-            notes += step(model, sites, context)
-            _refuse_nonfinite(model, init.name)
+        with _restored_on_error(model):
+            rules = draw_all(model, sites, init, context)
+            for step in init.adapt:
+                notes += step(model, sites, context)
+                _refuse_nonfinite(model, init.name)
     return Applied(init, rules, notes)
+
+
+@contextmanager
+def _restored_on_error(model: nn.Module) -> Generator[None]:
+    """Gives every parameter its value back where the block raises: an error leaves the network as it was."""
+    before = [(p, p.detach().clone()) for p in model.parameters()]
+    try:
+        yield
+    except BaseException:
+        with torch.no_grad():
+            for parameter, value in before:
+                parameter.copy_(value)
+        raise
 
 
 def draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
