@@ -189,7 +189,8 @@ def explained(name: str, case: Case, workdir: Path, *, attempt: bool = True) -> 
     last = tried[-1].evidence if tried else None
     return Row(
         name, case, row.named, row.alarms, row.before, tuple(" ".join(t.remedy.overrides) for t in tried),
-        learned_fraction(last) if last is not None else 0.0, last is not None and trains(last) and tried[-1].verdict == "helped",
+        learned_fraction(last) if last is not None else 0.0,
+        last is not None and trains(last) and tried[-1].verdict == "helped",
     )  # fmt: skip
 
 
