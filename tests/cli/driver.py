@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.cli.forkserver import server
 
 SMALL = ("data=digits", "model=mlp", "model.width=32", "trainer.epochs=2", "tracking.report=false")
 #: long enough to be interrupted in the middle, with a checkpoint now and then
@@ -20,15 +23,22 @@ LONG = (
 
 
 def environment(**extra: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_", "INITLAB_"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_", "INITLAB_", "PYTEST_"))}
     return {**kept, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **extra}
 
 
 def initlab(*arguments: str, cwd: Path, timeout: float = 120, **extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
-        text=True, timeout=timeout, check=False,
-    )  # fmt: skip
+    """Run a command line in a process of its own; see `forkserver`. Settings of Python take a new interpreter."""
+    if any(name.startswith(("PYTHON", "OMP_")) for name in extra):
+        return subprocess.run(
+            [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
+            text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    started_with = tuple(sorted((k, v) for k, v in environment().items() if not k.startswith("COLUMNS")))
+    with tempfile.TemporaryDirectory() as folder:
+        return server(started_with).run(
+            arguments, cwd=cwd, env=environment(**extra), timeout=timeout, folder=Path(folder)
+        )
 
 
 @contextmanager
