@@ -12,7 +12,7 @@ from initlab.config.hydra_errors import translate
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import IO
 from tests.cases import experiment
-from tests.command_line.driver import initlab
+from tests.cli.driver import initlab
 
 #: what a file needs besides its own name to build something
 NEEDS = {

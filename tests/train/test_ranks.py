@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from initlab.train.ranks import Ranks
-from tests.command_line.driver import environment, initlab
+from tests.cli.driver import environment, initlab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ranks")]
 #: 1,294 examples in batches of 64 leave a last one of 14; of 35 one of 34; three ranks would not share them evenly
