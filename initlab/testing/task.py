@@ -96,7 +96,7 @@ class TaskCases:
             assert not held[a] & held[b], f"{len(held[a] & held[b])} examples are in {a} and in {b}"
 
     def test_every_part_holds_the_classes_in_the_same_proportions(self) -> None:
-        """Within one example a class, and each class is in every part."""
+        """Within two examples a class, and each class is in every part."""
         if not (self.classification and self.stratified):
             pytest.skip("is not stratified")
         splits = self.opened()

@@ -247,6 +247,7 @@ class TestNorm(ProbeCases):
 
 
 # ------------------------------------------------------------------ the package
+@pytest.mark.process
 def test_nothing_is_collected_by_accident_and_nothing_else_needs_pytest() -> None:
     assert not [name for name in testing.__all__ if name.startswith("Test")]
     code = (

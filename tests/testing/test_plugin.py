@@ -15,6 +15,8 @@ import pytest
 
 from tests.cli.driver import environment
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "examples" / "plugin"
 SMALL = ("task=moons", "data.examples=200", "trainer.epochs=1", "tracking.report=false")
