@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?= task=image init=he
 
-.PHONY: run test lint types contracts tests docs format clean
+.PHONY: run check fast test lint types contracts tests docs format clean
 .PHONY: audit
 .PHONY: server env backup restore
 .DEFAULT_GOAL := run
@@ -26,6 +26,11 @@ $(VENV)/.installed-server: $(VENV)/.installed
 run: $(VENV)/.installed
 	$(BIN)/python -m initlab $(ARGS)
 
+# what to run while one writes: everything that starts no process and computes for seconds only
+check: $(VENV)/.installed-test
+	$(MAKE) --no-print-directory -j 2 lint contracts
+	$(MAKE) --no-print-directory -j 2 types fast
+
 test: lint types contracts tests
 
 lint: $(VENV)/.installed-test
@@ -41,6 +46,10 @@ contracts: $(VENV)/.installed-test
 # one thread a process: two test processes with two threads each would wait for one another at every small operation
 tests: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+# one worker: the other core checks the types meanwhile
+fast: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not process and not slow" $(PYTEST_ARGS)
 
 # a server for a team, without containers; POSTGRES=1: on PostgreSQL instead of SQLite; SERVER='port=5001 home=DIR'
 server: $(VENV)/.installed-server

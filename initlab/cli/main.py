@@ -77,10 +77,10 @@ TABLE: tuple[Command, ...] = (
         options=(
             Option(name="study", key="compare.study", kind="names", former=("study.name", "compare.study")),
             Option(
-                name="experiments",
+                name="experiment",
                 key="compare.experiments",
                 kind="names",
-                former=("experiment", "tracking.experiment", "compare.experiments"),
+                former=("experiments", "tracking.experiment", "compare.experiments"),
             ),
             Option(name="baseline", key="compare.baseline", kind="names", former=("compare.baseline",)),
             Option(name="filter", key="compare.filter", kind="text", former=("compare.filter",)),

@@ -116,7 +116,7 @@ def test_the_command_explains_and_tries(tmp_path: Path) -> None:
     [
         ([], "name one run or one study"),
         (["run=a", "study=b"], "name one run or one study"),
-        (["run=last", "init=he"], "keeps its own configuration"),
+        (["run=last", "init=he"], "takes no such option"),
         (["run=last", "try=perhaps"], "must be true or false"),
         (["study=b", "--try"], "tries a remedy of one run"),
         (["run=last"], "no store here yet"),

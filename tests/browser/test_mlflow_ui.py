@@ -20,7 +20,7 @@ from tests.browser.chromium import browser, errors, picture, requested
 from tests.cli.driver import environment, initlab
 from tests.tracking.tracking_cases import free_port
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2")
 #: what MLflow's page complains of by itself: a store without users has no current one, and it watches its own size
 ITS_OWN = ("mlflow/users/current", "ResizeObserver loop")

@@ -10,7 +10,7 @@ import pytest
 from tests.browser.chromium import browser, errors, faint, picture, requested, scheme
 from tests.cli.driver import initlab
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "model.depth=3", "trainer.epochs=2")
 LARGEST = 3_000_000
 

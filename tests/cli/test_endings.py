@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from tests.cli.driver import LONG, initlab, training, wait_for
 
+pytestmark = pytest.mark.process
+
 
 def spool(folder: Path) -> Path | None:
     found = list((folder / ".initlab" / "spool").glob("*/records.jsonl"))

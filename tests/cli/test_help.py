@@ -16,6 +16,8 @@ from initlab.config import groups
 from initlab.core.version import __version__
 from tests.cli.driver import environment, initlab
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

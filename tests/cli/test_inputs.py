@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.driver import SMALL, initlab
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),

@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.driver import initlab
 
+pytestmark = pytest.mark.process
+
 FAST = ("examples=64", "ntk_examples=8")
 MLP = ("data=digits", "model=mlp", "model.depth=4", "model.width=32", *FAST)
 

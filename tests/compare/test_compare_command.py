@@ -15,7 +15,7 @@ import pytest
 from tests.cli.driver import initlab
 from tests.compare.stores import Made, grid, write
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 SIX = {
     ("he", "relu"): [0.95, 0.96, 0.955, 0.94, 0.95], ("he", "tanh"): [0.95, 0.955, 0.96, 0.945, 0.94],
@@ -110,18 +110,18 @@ def test_what_can_be_said_of_little_is_said(workdir: Path, store: Path) -> None:
         (["study=gone"], ["all 4 runs diverged", "nothing to compare"]),
         ([], ["say which", "study=NAME of empty, gone, six"]),
         (
-            ["study=six", "compare.metric=val/acc"],
+            ["study=six", "metric=val/acc"],
             ["compare.metric=val/acc", "no run has it", "val/accuracy, val/loss"],
         ),
         (["study=six", "baseline=init=xavier"], ["compare.baseline", "2 arms fit"]),
-        (["study=six", "compare.keys=[model.depth]"], ["compare.keys=model.depth", "does not differ"]),
+        (["study=six", "keys=[model.depth]"], ["compare.keys=model.depth", "does not differ"]),
         (["study=six", "filter=params.init = 'nix'"], ["no run that fits the filter"]),
         (["filter=this is none"], ["filter=this is none"]),
         (["experiment=nowhere"], ["no such experiment", "initlab"]),
         (["tracking.uri=sqlite:///absent.db"], ["there is no store here yet"]),
         (["tracking.uri=http://127.0.0.1:9", "study=six"], ["tracking.uri=http://127.0.0.1:9", "did not answer"]),
-        (["study=six", "compare.alpha=2"], ["compare.alpha=2", "less than 1"]),
-        (["study=six", "compare.out=mlflow.db"], ["compare.out=mlflow.db", "is a file"]),
+        (["study=six", "alpha=2"], ["compare.alpha=2", "less than 1"]),
+        (["study=six", "out=mlflow.db"], ["compare.out=mlflow.db", "is a file"]),
     ],
 )
 def test_where_nothing_can_be_shown_a_sentence_says_why(

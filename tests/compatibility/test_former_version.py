@@ -26,7 +26,7 @@ import pytest
 
 from tests.cli.driver import initlab
 
-pytestmark = pytest.mark.xdist_group("former_version")
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("former_version")]
 
 ARCHIVE = Path(__file__).parents[1] / "assets" / "former_version.tar.xz"
 #: where it was written; paths in it are absolute

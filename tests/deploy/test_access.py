@@ -17,7 +17,7 @@ from tests.deploy.stack import Stack
 from tests.deploy.tls_front import TlsFront, certificate
 from tests.tracking.tracking_cases import begin, record
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
 
 # a proxy of the machine that runs the tests is none of theirs
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -15,7 +15,7 @@ from tests.deploy.compose_file import ROOT
 from tests.deploy.stack import Stack
 from tests.study.study_cases import TINY
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
 
 
 def backup(*words: object) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from tests.cli.driver import initlab
 from tests.deploy.stack import Stack
 from tests.tracking.tracking_cases import eventually
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
 
 
 @pytest.fixture

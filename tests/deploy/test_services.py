@@ -21,7 +21,7 @@ from tests.deploy.services import Services
 from tests.study.study_cases import TINY
 from tests.tracking.tracking_cases import eventually
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("compose")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("compose")]
 
 
 @pytest.fixture(scope="module")

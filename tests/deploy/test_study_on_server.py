@@ -13,7 +13,7 @@ from tests.cli.driver import initlab
 from tests.deploy.stack import Stack
 from tests.study.study_cases import TINY
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("stack")]
 
 INITS, ACTIVATIONS, SEEDS = ("he", "xavier", "lecun"), ("relu", "tanh"), 2
 

@@ -22,6 +22,8 @@ from tests.cli.driver import initlab
 from tests.study.study_cases import TINY, runs
 from tests.tracking.tracking_cases import begin, free_port, record, settings
 
+pytestmark = pytest.mark.process
+
 ALL = Rules(checkpoints_days=0, deleted_days=0, logs_days=0, studies_days=0, spool_days=0)
 
 

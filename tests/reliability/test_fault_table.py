@@ -15,7 +15,7 @@ from tests.reliability.clients import client
 from tests.reliability.holding import violations
 
 # one pair of servers for all
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("reliability")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("reliability")]
 
 
 @pytest.fixture(scope="module")

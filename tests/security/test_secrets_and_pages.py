@@ -14,6 +14,8 @@ from initlab.core.redact import redact_passwords
 from tests.cli.driver import initlab
 from tests.tracking.tracking_cases import free_port
 
+pytestmark = pytest.mark.process
+
 SECRET = "S3cr.et-of:nobody"
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=1")
 HOSTILE = "<script>alert('x')</script>"

@@ -27,7 +27,7 @@ from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
 from tests.tracking.tracking_cases import Server
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280)]
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pytest
 from tests.cli.driver import initlab
 from tests.study.test_studies import TINY, runs
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.timeout(240)
 def test_the_time_is_all_that_ends_it_and_the_same_day_goes_on(workdir: Path) -> None:

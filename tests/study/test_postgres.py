@@ -24,7 +24,7 @@ from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until
 
 # one server for all of them
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("postgres")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("postgres")]
 
 
 Opens = Callable[[str], RDBStorage]

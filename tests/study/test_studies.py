@@ -23,7 +23,7 @@ from initlab.study.search.trials import WORKER, current_trials
 from tests.cli.driver import environment, initlab
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
 def runs(workdir: Path) -> list[Any]:

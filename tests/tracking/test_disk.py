@@ -13,6 +13,8 @@ from initlab.tracking.spool import spool
 from initlab.tracking.upkeep.sync import sync
 from tests.tracking.tracking_cases import begin, metrics, record, settings, status
 
+pytestmark = pytest.mark.process
+
 
 def fill(folder: Path, *, leave: int = 0) -> Path:
     ballast = folder / "ballast"

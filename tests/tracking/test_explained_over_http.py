@@ -13,6 +13,8 @@ from initlab.run.train import run
 from tests.cases import experiment
 from tests.tracking.tracking_cases import Server
 
+pytestmark = pytest.mark.process
+
 
 def test_from_a_server(server: Server, tmp_path: Path) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"

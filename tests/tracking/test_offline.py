@@ -16,6 +16,8 @@ from initlab.tracking.upkeep.sync import sync
 from tests.cli.driver import SMALL, initlab
 from tests.tracking.tracking_cases import Server, expected, header, metrics, record, rows, tags
 
+pytestmark = pytest.mark.process
+
 OFFLINE = (*SMALL, "data.limit=200", "probes=none", "tracking.offline=true")
 # of every Python process of the test, the helper's too
 HOOK = """

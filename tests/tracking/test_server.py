@@ -29,6 +29,8 @@ from tests.tracking.tracking_cases import (
     tags,
 )
 
+pytestmark = pytest.mark.process
+
 
 def test_dead_at_the_start_then_alive(gate: Gate, server: Server, tmp_path: Path) -> None:
     sink = begin(tmp_path, gate.uri)

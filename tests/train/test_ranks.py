@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from initlab.train.ranks import Ranks
 from tests.cli.driver import environment, initlab
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ranks")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("ranks")]
 #: 1,294 examples in batches of 64 leave a last one of 14; of 35 one of 34; three ranks would not share them evenly
 COMMON = ("data=digits", "model=mlp", "model.width=32", "trainer.epochs=2", "tracking.report=false", "device=cpu")
 

@@ -25,6 +25,8 @@ from initlab.operations.schedule.ledger import open_ledger
 from tests.cli.driver import environment, initlab, training, wait_for
 from tests.study.study_cases import TINY, broken, runs
 
+pytestmark = pytest.mark.process
+
 RUN = json.dumps([*TINY, "init=he,xavier,normal,uniform", "activation=relu,tanh", "replicas=3"])
 #: the same with more to do, so that it is killed in the middle
 LONG = RUN.replace("trainer.epochs=2", "trainer.epochs=20")

@@ -16,6 +16,8 @@ from initlab.study.workers import checks, worker_pool
 from initlab.study.workers.checks import Checks, facts
 from tests.study.study_cases import TINY
 
+pytestmark = pytest.mark.process
+
 ARMS = [[*TINY, f"init={init}"] for init in ("he", "xavier", "uniform")]
 
 

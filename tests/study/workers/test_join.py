@@ -14,7 +14,7 @@ from tests.cli.driver import environment, initlab
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
 def joined(workdir: Path, name: str) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
 
 # one Ray at a time
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_group("ray")]
 RAY = ("study.engine=ray", "study.workers=2", "study.cpus=0.5")
 
 

@@ -30,6 +30,8 @@ from tests.tracking.tracking_cases import (
     tags,
 )
 
+pytestmark = pytest.mark.process
+
 
 def alive(pid: int) -> bool:
     try:

@@ -19,6 +19,8 @@ from initlab.tracking.store.client import MetricRow, Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from tests.tracking.tracking_cases import expected, header, metrics, record, rows, runs, settings, status, tags
 
+pytestmark = pytest.mark.process
+
 DATASET = Provenance(name="digits", source="https://example.org/digits", digest="ab" * 32, licence="MIT")
 
 

@@ -11,6 +11,8 @@ from initlab.tracking import spools
 from initlab.tracking.read.reopen import reopen
 from tests.tracking.tracking_cases import begin, eventually, expected, metrics, record, settings, status, tags
 
+pytestmark = pytest.mark.process
+
 
 def test_from_the_store_by_either_id(workdir: Path) -> None:
     sink = begin(workdir)

@@ -20,6 +20,8 @@ from initlab.tracking.store.client import connect
 from tests.compare.stores import EVERY, Made, grid, write
 from tests.tracking.tracking_cases import Server
 
+pytestmark = pytest.mark.process
+
 GRID = grid({("he", "relu"): [0.9, 0.8], ("he", "tanh"): [0.7, 0.75], ("zeros", "relu"): [0.1, 0.1]})
 HERE = TrackingSettings()
 

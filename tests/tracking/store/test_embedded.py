@@ -37,6 +37,8 @@ from tests.tracking.tracking_cases import (
     tags,
 )
 
+pytestmark = pytest.mark.process
+
 
 def test_importing_the_room_does_not_import_mlflow() -> None:
     code = "import sys, initlab.tracking; sys.exit(any(name.split('.')[0] == 'mlflow' for name in sys.modules))"

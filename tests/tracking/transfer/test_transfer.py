@@ -24,7 +24,7 @@ from tests.cli.driver import environment, initlab
 from tests.tracking.tracking_cases import Gate, Server, rows
 
 # the exported folder is made once
-pytestmark = pytest.mark.xdist_group("transfer")
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("transfer")]
 
 TINY = (
     "data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false",
