@@ -1,4 +1,4 @@
-"""How a run ended, as a comparison counts it."""
+"""Ending of a run (finished, diverged, failed, early, running), as a comparison counts it."""
 
 from __future__ import annotations
 

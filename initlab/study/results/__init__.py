@@ -1,1 +1,1 @@
-"""What a study reports: leaderboard, live table, the MLflow parent run, page, figures."""
+"""Results of a study: leaderboard, live table, MLflow parent run, HTML page, figures."""
