@@ -16,6 +16,7 @@ from initlab import api
 from initlab.errors import ConfigError
 
 
+@pytest.mark.process
 def test_importing_initlab_does_not_load_torch() -> None:
     code = "import sys, initlab; print('torch' in sys.modules); initlab.gain; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

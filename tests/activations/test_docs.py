@@ -49,6 +49,7 @@ def test_no_picture_is_left_over() -> None:
     assert {p.stem for p in (DOCS / "activations").glob("*.png")} == set(ENTRIES)
 
 
+@pytest.mark.process
 def test_the_page_is_up_to_date() -> None:
     """After a change of the catalogue: python docs/make_activations.py"""
     assert maker().text() == (DOCS / "activations.md").read_text(encoding="utf-8")

@@ -15,6 +15,8 @@ from initlab.spec import Outlook
 from initlab.tracking import RunRecord
 from tests.cli.driver import initlab
 
+pytestmark = pytest.mark.process
+
 DEEP = ("data=digits", "model=mlp", "model.depth=20", "model.width=48")
 
 

@@ -25,6 +25,8 @@ from initlab.spec import Batch, InitContext
 from tests.cases import experiment, untracked
 from tests.inits.networks import ONE_OF_EACH, Case
 
+pytestmark = pytest.mark.slow
+
 DATA = ("data=digits", "data.limit=400")
 MLP = ("model=mlp", "model.width=40")
 RESIDUAL = (*MLP, "model.depth=5", "model.residual=true", "model.branch_depth=2")

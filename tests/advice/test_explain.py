@@ -16,6 +16,8 @@ from initlab.run.train import run
 from initlab.spec import Remedy, TrackingSettings
 from tests.cli.driver import initlab, training, wait_for
 
+pytestmark = pytest.mark.process
+
 TINY = "data=mnist_mini model=mlp model.width=64 tracking.report=false trainer.checkpoint=false"
 ILL = {
     "init=zeros trainer.epochs=1": "symmetric_units",

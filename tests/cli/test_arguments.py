@@ -86,6 +86,7 @@ def test_one_word_too_many(line: str) -> None:
         parsed(line)
 
 
+@pytest.mark.process
 def test_a_former_spelling_in_a_process(workdir: Path) -> None:
     done = initlab("gc", "gc.apply=false", cwd=workdir)
     assert done.returncode == 0 and done.stderr == "initlab: gc gc.apply= is now written apply=false\n"

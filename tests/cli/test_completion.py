@@ -40,6 +40,7 @@ def test_every_command_is_offered_first() -> None:
     assert set(COMMANDS) - {"train"} <= set(found) and "init=" in found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("line", "expected"),
     [("initlab exp", {"explain", "experiment=", "export"}), ("python -m initlab gc app", {"apply="})],
@@ -61,6 +62,7 @@ def test_bash_offers_them(workdir: Path, line: str, expected: set[str]) -> None:
     assert expected == set(done.stdout.split()), done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_bash_completes_a_value_behind_the_equals_sign(workdir: Path) -> None:
     """Bash breaks words at ``=``: what it gets back is the part behind it."""
     bash = shutil.which("bash")
@@ -78,6 +80,7 @@ def test_bash_completes_a_value_behind_the_equals_sign(workdir: Path) -> None:
     assert done.stdout.split() == ["lsuv"], done.stdout + done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_scripts_of_other_shells_parse_where_the_shell_is_there(workdir: Path, shell: str) -> None:
     script = initlab("--shell-completion", f"install={shell}", cwd=workdir).stdout
@@ -91,6 +94,7 @@ def test_scripts_of_other_shells_parse_where_the_shell_is_there(workdir: Path, s
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_an_unknown_shell_is_refused(workdir: Path) -> None:
     done = initlab("--shell-completion", "install=tcsh", cwd=workdir)
     assert done.returncode == 2 and "install=bash" in done.stderr

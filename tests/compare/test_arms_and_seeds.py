@@ -87,6 +87,7 @@ def test_of_a_seed_the_latest_run_that_ended_counts() -> None:
     assert any("1 seeds were trained again" in n for n in made.notes)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_worth_an_untrained_network() -> None:
     lost = run(2, 0.85, init="he", status="diverged")
     runs = [*arm([0.9, 0.8], init="he"), lost, *arm([0.5, 0.6, 0.55], init="zeros")]
@@ -124,6 +125,7 @@ def test_the_metric_is_the_best_known_score_or_the_one_that_is_asked_for() -> No
     assert choose_metric(both, CompareSettings(metric="diag/grad_norm", direction="maximize")).sign == 1
 
 
+@pytest.mark.slow
 def test_unequal_and_unpaired_seeds_are_said() -> None:
     unequal = comparison([*arm([0.9, 0.8, 0.85], init="he"), *arm([0.5, 0.6], init="zeros")])
     assert any("different numbers of seeds: 2 to 3" in w for w in unequal.warnings) and unequal.paired
@@ -146,6 +148,7 @@ def test_what_has_no_value_is_shown_and_counted() -> None:
         comparison([run(0, 0.5, init="he", status="diverged"), run(0, None, init="x", status="failed")])
 
 
+@pytest.mark.slow
 def test_the_baseline_is_an_arm_as_it_was_typed() -> None:
     runs = [
         *arm([0.9, 0.8, 0.82], init="he", activation="relu"), *arm([0.5, 0.6, 0.5], init="xavier", activation="relu"),

@@ -148,6 +148,7 @@ def test_the_arm_is_the_configuration_without_its_seed() -> None:
     assert len({base.arm, experiment("init=xavier").arm, experiment("optimizer.lr=0.002").arm}) == 3
 
 
+@pytest.mark.process
 def test_a_third_partys_factory_on_the_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own package, its own YAML, checked by its own annotations; nothing of initlab is touched."""
     package = tmp_path / "mylab"

@@ -17,6 +17,8 @@ from compose_spec import ComposeSpecification, PyCompose
 
 from tests.deploy.compose_file import FILE, ROOT, AbsentError, dotenv, loaded
 
+pytestmark = pytest.mark.process
+
 SECRETS = (
     "POSTGRES_PASSWORD", "MLFLOW_DB_PASSWORD", "LAB_DB_PASSWORD", "MLFLOW_ADMIN_PASSWORD", "LAB_PASSWORD",
     "MLFLOW_SESSION_KEY", "S3_SECRET_KEY", "RAY_TOKEN",

@@ -89,6 +89,7 @@ def plain(make: Callable[[], nn.Module], width: int, depth: int) -> Build:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid])
 def test_plain_networks_keep_unit_variance(make: type[nn.Module]) -> None:
     """Within 2 % in expectation: what a layer of width 1024 receives times the variance it was given, over six draws.

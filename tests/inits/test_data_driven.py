@@ -141,6 +141,7 @@ def test_data_dependent_tells_what_it_leaves() -> None:
     assert "data_dependent: rnn keeps the values of its draw" in notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [MLP[:2], CNN, RESNET], ids=["mlp", "cnn", "resnet"])
 def test_metainit_lowers_the_quotient_on_data_too(network: tuple[str, ...]) -> None:
     plain, p = prepared(*network, "init=he"), prepared(*network, "init=metainit", "init.steps=150", "init.examples=32")

@@ -115,6 +115,7 @@ def test_what_has_no_one_answer_an_example_has_distances_alone() -> None:
     assert seen is not None and seen.travelled and not seen.linear and not seen.path
 
 
+@pytest.mark.slow
 def test_speech_is_looked_at_as_well() -> None:
     typed = ["task=speech", "trainer.max_steps=20", "tracking=none", "probes=interpret"]
     told = configuration.experiment(configuration.compose(typed), overrides=typed)

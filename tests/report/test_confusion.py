@@ -35,6 +35,7 @@ def test_a_class_without_examples_has_no_recall() -> None:
     assert recall(((3, 1), (0, 0)), ("a", "b")) == {"a": 0.75}
 
 
+@pytest.mark.process
 def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
     run(experiment(*QUICK, "tracking.report=true"), workdir=workdir, narrator=Recorder())
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")

@@ -6,6 +6,8 @@ import pytest
 
 from tests.cases import untracked
 
+pytestmark = pytest.mark.slow
+
 
 def test_spoken_digits() -> None:
     result, told = untracked("task=speech", "init=he", "probes=none")

@@ -31,6 +31,7 @@ def episodes(workdir: Path, *overrides: str) -> tuple[RunResult, Recorder]:
     return run_episodes(experiment(*FEW, *overrides), workdir=workdir, narrator=recorder), recorder
 
 
+@pytest.mark.process
 def test_one_run_holds_every_draw_and_the_interval(workdir: Path) -> None:
     result, told = episodes(workdir, "data.shots=5", "data.episodes=4")
     scores = [r.metrics["episode/accuracy"] for r in told.records]
@@ -60,6 +61,7 @@ def test_a_draw_that_diverges_counts_as_guessing(workdir: Path) -> None:
     assert result.metrics["test/accuracy"] < 0.15
 
 
+@pytest.mark.process
 def test_a_stop_keeps_what_was_done(workdir: Path) -> None:
     asked = 0
 

@@ -75,6 +75,7 @@ def _measured(prepared: Any, inputs: Tensor, seed: int) -> tuple[list[float], li
     return q, c, [math.log10(n / norms[-1]) for n in norms]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sw2", PHASES)
 def test_profiles_of_wide_networks_agree_with_the_prediction(sw2: float) -> None:
     """Width 1000, 30 layers, six seeds: the tolerances of REFERENCE 3.5."""
@@ -113,6 +114,7 @@ def store(folder: Path) -> Any:
     return MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
 
 
+@pytest.mark.process
 @pytest.mark.xdist_group("inspected")
 def test_an_inspection_is_a_run_of_its_own_kind(inspected: tuple[Path, Inspection, str]) -> None:
     folder, found, run_id = inspected
@@ -133,6 +135,7 @@ def test_an_inspection_is_a_run_of_its_own_kind(inspected: tuple[Path, Inspectio
     assert not [k for k in kept.data.metrics if k.startswith(("train/", "val/", "test/"))], "nothing was trained"
 
 
+@pytest.mark.process
 @pytest.mark.xdist_group("inspected")
 def test_artifacts_of_an_inspection(inspected: tuple[Path, Inspection, str]) -> None:
     folder, found, run_id = inspected
@@ -168,6 +171,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult, 
     return folder, run(experiment(*TRAINED), workdir=folder, narrator=recorder), recorder
 
 
+@pytest.mark.process
 @pytest.mark.xdist_group("forecast")
 def test_a_training_run_keeps_its_prediction(trained: tuple[Path, RunResult, Recorder]) -> None:
     folder, result, _ = trained
@@ -186,6 +190,7 @@ def test_a_training_run_keeps_its_prediction(trained: tuple[Path, RunResult, Rec
     assert (place / "figures" / "predicted_and_measured.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.process
 @pytest.mark.xdist_group("forecast")
 def test_training_is_bit_for_bit_the_same_with_and_without_a_forecast(
     trained: tuple[Path, RunResult, Recorder],

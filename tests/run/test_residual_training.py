@@ -10,6 +10,8 @@ from initlab.run.prepare import foresee, prepare
 from initlab.spec import RunResult
 from tests.cases import Recorder, experiment, untracked
 
+pytestmark = pytest.mark.slow
+
 DEEP = ("data=digits", "model=resnet", "model.depth=110", "model.width=8", "model.norm=none", "model.branch_scale=true")
 SGD = ("optimizer=sgd", "probes=none", "trainer.test_with=last")
 

@@ -40,7 +40,7 @@ def record(finished: tuple[Path, RunResult]) -> Any:
     return client(folder).get_run(result.run_id)
 
 
-pytestmark = pytest.mark.xdist_group("run")
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("run")]
 
 
 def test_params_tags_and_dataset(finished: tuple[Path, RunResult], record: Any) -> None:

@@ -195,6 +195,7 @@ _KINKED_LIMITS = {
 _MISSED = {("tanhshrink", "0.01")}
 
 
+@pytest.mark.slow
 def test_critical_points(constants: Figures) -> None:
     bad = Differences()
     for name, row in constants["activations"].items():

@@ -17,6 +17,8 @@ from initlab.theory import MeanField, meanfield
 from initlab.theory.finite_width import log_q_variance
 from tests.cases import experiment
 
+pytestmark = pytest.mark.slow
+
 WIDTH, DEPTH, EXAMPLES, SEEDS = 2048, 20, 64, 4
 
 #: the fixed point q = 1 of the forward gain attracts

@@ -52,6 +52,7 @@ def test_a_shaped_network_keeps_its_signal_through_fifty_layers() -> None:
     assert float(x.square().mean()) == pytest.approx(1.0, abs=0.15)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shaped_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"activation\.of=relu.*smooth"):
         dks(of="relu")

@@ -13,6 +13,8 @@ from initlab.theory import Trajectory, trajectory
 from tests.oracles import activation
 from tests.theory.random_networks import Ensemble, Measured, simulate
 
+pytestmark = pytest.mark.slow
+
 Figures = Mapping[str, Any]
 
 N, L, SEEDS = 1000, 30, 6

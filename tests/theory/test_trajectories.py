@@ -128,6 +128,7 @@ def test_power_laws_without_biases(oracles: Figures) -> None:
     bad.none()
 
 
+@pytest.mark.slow
 def test_three_facts_on_gains() -> None:
     """REFERENCE 2.2: where the forward gain's fixed point is unstable, and where a critical point is stable."""
     unstable = {"gelu", "silu", "mish", "hardswish", "squared_relu", "tanhshrink", "softshrink_0.5"}

@@ -89,6 +89,7 @@ def test_a_score_reads_the_part_in_streams_and_leaves_the_network_as_it_was() ->
     assert scores[0] == pytest.approx(total / splits.val.y.numel(), rel=1e-5)
 
 
+@pytest.mark.process
 def test_what_a_run_of_a_language_model_leaves(workdir: Path) -> None:
     result = run(experiment(*SMALL, "tracking.report=true"), workdir=workdir, narrator=Recorder())
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")

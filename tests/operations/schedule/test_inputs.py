@@ -85,11 +85,13 @@ def test_overrides_that_do_not_compose_are_found_at_the_start(run: list[str], pa
     assert all(part in str(told.value) for part in parts), str(told.value)
 
 
+@pytest.mark.slow
 def test_the_examples_are_good() -> None:
     for one in read_schedules(Path(__file__).parents[3] / "conf" / "schedule"):
         validate.check(one)
 
 
+@pytest.mark.process
 def test_the_scheduler_starts_with_all_schedules_or_with_none(workdir: Path) -> None:
     (workdir / "conf" / "schedule").mkdir(parents=True)
     (workdir / "conf" / "schedule" / "good.yaml").write_text(GOOD)

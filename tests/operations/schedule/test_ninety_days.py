@@ -16,6 +16,8 @@ from initlab.operations.schedule.policy import ON_TIME
 from tests.operations.schedule.clocks import MINUTE, Clock, House, oracle, schedule
 from tests.study.postgres_server import Postgres, needed
 
+pytestmark = pytest.mark.process
+
 #: from before the change of the clock in New York (8 March) to after that in Lord Howe (5 April); Berlin's is between
 START = datetime(2026, 2, 20, 12, 0, 30, tzinfo=UTC)
 END = START + timedelta(days=90)

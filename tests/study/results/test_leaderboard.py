@@ -318,6 +318,7 @@ _ON_A_TERMINAL = """
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_on_a_terminal_there_is_a_table_that_fits_and_goes() -> None:
     import pty

@@ -55,6 +55,7 @@ def test_where_there_is_no_plane_nothing_is_said() -> None:
     assert lines([arm(i, math.nan, a=str(i % 3), b=str(i // 3)) for i in range(9)], "maximize") == []
 
 
+@pytest.mark.process
 def test_it_is_told_at_the_end_and_in_the_report(workdir: Path) -> None:
     done = initlab("-m", *TINY, "init=he", "init.gain=0.5,1.4,4", "optimizer.lr=1e-4,1e-3,1e-2", cwd=workdir)
     assert done.returncode == 0, done.stderr

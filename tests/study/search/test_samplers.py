@@ -60,6 +60,7 @@ def test_workers_and_a_study_that_goes_on_draw_other_numbers(name: str) -> None:
     assert len(set(first)) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "gp"])
 def test_a_model_of_the_space_comes_nearer_than_chance(name: str) -> None:
     def best(sampler_name: str, seed: int) -> float:

@@ -125,6 +125,7 @@ def trials(workdir: Path) -> list[optuna.trial.FrozenTrial]:
     return [t for t in optuna.load_study(study_name=name, storage=storage).trials if t.state.name == "COMPLETE"]
 
 
+@pytest.mark.process
 @pytest.mark.timeout(240)
 def test_each_arm_is_compared_at_its_own_rate(workdir: Path) -> None:
     grid = (
@@ -180,6 +181,7 @@ def test_each_arm_is_compared_at_its_own_rate(workdir: Path) -> None:
     assert len(children(workdir)) == len(found)
 
 
+@pytest.mark.process
 @pytest.mark.timeout(240)
 def test_a_worker_killed_in_a_sweep_or_after_it_doubles_nothing(workdir: Path) -> None:
     grid = (
@@ -199,6 +201,7 @@ def test_a_worker_killed_in_a_sweep_or_after_it_doubles_nothing(workdir: Path) -
     assert all(r.info.status != "RUNNING" for r in runs(workdir))
 
 
+@pytest.mark.process
 @pytest.mark.timeout(240)
 def test_an_arm_that_diverges_at_every_rate_is_pruned_and_few_shots_are_tuned(workdir: Path) -> None:
     few = ("data=digits", "model=mlp", "model.width=16", "data.shots=3", "data.episodes=2", "trainer.epochs=2")

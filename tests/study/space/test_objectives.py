@@ -278,6 +278,7 @@ def test_why_there_is_no_importance(values: list[float], keys: int, said: str) -
 
 
 # ------------------------------------------------------------------ whole studies
+@pytest.mark.process
 @pytest.mark.timeout(240)
 def test_a_study_of_two_objectives(workdir: Path) -> None:
     grid = (*TINY, "init=he,zeros", "model.width=8,16", "study.metric=[val/accuracy,parameters]", "replicas=2")
@@ -306,6 +307,7 @@ def test_a_study_of_two_objectives(workdir: Path) -> None:
     assert again.returncode == 0 and "4 done before, 0 new" in again.stdout and "on the front" in again.stdout
 
 
+@pytest.mark.process
 @pytest.mark.timeout(240)
 def test_objectives_that_cannot_be_are_refused_and_changed_ones_are_another_study(workdir: Path) -> None:
     two = "study.metric=[val/accuracy,train/loss]"

@@ -90,6 +90,7 @@ assert (load_or_compute(folder / "cache", "key", compute)["x"] == 7.0).all()
 """
 
 
+@pytest.mark.process
 def test_several_processes_at_once(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = [

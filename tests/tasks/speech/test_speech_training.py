@@ -10,6 +10,8 @@ from initlab.models.speech_cnn import speech_cnn
 from initlab.tasks.speech import SpeechTask, fsdd_mfcc
 from initlab.tasks.speech.packaged import fsdd_mfcc_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("augment", ["none", "spec_augment_time_shift"])
 def test_spoken_digits_are_learnt(augment: str) -> None:

@@ -37,6 +37,7 @@ def test_unknown_scheme_and_directory(tmp_path: Path) -> None:
         resolve_uri(TrackingSettings(uri=f"sqlite:///{tmp_path}"), tmp_path)
 
 
+@pytest.mark.process
 def test_nothing_is_written_for_a_bad_uri(tmp_path: Path) -> None:
     from tracking_cases import header
 
