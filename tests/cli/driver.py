@@ -34,11 +34,8 @@ def initlab(*arguments: str, cwd: Path, timeout: float = 120, **extra: str) -> s
             [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
             text=True, timeout=timeout, check=False,
         )  # fmt: skip
-    started_with = tuple(sorted((k, v) for k, v in environment().items() if not k.startswith("COLUMNS")))
     with tempfile.TemporaryDirectory() as folder:
-        return server(started_with).run(
-            arguments, cwd=cwd, env=environment(**extra), timeout=timeout, folder=Path(folder)
-        )
+        return server().run(arguments, cwd=cwd, env=environment(**extra), timeout=timeout, folder=Path(folder))
 
 
 @contextmanager

@@ -77,9 +77,9 @@ class ForkServer:
 
 
 @cache
-def server(environment: tuple[tuple[str, str], ...]) -> ForkServer:
-    """The server of this test process, started at its first use."""
-    found = ForkServer(dict(environment))
+def server() -> ForkServer:
+    """The server of this test process, started at its first use. Each child gets an environment of its own."""
+    found = ForkServer({**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"})
     atexit.register(found.close)
     return found
 

@@ -39,7 +39,7 @@ def test_unknown_scheme_and_directory(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_nothing_is_written_for_a_bad_uri(tmp_path: Path) -> None:
-    from tracking_cases import header
+    from tests.tracking.tracking_cases import header
 
     with pytest.raises(ConfigError):
         start(header(), TrackingSettings(uri="mlruns"), workdir=tmp_path)
