@@ -1,4 +1,4 @@
-"""What a training loop works with, and how training ended."""
+"""Inputs of the training loop (`Run`) and its outcome (`Outcome`)."""
 
 from __future__ import annotations
 
