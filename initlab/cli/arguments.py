@@ -151,9 +151,17 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
 
 
 def _require_accepted(command: Command, key: str, value: str, names: Sequence[str]) -> None:
-    if command.accepts is None:
-        return
+    """Raises ConfigError for a key that neither the command nor the configuration has."""
     plain = key.lstrip("+~")
+    if command.accepts is None:
+        if not command.section or "." in plain or key != plain:
+            return
+        from initlab.cli.conf_files import group_names
+
+        known = {*group_names(), "seed", "device", "threads", "resume", "replicas", "config"}
+        if plain.partition("@")[0] not in known:
+            raise ConfigError(key, value, f"unknown key; {one_of({*known, *names}, key)}")
+        return
     if plain.split(".")[0] in command.accepts or plain in command.accepts:
         return
     keys = [a if "." in a else f"{a}.uri" if a == "tracking" else a for a in command.accepts if a != "hydra"]

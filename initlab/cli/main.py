@@ -249,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         from initlab.config.hydra_errors import translate
 
-        ours = translate(error, arguments)
+        ours = translate(error, arguments[1:] if arguments[:1] and arguments[0] in COMMANDS else arguments)
         if ours is not None:
             return print_error(ours, ours.exit_code, cause=error)
         return print_error(error, 1)

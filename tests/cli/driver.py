@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +33,7 @@ def initlab(*arguments: str, cwd: Path, timeout: float = 120, **extra: str) -> s
             [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
             text=True, timeout=timeout, check=False,
         )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        return server().run(arguments, cwd=cwd, env=environment(**extra), timeout=timeout, folder=Path(folder))
+    return server().run(arguments, cwd=cwd, env=environment(**extra), timeout=timeout)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,35 @@ _IMPORTS = (
     "alembic.command", "scipy.stats", "pandas", "pyarrow.parquet", "matplotlib.backends.backend_agg",
     "sklearn.datasets",
 )  # fmt: skip
+
+
+class _Output:
+    """A pipe that a thread reads to its end."""
+
+    def __init__(self) -> None:
+        self._begin, self.end = os.pipe()
+        self._read = b""
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+
+    def start(self) -> None:
+        """Give up our end for writing, and read."""
+        os.close(self.end)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        with open(self._begin, "rb") as pipe:  # noqa: PTH123  a descriptor
+            self._read = pipe.read()
+
+    def text(self, seconds: float) -> str:
+        """What was written.
+
+        Raises:
+            TimeoutError: somebody holds the pipe open for longer than `seconds`.
+        """
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise TimeoutError
+        return self._read.decode("utf-8", errors="replace").replace("\r\n", "\n")
 
 
 class ForkServer:
@@ -39,33 +70,41 @@ class ForkServer:
         )  # fmt: skip
         theirs.close()
         self._socket = ours
-        self._replies = ours.makefile("r", encoding="utf-8")
 
     def run(
-        self, arguments: tuple[str, ...], *, cwd: Path, env: dict[str, str], timeout: float, folder: Path
+        self, arguments: tuple[str, ...], *, cwd: Path, env: dict[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command line to its end.
+        """Run one command line to its end, and to the end of whatever else holds its output.
 
         Raises:
             subprocess.TimeoutExpired: it took longer than `timeout` seconds, and was killed.
         """
-        out, err = folder / "stdout", folder / "stderr"
-        with out.open("wb") as o, err.open("wb") as e:
-            request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode()
-            head = len(request).to_bytes(8, "big")
-            socket.send_fds(self._socket, [head], [o.fileno(), e.fileno()])
-            self._socket.sendall(request)
-        pid = int(self._replies.readline())
-        self._socket.settimeout(timeout)
+        deadline = time.monotonic() + timeout
+        outputs = [_Output(), _Output()]
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode()
+        socket.send_fds(self._socket, [len(request).to_bytes(8, "big")], [o.end for o in outputs])
+        self._socket.sendall(request)
+        for output in outputs:
+            output.start()
+        pid = int(self._line(timeout))
         try:
-            code = int(self._replies.readline())
+            code = int(self._line(max(0.1, deadline - time.monotonic())))
+            texts = [o.text(max(0.1, deadline - time.monotonic())) for o in outputs]
         except TimeoutError as error:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired(list(arguments), timeout) from error
-        finally:
-            self._socket.settimeout(None)
-        texts = (f.read_text(encoding="utf-8", errors="replace") for f in (out, err))
         return subprocess.CompletedProcess(list(arguments), code, *texts)
+
+    def _line(self, seconds: float) -> str:
+        self._socket.settimeout(seconds)
+        found = b""
+        while not found.endswith(b"\n"):
+            byte = self._socket.recv(1)
+            if not byte:
+                raise RuntimeError("the process that forks command lines has died")
+            found += byte
+        return found.decode()
 
     def close(self) -> None:
         """End the server."""

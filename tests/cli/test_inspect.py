@@ -124,9 +124,10 @@ def test_a_sweep_is_a_table_with_holes_and_one_run_with_a_heat_map(tmp_path: Pat
     ("arguments", "parts"),
     [
         (["inspect.exampels=3"], ["inspect.exampels=3", "did you mean examples?"]),
-        (["inspect.sweep=3"], ["inspect.sweep=3"]),
-        (["inspect.sweep={init: []}"], ["inspect.sweep.init=[]", "at least one value"]),
-        (["inspect.sweep={init: [hee, hoo]}"], ["init=hee", "did you mean he?"]),
+        (["exampels=3"], ["exampels=3", "did you mean examples?"]),
+        (["sweep=3"], ["inspect.sweep=3"]),
+        (["sweep={init: []}"], ["inspect.sweep.init=[]", "at least one value"]),
+        (["sweep={init: [hee, hoo]}"], ["init=hee", "did you mean he?"]),
         (["init=edge_of_chaos", "activation=softplus"], ["init=edge_of_chaos", "softplus has no critical point"]),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else None,
