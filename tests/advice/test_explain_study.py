@@ -24,6 +24,7 @@ GRID = (
 )  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_study_s_arms_are_grouped_by_why_they_never_trained(tmp_path: Path) -> None:
     done = initlab(*GRID, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr

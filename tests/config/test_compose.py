@@ -36,6 +36,7 @@ TAKES = {
 FILES = [(group, name) for group, names in config.groups().items() for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{g}={n}" for g, n in FILES])
 def test_every_file_composes_and_builds(group: str, name: str) -> None:
     e = experiment(f"{group}={name}", *_task_of(group, name), *NEEDS.get((group, name), []))

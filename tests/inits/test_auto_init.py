@@ -183,6 +183,7 @@ def convolutions(make: Callable[[], nn.Module], pool: Callable[[], nn.Module], p
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "pool", "padding", "norm"),
     [

@@ -184,6 +184,7 @@ def test_the_quotient_passes_through_recurrent_layers(build: Any) -> None:
     assert float(value.detach()) > 0 and all(p.grad is not None for p in model.parameters() if p.dim() > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
 def test_gradinit_keeps_its_bound_and_lowers_the_loss(network: tuple[str, ...], optimizer: str) -> None:

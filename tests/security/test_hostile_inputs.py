@@ -21,6 +21,8 @@ from tests.cases import experiment
 from tests.security import crafted
 from tests.tracking.tracking_cases import settings
 
+pytestmark = pytest.mark.slow
+
 
 class Place:
     """Where a case plays: a working directory, a root of data, and a place that nobody may touch."""

@@ -85,7 +85,7 @@ def test_of_an_odd_number_of_seeds_the_zero_is_left_out() -> None:
 
 
 def test_many_seeds_have_a_bootstrap() -> None:
-    values = RNG.gamma(2.0, size=(2, 60))
+    values = np.random.default_rng(0).gamma(2.0, size=(2, 60))
     found = intervals(values)
     oracle = stats.bootstrap((values[0],), np.mean, n_resamples=9999, method="BCa", rng=1).confidence_interval
     assert found.method == (BCA, BCA)

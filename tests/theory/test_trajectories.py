@@ -111,6 +111,7 @@ def test_correlation_trajectories(oracles: Figures) -> None:
     bad.none()
 
 
+@pytest.mark.slow
 def test_power_laws_without_biases(oracles: Figures) -> None:
     """REFERENCE 3.1: Glorot's tanh is critical and decays by a power law, not exponentially."""
     bad = Differences()

@@ -119,6 +119,7 @@ class Interrupted:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 @pytest.mark.parametrize("at", [1, 13, 20, 29])
 def test_resuming_continues_bit_for_bit(tmp_path: Path, optimizer: str, at: int) -> None:

@@ -127,6 +127,7 @@ def test_decay_changes_a_run_and_not_through_the_mixture() -> None:
     assert all(torch.allclose(mine[n], theirs[n], rtol=1e-4, atol=1e-6) for n in mine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 10, 14, 23])
 @pytest.mark.parametrize("name", ["homotopy", "blend"])
 def test_resuming_continues_bit_for_bit(tmp_path: Path, name: str, at: int) -> None:

@@ -18,6 +18,8 @@ from initlab.train.batching import EVAL_STREAMS, stream_batches
 from tests.cases import Recorder, experiment, untracked
 from tests.train.test_loop import Interrupted, equal, losses, weights_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "task=text", "data.sequence_length=16", "model.hidden_size=12", "trainer.batch_size=64", "trainer.epochs=1",
     "trainer.max_steps=30",

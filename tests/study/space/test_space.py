@@ -240,6 +240,7 @@ def test_the_conditions_of_the_default_file_say_what_the_groups_files_have() -> 
         assert parents == {group: [f for f, content in files[group].items() if name in content]}, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config.groups()["study"])
 def test_every_file_of_the_catalogue_reads_and_its_arms_compose(name: str) -> None:
     told = config.study_settings(config.compose([f"study={name}"]))
@@ -381,6 +382,7 @@ def test_changed_conditions_are_a_difference() -> None:
 
 
 # ------------------------------------------------------------------ the files
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config.groups()["study"])
 def test_every_ready_space_reads_and_composes(name: str) -> None:
     study = config.compose([f"study={name}"]).study
