@@ -11,15 +11,12 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from initlab.cli.arguments import Command, Option, parse
 from initlab.core.error_line import print_error
 from initlab.core.exit import run_and_exit
 from initlab.errors import InitlabError, UnknownNameError, one_of
-
-if TYPE_CHECKING:
-    pass
 
 _STUDY = Option(name="study", help="name of the study", former=("study.name",))
 _STORAGE = Option(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
+from typing import Literal
 
 State = Literal["waiting", "running", "interrupted", "finished", "failed", "timed_out", "cancelled", "skipped"]
 #: states of a firing that has no end yet
