@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".aif", ".aiff", ".au"})
+from initlab.tasks.class_folders import FileKinds
+
+#: files of recordings: those that libsndfile decodes, and others, which it refuses
+RECORDINGS = FileKinds(
+    noun="recordings",
+    usual=("aif", "flac", "mp3", "ogg", "opus", "wav"),
+    suffixes=frozenset(
+        f".{s}"
+        for s in (
+            "wav", "wave", "flac", "mp3", "mp2", "mp1", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf",
+            "w64", "rf64", "voc", "sph", "nist",
+        )
+    ),
+    undecoded=frozenset(
+        f".{s}"
+        for s in (
+            "m4a", "m4b", "mp4", "3gp", "aac", "adts", "wma", "asf", "webm", "weba", "mka", "mkv", "mov", "amr", "ape",
+            "wv", "tta", "mpc", "spx", "ac3", "eac3", "dts", "alac", "dsf", "dff", "ra", "rm", "gsm", "qcp", "pcm",
+        )
+    ),
+)  # fmt: skip
 #: subtypes whose samples are integers of at most 16 bits
 _SHORT = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what a program that writes to a pipe leaves in the header
 _LONGEST = 1 << 28  # samples, an hour and a half at 48 kHz; a few bytes can promise more than a memory holds
 _RATES = (1_000, 768_000)  # Hz; a damaged header that says otherwise would ask for a filter of any length
+_UNREADABLE = "is not a sound file that can be read"
 _LAST_PAGE = 4  # flag of the page that ends an Ogg stream
 
 
@@ -44,7 +66,7 @@ def decode(content: bytes, sample_rate: int) -> Tensor:
             short = file.subtype in _SHORT and file.channels == 1 and rate == sample_rate
             samples = file.read(dtype="int16" if short else "float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise BadAudioError(f"is not a sound file that can be read ({_reason(error)})") from error
+        raise BadAudioError(f"{_UNREADABLE} ({_reason(error)})") from error
     if _is_cut_short(content) or len(samples) < promised:
         raise BadAudioError("is cut short")
     if not _RATES[0] <= rate <= _RATES[1]:
@@ -57,6 +79,13 @@ def decode(content: bytes, sample_rate: int) -> Tensor:
     if not np.isfinite(mono).all():
         raise BadAudioError("holds NaN or infinite samples")
     return torch.from_numpy(mono if rate == sample_rate else _resample(mono, rate, sample_rate))
+
+
+def explain_format(name: str, why: str) -> str:
+    """Why the recording `name` cannot be used: `why`, or that its format is one which libsndfile does not decode."""
+    suffix = Path(name).suffix.lower()
+    known = suffix in RECORDINGS.undecoded and why.startswith(_UNREADABLE)
+    return f"is {suffix[1:]}, which libsndfile does not decode" if known else why
 
 
 def as_float(wave: Tensor) -> Tensor:
@@ -73,7 +102,10 @@ def _resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def _is_cut_short(content: bytes) -> bool:
-    """Whether a RIFF file ends before its samples do, or an Ogg file before its last page; libsndfile takes both."""
+    """Whether a RIFF, AIFF or AU file ends before its samples do, or an Ogg file before its last page.
+
+    libsndfile takes all of them.
+    """
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
         at = 12
         while at + 8 <= len(content):
@@ -81,6 +113,12 @@ def _is_cut_short(content: bytes) -> bool:
             if name == b"data":
                 return size not in _UNKNOWN_SIZES and at + 8 + size > len(content)
             at += 8 + size + size % 2
+    if content[:4] == b"FORM" and content[8:11] == b"AIF":
+        size = int.from_bytes(content[4:8], "big")
+        return size not in _UNKNOWN_SIZES and 8 + size > len(content)
+    if content[:4] == b".snd":
+        start, size = int.from_bytes(content[4:8], "big"), int.from_bytes(content[8:12], "big")
+        return size not in _UNKNOWN_SIZES and start + size > len(content)
     if content[:4] == b"OggS":
         page = content.rfind(b"OggS")
         return not content[page + 5 : page + 6] or not content[page + 5] & _LAST_PAGE

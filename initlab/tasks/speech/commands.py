@@ -15,13 +15,14 @@ from typing import Unpack
 from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError, one_of
 from initlab.spec import PartName
+from initlab.tasks.bad_files import BadFiles
 from initlab.tasks.download import data_root, fetch
 from initlab.tasks.raw import RawData
 from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.cache import cache_root
 from initlab.tasks.speech.corpus import Archive, Folder, Source, read_corpus
 from initlab.tasks.speech.features import Features
-from initlab.tasks.speech.labels import BadFiles, assemble_parts
+from initlab.tasks.speech.labels import assemble_parts
 from initlab.tasks.speech.settings import (
     RENAMED,
     OfficialRecordingSettings,

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, Provenance
+from initlab.tasks.bad_files import Bad, BadFiles, describe_bad_files, note_bad_files, refuse_bad_files
 from initlab.tasks.raw import RawData, digest
+from initlab.tasks.speech.audio import RECORDINGS, explain_format
 from initlab.tasks.speech.corpus import Corpus, pad
 from initlab.tasks.speech.features import Features
 
-BadFiles = Literal["skip", "error"]
 #: name of a recording → its part and class; None where it is of neither
 Placing = Callable[[str], tuple[PartName, str] | None]
-_NAMED = 3  # files that a note names
 
 
 def assemble_parts(
@@ -48,26 +47,30 @@ def assemble_parts(
         recording belongs there.
 
     Raises:
-        DataError: a class without a training example, or a bad file where `bad_files` is ``error``.
+        DataError: a class without a training example, a part whose files are all bad, or a bad file where `bad_files`
+            is ``error``.
     """
     where = provenance[1]
     placed = [placing(name) for name in corpus.names]
-    bad = [(name, why, spot) for name, why in corpus.bad if (spot := placing(name)) is not None]
-    if bad and bad_files == "error":
-        name, why, _ = bad[0]
-        raise DataError(
-            key,
-            f"{where}/{name}",
-            f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
-            if len(bad) > 1
-            else f"{why}; repair or remove it, or skip it with data.bad_files=skip",
-        )
+    spots = [(name, why, placing(name)) for name, why in corpus.bad]
+    bad = [(name, explain_format(name, why)) for name, why, spot in spots if spot is not None]
+    if bad_files == "error":
+        refuse_bad_files(bad, where, key=key)
     held = Counter(spot[1] for spot in placed if spot is not None and spot[0] == "train")
-    for name in class_names:
-        if not held[name]:
-            reasons = [f"{file} {why}" for file, why, spot in bad if spot[1] == name]
-            because = f": {'; '.join(reasons[:_NAMED])}" if reasons else ""
-            raise DataError(key, where, f"holds no usable training recording of class {name!r}{because}")
+    lacking = [name for name in class_names if not held[name]]
+    for name in lacking[:1]:
+        mine = [(file, explain_format(file, why)) for file, why, spot in spots if spot is not None and spot[1] == name]
+        because = f": {describe_bad_files(mine)}" if mine else ""
+        # of all such classes: they are converted in one go
+        theirs = [file for file, _, spot in spots if spot is not None and spot[1] in lacking]
+        advice = RECORDINGS.how_to_convert(theirs, "wav or flac, for example with ffmpeg -i FILE.m4a FILE.wav")
+        raise DataError(
+            key, where, f"holds no usable training recording of class {name!r}{because}{advice and f'; {advice}'}"
+        )
+    for which in ("val", "test"):
+        lost = [(file, explain_format(file, why)) for file, why, spot in spots if spot is not None and spot[0] == which]
+        if lost and not any(spot is not None and spot[0] == which for spot in placed):
+            raise DataError(key, where, f"holds no usable recording of the {which} part: {describe_bad_files(lost)}")
     labels = {name: label for label, name in enumerate(class_names)}
     longest = int(corpus.lengths.max()) if features.samples is None else features.steps(features.samples)
     blank = 0.0 if features.kind == "waveform" else float("nan")
@@ -105,13 +108,9 @@ def _describe_features(features: Features) -> str:
     return f"{what} at {features.sample_rate} Hz: {bands}"
 
 
-def _notes(corpus: Corpus, features: Features, bad: Sequence[tuple[str, str, object]]) -> list[str]:
-    notes: list[str] = []
+def _notes(corpus: Corpus, features: Features, bad: Sequence[Bad]) -> list[str]:
     total = len(corpus.names) + len(corpus.bad)
-    if bad:
-        named = "; ".join(f"{name} {why}" for name, why, _ in bad[:_NAMED])
-        more = "; ..." if len(bad) > _NAMED else ""
-        notes.append(f"{len(bad)} of {total} recordings were skipped: {named}{more}")
+    notes = [*note_bad_files(bad, total, "recordings")]
     if corpus.cut:
         notes.append(f"{corpus.cut} of {total} recordings are longer than {features.seconds:g} s and were cut")
     return notes

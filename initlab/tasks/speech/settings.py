@@ -10,10 +10,10 @@ from typing import Any, TypedDict
 
 from initlab.core.signature import fields_among
 from initlab.spec import NonNegativeInt, PositiveFloat, PositiveInt, UnitFloat
+from initlab.tasks.bad_files import BadFiles
 from initlab.tasks.raw import RawData
 from initlab.tasks.speech.augment import AugmentName, SpeechAugment
 from initlab.tasks.speech.features import FeatureName, Features
-from initlab.tasks.speech.labels import BadFiles
 from initlab.tasks.speech.task import SpeechData
 from initlab.tasks.splitting import OfficialTestSettings, Plan, SplitSettings
 

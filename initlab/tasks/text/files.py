@@ -10,6 +10,7 @@ from typing import Literal, TypedDict, Unpack
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import PositiveInt, Provenance
+from initlab.tasks.part_names import part_of
 from initlab.tasks.splitting import Fraction
 from initlab.tasks.text.corpus import RawText, digest_of, split_parts
 from initlab.tasks.text.task import TextData
@@ -158,15 +159,25 @@ def read_parts(
 ) -> RawText:
     """The texts of three files of one folder, whose words stand between spaces already.
 
+    Args:
+        path: the folder.
+        names: of the files of train, val and test, as the source has them. Another spelling of the part (``wiki.val``,
+            ``ptb.Training``, see `part_names.py`) is found too.
+        name: of the text.
+        level: see `text_file`, as for `errors`.
+        errors: see `text_file`.
+        source: where the files are from.
+
     Raises:
-        DataError: the folder or a file is absent, a file is empty or no UTF-8.
+        DataError: the folder or a file is absent, two files are of one part, a file is empty or no UTF-8.
     """
     folder = path.expanduser()
-    missing = [n for n in names if not (folder / n).is_file()]
-    if missing:
-        what = "is no folder" if not folder.is_dir() else f"lacks {', '.join(missing)}"
+    files = [_find(folder, n) for n in names] if folder.is_dir() else []
+    missing = [n for n, file in zip(names, files, strict=False) if file is None]
+    if missing or not files:
+        what = f"lacks {', '.join(missing)}" if files else "is no folder"
         raise DataError("data.path", str(folder), f"{what}; put {', '.join(names)} there, from {source}")
-    read = [_read(folder / n, level=level, errors=errors) for n in names]
+    read = [_read(file, level=level, errors=errors) for file in files if file is not None]
     parts = (read[0][0], read[1][0], read[2][0])
     return RawText(
         parts=parts,
@@ -205,6 +216,23 @@ def decode(
     text = content.decode("utf-8-sig", "replace")
     bad = text.count("\ufffd") - content.count("\ufffd".encode())
     return text, (f"{path.name}: {bad:,} places that are no UTF-8 are read as U+FFFD",)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file `name` (``ptb.valid.txt``), else the one whose middle is another spelling of the same part."""
+    if (folder / name).is_file():
+        return folder / name
+    before, middle, after = name.split(".")
+    part, found = part_of(middle), list[Path]()
+    for file in sorted(f for f in folder.iterdir() if f.is_file()):
+        pieces = file.name.split(".")
+        same = len(pieces) == 3 and (pieces[0].lower(), pieces[2].lower()) == (before, after)
+        if same and part_of(pieces[1]) == part:
+            found.append(file)
+    if len(found) > 1:
+        names = " and ".join(f.name for f in found)
+        raise DataError("data.path", str(folder), f"{names} are both the {part} part; rename or remove one")
+    return found[0] if found else None
 
 
 def _read(file: Path, *, level: Level, errors: Errors) -> tuple[str, tuple[str, ...]]:
