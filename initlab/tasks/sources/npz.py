@@ -16,12 +16,17 @@ from torch import Tensor
 
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
-from initlab.spec import Part, Provenance
+from initlab.spec import Part, PartName, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
+from initlab.tasks.part_names import part_of
 from initlab.tasks.raw import RawData, digest
+from initlab.tasks.sources.array_labels import LabelReader
 from initlab.tasks.splitting import Plan, SplitSettings
 
+PARTS: tuple[PartName, ...] = ("train", "val", "test")
+#: (x or y, part) → name of the array
+Roles = dict[tuple[str, PartName], str]
 Layout = Literal["auto", "channels_first", "channels_last"]
 _HINT = "write it with numpy.savez(path, x=images, y=labels)"
 _MOST_CHANNELS = 4  # more planes than red, green, blue and one other are not taken for channels without being told
@@ -35,85 +40,110 @@ def npz(
     augment: AugmentName = "none",
     **split: Unpack[SplitSettings],
 ) -> ImageData:
-    """Arrays `x` and `y`, and optionally `x_test` and `y_test`, in the file `path`.
+    """Arrays `x` and `y` in the file `path`, and optionally `x_val` and `y_val`, `x_test` and `y_test`.
 
-    `x` is (N, H, W), (N, C, H, W), (N, H, W, C) or flat (N, D), of uint8 or float; `y` holds integer labels from 0.
+    `x` is (N, H, W), (N, C, H, W), (N, H, W, C) or flat (N, D), of uint8 or float; `y` holds integer labels from 0, or
+    names of classes. `x_train` and `y_train` stand for `x` and `y`, and any spelling of a part for val and test
+    (`part_names.py`). Other arrays are left out, and named in a note.
 
     Args:
         path: the file, written by `numpy.savez` or `numpy.savez_compressed`. Pickled objects in it are refused.
         layout: where the channels of a four-dimensional `x` are; auto takes the dimension of size 1 to 4.
         augment: see `augment.py`.
-        split: see `Plan`.
+        split: see `Plan`. The parts of the file go first where they exist.
     """
     return ImageData(name="npz", load=partial(read_npz, path, layout=layout), plan=Plan(**split), augment=augment)
 
 
 def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
-    """The arrays of `path` as one pool, and a test part where the file has one.
+    """The arrays of `path` as one pool, and val and test parts where the file has them.
 
     Raises:
         DataError: absent, not an npz file, or arrays of the wrong form.
     """
     file = path.expanduser()
-    arrays = _arrays(file)
-    pool = _part(arrays, "", path=file, layout=layout)
-    test = _part(arrays, "_test", path=file, layout=layout) if {"x_test", "y_test"} & set(arrays) else None
-    classes = int(pool.y.max()) + 1
-    if classes > len(pool):
-        raise DataError(
-            "data.path",
-            str(file),
-            f"y: labels must be 0, 1, 2, ...; {classes - 1} is too large for {len(pool)} of them",
-        )
-    absent = sorted(set(range(classes)) - set(pool.y.tolist()))
-    if absent:
-        shown = ", ".join(map(str, absent[:5]))
-        raise DataError(
-            "data.path",
-            str(file),
-            f"y: labels must be 0 to {classes - 1} without a gap, there is no example of {shown}",
-        )
-    if test is not None:
-        if int(test.y.max()) >= classes:
-            raise DataError("data.path", str(file), f"y_test: label {int(test.y.max())} does not occur in y")
-        if test.x.shape[1:] != pool.x.shape[1:]:
-            shapes = f"{tuple(test.x.shape[1:])}, those of x {tuple(pool.x.shape[1:])}"
-            raise DataError("data.path", str(file), f"x_test: examples have the shape {shapes}")
-        if test.x.dtype != pool.x.dtype:
-            pool, test = Part(x=pool.x.float(), y=pool.y), Part(x=test.x.float(), y=test.y)
+    names, left, arrays = _arrays(file)
+    reader = LabelReader(where=str(file)).fit(arrays[names["y", "train"]], name=names["y", "train"])
+    parts: dict[PartName, Part] = {}
+    for part in PARTS:
+        if ("x", part) in names:
+            x_name, y_name = names["x", part], names["y", part]
+            x = _examples(arrays[x_name], name=x_name, path=file, layout=layout)
+            y = reader.read(arrays[y_name], name=y_name)
+            if len(x) != len(y):
+                raise DataError("data.path", str(file), f"{x_name} has {len(x)} examples, {y_name} has {len(y)} labels")
+            parts[part] = Part(x=x, y=y)
+    shape = parts["train"].x.shape[1:]
+    for part, found in parts.items():
+        if found.x.shape[1:] != shape:
+            shapes = f"{tuple(found.x.shape[1:])}, those of {names['x', 'train']} {tuple(shape)}"
+            raise DataError("data.path", str(file), f"{names['x', part]}: examples have the shape {shapes}")
+    if len({p.x.dtype for p in parts.values()}) > 1:
+        parts = {part: Part(x=p.x.float(), y=p.y) for part, p in parts.items()}
+    pool, val, test = parts["train"], parts.get("val"), parts.get("test")
+    ordered = (pool, test) if val is None else (pool, val, test)
     return RawData(
         pool=pool,
+        val=val,
         test=test,
-        class_names=tuple(str(c) for c in range(classes)),
-        provenance=Provenance(name=file.stem, source=str(file.resolve()), digest=digest(pool, test)),
+        class_names=reader.names,
+        provenance=Provenance(name=file.stem, source=str(file.resolve()), digest=digest(*ordered)),
         key="data.path",
+        notes=(f"arrays of {file.name} that are left out: {', '.join(left[:9])}",) if left else (),
     )
 
 
 # ------------------------------------------------------------------ pieces
-def _arrays(file: Path) -> dict[str, np.ndarray]:
+def _arrays(file: Path) -> tuple[Roles, list[str], dict[str, np.ndarray]]:
+    """Names of the arrays by what they hold, names of those that are left out, and the arrays."""
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "does not exist"
         raise DataError("data.path", str(file), f"{what}; give an .npz file, {_HINT}")
+    name = ""
     try:
         if not zipfile.is_zipfile(file):
             raise DataError("data.path", str(file), f"is not an .npz file; {_HINT}")
         with np.load(file, allow_pickle=False) as archive:
-            names = [n for n in ("x", "y", "x_test", "y_test") if n in archive.files]
-            missing = [n for n in ("x", "y") if n not in names]
-            if missing:
-                held = ", ".join(archive.files) or "nothing"
-                raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HINT}")
-            _check_memory(file, names)
-            found = {n: archive[n] for n in names}
-            if not all(isinstance(a, np.ndarray) for a in found.values()):
-                raise ValueError("it holds what is no array")
-            return found
+            roles = _roles(archive.files, file)
+            _check_memory(file, list(roles.values()))
+            found: dict[str, np.ndarray] = {}
+            for name in roles.values():
+                found[name] = archive[name]
+                if not isinstance(found[name], np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise ValueError("it holds what is no array")
+            return roles, [n for n in archive.files if n not in found], found
     except (MemoryError, RuntimeError, NotImplementedError) as error:  # a size, a password or a packing from elsewhere
         raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {_HINT}") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
-        why = "holds Python objects instead of numbers" if "allow_pickle" in str(error) else f"is damaged ({error})"
-        raise DataError("data.path", str(file), f"{why}; {_HINT}") from error
+        if "allow_pickle" not in str(error):
+            raise DataError("data.path", str(file), f"is damaged ({error}); {_HINT}") from error
+        how = f"numpy.stack(list({name}))" if name.lower().startswith("x") else f"{name}.astype(str)"
+        what = f"{name} holds Python objects instead of numbers or text; write {name}={how}"
+        raise DataError("data.path", str(file), what) from error
+
+
+def _roles(names: Sequence[str], file: Path) -> Roles:
+    """What each array of the file holds, (x or y, part) → name."""
+    roles: Roles = {}
+    for name in names:
+        kind, _, rest = name.lower().partition("_")
+        part = "train" if not rest else part_of(rest)
+        if kind not in ("x", "y") or part is None:
+            continue
+        if (kind, part) in roles:
+            raise DataError(
+                "data.path", str(file), f"{roles[kind, part]} and {name} both hold the {part} part; leave one out"
+            )
+        roles[kind, part] = name
+    missing = [kind for kind in ("x", "y") if (kind, "train") not in roles]
+    if missing:
+        held = ", ".join(names) or "nothing"
+        raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HINT}")
+    for (kind, part), name in roles.items():
+        other = ("y" if kind == "x" else "x") + name[1:]
+        if (other[0], part) not in roles:
+            raise DataError("data.path", str(file), f"lacks {other}: {name} and {other} go together")
+    return roles
 
 
 def _check_memory(file: Path, names: Sequence[str]) -> None:
@@ -125,18 +155,6 @@ def _check_memory(file: Path, names: Sequence[str]) -> None:
     free = psutil.virtual_memory().available
     if size > free:
         raise DataError("data.path", str(file), f"holds {size / 1e9:.3g} GB of arrays, {free / 1e9:.3g} GB are free")
-
-
-def _part(arrays: dict[str, np.ndarray], suffix: str, *, path: Path, layout: Layout) -> Part:
-    x_name, y_name = f"x{suffix}", f"y{suffix}"
-    absent = [n for n in (x_name, y_name) if n not in arrays]
-    if absent:
-        raise DataError("data.path", str(path), f"lacks {absent[0]}: x_test and y_test go together")
-    x = _examples(arrays[x_name], name=x_name, path=path, layout=layout)
-    y = _labels(arrays[y_name], name=y_name, path=path)
-    if len(x) != len(y):
-        raise DataError("data.path", str(path), f"{x_name} has {len(x)} examples, {y_name} has {len(y)} labels")
-    return Part(x=x, y=y)
 
 
 def _examples(array: np.ndarray, *, name: str, path: Path, layout: Layout) -> Tensor:
@@ -174,18 +192,3 @@ def _channels_first(shape: tuple[int, ...], layout: Layout, path: Path) -> bool:
             "give data.layout=channels_first or data.layout=channels_last",
         )
     return first
-
-
-def _labels(array: np.ndarray, *, name: str, path: Path) -> Tensor:
-    def wrong(what: str) -> DataError:
-        return DataError("data.path", str(path), f"{name}: {what}")
-
-    if array.dtype.kind not in "ui":
-        raise wrong(f"labels must be integers, not {array.dtype}; convert them with {name}.astype('int64')")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or array.size == 0:
-        raise wrong(f"must be (N,) and not empty, not {array.shape}; one integer per example, not one-hot")
-    if array.min() < 0:
-        raise wrong(f"labels must be 0 or greater, the least is {array.min()}")
-    return torch.from_numpy(array.astype(np.int64))
