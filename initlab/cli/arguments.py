@@ -30,6 +30,8 @@ _WITH_VALUE = frozenset(
         "--experimental-rerun",
     }
 )
+#: flags that ask for a study
+_SEARCH = ("-m", "--multirun")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
         options: of the command and of its section.
 
     Raises:
-        ConfigError: a key that the command does not take.
+        ConfigError: a key that the command does not take, or ``-m`` behind a command that trains no study.
         UnknownNameError: one word too many.
     """
     by_name = {spelling: (o, spelling == o.name) for o in options for spelling in (o.name, *o.former)}
@@ -123,6 +125,9 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             if flag is not None and flag[0].kind == "flag":
                 given[flag[0].name] = "true"
                 continue
+            if argument in _SEARCH and command.name != "train":
+                instead = "; inspect takes 'sweep={init: [he, xavier]}'" if command.name == "inspect" else ""
+                raise ConfigError(argument, None, f"trains a study, which {command.name} does not{instead}")
             overrides.append(argument)
             if argument in _WITH_VALUE:
                 overrides += [next(rest, "")]

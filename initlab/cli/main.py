@@ -246,7 +246,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         from initlab.config.hydra_errors import translate
 
-        ours = translate(error, arguments[1:] if arguments[:1] and arguments[0] in COMMANDS else arguments)
+        command = arguments[0] if arguments[:1] and arguments[0] in COMMANDS else ""
+        ours = translate(error, arguments[1:] if command else arguments, command=command or "train")
         if ours is not None:
             return print_error(ours, ours.exit_code, cause=error)
         return print_error(error, 1)

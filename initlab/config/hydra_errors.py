@@ -10,11 +10,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from initlab.config.compose import compose, groups
+from initlab.config.several_values import explain_several_values
 from initlab.errors import ConfigError, InitlabError, one_of
 
 
-def translate(error: Exception, overrides: Sequence[str]) -> InitlabError | None:
-    """Translate a composition error into an `InitlabError`; None for any other error."""
+def translate(error: Exception, overrides: Sequence[str], *, command: str = "train") -> InitlabError | None:
+    """Translate a composition error into an `InitlabError`; None for any other error.
+
+    Args:
+        error: as raised.
+        overrides: as typed.
+        command: of the command line.
+    """
+    several = explain_several_values(str(error), overrides, command) if isinstance(error, HydraException) else None
+    if several is not None:
+        return several
     if isinstance(error, OverrideParseException):
         return ConfigError(
             str(error.override), None, f"cannot be read as an override ({_first(error)}); write KEY=VALUE"
