@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from initlab.activations.modules import regrouping
+from initlab.activations.modules import pointwise, regrouping
 from initlab.activations.slope import derivative
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn, PositiveInt
@@ -41,8 +42,8 @@ def _mean(f: Callable[[Tensor], Tensor]) -> float:
 
 
 # ------------------------------------------------------------------ one half gates the other
-def _gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> Activation:
-    """φ(h₁, h₂) = h₁·gate(h₂)."""
+def gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> Activation:
+    """The activation φ(h₁, h₂) = h₁·gate(h₂) of an elementwise `gate`."""
 
     def compute(x: Tensor, dim: int) -> Tensor:
         value, turned = x.chunk(2, dim)
@@ -51,7 +52,8 @@ def _gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> 
     def fn(x: Tensor) -> Tensor:
         return x * gate(x)
 
-    return regrouping(name, compute, fn, units=(2, 1), group=2, moments=partial(_gated_moments, gate), kinks=kinks)
+    made = regrouping(name, compute, fn, units=(2, 1), group=2, moments=partial(_gated_moments, gate), kinks=kinks)
+    return replace(made, gate=pointwise(f"{name}_gate", gate, kinks=kinks))
 
 
 # at the top level: a cache inside another function cannot be pickled, and models are stored by pickling
@@ -69,7 +71,7 @@ def glu() -> Activation:
 
     A linear path through a learnt gate: half of the incoming units open the other half. `fn` is that of equal halves.
     """
-    return _gated("glu", torch.sigmoid)
+    return gated("glu", torch.sigmoid)
 
 
 def geglu() -> Activation:
@@ -77,7 +79,7 @@ def geglu() -> Activation:
 
     The feed-forward layer of T5 v1.1; better than GELU at equal numbers of parameters in language models.
     """
-    return _gated("geglu", F.gelu)
+    return gated("geglu", F.gelu)
 
 
 def swiglu() -> Activation:
@@ -85,7 +87,7 @@ def swiglu() -> Activation:
 
     The feed-forward layer of most large language models since PaLM and LLaMA.
     """
-    return _gated("swiglu", F.silu)
+    return gated("swiglu", F.silu)
 
 
 def reglu() -> Activation:
@@ -93,7 +95,7 @@ def reglu() -> Activation:
 
     The cheapest of the gated units; its products are sparse.
     """
-    return _gated("reglu", F.relu)
+    return gated("reglu", F.relu)
 
 
 # ------------------------------------------------------------------ groups and signs

@@ -138,5 +138,5 @@ def _confidence(
         )
     return (
         "low",
-        "it has shortcuts, norms or operations that the prediction was not checked on; too few similar runs to compare",
+        f"{chosen.unsure or 'the prediction was not checked on such networks'}; too few similar runs to compare",
     )

@@ -21,7 +21,8 @@ from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
 from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import trace
-from initlab.network.hooks import preserve_state
+from initlab.network.inputs import call, cloned, head, main_output, own_loss
+from initlab.network.state import preserve_state
 from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
@@ -63,7 +64,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         tried: list[tuple[float, Candidate]] = []
         refused: list[str] = []
         for candidate in listed:
-            kept = _with_kept_parameters(candidate.initializer, keep)
+            kept = with_kept(candidate.initializer, keep)
             try:
                 total = _risk_of(model, sites, kept, context)
             except ConfigError as error:
@@ -121,7 +122,7 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     return tuple(seen.values())
 
 
-def _with_kept_parameters(init: Initializer, keep: tuple[str, ...]) -> Initializer:
+def with_kept(init: Initializer, keep: tuple[str, ...]) -> Initializer:
     """`init`, which leaves parameters that match a pattern of `keep` unchanged."""
     return replace(init, keep=(*init.keep, *keep), adapt=tuple(exclude_kept(step, keep) for step in init.adapt))
 
@@ -144,7 +145,7 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
     with preserve_state(model):
         _seed_dropout(model, context.seed)
         model.train()
-        graph = trace(model, batch.inputs[:64], moments=True)
+        graph = trace(model, head(batch.inputs, 64), moments=True)
         prediction = theory.predict(graph, sites, theory.scales(model), context)
         return risk(prediction, snapshot(model, sites, batch, context), lag_peak(model, sites, context)).total
 
@@ -180,7 +181,10 @@ def _scale_head(model: nn.Module, sites: tuple[Site, ...], context: InitContext)
         return ()
     assert context.batches is not None
     with deterministic_training_mode(model), torch.no_grad():
-        size = float(model(context.batches(0).inputs).float().square().mean().sqrt())
+        output = main_output(call(model, cloned(context.batches(0).inputs)))
+        if output is None or own_loss(output) is not None:
+            return ()
+        size = float(output.float().square().mean().sqrt())
     if not 1.1 * LOUD_LOGITS < size < math.inf:  # LSUV's logits have 1 up to rounding
         return ()
     parameters = dict(model.named_parameters())
@@ -195,7 +199,10 @@ def _set_log_prior(model: nn.Module, sites: tuple[Site, ...], context: InitConte
     heads = [s for s in context.sites or sites if s.role == "head"]
     bias = next((s for s in sites if heads and s.role == "bias" and s.layer == heads[-1].layer), None)
     assert context.batches is not None
-    targets = context.batches(0).targets.cpu()
+    targets = context.batches(0).targets
+    if not isinstance(targets, Tensor):
+        return ()
+    targets = targets.cpu()
     if bias is None or targets.dim() != 1 or targets.dtype == torch.bool or targets.is_floating_point():
         return ()
     classes = bias.shape[0]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from initlab import inits, theory
-from initlab.advice.auto import candidates
+from initlab.advice.auto import candidates, with_kept
+from initlab.core.text import listed
 from initlab.diagnosis import trainability
 from initlab.errors import InitlabError
-from initlab.network.graph import trace
-from initlab.network.hooks import preserve_state
+from initlab.network.graph import Graph, trace
+from initlab.network.inputs import head
+from initlab.network.state import preserve_state
 from initlab.probes import lag_peak, snapshot
-from initlab.spec import InitContext, Initializer, Outlook, Site
+from initlab.spec import InitContext, Initializer, Outlook, Prediction, Site
 
 #: number of examples from which the input moments of the prediction are computed
 _EXAMPLES = 64
@@ -31,6 +34,7 @@ class Option:
         risk: of `trainability.risk`; inf where a value was not finite.
         outlook: None where the scheme does not suit this network; `refused` then says why.
         plain: whether theory has a depth scale for the network and covers all of its operations.
+        unsure: why it is not plain. unknown: what the prediction does not cover; empty where it covers all.
     """
 
     init: str
@@ -39,6 +43,8 @@ class Option:
     risk: float = math.inf
     outlook: Outlook | None = None
     plain: bool = False
+    unsure: str = ""
+    unknown: str = ""
     refused: str = ""
 
 
@@ -51,6 +57,8 @@ def evaluate_options(
     seed: int,
     untrained_loss: float,
     also: tuple[Initializer, ...] = (),
+    keep: tuple[str, ...] = (),
+    frozen: bool = False,
 ) -> tuple[Option, ...]:
     """Draw each candidate into `model` in turn and evaluate it; the usually best first, torch's default last.
 
@@ -70,7 +78,7 @@ def evaluate_options(
     for initializer, why in listed:
         option = Option(init=initializer.name, activation=activation, why=why)
         try:
-            inits.apply(model, sites, initializer, context=context, seed=seed)
+            inits.apply(model, sites, with_kept(initializer, keep), context=context, seed=seed, frozen=frozen)
             found.append(_evaluate(option, model, sites, context, untrained_loss))
         except InitlabError as error:
             reason = getattr(error, "expected", None) or str(error)
@@ -84,7 +92,7 @@ def _evaluate(
     assert context.batches is not None
     batch = context.batches(0)
     with preserve_state(model):
-        graph = trace(model.train(), batch.inputs[:_EXAMPLES], moments=True)
+        graph = trace(model.train(), head(batch.inputs, _EXAMPLES), moments=True)
     said = theory.predict(graph, sites, theory.scales(model), context)
     seen, peak = snapshot(model, sites, batch, context), lag_peak(model, sites, context)
     return Option(
@@ -92,7 +100,33 @@ def _evaluate(
         risk=trainability.risk(said, seen, peak).total,
         outlook=trainability.judge(said, seen, untrained_loss=untrained_loss, lag_peak=peak),
         plain=not math.isnan(said.trainable_depth) and not said.out_of_scope,
+        unsure=_unsure(graph, said), unknown=unknown_parts(sites, said),
     )  # fmt: skip
+
+
+def _unsure(graph: Graph, said: Prediction) -> str:
+    """Why the prediction was not checked on networks like this one."""
+    if said.out_of_scope:
+        return f"it has {listed(list(said.out_of_scope))}, which theory does not cover"
+    if any(n.op in ("sum", "norm", "product") for n in graph.nodes):
+        return "it has shortcuts, norms or products, on which the prediction was not checked"
+    return "it has too few layers for a depth scale" if math.isnan(said.trainable_depth) else ""
+
+
+def unknown_parts(sites: tuple[Site, ...], said: Prediction) -> str:
+    """What was not seen of the network, so that its prediction says nothing of it."""
+    parts = [p for p in said.out_of_scope if not p.startswith("correlation through")]
+    matrices = sum(s.role in ("weight", "head") and not s.unused for s in sites)
+    if not said.layers and matrices > 1:
+        return "a network in which no activation is recognised"
+    if any(p in ("softmax", "matmul", "scaled_dot_product_attention") for p in parts):
+        return "attention"
+    return listed(parts)
+
+
+def unpredicted(sites: tuple[Site, ...], options: Sequence[Option]) -> str:
+    """Parts of the network that the prediction of its options does not cover; empty where it covers all."""
+    return unpredicted_parts(sites) or next((o.unknown for o in options if o.outlook is not None), "")
 
 
 def unpredicted_parts(sites: tuple[Site, ...]) -> str:

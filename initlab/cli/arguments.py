@@ -155,6 +155,23 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
     return Arguments(words=tuple(words), given=given, overrides=tuple(overrides))
 
 
+def flags_last(overrides: Sequence[str]) -> list[str]:
+    """The overrides, then Hydra's flags with their values: its parser wants the overrides in one piece.
+
+    Example:
+        >>> flags_last(["init=he,xavier", "-m", "seed=1", "--config-dir", "mine", "replicas=3"])
+        ['init=he,xavier', 'seed=1', 'replicas=3', '-m', '--config-dir', 'mine']
+    """
+    plain: list[str] = []
+    flags: list[str] = []
+    rest = iter(overrides)
+    for argument in rest:
+        (flags if argument.startswith("-") else plain).append(argument)
+        if argument in _WITH_VALUE:
+            flags += [value] if (value := next(rest, None)) is not None else []
+    return [*plain, *flags]
+
+
 def _require_accepted(command: Command, key: str, value: str, names: Sequence[str]) -> None:
     """Raises ConfigError for a key that neither the command nor the configuration has."""
     plain = key.lstrip("+~")

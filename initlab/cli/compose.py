@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from initlab.cli.arguments import flags_last
 from initlab.core.error_line import print_error
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def compose_and_run(overrides: Sequence[str], act: Callable[[DictConfig], int | 
             # kept from Hydra, which would add a line of its own, and end a sweep at its first failure
             errors.append(error)
 
-    sys.argv = ["initlab", *quote_formulas(overrides)]
+    sys.argv = ["initlab", *flags_last(quote_formulas(overrides))]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     if errors:
         for error in errors[:-1]:

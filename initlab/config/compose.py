@@ -7,6 +7,7 @@ the factory's keyword arguments. The factory's type annotations are the schema: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from initlab.config.arm import flatten
 from initlab.config.environment import restrict_env_resolver
 from initlab.config.overrides import quote_formulas
+from initlab.config.searchpath import as_override, folders_of, typed_searchpath
 from initlab.core.plugins import conf_dir, conf_dirs
 from initlab.errors import ConfigError
 
@@ -25,12 +27,13 @@ _NO_GROUPS = ("schedule",)
 restrict_env_resolver()
 
 
-def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:
+def compose(overrides: list[str], *, folder: Path | None = None, searchpath: Sequence[str] | None = None) -> DictConfig:
     """Compose a configuration as the command line does, for use from Python and tests. One process, one thread.
 
     Args:
         overrides: as typed.
         folder: of the configuration files; None is `conf_dir`.
+        searchpath: places of further files, see `searchpath.py`; None takes those of the command line.
 
     Raises:
         ConfigError: for an unknown group, file, or key; names the valid ones.
@@ -39,15 +42,18 @@ def compose(overrides: list[str], *, folder: Path | None = None) -> DictConfig:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    places = typed_searchpath() if searchpath is None else searchpath
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or conf_dir()), version_base="1.3", job_name="initlab"):
-        return hydra_compose("config", overrides=quote_formulas(overrides))
+        return hydra_compose(
+            "config", overrides=[*quote_formulas(overrides), *([as_override(places)] if places else [])]
+        )
 
 
 def groups() -> dict[str, list[str]]:
-    """The catalogue: each group of `conf/`, and of installed plug-ins, with the names of its files."""
+    """The catalogue: each group of `conf/`, of installed plug-ins and of the command line's folders, with its files."""
     found: dict[str, set[str]] = {}
-    for conf in conf_dirs():
+    for conf in (*conf_dirs(), *folders_of(typed_searchpath())):
         for folder in (f for f in conf.iterdir() if f.is_dir() and f.name not in _NO_GROUPS):
             found.setdefault(folder.name, set()).update(f.stem for f in folder.glob("*.yaml"))
     return {name: sorted(files) for name, files in sorted(found.items()) if files}

@@ -26,10 +26,14 @@ def check_folders(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: naming the file and what is wrong with it.
     """
-    for folder in _folders(arguments):
+    for key, folder in _folders(arguments):
+        if not folder.is_dir():
+            raise ConfigError(
+                key, folder, "is no folder; give one that holds folders of YAML files, such as experiment/"
+            )
         files = [f for pattern in ("*.yaml", "*.yml") for f in sorted(folder.rglob(pattern))]
         if len(files) > _MOST:
-            raise ConfigError("hydra.searchpath", folder, f"holds more than {_MOST} files: name the folder of yours")
+            raise ConfigError(key, folder, f"holds more than {_MOST} files: name the folder of yours")
         for file in files:
             check_file(file, folder)
 
@@ -52,16 +56,15 @@ def check_file(file: Path, folder: Path) -> None:
 
 
 # ------------------------------------------------------------------ pieces
-def _folders(arguments: Sequence[str]) -> list[Path]:
-    found: list[str] = []
+def _folders(arguments: Sequence[str]) -> list[tuple[str, Path]]:
+    found: list[tuple[str, str]] = []
     for i, argument in enumerate(arguments):
         key, _, value = argument.partition("=")
         if key.lstrip("+") == "hydra.searchpath":
-            found += [w.strip(" '\"") for w in value.strip("[]").split(",")]
+            found += [("hydra.searchpath", w.strip(" '\"")) for w in value.strip(" '\"").strip("[]").split(",")]
         elif key in ("--config-dir", "-cd", "--config-path", "-cp"):
-            found.append(value or next(iter(arguments[i + 1 :]), ""))
-    places = [Path(f.removeprefix("file://")).expanduser() for f in found if f and not f.startswith("pkg://")]
-    return [p for p in places if p.is_dir()]
+            found.append((key, value or next(iter(arguments[i + 1 :]), "")))
+    return [(k, Path(f.removeprefix("file://")).expanduser()) for k, f in found if f and not f.startswith("pkg://")]
 
 
 def _packages(text: str) -> Iterable[str]:

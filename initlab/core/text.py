@@ -22,3 +22,8 @@ def format_half_width(half: float) -> str:
 def to_one_line(text: str) -> str:
     """The text on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """The names with commas between them; the first `most` and how many more where there are many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

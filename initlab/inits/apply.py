@@ -1,12 +1,13 @@
 """Applies an initialiser to a model (`apply`). A parameter without a rule is an error.
 
-Every parameter is first filled with NaN and then drawn by its role; a parameter that no rule covers stops the run, with
-its name. A silent fall-back to the constructor's own values is how wrong initialisations stay unnoticed for years.
+Every value is drawn before one is written; a parameter that no rule covers stops the call, with its name, and leaves the
+network as it was. A silent fall-back to the constructor's own values is how wrong initialisations stay unnoticed for
+years: what keeps its value is named in the notes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -15,21 +16,56 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.text import listed
 from initlab.errors import InitlabError, UnclaimedParameterError
-from initlab.network.hooks import preserve_state
+from initlab.inits.laws import draw as draw_law
+from initlab.inits.parametrised import parameter_values, refresh
+from initlab.network.reading import drawn
+from initlab.network.state import preserve_state
 from initlab.spec import Draw, InitContext, Initializer, Site
+
+#: standard deviation of class tokens and position tables, whatever the scheme (Devlin et al., 2019; Dosovitskiy et al.,
+#: 2021), where the scheme is not one that gives all parameters one law
+POSITION_STD = 0.02
 
 
 @dataclass(frozen=True)
 class Applied:
-    """Result of `apply`: the initialiser used, parameter name → rule, and notes of the adapting steps."""
+    """Result of `apply`: the initialiser used, parameter name → rule, and notes.
+
+    The notes say what the steps that look at the whole network did, and which parameters were not drawn and why.
+    """
 
     initializer: Initializer
     rules: dict[str, str]
     notes: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        counts: dict[str, int] = {}
+        for rule in self.rules.values():
+            counts[rule] = counts.get(rule, 0) + 1
+        return f"<{self.initializer.name}: {', '.join(f'{n} {rule}' for rule, n in counts.items())}>"
 
-def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, context: InitContext, seed: int) -> Applied:
+    def __str__(self) -> str:
+        width = max(map(len, self.rules), default=0)
+        return "\n".join([*(f"{name:<{width}}  {rule}" for name, rule in self.rules.items()), *self.notes])
+
+    def frame(self) -> object:
+        """The rules as a pandas table: parameter, rule."""
+        import pandas as pd
+
+        return pd.DataFrame({"parameter": list(self.rules), "rule": list(self.rules.values())})
+
+
+def apply(
+    model: nn.Module,
+    sites: tuple[Site, ...],
+    init: Initializer,
+    *,
+    context: InitContext,
+    seed: int,
+    frozen: bool = False,
+) -> Applied:
     """Initialises every parameter of `model`, in place.
 
     Values are drawn on the CPU by a generator of the parameter's own name: adding a layer or moving to a GPU changes no
@@ -41,29 +77,49 @@ def apply(model: nn.Module, sites: tuple[Site, ...], init: Initializer, *, conte
         init: the rules.
         context: the network's activations, and batches for initialisers that look at data.
         seed: the run's seed; the stream is ``init``.
+        frozen: whether parameters that ask for no gradient are initialised too.
 
     Returns:
-        The rule of each parameter (``he``, ``bias``, ``ones``, ``kept``) and notes of the steps that look at the
-        whole network.
+        The rule of each parameter (``he``, ``bias``, ``ones``, ``kept``) and notes.
 
-    Raises, and then leaves every parameter as it was:
+    Raises, and then leaves everything as it was:
         ConfigError: where the initialiser is not for this network.
         UnclaimedParameterError: naming each parameter that no rule knows, with the override that would keep it.
         InitlabError: where a rule returned a wrong shape or a value that is not finite.
     """
     context = replace(context, sites=sites, seed=seed)
+    if not frozen:
+        init = replace(init, keep=(*init.keep, *(_literal(s.name) for s in sites if s.frozen)))
     notes: tuple[str, ...] = ()
-    with preserve_state(model):
+    with preserve_state(model), _restored_on_error(model):
         if init.plan is not None:
-            init, notes = init.plan(model, sites, context)
+            planned, notes = init.plan(model, sites, context)
+            init = replace(planned, keep=tuple(dict.fromkeys((*planned.keep, *init.keep))))
         if init.check is not None:
             init.check(sites, context)
-        with _restored_on_error(model):
-            rules = draw_all(model, sites, init, context)
-            for step in init.adapt:
-                notes += step(model, sites, context)
-                _refuse_nonfinite(model, init.name)
-    return Applied(init, rules, notes)
+        rules = draw_all(model, sites, init, context)
+        for step in init.adapt:
+            notes += step(model, _drawn_sites(sites, rules), context)
+            _refuse_nonfinite(model, init.name)
+    refresh(model)
+    return Applied(init, rules, (*notes, *_kept_notes(sites, rules)))
+
+
+def _drawn_sites(sites: tuple[Site, ...], rules: Mapping[str, str]) -> tuple[Site, ...]:
+    """The sites that a step may change: frozen and zero-initialised ones keep their value."""
+    return tuple(s for s in sites if not (rules.get(s.name) == "kept" and (s.frozen or s.own_value)))
+
+
+def _kept_notes(sites: tuple[Site, ...], rules: Mapping[str, str]) -> tuple[str, ...]:
+    kept = [s for s in sites if rules.get(s.name) == "kept"]
+    frozen = [s.name for s in kept if s.frozen]
+    found = [f"frozen, and left as they are: {listed(frozen)} (frozen=True initialises them too)"] if frozen else []
+    reasons: dict[str, list[str]] = {}
+    for site in kept:
+        if not site.frozen and (site.own_value or site.unused):
+            reasons.setdefault(site.own_value or "not used in a forward pass", []).append(site.name)
+    found += [f"kept as they were ({reason}): {listed(names)}" for reason, names in reasons.items()]
+    return tuple(found)
 
 
 @contextmanager
@@ -80,35 +136,56 @@ def _restored_on_error(model: nn.Module) -> Generator[None]:
 
 
 def draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> dict[str, str]:
-    """Draws every parameter, without the steps that follow; returns parameter name → rule."""
+    """Draws every parameter, without the steps that follow; returns parameter name → rule.
+
+    Nothing is written unless every parameter has a rule and every value is finite.
+    """
     parameters = dict(model.named_parameters())
     by_name = {s.name: s for s in sites}
-    kept = {
-        name: parameter.detach().clone()
-        for name, parameter in parameters.items()
-        # a learnable activation starts where its definition says; NaN there would lose it
-        if _is_kept(name, init) or (name in by_name and by_name[name].kind == "activation")
-    }
     done: dict[str, str] = {}
-    with torch.no_grad():
-        for parameter in parameters.values():
-            parameter.fill_(float("nan"))
-        for name, parameter in parameters.items():
-            site = by_name.get(name)
-            if name in kept:
-                parameter.copy_(kept[name])
-                done[name] = "kept"
-            elif site is not None:
-                rule = _rule(site, init)
-                if rule is not None:
-                    done[name], draw = rule
-                    parameter.copy_(draw_site(site, draw, context))
+    values: dict[str, Tensor] = {}
+    computed: list[Site] = []
+    for name, parameter in parameters.items():
+        site = by_name.get(name)
+        if _is_kept(name, init) or (site is not None and _keeps(site, init)):
+            done[name] = "kept"
+        elif site is not None and site.kind == "computed":
+            computed.append(site)
+        elif site is not None and (rule := _rule(site, init)) is not None:
+            done[name], law = rule
+            drawn_values = _drawn(site, parameter, law, context)
+            values |= parameter_values(model, site, drawn_values, done[name])
+    for site in computed:
+        done[site.name] = f"by {site.effective}" if site.name in values else "kept"
     _refuse_unclaimed(parameters, done)
+    with torch.no_grad():
+        for name, value in values.items():
+            cast = value.to(parameters[name].dtype)
+            if not bool(torch.isfinite(cast).all()):
+                raise InitlabError(f"the initialiser of {name} gave values that are not finite in {cast.dtype}")
+            values[name] = cast
+        for name, value in values.items():
+            parameters[name].copy_(value)
+            drawn[parameters[name]] = True
     return done
 
 
 def _is_kept(name: str, init: Initializer) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in init.keep)
+
+
+def _keeps(site: Site, init: Initializer) -> bool:
+    """Whether a parameter has the value that its module gave it."""
+    if site.kind == "activation":  # a learnable activation starts where its definition says
+        return True
+    if site.kind == "scale" and site.own_value:  # somebody's own multiplier
+        return init.scale is None or site.branch is None
+    return bool(site.own_value) or (site.kind == "free" and site.unused)
+
+
+def _literal(name: str) -> str:
+    """A pattern that fits `name` alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _rule(site: Site, init: Initializer) -> tuple[str, Draw] | None:
@@ -121,6 +198,8 @@ def _rule(site: Site, init: Initializer) -> tuple[str, Draw] | None:
         return ("ones", _full(1.0)) if init.scale is None else (init.name, init.scale)
     if site.kind == "free":
         return None
+    if site.kind in ("position", "token"):
+        return ("position", _position) if init.position is None else (init.name, init.position)
     if site.role == "bias":
         return "bias", init.bias
     if site.role == "embedding":
@@ -128,12 +207,29 @@ def _rule(site: Site, init: Initializer) -> tuple[str, Draw] | None:
     return (init.name, init.weight) if site.role in ("weight", "recurrent", "head") else None
 
 
+def _position(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+    del context
+    return draw_law(site.shape, POSITION_STD, "normal", generator)
+
+
 def _full(value: float) -> Draw:
-    def draw(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
+    def fill(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         del generator, context
         return torch.full(site.shape, value)
 
-    return draw
+    return fill
+
+
+def _drawn(site: Site, parameter: nn.Parameter, law: Draw, context: InitContext) -> Tensor:
+    """The values of one parameter, so that what the network uses in its place has the law."""
+    values = draw_site(site, law, context)
+    if parameter.is_complex() and site.role not in ("norm", "scale", "bias"):  # E|w|² is that of a real draw
+        other = draw_site(replace(site, name=f"{site.name}.imag"), law, context)
+        values = torch.complex(values, other) / 2**0.5
+    if site.zero_row is not None:
+        values = values.clone()
+        values[site.zero_row] = 0
+    return values if (site.multiplier, site.offset) == (1.0, 0.0) else (values - site.offset) / site.multiplier
 
 
 def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
@@ -143,14 +239,19 @@ def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
         InitlabError: where `draw` returned a wrong shape or a value that is not finite.
     """
     generator = seeds.generator(context.seed, "init", site.name)
-    blocks = [replace(site, shape=(g.stop - g.start, *site.shape[1:]), gates=(g,)) for g in site.gates] or [site]
-    drawn = [draw(block, generator, context) for block in blocks]
-    values = torch.cat(drawn) if site.gates else drawn[0]  # a single number cannot be concatenated
+    axis = site.dims.index("o") if site.dims else 0
+    blocks = [replace(site, shape=_cut(site.shape, axis, g.stop - g.start), gates=(g,)) for g in site.gates] or [site]
+    parts = [draw(block, generator, context) for block in blocks]
+    values = torch.cat(parts, axis) if site.gates else parts[0]  # a single number cannot be concatenated
     if tuple(values.shape) != site.shape:
         raise InitlabError(f"the initialiser of {site.name} gave shape {tuple(values.shape)}, expected {site.shape}")
     if not bool(torch.isfinite(values).all()):
         raise InitlabError(f"the initialiser of {site.name} gave values that are not finite")
     return values
+
+
+def _cut(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _refuse_nonfinite(model: nn.Module, name: str) -> None:

@@ -11,6 +11,7 @@ from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import Graph, trace
+from initlab.network.inputs import head
 from initlab.spec import InitContext, Initializer, Site
 from initlab.theory.finite_width import zero_padding_share
 from initlab.theory.predict import input_squares
@@ -53,7 +54,7 @@ def _require_data(sites: tuple[Site, ...], context: InitContext) -> None:
 
 def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[str, ...]:
     assert context.batches is not None
-    inputs = context.batches(0).inputs[:64]
+    inputs = head(context.batches(0).inputs, 64)
     divided: dict[str, float] = {}  # what each weight's square was divided by so far
     with deterministic_training_mode(model), torch.no_grad():
         parameters = dict(model.named_parameters())
@@ -67,7 +68,9 @@ def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
                 change = max(change, ratio, 1 / ratio)
             divided |= squares
             # ratios that were seen at other scales than those of now are seen again
-            if change < _TOLERANCE or not any(n.op in ("opaque", "attention", "recurrent") for n in graph.nodes):
+            if change < _TOLERANCE or not any(
+                n.op in ("opaque", "attention", "recurrent", "product") for n in graph.nodes
+            ):
                 break
     low, high = min(divided.values(), default=1.0), max(divided.values(), default=1.0)
     return (f"inputs of the {len(divided)} weight layers have mean squares from {low:.3g} to {high:.3g}",)
@@ -76,9 +79,9 @@ def _rescale(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
 def _input_mean_squares(graph: Graph, sites: tuple[Site, ...], context: InitContext) -> dict[str, float]:
     """Name of each weight → E[x²] of its input, including the zeros that pad a convolution."""
     squares = input_squares(graph, sites, context)
-    layers = graph.named("weight")
+    layers = graph.of_parameter()
     for site in sites:
-        node = layers.get(site.layer)
+        node = layers.get(site.name)
         if site.name in squares and site.padding and node is not None and node.inputs:
             sides = graph.nodes[node.inputs[0]].shape[2:]
             for side, kernel, pad, stride in zip(sides, site.shape[2:], site.padding, site.stride, strict=False):

@@ -21,6 +21,7 @@ from initlab.inits.streaming import (
     stream,
     weights_by_layer,
 )
+from initlab.network.inputs import call, cloned
 from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, Site
 
 _DAMPING = 0.25
@@ -86,10 +87,14 @@ def data_dependent(
 def relative_rates(model: nn.Module, weights: list[nn.Parameter], batch: Batch) -> Tensor:
     """C_l = √E‖∂ℓ/∂W_l‖² / ‖W_l‖ of each weight, the mean being over quarters of the batch; float64."""
     squares = torch.zeros(len(weights), dtype=torch.float64)
-    quarters = list(zip(batch.inputs.chunk(_CHUNKS), batch.targets.chunk(_CHUNKS), strict=True))
+    quarters: list[tuple[Any, Any]] = [(batch.inputs, batch.targets)]
+    if isinstance(batch.inputs, Tensor) and isinstance(batch.targets, Tensor):
+        quarters = list(zip(batch.inputs.chunk(_CHUNKS), batch.targets.chunk(_CHUNKS), strict=True))
     for x, y in quarters:
         with torch.enable_grad():
-            gradients = torch.autograd.grad(batch.loss(model(x), y), weights, allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(
+                batch.loss(call(model, cloned(x)), y), weights, allow_unused=True, materialize_grads=True
+            )
         squares += torch.stack([g.float().square().sum() for g in gradients]).cpu()
     norms = torch.stack([w.detach().float().norm() for w in weights]).cpu()
     return (squares / len(quarters)).sqrt() / norms
@@ -101,11 +106,23 @@ def _layers(model: nn.Module, sites: tuple[Site, ...]) -> dict[str, Layer]:
     return {
         s.layer: (s, parameters[s.name], biases.get(s.layer))
         for s in sites
-        if s.role in ("weight", "head") and s.kind.startswith(("linear", "conv")) and not s.layer.endswith("out_proj")
+        if s.role in ("weight", "head")
+        and s.kind.startswith(("linear", "conv"))
+        and s.alone
+        and not s.dims
+        and not s.tied
+        and not _in_attention(s, sites)
     }
 
 
-def _standardise(model: nn.Module, layers: dict[str, Layer], inputs: Tensor, *, scale: bool = True) -> None:
+def _in_attention(site: Site, sites: tuple[Site, ...]) -> bool:
+    """Whether a weight is the output projection within an nn.MultiheadAttention, a module that is never called."""
+    return site.layer.endswith("out_proj") and any(
+        s.kind == "attention" and s.layer == site.layer.rpartition(".")[0] for s in sites
+    )
+
+
+def _standardise(model: nn.Module, layers: dict[str, Layer], inputs: Any, *, scale: bool = True) -> None:
     """Scales each channel to mean 0 and variance 1, or to mean 0 only."""
 
     def visit(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:

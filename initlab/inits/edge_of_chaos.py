@@ -139,7 +139,7 @@ def _scale_first(
     if context.batches is None:
         return ("the first layer was not scaled: no data to take the inputs' mean square from",)
     inputs = context.batches(0).inputs
-    if not inputs.is_floating_point():
+    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
         return ()
     square = float(inputs.float().square().mean())
     parameters = dict(model.named_parameters())

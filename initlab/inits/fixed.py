@@ -13,7 +13,7 @@ from initlab.spec import Draw, InitContext, Initializer, PositiveFloat, Site
 
 
 def _same_for_all(name: str, weight: Draw, bias: Bias, keep: tuple[str, ...]) -> Initializer:
-    return Initializer(name=name, weight=weight, bias=bias_rule(bias), embedding=weight, keep=keep)
+    return Initializer(name=name, weight=weight, bias=bias_rule(bias), embedding=weight, position=weight, keep=keep)
 
 
 def constant(*, value: float = 0.1, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
@@ -29,7 +29,9 @@ def constant(*, value: float = 0.1, bias: Bias = 0.0, keep: tuple[str, ...] = ()
 def zeros(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W = 0. Only the output bias ever learns; meant for heads and for ends of residual branches."""
     zero = constant(value=0.0, bias=bias, keep=keep)
-    return Initializer(name="zeros", weight=zero.weight, bias=zero.bias, embedding=zero.embedding, keep=keep)
+    return Initializer(
+        name="zeros", weight=zero.weight, bias=zero.bias, embedding=zero.embedding, position=zero.embedding, keep=keep
+    )
 
 
 def uniform(*, a: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.inits.differentiable import differentiable
+from initlab.network.inputs import call, cloned
 from initlab.spec import Batch
 
 EPS = 1e-5
@@ -39,7 +40,7 @@ def gradient_quotient(
     if parameters is None:
         parameters = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
     with torch.enable_grad(), differentiable(model):
-        loss = batch.loss(model(batch.inputs), batch.targets)
+        loss = batch.loss(call(model, cloned(batch.inputs)), batch.targets)
         g = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True, materialize_grads=True)
         half_square = sum((0.5 * x.square().sum() for x in g), torch.zeros((), device=loss.device))
         if half_square.grad_fn is None or not half_square.requires_grad:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.differentiable import differentiable
 from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
+from initlab.network.inputs import arguments, cloned
 from initlab.spec import Batch, InitContext, Initializer, NonNegativeInt, PositiveFloat, Site
 
 #: of the loss, that one step may take off at most to first order: η‖g‖₂² (sgd) or η‖g‖₁ (adam)
@@ -86,7 +87,8 @@ class _LookAhead:
     eta: float
 
     def loss(self, values: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        return batch.loss(functional_call(self.model, dict(values), (batch.inputs,)), batch.targets)
+        args, kwargs = arguments(self.model, cloned(batch.inputs))
+        return batch.loss(functional_call(self.model, dict(values), args, kwargs), batch.targets)
 
     def scaled(self, alpha: Tensor) -> dict[str, Tensor]:
         return {n: a * p.detach() for a, (n, p) in zip(alpha.unbind(), self.tensors.items(), strict=True)}
@@ -168,6 +170,8 @@ def _learn(ahead: _LookAhead, context: InitContext, *, bound: float, steps: int,
 def _half_new_batches(context: InitContext, t: int) -> Batch:
     """The first half of batch 2t and of batch 2t + 1."""
     old, new = batch_of(context, "gradinit", 2 * t), batch_of(context, "gradinit", 2 * t + 1)
+    if not isinstance(old.inputs, Tensor) or not isinstance(old.targets, Tensor):
+        return old if t % 2 == 0 else new  # inputs that cannot be cut: whole batches in turn
     half = max(1, old.inputs.shape[0] // 2)
     return Batch(
         inputs=torch.cat([old.inputs[:half], new.inputs[:half]]),

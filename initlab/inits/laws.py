@@ -43,7 +43,7 @@ def torch_bound(site: Site) -> float:
     if site.transposed:
         # dimension 1 of a transposed convolution's weight is its outputs, which torch takes for its inputs
         return 1.0 / math.sqrt(site.fan_out)
-    if len(site.shape) < 2:
+    if len(site.shape) < 2 or site.dims:
         return 1.0 / math.sqrt(max(site.fan_in, 1.0))
     return 1.0 / math.sqrt(site.shape[1] * math.prod(site.shape[2:]))
 

@@ -36,6 +36,9 @@ class Layout:
 
 def layout(site: Site) -> Layout:
     """Layout of `site`, of at least two dimensions; of one gate where the site is a gate."""
+    if site.dims:
+        groups, outs, ins = (math.prod(n for n, d in zip(site.shape, site.dims, strict=True) if d == k) for k in "goi")
+        return Layout(groups=groups, outs=outs, ins=ins, taps=())
     if site.transposed:
         ins, outs = site.shape[0] // site.groups, site.shape[1]
         return Layout(groups=site.groups, outs=outs, ins=ins, taps=site.shape[2:])
@@ -46,12 +49,17 @@ def layout(site: Site) -> Layout:
 
 def to_parameter(site: Site, values: Tensor) -> Tensor:
     """Converts values (groups, outs, ins, taps...) to the shape of the parameter."""
+    if site.dims:
+        order = _order(site)
+        return values.reshape([site.shape[d] for d in order]).permute([order.index(d) for d in range(len(order))])
     return (values.transpose(1, 2) if site.transposed else values).reshape(site.shape)
 
 
 def from_parameter(site: Site, parameter: Tensor) -> Tensor:
     """Converts a parameter's values to (groups, outs, ins, taps...); a view where possible."""
     form = layout(site)
+    if site.dims:
+        return parameter.permute(_order(site)).reshape(form.shape)
     if site.transposed:
         return parameter.reshape(form.groups, form.ins, form.outs, *form.taps).transpose(1, 2)
     return parameter.reshape(form.shape)
@@ -63,3 +71,8 @@ def at_centre(site: Site, matrices: Tensor) -> Tensor:
     values = torch.zeros(form.shape)
     values[(..., *(size // 2 for size in form.taps))] = matrices
     return to_parameter(site, values)
+
+
+def _order(site: Site) -> list[int]:
+    """Dimensions of a parameter with letters: its matrices, then outputs, then inputs."""
+    return [d for letter in "goi" for d, mine in enumerate(site.dims) if mine == letter]

@@ -13,6 +13,7 @@ from initlab.core import seeds
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
+from initlab.network.inputs import map_tensors
 from initlab.spec import Batch, InitContext, Initializer, PositiveFloat, PositiveInt, Probability, Site
 
 _CHECK_EVERY = 10
@@ -119,13 +120,15 @@ def _values(weights: Sequence[nn.Parameter]) -> list[Tensor]:
 def _random_batch(like: Batch, examples: int, generator: torch.Generator) -> Batch:
     """Random batch in the shape of the data: N(0, 1) for numbers, uniform for tokens and classes."""
     return Batch(
-        inputs=_noise(like.inputs, examples, generator),
-        targets=_noise(like.targets, examples, generator),
+        inputs=map_tensors(like.inputs, lambda t: _noise(t, examples, generator)),
+        targets=map_tensors(like.targets, lambda t: _noise(t, examples, generator)),
         loss=like.loss,
     )
 
 
 def _noise(like: Tensor, examples: int, generator: torch.Generator) -> Tensor:
+    if not like.dim():
+        return like
     shape = (min(examples, like.shape[0]), *like.shape[1:])
     if like.is_floating_point():
         return torch.empty(shape).normal_(generator=generator).to(like)

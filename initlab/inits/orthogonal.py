@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from initlab.inits.laws import Bias, bias_rule, unit_normal
+from initlab.inits.layout import layout, to_parameter
 from initlab.inits.scaled import Gain, resolve_gain
 from initlab.spec import InitContext, Initializer, Site
 
@@ -35,14 +34,8 @@ def orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] =
         g = resolve_gain(gain, site, context)
         if len(site.shape) < 2:
             return g * torch.sign(torch.empty(site.shape).normal_(generator=generator))
-        taps = math.prod(site.shape[2:])
-        if site.transposed:  # stored (in, out / groups, taps...)
-            ins, outs = site.shape[0] // site.groups, site.shape[1]
-            blocks = [orthogonal_matrix(outs, ins * taps, generator) for _ in range(site.groups)]
-            stacked = torch.stack(blocks).view(site.groups, outs, ins, taps).transpose(1, 2)
-            return g * stacked.reshape(site.shape)
-        rows, cols = site.shape[0] // site.groups, site.shape[1] * taps
-        blocks = [orthogonal_matrix(rows, cols, generator) for _ in range(site.groups)]
-        return g * torch.cat(blocks).reshape(site.shape)
+        form = layout(site)
+        blocks = [orthogonal_matrix(form.outs, form.inputs, generator) for _ in range(form.groups)]
+        return g * to_parameter(site, torch.stack(blocks).reshape(form.shape))
 
     return Initializer(name="orthogonal", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)

@@ -134,7 +134,13 @@ def gpt2(*, std: PositiveFloat = 0.02, bias: Bias = 0.0, keep: tuple[str, ...] =
         return draw(site.shape, std / shrink, "normal", generator)
 
     return Initializer(
-        name="gpt2", weight=weight, bias=bias_rule(bias), embedding=weight, keep=keep, check=_needs_branches("gpt2")
+        name="gpt2",
+        weight=weight,
+        bias=bias_rule(bias),
+        embedding=weight,
+        position=weight,
+        keep=keep,
+        check=_needs_branches("gpt2"),
     )
 
 

@@ -25,15 +25,18 @@ def resolve_gain(gain: Gain, site: Site, context: InitContext) -> float:
     """The gain for a site: a number as it is, else that of an activation φ, by quadrature.
 
     ``forward`` (and ``auto``) is 1/√E[φ²] of the φ that the site's *input* comes from, which is what makes the mean
-    square of its output that of φ's input. The first layer has no φ before it and gets that of the φ after it, as
-    He et al. 2015 do for simplicity: the factor stands once, not once a layer. ``backward`` is of the φ that follows,
+    square of its output that of φ's input. What a norm feeds has gain 1. A layer with neither before it, as the first one,
+    gets the gain of the φ after it, as He et al. 2015 do for simplicity: the factor stands once, not once a layer. ``backward`` is of the φ that follows,
     whose slope the gradient meets. Where both are one, as in most networks, the distinction vanishes.
     A weight that neither follows nor feeds an activation (a linear classifier) has gain 1.
     """
     if not isinstance(gain, str):
         return gain
     before, after = context.before(site), context.after(site)
-    activation = (after or before) if gain == "backward" else (before or after)
+    if gain == "backward":
+        activation = after or before
+    else:
+        activation = before or (None if site.normed else after)
     if activation is None:
         return 1.0
     return activation_gain(activation, "forward" if gain == "auto" else gain)
@@ -122,8 +125,14 @@ def torch_default(*, bias: Bias = "torch", keep: tuple[str, ...] = ()) -> Initia
         return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
 
     def biases(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
-        if site.kind == "attention" or site.layer.endswith("out_proj"):
+        if site.kind == "attention" or _ends_attention(site, context):
             return torch.zeros(site.shape)
         return bias_rule(bias)(site, generator, context)
 
     return Initializer(name="torch_default", weight=weight, bias=biases, embedding=unit_normal, keep=keep)
+
+
+def _ends_attention(site: Site, context: InitContext) -> bool:
+    """Whether a parameter is of the output projection within an nn.MultiheadAttention."""
+    owner = site.layer.rpartition(".")[0]
+    return site.layer.endswith("out_proj") and any(s.kind == "attention" and s.layer == owner for s in context.sites)

@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from initlab.errors import ConfigError
-from initlab.network.hooks import preserve_state
+from initlab.network.inputs import call, cloned
+from initlab.network.state import preserve_state
 from initlab.spec import Adapt, Batch, InitContext, Site
 
 #: (module name, module, positional and keyword arguments, output) → the output to pass on
@@ -83,7 +84,7 @@ def deterministic_training_mode(model: nn.Module) -> Generator[None]:
         yield
 
 
-def stream(model: nn.Module, layers: Mapping[str, object], inputs: Tensor, visit: Visit) -> tuple[str, ...]:
+def stream(model: nn.Module, layers: Mapping[str, object], inputs: Any, visit: Visit) -> tuple[str, ...]:
     """One forward pass; `visit` is called for each of `layers` at its first use, in the order of the pass.
 
     Returns:
@@ -104,7 +105,7 @@ def stream(model: nn.Module, layers: Mapping[str, object], inputs: Tensor, visit
     handles = [modules[name].register_forward_hook(hooked(name), with_kwargs=True) for name in layers]
     try:
         with torch.no_grad():
-            model(inputs)
+            call(model, cloned(inputs))
     finally:
         for handle in handles:
             handle.remove()
@@ -119,7 +120,7 @@ def weights_by_layer(sites: tuple[Site, ...]) -> dict[str, list[Site]]:
     attentions = {s.layer for s in sites if s.kind == "attention"}
     found: dict[str, list[Site]] = {}
     for site in sites:
-        if site.role not in ("weight", "recurrent", "head") or site.kind == "free":
+        if site.role not in ("weight", "recurrent", "head") or site.kind == "free" or not site.alone or site.tied:
             continue
         parent = site.layer.removesuffix("out_proj").rstrip(".")
         layer = parent if site.layer.endswith("out_proj") and parent in attentions else site.layer

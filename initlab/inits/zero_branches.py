@@ -16,6 +16,7 @@ from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.laws import draw
 from initlab.inits.streaming import deterministic_training_mode
+from initlab.network.inputs import arguments, cloned
 from initlab.spec import Adapt, InitContext, Site
 
 
@@ -38,7 +39,8 @@ def refuse_dead(name: str, is_end: Callable[[Site], bool]) -> Adapt:
         with deterministic_training_mode(model), torch.enable_grad():
             for end in ends:
                 values[end] = values[end].clone().requires_grad_()
-            loss = batch.loss(functional_call(model, values, (batch.inputs,)), batch.targets)
+            args, kwargs = arguments(model, cloned(batch.inputs))
+            loss = batch.loss(functional_call(model, values, args, kwargs), batch.targets)
             gradients = torch.autograd.grad(loss, [values[n] for n in ends], allow_unused=True, materialize_grads=True)
         if not any(bool(g.any()) for g in gradients):
             raise ConfigError(

@@ -9,7 +9,7 @@ from initlab.spec import Branch
 
 
 def branches(graph: Graph) -> dict[str, Branch]:
-    """Module name → its place, for every weight, norm and scale inside a residual branch.
+    """Name of module and of parameter → its place, for every weight, norm and scale inside a residual branch.
 
     A sum is the end of a branch where both summands come from one source and one of them passed weights that the other
     did not. Where both did (a projection on the shortcut), the one with more is the branch; where they are as many, the
@@ -29,16 +29,27 @@ def branches(graph: Graph) -> dict[str, Branch]:
         ends.append([n for n in graph.nodes if longer >> n.index & 1])
     found: dict[str, Branch] = {}
     for index, nodes in enumerate(ends):
-        length = sum(_layers(n) for n in nodes)
-        done = 0
+        done = _depths(graph, nodes)
+        length = max(done.values(), default=0)
         for node in nodes:
-            done += _layers(node)
-            place = Branch(index=index, position=max(done - 1, 0), length=length, count=len(ends))
+            place = Branch(index=index, position=max(done[node.index] - 1, 0), length=length, count=len(ends))
             if node.op == "attention":  # its output projection is a child that is never called by itself
                 found.setdefault(f"{node.name}.out_proj", place)
-                place = replace(place, position=done - 2)
-            found.setdefault(node.name, place)
+                place = replace(place, position=place.position - 1)
+            for name in (node.parameter, node.name):
+                if name:
+                    found.setdefault(name, place)
     return found
+
+
+def _depths(graph: Graph, nodes: list[Node]) -> dict[int, int]:
+    """For each node of a branch, the weight layers in a row up to it, itself included."""
+    inside = {n.index for n in nodes}
+    passed: dict[int, int] = {}
+    for node in graph.nodes[min(inside) : max(inside) + 1]:
+        before = max((passed.get(i, 0) for i in node.inputs), default=0)
+        passed[node.index] = before + (_layers(node) if node.index in inside else 0)
+    return {i: passed[i] for i in inside}
 
 
 def _ancestry(graph: Graph) -> tuple[list[int], list[int]]:
@@ -57,7 +68,9 @@ def _ancestry(graph: Graph) -> tuple[list[int], list[int]]:
 
 
 def _has_parameters(node: Node) -> bool:
-    return node.op in ("weight", "norm", "scale", "recurrent", "attention")
+    return node.op in ("weight", "norm", "scale", "recurrent", "attention") or (
+        node.op == "factor" and node.factor is None
+    )
 
 
 def _layers(node: Node) -> int:

@@ -1,7 +1,8 @@
-"""Forward hooks that read what each weight's activation receives and sends on.
+"""Reads what each weight's activation receives and sends on, in any forward pass.
 
-The hooks exist only inside a context manager. Each *use* of a module counts separately, so one activation module that
-is called three times gives three readings and not only the last one.
+The reader exists only inside a context manager. Each *use* of a module counts separately, so one activation module that
+is called three times gives three readings and not only the last one. Activations that are functions are read from the
+calls that `describe` recorded, by torch's function mode, which watches only while the model's forward runs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from initlab.network.graph import call_name
-from initlab.spec import Carrying, Site
+from initlab.network.inputs import tensors
+from initlab.network.modules import call_name, meaning
+from initlab.network.record import IGNORED, Keys, call_name_of
+from initlab.spec import Reading, Site
 
 #: the smallest normal number: dividing by less is division by 0 where subnormals are flushed
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -26,77 +30,149 @@ TapCallback = Callable[[Site, Tensor, Tensor], None]
 @contextmanager
 def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generator[None]:
     """While open, calls `read` once a forward pass for each of `sites` that has an output to read."""
+    modules = dict(model.named_modules())
     by_activation: dict[str, list[Site]] = {}
     by_layer: dict[str, list[Site]] = {}
+    by_call: dict[Reading, list[Site]] = {}
     for site in sites:
-        if site.activation is not None:
+        if site.reading is not None:
+            by_call.setdefault(site.reading, []).append(site)
+        elif site.activation is not None and site.activation.partition("#")[0] in modules:
             by_activation.setdefault(site.activation, []).append(site)
-        else:
+        elif site.layer in modules and site.kind not in ("token", "position", "computed"):
             by_layer.setdefault(site.layer, []).append(site)
     calls: dict[str, int] = {}
     hooks: list[torch.utils.hooks.RemovableHandle] = []
+    used = {key.split("#")[0] for key in by_activation}
+    # an activation that works in place overwrites what is read
+    in_place: list[Any] = [modules[n] for n in used if getattr(modules[n], "inplace", False) is True]
 
     def on_activation(name: str) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             call = calls.get(name, 0)
             calls[name] = call + 1
+            h = next(tensors((args, kwargs)), None)
             for site in by_activation.get(call_name(name, call), ()):
-                read(site, inputs[0], output)
+                if h is not None:
+                    read(site, h, output)
 
         return hook
 
     def on_layer(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-            tensor = output[0] if isinstance(output, tuple) else output
+        def hook(_module: nn.Module, _args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
+            tensor = next(tensors(output), None)
             for site in by_layer[name]:
-                read(site, tensor, tensor)
+                if tensor is not None:
+                    read(site, tensor, tensor)
 
         return hook
 
     def new_pass(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         calls.clear()
 
-    modules = dict(model.named_modules())
     try:
+        for module in in_place:
+            module.inplace = False
         hooks.append(model.register_forward_pre_hook(new_pass))
-        used = {key.split("#")[0] for key in by_activation}
-        hooks.extend(modules[name].register_forward_hook(on_activation(name)) for name in used)
-        hooks.extend(modules[name].register_forward_hook(on_layer(name)) for name in by_layer)
+        hooks.extend(modules[n].register_forward_hook(on_activation(n), with_kwargs=True) for n in used)
+        hooks.extend(modules[n].register_forward_hook(on_layer(n), with_kwargs=True) for n in by_layer)
+        if by_call:
+            reader = _CallReader(model, by_call, read)
+            hooks.extend(reader.hooks())
         yield
     finally:
+        for module in in_place:
+            module.inplace = True
         for handle in hooks:
             handle.remove()
 
 
-@contextmanager
-def empty_state(model: nn.Module) -> Generator[None]:
-    """Forward passes inside start with an empty hidden state and do not change a carried one."""
-    if not isinstance(model, Carrying):
-        yield
-        return
-    before = model.carry
-    model.carry = False
-    try:
-        yield
-    finally:
-        model.carry = before
+class _CallReader(TorchFunctionMode):
+    """Reads the tensors of given calls while the model's forward runs."""
 
+    def __init__(self, model: nn.Module, wanted: dict[Reading, list[Site]], read: TapCallback) -> None:
+        super().__init__()
+        self._model = model
+        self._read = read
+        self._first: dict[str, list[Reading]] = {}
+        self._last: dict[str, list[Reading]] = {}
+        for reading in wanted:
+            self._first.setdefault(reading.first, []).append(reading)
+            self._last.setdefault(reading.last, []).append(reading)
+        self._wanted = wanted
+        self._held: dict[Reading, Tensor] = {}
+        self._keys = Keys()
+        self._inside = 0
+        self._uses: dict[str, int] = {}
+        self._names = {part for r in wanted for part in (r.first, r.last)}
 
-@contextmanager
-def preserve_state(model: nn.Module) -> Generator[None]:
-    """Restores buffers, modes, gradients, a carried state and random generators at the end of the block."""
-    gradients = [(p, p.grad) for p in model.parameters()]
-    buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
-    modes = [(m, m.training) for m in model.modules()]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    try:
-        with torch.random.fork_rng(devices=devices), empty_state(model):
-            yield
-    finally:
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
-        for module, training in modes:
-            module.training = training
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
+    def hooks(self) -> list[torch.utils.hooks.RemovableHandle]:
+        found = [
+            self._model.register_forward_pre_hook(self._begin, prepend=True),
+            self._model.register_forward_hook(self._end, always_call=True),
+        ]
+        for name, module in self._model.named_modules():
+            if name:
+                whole = meaning(module) is not None
+                found.append(module.register_forward_pre_hook(self._enter(name, whole), with_kwargs=True))
+                found.append(module.register_forward_hook(self._leave(name, whole), with_kwargs=True, always_call=True))
+        return found
+
+    def _begin(self, _module: nn.Module, _args: Any) -> None:
+        self._keys, self._held, self._inside, self._uses = Keys(), {}, 0, {}
+        self.__enter__()
+
+    def _end(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        self._held.clear()
+        self.__exit__(None, None, None)
+
+    def _enter(self, name: str, whole: bool) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: Any, kwargs: Any) -> None:
+            if whole and not self._inside:
+                self._received(self._anchor(name), (args, kwargs))
+            self._keys.path.append(name)
+            self._inside += whole
+
+        return hook
+
+    def _leave(self, name: str, whole: bool) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> None:
+            if len(self._keys.path) > 1:
+                self._keys.path.pop()
+            self._inside -= whole
+            if whole and not self._inside:
+                self._sent(self._anchor(name), output)
+                self._uses[name] = self._uses.get(name, 0) + 1
+
+        return hook
+
+    def _anchor(self, name: str) -> str:
+        return call_name(name, self._uses.get(name, 0))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = call_name_of(func)
+        if self._inside or name in IGNORED:
+            return func(*args, **kwargs)
+        anchor = str(self._keys.next(name))
+        if anchor not in self._names:
+            return func(*args, **kwargs)
+        self._received(anchor, (args, kwargs), overwritten=name.endswith("_") or bool(kwargs.get("inplace")))
+        output = func(*args, **kwargs)
+        self._sent(anchor, output)
+        return output
+
+    def _received(self, anchor: str, given: Any, *, overwritten: bool = False) -> None:
+        for reading in self._first.get(anchor, ()):
+            found = [t for t in tensors(given)]
+            signals = [t for t in found if t.is_floating_point() and not isinstance(t, nn.Parameter)]
+            if signals:
+                h = signals[min(reading.position, len(signals) - 1)]
+                self._held[reading] = h.clone() if overwritten else h
+
+    def _sent(self, anchor: str, output: Any) -> None:
+        for reading in self._last.get(anchor, ()):
+            h, sent = self._held.pop(reading, None), next(tensors(output), None)
+            if h is not None and sent is not None:
+                for site in self._wanted[reading]:
+                    self._read(site, h, sent)

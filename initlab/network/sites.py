@@ -1,177 +1,271 @@
 """Describes each parameter of a network: role, fans, gates, and the activation that it feeds (`describe`).
 
-Fans are computed from the module that owns a parameter. The tensor's shape alone misleads: a transposed convolution
-stores (in, out / groups, ...), so a rule that reads dimension 1 as "in" takes its fan_out for its fan_in, and a
-depthwise convolution's fan_out comes out `groups` times too large (both are so in `torch.nn.init`).
-
-Where an example input is given, one forward pass in eval mode shows which activation each weight reaches next, by
-walking the autograd graph back from every activation's input to the nearest weights. That holds for any wiring,
-residual additions included, and needs no tracing compiler.
+What a parameter is follows from what the network does with it: a forward pass on an example is recorded operation by
+operation (`trace`), so that it does not matter whether the network is written with modules or with functions. What the
+classes of torch.nn say refines it (the gates of recurrent layers, the stacked projections of attention).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
-from initlab.activations.slope import is_activation
-from initlab.network.graph import CONV, CONV_TRANSPOSE, NORM, is_scale
-from initlab.network.layer_trace import trace_forward, trace_registration
-from initlab.spec import Gate, Role, Site
+from initlab.core.text import listed
+from initlab.errors import ConfigError
+from initlab.network.graph import Graph, trace
+from initlab.network.inputs import head
+from initlab.network.layers import GATES, by_class
+from initlab.network.modules import is_scale
+from initlab.network.reading import by_use, kept_value
+from initlab.network.state import preserve_state
+from initlab.network.wiring import WEIGHT_LAYERS, Wiring, wire, wire_by_registration
+from initlab.spec import Activation, Role, Site
 
-_EMBEDDING = (nn.Embedding, nn.EmbeddingBag)
-
-#: order of the gates in torch's stacked parameters (torch.nn.LSTM and torch.nn.GRU documentation, "Variables")
-GATES: dict[str, tuple[str, ...]] = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
+#: examples of the pass from which the wiring is read
+_EXAMPLES = 2
 
 
-def describe(model: nn.Module, example: Tensor | None = None) -> tuple[Site, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What is known of a network before it is initialised.
+
+    Attributes:
+        sites: every parameter.
+        activations: activations that are not modules known as such: name in `Site.activation` → what it is.
+        notes: what was not understood, or is not as one may think.
+    """
+
+    sites: tuple[Site, ...]
+    activations: Mapping[str, Activation] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def describe(model: nn.Module, example: Any = None, *, given: bool = False) -> tuple[Site, ...]:
     """Every parameter of `model` as a `Site`, in the order of the forward pass.
 
     Args:
         model: any module. Parameters that two modules share appear once, under their first name.
-        example: an input batch on the model's device. Without it the order is that of registration, activations are
-            taken to follow in that order too, and the last weight is the head.
+        example: an input batch on the model's device: a tensor, or what `inputs.call` takes. Without it the order is
+            that of registration, activations are taken to follow in that order too, and the last weight is the head.
+        given: whether the activation is known from elsewhere, where no example shows it.
 
     Returns:
-        One site a parameter. Parameters of modules that initlab does not know get ``kind="free"`` and are told apart by
-        their dimension: below 2 a ``bias`` (or ``scale``), else a ``weight`` with fans as `torch.nn.init` counts them.
+        One site a parameter. Those that no pass shows and no class explains have ``kind="free"``.
     """
-    traced = trace_forward(model, example) if example is not None else trace_registration(model)
-    position = {layer: i for i, layer in enumerate(traced.order)}
-    seen: set[int] = set()
-    sites: list[Site] = []
-    for layer, module in model.named_modules():
-        for site, parameter in _of_module(layer, module):
-            if id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            is_head = site.role == "weight" and layer in traced.heads and site.kind not in GATES
-            role: Role = "head" if is_head else site.role
-            sites.append(
-                replace(
-                    site,
-                    role=role,
-                    order=position.get(layer, len(position)),
-                    activation=traced.after.get(layer),
-                    activation_before=traced.before.get(layer),
-                    branch=traced.branches.get(layer),
-                )
-            )
-    return tuple(sorted(sites, key=lambda s: s.order))
+    return survey(model, example, given=given).sites
+
+
+def survey(model: nn.Module, example: Any = None, *, given: bool = False) -> Survey:
+    """As `describe`, with the activations that were found and notes."""
+    _refuse_unmade(model)
+    graphs = _graphs(model, example) if example is not None else []
+    wirings = [wire(g) for g in graphs] or [wire_by_registration(model, given=given)]
+    reader = _Reader(model, graphs, wirings)
+    sites = reader.sites()
+    activations: dict[str, Activation] = {}
+    for graph in reversed(graphs):
+        activations |= graph.activations
+    return Survey(sites=sites, activations=activations, notes=tuple(reader.notes(sites, seen=bool(graphs))))
 
 
 def weights(sites: tuple[Site, ...]) -> tuple[Site, ...]:
     """The sites that hold a matrix of weights: roles weight, recurrent, embedding and head."""
-    return tuple(s for s in sites if s.role in ("weight", "recurrent", "embedding", "head"))
+    return tuple(
+        s
+        for s in sites
+        if s.role in ("weight", "recurrent", "embedding", "head") and s.kind not in ("token", "position")
+    )
 
 
-# ------------------------------------------------------------------ one module's parameters
-def _of_module(layer: str, module: nn.Module) -> Iterator[tuple[Site, nn.Parameter]]:
-    for short, parameter in module.named_parameters(recurse=False):
-        name = f"{layer}.{short}" if layer else short
-        yield _site(name, layer, module, short, parameter), parameter
+def _refuse_unmade(model: nn.Module) -> None:
+    for name, p in model.named_parameters():
+        if isinstance(p, nn.parameter.UninitializedTensorMixin):
+            raise ConfigError(
+                "model", None, f"parameter {name} has no shape yet: call the lazy module once, then initialise it"
+            )
+        if p.is_meta:
+            raise ConfigError(
+                "model", None,
+                f"parameter {name} is on the meta device and has no memory: call model.to_empty(device=...) first, "
+                "then initialise it, then load or compute its buffers",
+            )  # fmt: skip
 
 
-def _site(name: str, layer: str, module: nn.Module, short: str, parameter: nn.Parameter) -> Site:
-    shape = tuple(parameter.shape)
-    base = Site(name=name, layer=layer, kind="free", role="weight", shape=shape)
-    if isinstance(module, nn.RNNBase):
-        return _recurrent(base, module, short)
-    if isinstance(module, nn.MultiheadAttention):
-        return _attention(base, module, short)
-    if isinstance(module, NORM):
-        return replace(base, kind="norm", role="norm" if "weight" in short else "bias")
-    if is_activation(module):
-        return replace(base, kind="activation", role="scale")
-    if is_scale(module):
-        return replace(base, kind="scale", role="scale")
-    if isinstance(module, _EMBEDDING):
-        # one row is looked up for a token: a unit of the output sums over a single active input
-        return replace(base, kind="embedding", role="embedding", fan_in=1.0, fan_out=float(shape[1]))
-    known = _feedforward(module)
-    if known is not None:
-        kind, fan_in, fan_out, groups, transposed = known
-        role: Role = "bias" if short == "bias" else "weight"
-        stride = tuple(module.stride) if isinstance(module, (*CONV, *CONV_TRANSPOSE)) else ()
-        return replace(
-            base,
-            kind=kind,
-            role=role,
-            fan_in=fan_in,
-            fan_out=fan_out,
-            groups=groups,
-            transposed=transposed,
-            stride=stride,
-            padding=_zero_padding(module),
+def _graphs(model: nn.Module, example: Any) -> list[Graph]:
+    """The pass in eval mode and, where it leaves parameters out, the one in training mode."""
+    few = head(example, _EXAMPLES)
+    found: list[Graph] = []
+    failed: Exception | None = None
+    names = {n for n, _ in model.named_parameters()}
+    with preserve_state(model):
+        for training in (False, True):
+            if found and names <= found[0].reached:
+                break
+            for inputs in (few, example) if few is not example else (example,):
+                model.train(training)
+                try:
+                    found.append(trace(model, inputs))
+                    break
+                except Exception as error:  # of somebody's forward: said below if no pass succeeds
+                    failed = failed or error
+    if not found and failed is not None:
+        raise failed
+    return found
+
+
+class _Reader:
+    """Puts together what the passes showed and what the classes say."""
+
+    def __init__(self, model: nn.Module, graphs: list[Graph], wirings: list[Wiring]) -> None:
+        self.model = model
+        self.graphs = graphs
+        self.wirings = wirings
+        self.modules = dict(model.named_modules())
+        self.reached = frozenset[str]().union(*(g.reached for g in graphs))
+        self.shared = _shared(model)
+
+    def sites(self) -> tuple[Site, ...]:
+        seen: set[int] = set()
+        found: list[Site] = []
+        for layer, module in self.modules.items():
+            for site, parameter in self._of_module(layer, module):
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    found.append(self._wired(site, parameter))
+        ranks = {at: i for i, at in enumerate(sorted({self._place(s) for s in found}))}
+        return tuple(sorted((replace(s, order=ranks[self._place(s)]) for s in found), key=lambda s: s.order))
+
+    # ---------------------------------------------------------- one parameter
+    def _of_module(self, layer: str, module: nn.Module) -> Iterator[tuple[Site, nn.Parameter]]:
+        for short, parameter in module.named_parameters(recurse=False):
+            name = f"{layer}.{short}" if layer else short
+            owner, owner_layer, what, rest = self._owner(layer, module, short)
+            site = by_class(name, owner_layer, owner, what, parameter)
+            if rest is not None:
+                effective = f"{owner_layer}.{what}" if owner_layer else what
+                site = replace(site, effective=effective)
+                if not rest:
+                    yield replace(site, kind="computed", role="scale"), parameter
+                    continue
+            yield site, parameter
+
+    def _owner(self, layer: str, module: nn.Module, short: str) -> tuple[nn.Module, str, str, bool | None]:
+        """(module, its name, name of the tensor, whether this is its main parameter) under reparametrisations."""
+        prefix, _, attribute = layer.rpartition(".parametrizations.")
+        if not prefix and layer.startswith("parametrizations."):
+            attribute = layer.removeprefix("parametrizations.")
+        if isinstance(module, nn.utils.parametrize.ParametrizationList):
+            largest = max(module.named_parameters(recurse=False), key=lambda p: p[1].numel())[0]
+            return self.modules[prefix], prefix, attribute, short == largest
+        for ending, main in (("_v", True), ("_g", False), ("_orig", True)):
+            base = short.removesuffix(ending)
+            if base != short and hasattr(module, base) and not isinstance(getattr(module, base), nn.Parameter):
+                return module, layer, base, main
+        return module, layer, short, None
+
+    def _wired(self, site: Site, parameter: nn.Parameter) -> Site:
+        site = replace(site, frozen=not parameter.requires_grad)
+        for graph in self.graphs:
+            if site.name in graph.uses or site.kind == "free":
+                site = by_use(site, graph, parameter, own=site.kind == "free")
+                if site.name in graph.uses:
+                    break
+        for wiring in self.wirings:
+            keys = [k for k in (site.name, site.layer) if k in wiring.order]
+            if keys or not self.graphs:
+                return self._placed(site, wiring, parameter)
+        return replace(self._placed(site, self.wirings[0], parameter), unused=bool(self.graphs) and self._unused(site))
+
+    def _placed(self, site: Site, wiring: Wiring, parameter: nn.Parameter) -> Site:
+        used: Mapping[str, Any] = {} if not self.graphs else dict.fromkeys(n for g in self.graphs for n in g.uses)
+        after, before, branch = (_of(table, site, used) for table in (wiring.after, wiring.before, wiring.branches))
+        is_head = (
+            site.role == "weight"
+            and site.kind not in GATES
+            and (site.name in wiring.heads or (not self.graphs and site.layer in wiring.heads))
         )
-    if short.endswith("bias") or len(shape) < 2:
-        return replace(base, role="bias" if short.endswith("bias") else "scale")
-    receptive = math.prod(shape[2:])
-    return replace(base, fan_in=float(shape[1] * receptive), fan_out=float(shape[0] * receptive))
+        role: Role = "head" if is_head else site.role
+        site = replace(
+            site, role=role, activation=after, activation_before=before, branch=branch,
+            reading=wiring.reading.get(after) if after else None,
+            normed=bool({site.name, site.layer} & wiring.normed),
+            alone=self._alone(site),
+        )  # fmt: skip
+        if site.name in self.shared and not self.graphs and site.kind == "embedding":
+            site = replace(
+                site, tied=True, role="head", kind="linear", fan_in=float(site.shape[1]), fan_out=float(site.shape[0])
+            )
+        module = self.modules.get(site.layer)
+        if not (module is not None and is_scale(module)):
+            site = replace(site, own_value=kept_value(site, parameter))
+        return site
 
+    def _place(self, site: Site) -> tuple[int, int]:
+        for i, wiring in enumerate(self.wirings):
+            known = [wiring.order[k] for k in (site.layer, site.name) if k in wiring.order]
+            if site.kind != "free" or known:
+                together = [wiring.order[n] for n in self._siblings(site) if n in wiring.order]
+                if known or together:
+                    return i, min([*known, *together])
+        return len(self.wirings), 0
 
-def _feedforward(module: nn.Module) -> tuple[str, float, float, int, bool] | None:
-    """(kind, fan_in, fan_out, groups, transposed) of a linear map, or None where the module is not one."""
-    if isinstance(module, nn.Linear):
-        return "linear", float(module.in_features), float(module.out_features), 1, False
-    if isinstance(module, nn.Bilinear):
-        return "linear", float(module.in1_features * module.in2_features), float(module.out_features), 1, False
-    if isinstance(module, CONV):
-        taps = math.prod(module.kernel_size)
-        fan_in = module.in_channels / module.groups * taps
+    def _siblings(self, site: Site) -> list[str]:
+        """The parameters of the same layer, which have one place; those of a module with several weights each their own."""
+        module = self.modules.get(site.layer)
+        if module is None or not site.layer:
+            return [site.name]
+        own = [f"{site.layer}.{n}" for n, _ in module.named_parameters(recurse=False)]
         return (
-            f"conv{len(module.kernel_size)}d",
-            fan_in,
-            module.out_channels / module.groups * taps,
-            module.groups,
-            False,
+            own if sum(p.dim() > 1 for p in module.parameters(recurse=False)) < 2 or site.kind in GATES else [site.name]
         )
-    if isinstance(module, CONV_TRANSPOSE):
-        # An output position receives on average taps / Π stride of the kernel's taps; an input position feeds them all.
-        taps = math.prod(module.kernel_size)
-        fan_in = module.in_channels / module.groups * taps / math.prod(module.stride)
-        kind = f"conv_transpose{len(module.kernel_size)}d"
-        return kind, fan_in, module.out_channels / module.groups * taps, module.groups, True
-    return None
+
+    def _alone(self, site: Site) -> bool:
+        module = self.modules.get(site.layer)
+        if module is None or site.effective or isinstance(module, nn.MultiheadAttention):
+            return not site.effective
+        if isinstance(module, WEIGHT_LAYERS):
+            return True
+        matrices = [n for n, p in module.named_parameters() if p.dim() > 1]
+        return len(matrices) <= 1 and next(module.children(), None) is None
+
+    def _unused(self, site: Site) -> bool:
+        return site.name not in self.reached and site.effective == ""
+
+    # ---------------------------------------------------------- what to say
+    def notes(self, sites: tuple[Site, ...], *, seen: bool) -> Iterator[str]:
+        tied = [s.name for s in sites if s.tied]
+        if tied:
+            yield f"{', '.join(tied)}: tied, looked up and multiplied with; it has the scale of a linear map"
+        unused = [s.name for s in sites if s.unused]
+        if unused:
+            yield f"not used in a forward pass, in eval or training mode: {listed(unused)}"
+        trained = [
+            s.name for s in sites if not s.unused and len(self.graphs) > 1 and s.name not in self.graphs[0].reached
+        ]
+        if trained:
+            yield f"used in training mode only: {listed(trained)}"
+        if not seen and sum(s.role in ("weight", "head") for s in sites) > 1 and not any(s.activation for s in sites):
+            yield (
+                "no activation was seen: there is no activation module, and functions are seen in a forward pass only; "
+                "give example= (an input batch), or activation="
+            )
 
 
-def _zero_padding(module: nn.Module) -> tuple[int, ...]:
-    if not isinstance(module, CONV) or module.padding_mode != "zeros" or module.padding == "valid":
-        return ()
-    if module.padding == "same":
-        return tuple((k - 1) // 2 for k in module.kernel_size)
-    return tuple(int(n) for n in module.padding)
+def _of(table: Mapping[str, Any], site: Site, graphs: Mapping[str, Any]) -> Any:
+    """The entry of a parameter; of its layer, where the layer is one thing with it."""
+    if site.name in table:
+        return table[site.name]
+    of_layer = site.role in ("bias", "norm", "scale") or site.kind in (*GATES, "attention") or site.name not in graphs
+    return table.get(site.layer) if of_layer else None
 
 
-def _gates(names: tuple[str, ...], rows: int) -> tuple[Gate, ...]:
-    size = rows // len(names) if names else 0
-    return tuple(Gate(name=g, start=i * size, stop=(i + 1) * size) for i, g in enumerate(names))
-
-
-def _recurrent(base: Site, module: nn.RNNBase, short: str) -> Site:
-    kind = module.mode.lower().split("_")[0]
-    names = GATES[kind]
-    if short.startswith("weight_hr"):  # projection of an LSTM: (proj_size, hidden_size)
-        return replace(base, kind=kind, fan_in=float(base.shape[1]), fan_out=float(base.shape[0]))
-    gates = _gates(names, base.shape[0])
-    rows = base.shape[0] // max(len(names), 1)
-    if short.startswith("bias"):
-        return replace(base, kind=kind, role="bias", fan_in=float(module.hidden_size), gates=gates)
-    role: Role = "recurrent" if short.startswith("weight_hh") else "weight"
-    return replace(base, kind=kind, role=role, fan_in=float(base.shape[1]), fan_out=float(rows), gates=gates)
-
-
-def _attention(base: Site, module: nn.MultiheadAttention, short: str) -> Site:
-    if short in ("bias_k", "bias_v") or "bias" in short:
-        gates = _gates(("q", "k", "v"), base.shape[0]) if short == "in_proj_bias" else ()
-        return replace(base, kind="attention", role="bias", fan_in=float(module.embed_dim), gates=gates)
-    gates = _gates(("q", "k", "v"), base.shape[0]) if short == "in_proj_weight" else ()
-    rows = base.shape[0] // max(len(gates), 1)
-    return replace(base, kind="attention", fan_in=float(base.shape[1]), fan_out=float(rows), gates=gates)
-
-
-# ------------------------------------------------------------------ who feeds whom
+def _shared(model: nn.Module) -> set[str]:
+    """Names of embeddings whose matrix is a linear layer's weight too."""
+    linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear) and isinstance(m.weight, Tensor)}
+    return {
+        f"{n}.weight" if n else "weight"
+        for n, m in model.named_modules() if isinstance(m, nn.Embedding) and id(m.weight) in linear
+    }  # fmt: skip

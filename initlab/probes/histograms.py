@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import preserve_state, tap
+from initlab.network.hooks import tap
 from initlab.network.sites import weights
+from initlab.network.state import preserve_state
 from initlab.spec import Histogram, Site
 
 BINS = 40

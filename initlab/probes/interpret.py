@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import preserve_state, tap
+from initlab.network.hooks import tap
 from initlab.network.sites import weights
+from initlab.network.state import preserve_state
 from initlab.spec import Interpretation, LinearProbe, Part, Site, Splits, Task, UnitActivity
 
 #: training and validation examples of a linear probe, and its features at most

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
-from initlab.network.hooks import preserve_state, tap
+from initlab.network.hooks import tap
 from initlab.network.sites import weights
+from initlab.network.state import preserve_state
 from initlab.spec import Site
 
 #: above so many units only the mean square is estimated, by random projections

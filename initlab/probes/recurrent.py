@@ -25,9 +25,11 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from initlab.activations.slope import SlopeBand, slope_band
 from initlab.core import seeds
-from initlab.network.hooks import SMALLEST, preserve_state
+from initlab.network.hooks import SMALLEST
+from initlab.network.inputs import call, cloned, head
 from initlab.network.padding import step_mask
 from initlab.network.recurrence import GATES, Layer, layers, project, step
+from initlab.network.state import preserve_state
 from initlab.spec import Activation, InitContext, ProfileRow, Site
 
 #: longest sequence that is unrolled: each step costs a forward and a backward step of the layer
@@ -61,7 +63,7 @@ class RecurrentLayers:
     EXAMPLES = 32
 
     def __init__(
-        self, model: nn.Module, sites: tuple[Site, ...], inputs: Tensor, *, activation: Activation, seed: int = 0
+        self, model: nn.Module, sites: tuple[Site, ...], inputs: Any, *, activation: Activation, seed: int = 0
     ) -> None:
         self._model = model
         self._activation = activation
@@ -74,7 +76,7 @@ class RecurrentLayers:
         found: list[ProfileRow] = []
         with preserve_state(self._model), _record_inputs(self._model.eval()) as inputs:
             with torch.no_grad():
-                self._model(self._inputs)
+                call(self._model, cloned(self._inputs))
             for name, module, x in inputs:
                 for layer, seen in _layers_with_inputs(module, x):
                     site = self._sites.get(f"{name}.weight_hh{layer.suffix}" if name else f"weight_hh{layer.suffix}")
@@ -94,7 +96,7 @@ def lag_peak(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
     """
     if context.batches is None or not any(s.role == "recurrent" for s in sites):
         return 1.0
-    inputs = context.batches(0).inputs[: RecurrentLayers.EXAMPLES]
+    inputs = head(context.batches(0).inputs, RecurrentLayers.EXAMPLES)
     layers_ = RecurrentLayers(model, sites, inputs, activation=context.activation, seed=context.seed)
     peaks = [r.value for r in layers_.rows(0) if r.statistic == "lag_peak"]
     return math.inf if any(math.isnan(p) for p in peaks) else max(peaks, default=1.0)
@@ -106,8 +108,8 @@ def _record_inputs(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Te
     found: list[tuple[str, nn.RNNBase, Tensor]] = []
 
     def hook(name: str) -> Any:
-        def keep(module: nn.RNNBase, inputs: tuple[Any, ...]) -> None:
-            x = inputs[0]
+        def keep(module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = args[0] if args else kwargs["input"]
             if isinstance(x, PackedSequence):
                 x, _ = pad_packed_sequence(x)
             elif module.batch_first:
@@ -116,7 +118,11 @@ def _record_inputs(model: nn.Module) -> Generator[list[tuple[str, nn.RNNBase, Te
 
         return keep
 
-    handles = [m.register_forward_pre_hook(hook(n)) for n, m in model.named_modules() if isinstance(m, nn.RNNBase)]
+    handles = [
+        m.register_forward_pre_hook(hook(n), with_kwargs=True)
+        for n, m in model.named_modules()
+        if isinstance(m, nn.RNNBase)
+    ]
     try:
         yield found
     finally:

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from initlab.activations.slope import slope_band
 from initlab.core import seeds
+from initlab.errors import ConfigError
 from initlab.network.graph import example_moments
-from initlab.network.hooks import SMALLEST, preserve_state, tap
+from initlab.network.hooks import SMALLEST, tap
+from initlab.network.inputs import batch_size, call, cloned, main_output, tensors
 from initlab.network.sites import weights
+from initlab.network.state import preserve_state
 from initlab.spec import Batch, InitContext, Site
 
 
@@ -85,7 +88,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     values: dict[tuple[str, str], Tensor] = {}
     received: dict[str, Tensor] = {}
     top: list[Tensor] = []  # what the heads receive; the output, where there is none or branches make it
-    heads = [s.layer for s in sites if s.role == "head" and s.branch is None]
+    heads = [s.layer for s in sites if s.role == "head" and s.branch is None and s.activation is None and s.alone]
     with preserve_state(model):
         model.train()
         for parameter in model.parameters():
@@ -105,14 +108,23 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
             received[site.name] = h
 
         with torch.enable_grad(), tap(model, chosen, read), _inputs_of(model, heads, top):
-            output = model(batch.inputs)
-            loss = batch.loss(output, batch.targets)
-            top = top or [output]
-            if batch.inputs.is_floating_point():
+            answer = call(model, cloned(batch.inputs))
+            loss = batch.loss(answer, batch.targets)
+            output = main_output(answer)
+            if output is None:
+                raise ConfigError("model", None, "returns no tensor of numbers")
+            examples = batch_size(batch.inputs) or 0
+            top = [t for t in top if t.dim() and t.shape[0] == examples] or [output]
+            if (
+                isinstance(batch.inputs, Tensor)
+                and batch.inputs.is_floating_point()
+                and all(len(t) == examples for t in top)
+            ):
                 whole = torch.cat([t.detach().flatten(1) for t in top], dim=1)
                 values["", "kept"] = alignment(batch.inputs, whole)
             values |= _gradient_norms(received, top, context.seed)
-            loss.backward()
+            if loss.requires_grad:
+                loss.backward()
         named = dict(model.named_parameters())
         for site in chosen:
             gradient = named[site.name].grad
@@ -120,7 +132,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                 values[site.name, "grad_norm"] = gradient.float().norm()
             values[site.name, "weight_norm"] = named[site.name].detach().float().norm()
         grads = [p.grad for p in named.values() if p.grad is not None]
-        values["", "grad_norm"] = torch.stack([g.float().norm() for g in grads]).norm()
+        values["", "grad_norm"] = torch.stack([g.float().norm() for g in grads]).norm() if grads else loss.new_zeros(())
         values["", "loss"] = loss.detach()
         for key, value in zip(("mean", "q", "p"), example_moments(output), strict=True):
             values["", key] = value
@@ -134,7 +146,7 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
         output_c=numbers["", "p"] / numbers["", "q"] if numbers["", "q"] > 0 else 1.0,
         kept=numbers.get(("", "kept"), math.nan),
         grad_norm=numbers["", "grad_norm"],
-        examples=int(batch.targets.shape[0]),
+        examples=batch_size(batch.inputs) or 0,
     )
 
 
@@ -142,12 +154,13 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
 def _inputs_of(model: nn.Module, layers: list[str], found: list[Tensor]) -> Generator[None]:
     """While open, stores the inputs of `layers` in `found`, each tensor once."""
 
-    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if all(inputs[0] is not t for t in found):
-            found.append(inputs[0])
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = next(tensors((args, kwargs)), None)
+        if x is not None and x.is_floating_point() and all(x is not t for t in found):
+            found.append(x)
 
     modules = dict(model.named_modules())
-    handles = [modules[name].register_forward_pre_hook(hook) for name in dict.fromkeys(layers)]
+    handles = [modules[name].register_forward_pre_hook(hook, with_kwargs=True) for name in dict.fromkeys(layers)]
     try:
         yield
     finally:

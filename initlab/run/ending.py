@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from initlab import report
-from initlab.network.hooks import preserve_state
+from initlab.network.state import preserve_state
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
 from initlab.train import Checkpoints, evaluate

@@ -14,7 +14,7 @@ from statistics import mean
 
 from initlab import inits, report, tracking
 from initlab.errors import InitlabError, StoreError
-from initlab.network.hooks import preserve_state
+from initlab.network.state import preserve_state
 from initlab.probes import Snapshot
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
 from initlab.run import process

@@ -15,7 +15,7 @@ from initlab.diagnosis import trainability
 from initlab.errors import ConfigError
 from initlab.network import sites
 from initlab.network.graph import trace
-from initlab.network.hooks import preserve_state
+from initlab.network.state import preserve_state
 from initlab.probes import Snapshot, lag_peak, snapshot
 from initlab.run import process
 from initlab.spec import (
@@ -68,21 +68,21 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
     if experiment.trainer.channels_last and example.dim() == 4:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     try:
-        described = sites.describe(model, example)
+        found = sites.survey(model, example)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {first_line(error)}"
         ) from error
     context = InitContext(
         activation=experiment.activation,
-        activations=activations_of(model, experiment.activation),
+        activations={**found.activations, **activations_of(model, experiment.activation)},
         batches=_batches(experiment, splits),
     )
     try:
-        done = inits.apply(model, described, experiment.init, context=context, seed=experiment.seed)
+        done = inits.apply(model, found.sites, experiment.init, context=context, seed=experiment.seed)
     except ConfigError as error:
         raise (error if error.key.startswith("init") else error.under("init")) from error
-    return Prepared(device=device, splits=splits, model=model, sites=described, context=context, initialised=done)
+    return Prepared(device=device, splits=splits, model=model, sites=found.sites, context=context, initialised=done)
 
 
 def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:

@@ -33,7 +33,7 @@ from initlab.spec.settings import (
     TrackingSettings,
     TrainerSettings,
 )
-from initlab.spec.sites import Branch, Gate, Role, Site
+from initlab.spec.sites import Branch, Gate, Reading, Role, Site
 from initlab.spec.tasks import Monitor, Task
 from initlab.spec.tracking import RecordStream, RunHeader, Sink
 
@@ -82,6 +82,7 @@ __all__ = [
     "ProfileRow",
     "Provenance",
     "PrunerName",
+    "Reading",
     "Record",
     "RecordStream",
     "Remedy",

@@ -35,6 +35,7 @@ class Activation:
         units: (units received, units sent) in lowest terms: (1, 1), (2, 1) for GLU, (1, 2) for CReLU.
         moments: its Gaussian moments where `fn` alone does not give them.
         layers: the activations of the layers in order, of a per-layer mixture; empty elsewhere.
+        gate: of a gated one, h₁·gate(h₂): the gate.
         repeats: whether `layers` begins again where the network is deeper (an alternation).
     """
 
@@ -48,6 +49,7 @@ class Activation:
     moments: GaussianMoments | None = None
     layers: tuple[Activation, ...] = ()
     repeats: bool = False
+    gate: Activation | None = None
 
     def sequence(self, count: int) -> tuple[Activation, ...]:
         """Activations of a network with `count` activation layers, first layer first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from initlab.spec.activations import Activation
 from initlab.spec.sites import Site
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Training examples that an initialiser may read: network inputs, targets, and their loss."""
+    """Training examples that an initialiser may read: network inputs, targets, and their loss.
 
-    inputs: Tensor
-    targets: Tensor
-    loss: Callable[[Tensor, Tensor], Tensor]
+    `inputs` is a tensor, or what `network.inputs.call` takes; `loss` gets what the network returns, and `targets`.
+    """
+
+    inputs: Any
+    targets: Any
+    loss: Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,7 @@ class Initializer:
         embedding: for embeddings, whose units sum over a single active input.
         norm: for the scale γ of norms; one where None.
         scale: for multipliers of residual branches; one where None.
+        position: for class tokens and position tables; N(0, 0.02²) where None.
         keep: glob patterns of parameter names that keep the value their own module gave them.
         check: raises ConfigError where the network is not one that the scheme is for, before anything is drawn.
         adapt: what is done after all draws, in order.
@@ -104,6 +108,7 @@ class Initializer:
     embedding: Draw
     norm: Draw | None = None
     scale: Draw | None = None
+    position: Draw | None = None
     keep: tuple[str, ...] = ()
     check: Callable[[tuple[Site, ...], InitContext], None] | None = None
     adapt: tuple[Adapt, ...] = ()

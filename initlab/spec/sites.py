@@ -39,14 +39,30 @@ class Branch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where the input and output of an activation that is no module are read in a forward pass.
+
+    Attributes:
+        first: the call that receives the activation's input; position: as its how-manieth tensor.
+        last: the call that gives its output.
+    """
+
+    first: str
+    position: int
+    last: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """One parameter of a network, with its role.
 
     Attributes:
         name: dotted parameter name.
         layer: dotted name of the module that owns it.
-        kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``rnn``, ``lstm``, ``gru``, ``attention``,
-            ``norm``, ``scale`` (a residual branch's multiplier), ``activation`` or ``free``.
+        kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``position`` (a table that is added, or looked
+            up by position), ``token`` (joined to the input), ``rnn``, ``lstm``, ``gru``, ``attention``, ``norm``,
+            ``scale`` (a residual branch's multiplier), ``activation``, ``computed`` (its tensor is drawn through
+            another parameter) or ``free``.
         role: its function in the network.
         shape: shape of the parameter.
         fan_in: how many inputs one output unit sums over, of one gate, computed from the module.
@@ -60,6 +76,18 @@ class Site:
         stride: of a convolution, per dimension; empty elsewhere.
         padding: with zeros, of a convolution, per dimension; empty where there is none or where it is circular.
         branch: where it stands in a residual branch, None outside of one (and where no example was traced).
+        dims: how a weight lies, a letter for each dimension: ``o`` output, ``i`` input (summed over), ``g`` a matrix of
+            its own (experts), ``t`` a kernel's taps. Empty: (out, in / groups, taps...), or as `transposed` says.
+        reading: where `activation` is read, if it is not a module.
+        multiplier, offset: the network uses multiplier · parameter + offset in the parameter's place.
+        tied: whether it is both looked up and multiplied with, as the shared matrix of a language model's ends is.
+        frozen: whether it asks for no gradient.
+        zero_row: a row that stays zero (`padding_idx`).
+        own_value: why the value that its module gave it is kept; empty where it is drawn.
+        effective: name of the tensor that is computed from it (``0.weight`` of a weight norm), if that is what is drawn.
+        unused: whether no forward pass read it.
+        normed: of a weight: whether a norm feeds it.
+        alone: whether the output of the module that owns it is what this weight gives: nothing else is in there.
     """
 
     name: str
@@ -78,3 +106,15 @@ class Site:
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     branch: Branch | None = None
+    dims: str = ""
+    reading: Reading | None = None
+    multiplier: float = 1.0
+    offset: float = 0.0
+    tied: bool = False
+    frozen: bool = False
+    zero_row: int | None = None
+    own_value: str = ""
+    effective: str = ""
+    unused: bool = False
+    normed: bool = False
+    alone: bool = True

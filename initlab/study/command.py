@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.config.searchpath import as_override, typed_searchpath
 from initlab.core.error_line import print_error
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
@@ -61,6 +62,9 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     space = space_of(settings, arguments, params)
     if not space.dimensions:
         raise ConfigError("-m", None, "nothing is swept: give a key several values, such as init=he,xavier")
+    places = typed_searchpath()
+    # printed as the command with which it goes on
+    shown = [*arguments, *([as_override(places)] if places else [])]
     tune.check(settings, [strip_sign(d.key) for d in space.dimensions])
     plan, study, track = open_study(config, settings, space)
     fresh = enqueue_missing(study, plan)
@@ -70,7 +74,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in arm_results(study))
     if not to_do and has_ended(plan):
         left = _deliver_rest(plan, study, track) if tracking.spools(plan.workdir) else 0
-        print_report(plan, study, (), interrupted=False, arguments=arguments, left=left)
+        print_report(plan, study, (), interrupted=False, arguments=shown, left=left)
         return _exit_code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
     plan = replace(plan, parent=parent.uid)
@@ -95,7 +99,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         left = _deliver_rest(plan, study, track)
         plan = replace(plan, parent=parent.run_id)
         plan.save()
-    print_report(plan, study, told, interrupted=asked.is_set(), arguments=arguments, note=note, left=left)
+    print_report(plan, study, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
     return _exit_code(plan, study, interrupted=asked.is_set())
 
 

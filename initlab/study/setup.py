@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.config.searchpath import packages_of, require_usual_main, typed_searchpath
 from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import StudySettings, TrackingSettings
@@ -18,7 +19,7 @@ from initlab.study.search.pruners import pruner
 from initlab.study.search.samplers import sampler
 from initlab.study.search.storage import check_separate_databases, choose_url, load_libraries, open_storage
 from initlab.study.space.compose import compose_arm, save_arm_config
-from initlab.study.space.identity import fingerprint, require_same_judgement, require_same_space
+from initlab.study.space.identity import fingerprint, require_same_files, require_same_judgement, require_same_space
 from initlab.study.space.objectives import resolve_objectives
 from initlab.study.space.plan import Plan, as_overrides, folder_of, load
 from initlab.study.space.space import Space, parse
@@ -40,6 +41,13 @@ def space_of(settings: StudySettings, arguments: list[str], params: Mapping[str,
         for text in (a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")):
             if "," in text and not text.startswith("["):
                 raise ConfigError(key, text, f"several are a list: {key}=[{text}]")
+    # workers compose nothing from the command line: what it trusts is an override of every arm
+    named = [a for a in typed if a.lstrip("+").partition("=")[0] == "config.targets"]
+    trusted = packages_of(typed_searchpath())
+    if trusted:
+        listed = [w.strip(" '\"") for a in named[-1:] for w in a.partition("=")[2].strip("[]").split(",")]
+        typed = [a for a in typed if a not in named]
+        typed.append(f"config.targets=[{','.join(sorted({*trusted, *filter(None, listed)}))}]")
     spanned = {**{str(k): str(v) for k, v in params.items()}, **{k: str(v) for k, v in settings.space.items()}}
     conditions = {k: {of: [str(v) for v in values] for of, values in c.items()} for k, c in settings.conditions.items()}
     keys = set(spanned) | {a.lstrip("+").partition("=")[0] for a in typed}
@@ -52,7 +60,9 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     import optuna
 
     workdir = Path.cwd()
-    name = settings.name or f"study-{fingerprint(space, settings)}"
+    require_usual_main()
+    searchpath = typed_searchpath()
+    name = settings.name or f"study-{fingerprint(space, settings, searchpath)}"
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
     folder = folder_of(workdir, name)
@@ -61,9 +71,11 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     seed, replicas = int(config.seed), configuration.replicas(config)
     if known is not None:
         require_same_space(known, space, replicas, grid=settings.sampler == "grid")
+        require_same_files(known, searchpath)
     plan = Plan(
         name=name, folder=folder.absolute(), workdir=workdir, settings=settings, space=space, seed=seed,
         replicas=replicas, storage=storage, parent="" if known is None else known.parent, seconds=settings.timeout,
+        searchpath=searchpath if known is None else known.searchpath,
     )  # fmt: skip
     if settings.sampler != "grid" and settings.trials is None and settings.timeout is None:
         raise ConfigError(
@@ -150,6 +162,10 @@ class _Draft(Plan):
     @property
     def conf(self) -> Path:
         return configuration.conf_dir()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self.searchpath
 
 
 def _draft(plan: Plan) -> Plan:

@@ -47,8 +47,9 @@ class Walk:
         self.graph = graph
         self.context = context
         self.squares = mean_squares
-        self.weights = {s.layer: s for s in sites if s.role in ("weight", "head", "embedding") and s.fan_in > 0}
+        self.weights = {s.name: s for s in sites if s.role in ("weight", "head", "embedding") and s.fan_in > 0}
         self.sites = {s.name: s for s in sites}
+        self._nodes = graph.of_parameter()
         self.states: list[State] = []
         self.back: list[tuple[float, ...]] = []  # for each node, the factor to each of its inputs
         self.unknown: list[str] = []
@@ -65,10 +66,10 @@ class Walk:
         if not inputs:
             return _measured(node), ()
         x = inputs[0]
-        if node.op == "weight" and node.name in self.weights:
-            return self._weight(node, self.weights[node.name], x)
+        if node.op == "weight" and node.parameter in self.weights:
+            return self._weight(node, self.weights[node.parameter], x)
         if node.op == "activation":
-            return self._activation(node, x)
+            return self._gate(node, *inputs) if len(inputs) == 2 else self._activation(node, x)
         if node.op == "norm":
             return self._norm(node, x)
         if node.op in ("scale", "factor"):
@@ -81,19 +82,27 @@ class Walk:
             sign = -1.0 if "sub" in node.name else 1.0
             cross = 2 * sign * a.m * b.m
             return State(a.m + sign * b.m, a.s + b.s + cross, a.p + b.p + cross), (1.0, 1.0)
+        if node.op == "product" and len(inputs) == 2:
+            a, b = inputs
+            self._assumed(node)
+            return State(a.m * b.m, a.s * b.s, a.p * b.p), (b.s, a.s)
+        if node.op == "dropout":
+            kept = node.factor or 1.0
+            return State(x.m, kept * x.s, x.p), (kept,)
         if node.op == "join":
             sizes = [math.prod(self.graph.nodes[i].shape[1:]) for i in node.inputs]
             share = [n / sum(sizes) for n in sizes]
             mixed = State(*(sum(w * getattr(t, k) for w, t in zip(share, inputs, strict=True)) for k in "msp"))
             return mixed, tuple(share)
         if node.op == "shape":
-            return x, (1.0, *(0.0 for _ in node.inputs[1:]))
+            sb2 = self.squares.get(node.shift, 0.0)
+            return State(x.m, x.s + sb2, x.p + sb2), (1.0, *(0.0 for _ in node.inputs[1:]))
         return self._unknown(node, x)
 
     def _weight(self, node: Node, site: Site, x: State) -> tuple[State, tuple[float, ...]]:
-        sw2, sb2 = self._sigmas(site)
-        if site.kind == "embedding":
-            square = self.squares[site.name]
+        sw2, sb2 = self._sigmas(site, node)
+        if _is_lookup(self.graph, node):
+            square = self.squares.get(site.name, 0.0)
             return State(0.0, square, _measured(node).p), (1.0,)
         inside = 1.0
         before = self.graph.nodes[node.inputs[0]].shape[2:]
@@ -104,9 +113,20 @@ class Walk:
         sw2 *= inside
         return State(0.0, sw2 * x.s + sb2, sw2 * x.p + sb2), (sw2,)
 
-    def _sigmas(self, site: Site) -> tuple[float, float]:
-        prefix = f"{site.layer}." if site.layer else ""
-        return site.fan_in * self.squares.get(site.name, 0.0), self.squares.get(f"{prefix}bias", 0.0)
+    def _sigmas(self, site: Site, node: Node | None = None) -> tuple[float, float]:
+        """σ_w² and σ_b², of the weight that is used where it is computed from parameters."""
+        node = node or self._nodes.get(site.name)
+        square = self.squares.get(site.name, 0.0)
+        if node is not None and node.effective is not None:
+            square = node.effective
+        return site.fan_in * square, self.squares.get(node.shift, 0.0) if node is not None else 0.0
+
+    def _assumed(self, node: Node) -> None:
+        """A product of two signals is that of independent ones; where it was not, it is named."""
+        a, b = (_measured(self.graph.nodes[i]) for i in node.inputs)
+        seen, expected = _measured(node).s, a.s * b.s
+        if expected > 0 and not 0.67 < seen / expected < 1.5:
+            self.unknown.append(node.name)
 
     def _activation(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
         activation = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
@@ -128,8 +148,23 @@ class Walk:
         p = m.second if c > 1 - 1e-12 else _product(activation, variance, c, x.m)
         return State(m.mean, m.second, p), (m.slope_second,)
 
+    def _gate(self, node: Node, value: State, turned: State) -> tuple[State, tuple[float, ...]]:
+        """h₁·gate(h₂) of two inputs, taken for independent."""
+        known = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
+        gate = known.gate or known
+        if not 1e-300 < turned.variance < 1e300:
+            return self._activation(node, turned)
+        m = moments(gate.fn, kinks=gate.kinks, q=turned.variance, mean=turned.m)
+        p = m.second if turned.c > 1 - 1e-12 else _product(gate, turned.variance, turned.c, turned.m)
+        return State(value.m * m.mean, value.s * m.second, value.p * p), (m.second, value.s * m.slope_second)
+
     def _norm(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
-        gamma2 = self.squares.get(f"{node.name}.weight", 1.0)
+        gamma2 = self.squares.get(node.parameter, 1.0) * node.level
+        if not node.centred:
+            if not x.s > 0:
+                return State(0.0, 0.0, 0.0), (0.0,)
+            scale = gamma2 / x.s
+            return State(x.m * math.sqrt(scale), gamma2, x.p * scale), (scale,)
         variance = x.s - x.p if node.over_examples else x.variance
         if not variance > 0:
             return State(0.0, 0.0, 0.0), (0.0,)
@@ -157,8 +192,8 @@ class Walk:
 
     # ---------------------------------------------------------- backward
     def _is_head(self, node: Node) -> bool:
-        site = self.weights.get(node.name)
-        return site is not None and site.role == "head" and site.branch is None
+        site = self.weights.get(node.parameter)
+        return site is not None and site.role == "head" and site.branch is None and site.activation is None
 
     def backward(self) -> list[float]:
         """ln ‖∂E/∂node‖² relative to that at the heads' inputs, for each node; -inf where nothing arrives.
@@ -186,7 +221,7 @@ class Walk:
             if node is None or node.name in seen or not node.inputs:
                 continue
             seen.add(node.name)
-            h = node.inputs[0]
+            h = node.inputs[-1]  # of a gated one, what the gate receives
             state, activation = (
                 self.states[h],
                 self.context.activations.get(node.name.partition("#")[0], self.context.activation),
@@ -248,6 +283,10 @@ class Walk:
                 return 0.0
             widths.append(self.sites[row.site].shape[0])
         return born_dead(widths)
+
+
+def _is_lookup(graph: Graph, node: Node) -> bool:
+    return any(u.kind == "lookup" for u in graph.uses.get(node.parameter, ())[:1])
 
 
 def _measured(node: Node) -> State:

@@ -15,6 +15,7 @@ from torch import nn
 
 from initlab import config, inits
 from initlab.errors import ConfigError, UnclaimedParameterError
+from initlab.network.sites import describe
 from initlab.spec import Initializer
 from initlab.testing import InitializerCases, NetworkCase
 from initlab.testing.initializer import check_claimed, equal, values
@@ -105,9 +106,22 @@ def test_an_error_after_the_draws_leaves_the_network_as_it_was() -> None:
         late = replace(inits.zeros(), adapt=(refuse,))
         inits.apply(model, case.sites(model), late, context=case.context(), seed=0)
     assert equal(before, values(model))
-    # a parameter that nobody knows
-    model.register_parameter("mystery", nn.Parameter(torch.ones(3, 3)))
-    before = values(model)
+    # a parameter that nobody knows, and one that nothing uses
+
+    class Mystery(nn.Module):
+        def __init__(self, *, used: bool) -> None:
+            super().__init__()
+            self.mystery = nn.Parameter(torch.full((3, 3), 0.5))
+            self.layer, self.used = nn.Linear(3, 3), used
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.atan2(self.layer(x), self.mystery) if self.used else self.layer(x)
+
+    other = Mystery(used=True)
+    before = values(other)
     with pytest.raises(UnclaimedParameterError, match="mystery"):
-        inits.apply(model, case.sites(model), inits.he(), context=case.context(), seed=0)
-    assert equal(before, values(model))
+        inits.apply(other, describe(other, torch.randn(3, 3)), inits.he(), context=case.context(), seed=0)
+    assert equal(before, values(other))
+    other = Mystery(used=False)
+    done = inits.apply(other, describe(other, torch.randn(3, 3)), inits.he(), context=case.context(), seed=0)
+    assert done.rules["mystery"] == "kept" and "not used" in done.notes[0] and bool((other.mystery == 0.5).all())

@@ -13,11 +13,21 @@ from initlab import activations, models
 from initlab.network.branches import branches
 from initlab.network.graph import Graph, example_moments, trace
 from initlab.network.sites import describe
-from initlab.spec import IO
+from initlab.spec import IO, Branch
 
 
 def ops(graph: Graph) -> list[str]:
     return [f"{n.op}:{n.name}" for n in graph.nodes]
+
+
+def places(graph: Graph) -> dict[str, Branch]:
+    """The branches of modules; a parameter has the place of its module."""
+    found = branches(graph)
+    for node in graph.nodes:
+        if node.op == "weight" and node.parameter in found:
+            assert found[node.parameter] == found[node.name]
+    parameters = {n.parameter for n in graph.nodes}
+    return {n: b for n, b in found.items() if n not in parameters}
 
 
 def images(n: int = 4, channels: int = 3, size: int = 16) -> Tensor:
@@ -32,10 +42,12 @@ def numbers(*shape: int) -> Tensor:
 def test_a_chain() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.LayerNorm(5), nn.ReLU(), nn.Dropout(), nn.Linear(5, 2))
     graph = trace(model.eval(), numbers(3, 4, 3))
-    assert ops(graph) == ["input:", "shape:flatten", "weight:1", "norm:2", "activation:3", "shape:dropout", "weight:5"]
-    assert [n.inputs for n in graph.nodes] == [(), (0,), (1,), (2,), (3,), (4,), (5,)]
-    assert graph.nodes[2].shape == (3, 5) and graph.output == 6
+    assert ops(graph) == ["input:", "shape:flatten", "weight:1", "norm:2", "activation:3", "weight:5"]
+    assert [n.inputs for n in graph.nodes] == [(), (0,), (1,), (2,), (3,), (4,)]
+    assert graph.nodes[2].shape == (3, 5) and graph.output == 5
     assert branches(graph) == {}
+    trained = trace(model.train(), numbers(3, 4, 3))
+    assert ops(trained)[5] == "dropout:dropout" and trained.nodes[5].factor == 2.0
 
 
 def test_moments_are_those_of_the_outputs() -> None:
@@ -133,7 +145,7 @@ def projected(m: Written, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("forward", [in_place, added, scaled, learned, projected])
 def test_a_branch_is_found_however_the_sum_is_written(forward: Callable[[Written, Tensor], Tensor]) -> None:
     graph = trace(Written(forward), numbers(3, 4))
-    found = branches(graph)
+    found = {n: b for n, b in places(graph).items() if n != "alpha"}
     assert {n: (b.position, b.length, b.count) for n, b in found.items()} == {"a": (0, 2, 1), "b": (1, 2, 1)}
     assert [n.op for n in graph.nodes].count("sum") == 1
 
@@ -185,7 +197,7 @@ def test_a_functional_network() -> None:
     graph = trace(Functional(), images())
     assert [n.name for n in graph.nodes if n.op == "weight"] == ["first", "second", "head"]
     assert branches(graph)["second"].length == 1
-    assert set(branches(graph)) == {"second"}
+    assert set(places(graph)) == {"second"}
 
 
 @pytest.mark.parametrize("shortcut", ["A", "B"])
@@ -211,7 +223,7 @@ def test_torchvision_resnet18() -> None:
 
     model = resnet18(num_classes=10)
     graph = trace(model.eval(), images(2, 3, 32))
-    found = branches(graph)
+    found = places(graph)
     convs = {n for n, b in found.items() if ".conv" in n}
     assert convs == {f"layer{i}.{j}.conv{k}" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)}
     assert {found[n].length for n in convs} == {2} and {found[n].count for n in convs} == {8}
@@ -246,7 +258,7 @@ def test_a_recurrent_network_is_one_node() -> None:
             return self.head(self.rnn(self.embedding(tokens))[0][:, -1])
 
     graph = trace(Reader(), torch.randint(0, 9, (3, 5)), moments=True)
-    assert [n.op for n in graph.nodes if n.op != "opaque"] == ["input", "weight", "recurrent", "weight"]
+    assert [n.op for n in graph.nodes if n.op not in ("opaque", "shape")] == ["input", "weight", "recurrent", "weight"]
     assert graph.output == len(graph.nodes) - 1
 
 

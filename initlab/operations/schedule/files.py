@@ -26,6 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: keys that the scheduler sets itself: the name of the study is made of the schedule's name and the time
 _OURS = ("study.name", "resume", "hydra", "hydra.run", "hydra.sweep")
+_OWN_FILES = "write the keys of your experiment here, or install its files as a plug-in (docs/plugins.md)"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -153,7 +154,10 @@ def _check(made: Schedule) -> None:
         key, equals, _ = override.partition("=")
         bare = key.lstrip("+~")
         if bare in _OURS or bare.startswith(("hydra.", "hydra/", "hydra@")):
-            raise ConfigError("run", override, f"{bare} cannot be set by a schedule")
+            own = f"; {_OWN_FILES}" if bare == "hydra.searchpath" else ""
+            raise ConfigError("run", override, f"{bare} cannot be set by a schedule{own}")
+        if key in ("--config-dir", "-cd"):
+            raise ConfigError("run", override, f"{key} cannot be set by a schedule; {_OWN_FILES}")
         if key.startswith("-") or (not equals and not key.startswith("~")):
             raise ConfigError(
                 "run", override, "must be overrides, KEY=VALUE; one that holds a comma takes quotes: 'init=he,xavier'"

@@ -30,7 +30,7 @@ def compose_arm(plan: Plan, arm: Mapping[str, str]) -> DictConfig:
         from omegaconf import OmegaConf
 
         return cast("DictConfig", OmegaConf.create(json.loads(file.read_text(encoding="utf-8"))))
-    return configuration.compose(plan.space.overrides(dict(arm)), folder=plan.conf)
+    return configuration.compose(plan.space.overrides(dict(arm)), folder=plan.conf, searchpath=plan.places)
 
 
 def save_arm_config(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> None:

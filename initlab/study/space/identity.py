@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
+from initlab.config.searchpath import digest_of
 from initlab.errors import ConfigError
 from initlab.spec import StudySettings
 from initlab.study.space.plan import Plan
@@ -20,13 +22,18 @@ _TUNED = ("lr_factors", "tune_epochs")
 _JUDGED = ("metric", "direction", "objective", "tune_lr", *_TUNED)
 
 
-def fingerprint(space: Space, settings: StudySettings) -> str:
-    """Hash of the fixed values and the searched keys, not of their values: a grid with one more is the same study."""
+def fingerprint(space: Space, settings: StudySettings, searchpath: Sequence[str] = ()) -> str:
+    """Hash of the fixed values and the searched keys, not of their values: a grid with one more is the same study.
+
+    Files of one's own are told apart by their places.
+    """
     what: dict[str, Any] = {
         "fixed": sorted(f for f in space.fixed if not f.startswith(_HOW)),
         "keys": sorted(d.key for d in space.dimensions),
         "sampler": settings.sampler,
     }
+    if searchpath:
+        what["searchpath"] = list(searchpath)
     # another judgement is another study; what is judged by default keeps the name that it always had
     default = _judgement(StudySettings())
     judged = {k: v for k, v in _judgement(settings).items() if v != default.get(k)}
@@ -46,6 +53,22 @@ def require_same_space(known: Plan, space: Space, replicas: int, *, grid: bool) 
         lines.append(f"replicas: {known.replicas} became {replicas}")
     if lines:
         raise _other_study(known, lines)
+
+
+def require_same_files(known: Plan, searchpath: Sequence[str]) -> None:
+    """Raises ConfigError where `searchpath` has other files than the study was started with.
+
+    Nothing typed stands for the study's own copies, and so does a place whose files have changed since, as for `conf/`.
+    """
+    if not searchpath or tuple(searchpath) == known.searchpath:
+        return
+    if _contents(searchpath) != _contents(known.places):
+        was, now = (" ".join(p) or "nothing" for p in (known.searchpath, searchpath))
+        raise _other_study(known, [f"hydra.searchpath: {was} became {now}"])
+
+
+def _contents(searchpath: Sequence[str]) -> list[str]:
+    return [p if p.startswith("pkg://") else digest_of(Path(p.removeprefix("file://"))) for p in searchpath]
 
 
 def require_same_judgement(known: Plan, plan: Plan) -> None:

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+from initlab.config.searchpath import copied_places, copy_places
 from initlab.core.redact import has_password
 from initlab.spec import StudySettings
 from initlab.study.space.objectives import Direction, Directions, as_direction, each
 from initlab.study.space.space import Space
 
 STUDIES = Path(".initlab") / "studies"
-_PLAN, _CONF, _ARMS = "plan.json", "conf", "arms"
+_PLAN, _CONF, _ADDED, _ARMS = "plan.json", "conf", "searchpath", "arms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Plan:
         parent: MLflow run id of the study's own run, empty where nothing is tracked.
         epochs: of a run; hyperband divides them.
         seconds: time limit after which no arm is started, None for no limit.
+        searchpath: places of configuration files that the command line added, see `initlab.config.searchpath`.
     """
 
     name: str
@@ -52,11 +54,26 @@ class Plan:
     parent: str = ""
     epochs: int = 0
     seconds: float | None = None
+    searchpath: tuple[str, ...] = ()
 
     @property
     def conf(self) -> Path:
         """The copy of the configuration files."""
         return self.folder / _CONF
+
+    @property
+    def added_conf(self) -> Path:
+        """The copies of the folders in `searchpath`."""
+        return self.folder / _ADDED
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The search path by which arms are composed: the study's own copies.
+
+        Raises:
+            ConfigError: a copy is missing.
+        """
+        return copied_places(self.searchpath, self.added_conf)
 
     @property
     def endless(self) -> bool:
@@ -102,12 +119,18 @@ class Plan:
         temporary.replace(self.folder / _PLAN)
 
     def freeze(self, conf: Path) -> None:
-        """Copy the configuration files, where there is no copy yet."""
-        if not self.conf.exists():
-            temporary = self.folder / f"{_CONF}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(conf, temporary)
-            temporary.replace(self.conf)
+        """Copy the configuration files, those of `searchpath` too, where there is no copy yet."""
+        copies = (
+            (self.conf, lambda target: shutil.copytree(conf, target)),
+            (self.added_conf, lambda target: copy_places(self.searchpath, target)),
+        )
+        for home, copy in copies:
+            if not home.exists() and (home != self.added_conf or self.searchpath):
+                temporary = home.with_name(f"{home.name}.tmp")
+                shutil.rmtree(temporary, ignore_errors=True)
+                copy(temporary)
+                temporary.mkdir(exist_ok=True)  # a search path of packages alone has nothing to copy
+                temporary.replace(home)
 
 
 def load(folder: Path) -> Plan | None:
@@ -119,6 +142,7 @@ def load(folder: Path) -> Plan | None:
     settings: dict[str, Any] = {k: _tuple(v) for k, v in plain["settings"].items()}
     plain["settings"] = StudySettings(**settings)
     plain["space"] = Space.from_json(plain["space"])
+    plain["searchpath"] = tuple(plain.get("searchpath") or ())
     plain |= {k: Path(plain[k]) for k in ("folder", "workdir")}
     return Plan(**plain)
 

@@ -1,0 +1,21 @@
+"""initlab's functions for other people's code. `import initlab` offers them and loads torch only when one is used."""
+
+from initlab.api.activations import swap_activations
+from initlab.api.advise import advise
+from initlab.api.gains import as_activation, critical_point, gain, meanfield
+from initlab.api.inspection import Inspection, inspect
+from initlab.api.network import describe, initialize, predict
+
+__all__ = [
+    "Inspection",
+    "advise",
+    "as_activation",
+    "critical_point",
+    "describe",
+    "gain",
+    "initialize",
+    "inspect",
+    "meanfield",
+    "predict",
+    "swap_activations",
+]

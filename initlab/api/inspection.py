@@ -1,0 +1,226 @@
+"""Theory beside measurement for one's own network, before it is trained: `inspect`."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from initlab import theory
+from initlab.advice import evaluate_options, unpredicted
+from initlab.advice.auto import candidates
+from initlab.advice.options import unknown_parts
+from initlab.api.advise import untrained_loss
+from initlab.api.gains import ActivationLike
+from initlab.api.look import LossFunction, as_batch, look_at, require_two, unchanged
+from initlab.api.network import graph_of
+from initlab.core.text import format_number
+from initlab.diagnosis import trainability
+from initlab.errors import InitlabError
+from initlab.network.findings import equal_layers
+from initlab.probes import Snapshot, lag_peak, snapshot
+from initlab.spec import InitContext, Outlook, Prediction, Site
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+#: examples of the pass from which the prediction takes its input moments
+_EXAMPLES = 64
+#: parameters up to which the candidates are drawn and evaluated; beyond, the customary one is named
+_SMALL = 5_000_000
+#: (heading, attribute of a layer's prediction and measurement)
+_COLUMNS = (("q", "q"), ("correlation", "c"), ("log10 gradient²", "log10_gradient"), ("saturated", "saturated"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A network before training: what theory says, what a batch shows, the verdict, and what to try.
+
+    Attributes:
+        verdict: ``trainable``, ``marginal``, ``untrainable``, or ``not known`` where theory does not cover the network
+            and nothing that was measured is wrong.
+        reasons: of the verdict, the gravest first. remedies: what to do, as a call; empty where nothing has to be done.
+        prediction, seen, outlook: theory, measurement and the outlook that they give.
+        unknown: what the prediction does not cover.
+        notes: what else there is to know: tied, frozen or unused parameters, equal layers.
+        sites: every parameter.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    remedies: tuple[str, ...]
+    prediction: Prediction
+    seen: Snapshot
+    outlook: Outlook
+    unknown: str = ""
+    notes: tuple[str, ...] = ()
+    sites: tuple[Site, ...] = field(default=(), repr=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each hidden layer: name, activation, and theory beside measurement."""
+        said = {r.site: r for r in self.prediction.layers}
+        after = {s.name: s.activation for s in self.sites}
+        found: list[dict[str, Any]] = []
+        for seen in self.seen.layers:
+            row: dict[str, Any] = {"layer": seen.site, "activation": after.get(seen.site) or ""}
+            for heading, key in _COLUMNS:
+                row[f"{heading} (theory)"] = getattr(said.get(seen.site), key, math.nan)
+                row[heading] = getattr(seen, key)
+            row["off on the batch"] = seen.off
+            found.append(row)
+        return found
+
+    def frame(self) -> pd.DataFrame:
+        """`rows` as a pandas table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def plot(self) -> Figure | None:
+        """Theory as a line and measurement as points over the hidden layers; None for fewer than two layers."""
+        from initlab.report.inspection import predicted_and_measured
+
+        series = {
+            f"{source}_{key}": [(r.order, float(getattr(r, key))) for r in rows]
+            for source, rows in (("predicted", self.prediction.layers), ("measured", self.seen.layers))
+            for _, key in _COLUMNS
+        }
+        return predicted_and_measured(series, name=f"before training: {self.verdict}")
+
+    def __repr__(self) -> str:
+        return f"<inspection: {self.verdict}; {len(self.seen.layers)} hidden layers, loss {self.seen.loss:.3g}>"
+
+    def __str__(self) -> str:
+        return "\n".join([*self._sentences(), "", _table(self.rows())]).rstrip()
+
+    def _sentences(self) -> list[str]:
+        lines = [f"{self.verdict}: {self.reasons[0]}", *(f"  {r}" for r in self.reasons[1:])]
+        lines.append(f"loss before training {self.seen.loss:.4g}, mean square of the output {self.seen.output_q:.3g}")
+        return lines + [f"try: {r}" for r in self.remedies] + [f"note: {n}" for n in self.notes]
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(html.escape(line) for line in self._sentences())
+        rows = self.rows()
+        head = "".join(f"<th>{html.escape(k)}</th>" for k in (rows[0] if rows else {}))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_text(v))}</td>" for v in r.values()) + "</tr>" for r in rows
+        )
+        return f"<p>{lines}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def inspect(
+    model: nn.Module,
+    batch: Any,
+    *,
+    loss: LossFunction | None = None,
+    activation: ActivationLike | None = None,
+    seed: int = 0,
+    keep: tuple[str, ...] = (),
+    frozen: bool = False,
+) -> Inspection:
+    """Looks at `model` as it stands, before training; `model` is left as it was.
+
+    Args:
+        batch: (inputs, targets), or a mapping of keyword arguments, on the model's device; a few dozen examples. Inputs
+            alone, a tensor, are taken too: the loss is then half the mean square of the output.
+        loss: of what the network returns and targets; as in `initialize`.
+        activation: as in `initialize`.
+        seed: of the candidates' draws. keep, frozen: as in `advise`, for the remedies.
+
+    Returns:
+        The inspection: print it, or see `frame()` and `plot()`.
+
+    Example:
+        >>> deep = nn.Sequential(*[m for _ in range(30) for m in (nn.Linear(32, 32), nn.Sigmoid())], nn.Linear(32, 3))
+        >>> initlab.inspect(deep, (torch.randn(64, 32), torch.randint(3, (64,)))).verdict
+        'untrainable'
+    """
+    given = as_batch((batch, None) if not isinstance(batch, (tuple, list, dict)) and loss is None and _is_input(batch) else batch,
+                     loss or (_half_square if _is_input(batch) else None), "batch")  # fmt: skip
+    require_two(given.inputs, "batch")
+    with unchanged(model):
+        seen = look_at(model, given.inputs, activation=activation, batches=lambda _i: given, seed=seed)
+        graph = graph_of(model, given.inputs, most=_EXAMPLES)
+        said = theory.predict(graph, seen.sites, theory.scales(model), seen.context)
+        measured = snapshot(model, seen.sites, given, seen.context)
+        silence = untrained_loss(model, given)
+        outlook = trainability.judge(
+            said, measured, untrained_loss=silence, lag_peak=lag_peak(model, seen.sites, seen.context)
+        )
+        unknown = unknown_parts(seen.sites, said)
+        verdict = "not known" if unknown and outlook.verdict == "trainable" else str(outlook.verdict)
+        reasons = outlook.reasons
+        if unknown:
+            wrong = () if verdict == "not known" else reasons
+            reasons = (*wrong, f"theory does not cover {unknown}; what was measured on the batch shows no fault"
+                       if not wrong else f"theory does not cover {unknown}")  # fmt: skip
+        remedies = () if verdict in ("trainable", "not known") else _remedies(
+            model, seen.sites, seen.context, seed, silence, keep, frozen, verdict
+        )  # fmt: skip
+    return Inspection(
+        verdict=verdict, reasons=reasons, remedies=remedies, prediction=said, seen=measured, outlook=outlook,
+        unknown=unknown, notes=(*seen.notes, *equal_layers(model, seen.sites)), sites=seen.sites,
+    )  # fmt: skip
+
+
+def _is_input(batch: Any) -> bool:
+    from torch import Tensor
+
+    return isinstance(batch, Tensor)
+
+
+def _half_square(output: Any, targets: Any) -> Any:
+    from initlab.network.inputs import main_output, own_loss
+
+    del targets
+    own = own_loss(output)
+    scores = main_output(output)
+    assert scores is not None
+    return own if own is not None else scores.float().square().mean() / 2
+
+
+def _remedies(
+    model: nn.Module, sites: tuple[Site, ...], context: InitContext, seed: int, silence: float,
+    keep: tuple[str, ...], frozen: bool, verdict: str,
+) -> tuple[str, ...]:  # fmt: skip
+    """The initialisation that looks best before training, as a call."""
+    listed = candidates(sites, context)
+    if sum(math.prod(s.shape) for s in sites) > _SMALL:
+        first = listed[0]
+        return (
+            f"initlab.initialize(model, '{first.initializer.name}', ...): {first.why} (customary; not evaluated here)",
+        )
+    try:
+        options = evaluate_options(
+            model, sites, context, activation=context.activation.name, seed=seed, untrained_loss=silence, keep=keep,
+            frozen=frozen,
+        )  # fmt: skip
+    except InitlabError:
+        return ()
+    usable = [o for o in options if o.outlook is not None]
+    if not usable:
+        return ()
+    best = min(usable, key=lambda o: o.risk)
+    assert best.outlook is not None
+    if best.outlook.verdict == verdict == "untrainable" and not unpredicted(sites, options):
+        return (
+            f"no initialisation makes it trainable (the best, {best.init}, is {best.outlook.verdict} too): fewer layers, "
+            "residual branches, norms or another activation",
+        )
+    return (f"initlab.initialize(model, '{best.init}', ...): {best.why}; then {best.outlook.verdict}",)
+
+
+def _text(value: Any) -> str:
+    return format_number(value) if isinstance(value, float) else str(value)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no hidden layer with an activation was seen"
+    texts = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
+    widths = [max(len(t[i]) for t in texts) for i in range(len(texts[0]))]
+    return "\n".join("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in texts)

@@ -1,0 +1,125 @@
+"""Describes, initialises and predicts one's own network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from initlab import inits, theory
+from initlab.advice.auto import auto
+from initlab.api.gains import ActivationLike
+from initlab.api.look import Batches, LossFunction, look_at, require_two
+from initlab.errors import ConfigError
+from initlab.network.graph import Graph, trace
+from initlab.network.inputs import head
+from initlab.network.state import preserve_state
+from initlab.spec import Prediction, Site
+
+
+def describe(model: nn.Module, example: Any = None) -> tuple[Site, ...]:
+    """Every parameter of `model` as a `Site`: its role, fans, gates, residual branch and the activation it feeds.
+
+    Args:
+        example: an input batch on the model's device: a tensor, a tuple of positional or a mapping of keyword
+            arguments. A forward pass on it shows what every parameter is used for, however the network is written.
+            Without it the order is that of registration, activations are known where they are modules, and residual
+            branches are not known.
+
+    Example:
+        >>> sites = describe(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.zeros(2, 4))
+        >>> [(s.name, s.role, s.fan_in) for s in sites if s.role != "bias"]
+        [('0.weight', 'weight', 4.0), ('2.weight', 'head', 8.0)]
+    """
+    return look_at(model, example, activation=None).sites
+
+
+def initialize(
+    model: nn.Module,
+    name: str,
+    *,
+    activation: ActivationLike | None = None,
+    example: Any = None,
+    data: Iterable[Any] | None = None,
+    loss: LossFunction | None = None,
+    seed: int = 0,
+    frozen: bool = False,
+    **options: Any,
+) -> inits.Applied:
+    """Give every parameter of `model` its first value, in place.
+
+    Args:
+        model: any module, on any device. Mode, buffers, gradients and random number generators stay as they were.
+        name: an initialiser of the catalogue, with or without arguments: ``"he"``, ``"normal(std=0.1)"``.
+        activation: what the network's activations are, where what is recognised is not what is meant.
+        example: an input batch, from which the network is read (see `describe`). By default the first inputs of
+            `data`; without either, functions such as ``F.relu`` in forward() are not seen.
+        data: batches (inputs, targets) for initialisers that look at data, such as a data loader; only as many are read
+            as are needed.
+        loss: of what the network returns and targets, for initialisers that look at gradients. By default the network's
+            own loss where it returns one, cross entropy for classes, mean squared error for numbers.
+        seed: the same seed gives the same values on every device.
+        frozen: whether parameters with ``requires_grad=False`` are initialised too.
+        options: keyword arguments of the initialiser; `keep=("name", "pattern*")` leaves parameters as they are.
+
+    Returns:
+        What was done to each parameter, and notes: what was kept, tied, not seen.
+
+    Raises, and leaves the network bit for bit as it was:
+        ConfigError: an unknown name or option, or a network that the initialiser is not for.
+        UnclaimedParameterError: a parameter whose use is not known; `keep=("name",)` lets it be.
+
+    Example:
+        >>> initialize(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "he").rules["0.weight"]
+        'he'
+    """
+    if not isinstance(name, str):
+        raise ConfigError("name", name, "must be the name of an initialiser, such as 'he' or 'normal(std=0.1)'")
+    batches = None if data is None else Batches(data, loss)
+    if example is None and batches is not None:
+        example = batches(0).inputs
+    seen = look_at(model, example, activation=activation, batches=batches, seed=seed)
+    if any("no activation was seen" in note for note in seen.notes):
+        warnings.warn(f"initlab.initialize: {seen.notes[-1]}", stacklevel=2)
+    if options:
+        if "(" in name:
+            raise ConfigError("name", name, "arguments stand either in the text or as keywords, not both")
+        keep = options.get("keep")
+        if isinstance(keep, str):
+            options["keep"] = (keep,)
+        name = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
+    init = inits.parse_initializer(name, more={"auto": auto})
+    done = inits.apply(model, seen.sites, init, context=seen.context, seed=seed, frozen=frozen)
+    return inits.Applied(done.initializer, done.rules, (*seen.notes, *done.notes))
+
+
+def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None = None) -> Prediction:
+    """What mean-field theory says of `model` as it is initialised now: signal, correlation and gradient by layer.
+
+    Args:
+        inputs: a batch of two examples or more, on the model's device; what `describe` takes.
+        activation: as in `initialize`.
+
+    Returns:
+        The prediction. What theory does not model is named in `out_of_scope`; its effect was measured instead.
+
+    Example:
+        >>> round(predict(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(8, 4)).depth)
+        1
+    """
+    require_two(inputs, "inputs")
+    seen = look_at(model, inputs, activation=activation)
+    graph = graph_of(model, inputs)
+    return theory.predict(graph, seen.sites, theory.scales(model), seen.context)
+
+
+def graph_of(model: nn.Module, inputs: Any, *, most: int | None = None) -> Graph:
+    """The graph of a pass in training mode with moments; in eval mode where the network cannot be called in training."""
+    few = inputs if most is None else head(inputs, most)
+    with preserve_state(model):
+        try:
+            return trace(model.train(), few, moments=True)
+        except Exception:  # of somebody's forward, which wants targets in training mode
+            return trace(model.eval(), few, moments=True)

@@ -1,0 +1,453 @@
+"""Records one forward pass: every call of torch's functions, and which parameters each of them reads, in which way.
+
+Three views are taken together. Torch's function mode sees the calls that Python code makes (`F.relu`, `x.relu()`,
+`x @ w`); the dispatch mode sees the operations below them, from which follows what a parameter is used for whichever
+way its tensor lies, and what Python does not see (scripted functions); module hooks see modules whose meaning is known
+as a whole (norms, activations, recurrent layers, attention).
+
+Tensors are told apart by identity and kept alive, so that no identity is used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from initlab.network.inputs import batch_size, call, cloned, tensors
+from initlab.network.modules import Op, call_name, meaning
+from initlab.network.uses import Parameters, Use
+
+#: calls that make new tensors in the likeness of another
+_FRESH = frozenset((
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like", "new_zeros",
+    "new_ones", "new_full", "new_empty", "new_tensor",
+))  # fmt: skip
+#: calls that ask about a tensor and compute nothing
+_QUESTIONS = frozenset((
+    "__set__", "size", "dim", "stride", "numel", "nelement", "is_floating_point", "is_complex", "item",
+    "tolist", "__len__", "__bool__", "__int__", "__float__", "__index__", "__format__", "__repr__", "is_contiguous",
+    "storage_offset", "data_ptr", "get_device", "element_size", "untyped_storage", "backward", "register_hook",
+    "retain_grad", "is_inference", "is_same_size", "__hash__", "__setstate__", "__reduce_ex__", "__deepcopy__",
+    "has_names", "is_nonzero", "ndimension", "__contains__", "numpy", "__array__", "is_pinned", "is_shared",
+))  # fmt: skip
+
+#: calls that a recording passes over
+IGNORED = _QUESTIONS | _FRESH
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The `part`-th tensor that the call `index` gave."""
+
+    index: int
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Key:
+    """One call of a forward pass: module where it was made, name of the function, how often that was called there."""
+
+    module: str
+    name: str
+    count: int
+
+    def __str__(self) -> str:
+        where = f"{self.module}.{self.name}" if self.module else self.name
+        return f"{where}()[{self.count}]" if self.count else f"{where}()"
+
+
+@dataclass(kw_only=True)
+class Call:
+    """One call of the pass.
+
+    Attributes:
+        func: the function; None for inputs, constants and modules that are nodes as a whole.
+        args, kwargs: what it was called with; tensors that the pass computed are `Ref`s.
+        inputs: the calls whose tensors it reads, in order, each once.
+        uses: how it reads parameters.
+        op: of a module that is a node as a whole, or ``input``, ``constant``.
+        label: dotted name of that module.
+        shape: of its first tensor; dtype likewise.
+        moments: of its first tensor, where they were measured: a tensor of three numbers.
+    """
+
+    index: int
+    key: Key
+    func: Callable[..., Any] | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+    uses: tuple[Use, ...] = ()
+    op: Op | None = None
+    label: str = ""
+    module: nn.Module | None = None
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+    parts: int = 1
+    value: Tensor | None = None
+    moments: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    @property
+    def anchor(self) -> str:
+        """What a reader of later passes knows the call by."""
+        return call_name(self.label, self.key.count) if self.module is not None else str(self.key)
+
+
+@dataclass(kw_only=True)
+class Recording:
+    """The calls of one pass in order.
+
+    Attributes:
+        outputs: the calls whose tensors the network returned.
+        spans: dotted name of each module call → (calls that its inputs come from, the call of its output), by use.
+        reached: names of the parameters that were read, in any way.
+        batch: number of examples.
+    """
+
+    calls: list[Call]
+    outputs: tuple[int, ...]
+    spans: list[tuple[str, int, tuple[int, ...], int]]
+    reached: set[str]
+    batch: int | None
+
+
+def record(
+    model: nn.Module, inputs: Any, *, measure: Callable[[Tensor, int | None], Tensor] | None = None
+) -> Recording:
+    """One forward pass of `model` in its present mode.
+
+    Buffers and random numbers change as in any forward pass; `state.preserve_state` restores them.
+
+    Args:
+        measure: (tensor, number of examples) → numbers to keep of each call's first tensor.
+    """
+    recorder = Recorder(model, batch_size(inputs), measure)
+    given = cloned(inputs)
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(_plain_paths())
+        stack.enter_context(recorder.hooked())
+        for tensor in tensors(given):
+            recorder.leaf("input", tensor)
+        stack.enter_context(recorder)
+        stack.enter_context(recorder.below)
+        output = call(model, given)
+    found = [recorder.made[id(t)][0] for t in tensors(output) if id(t) in recorder.made]
+    return Recording(
+        calls=recorder.calls, outputs=tuple(dict.fromkeys(found)) or (len(recorder.calls) - 1,),
+        spans=recorder.spans, reached=recorder.parameters.reached, batch=recorder.batch,
+    )  # fmt: skip
+
+
+@contextmanager
+def _plain_paths() -> Generator[None]:
+    """Fused fast paths and compiled code are off inside: they hide their parts."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+class Keys:
+    """Counts the calls of a pass, so that the same call has the same key in every pass."""
+
+    def __init__(self) -> None:
+        self.path: list[str] = [""]
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def next(self, name: str) -> Key:
+        at = (self.path[-1], name)
+        count = self.counts.get(at, -1) + 1
+        self.counts[at] = count
+        return Key(at[0], name, count)
+
+
+class Recorder(TorchFunctionMode):
+    """Watches one pass."""
+
+    def __init__(
+        self, model: nn.Module, batch: int | None, measure: Callable[[Tensor, int | None], Tensor] | None
+    ) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.made: dict[int, tuple[int, int]] = {}
+        self.spans: list[tuple[str, int, tuple[int, ...], int]] = []
+        self.batch = batch
+        self.parameters = Parameters(model)
+        self.below = _Below(self)
+        self.keys = Keys()
+        self.inside = 0  # modules that are nodes as a whole
+        self.calling = 0
+        self._model = model
+        self._measure = measure
+        self._alive: list[Any] = []
+        self._sharing: dict[int, list[Tensor]] = {}
+        self._labels: dict[str, int] = {}
+
+    # ---------------------------------------------------------- nodes
+    def leaf(self, op: Op, tensor: Tensor, uses: tuple[Use, ...] = ()) -> int:
+        """A tensor that no call of the pass computed."""
+        made = Call(index=len(self.calls), key=Key("", op, len(self.calls)), op=op, uses=uses, value=tensor)
+        return self._add(made, tensor)
+
+    def _add(self, made: Call, output: Any) -> int:
+        found = list(tensors(output))
+        made.parts = len(found)
+        if found:
+            made.shape, made.dtype = tuple(found[0].shape), found[0].dtype
+            if self._measure is not None:
+                with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():  # pyright: ignore[reportPrivateUsage]
+                    made.moments = self._measure(found[0], self.batch)
+        self.calls.append(made)
+        for part, tensor in enumerate(found):
+            self.made[id(tensor)] = (made.index, part)
+            self._alive.append(tensor)
+            with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
+                pointer = self.parameters.signal(tensor)
+            self._sharing.setdefault(pointer, []).append(tensor)
+        return made.index
+
+    def known(self, values: Any) -> tuple[int, ...]:
+        """Indices of the calls that the tensors in `values` come from, each once."""
+        return tuple(dict.fromkeys(at[0] for t in tensors(values) if (at := self._origin(t)) is not None))
+
+    def _origin(self, tensor: Tensor) -> tuple[int, int] | None:
+        at = self.made.get(id(tensor))
+        if at is None:  # a view of a signal that was made where no call is seen
+            with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
+                pointer = self.parameters.pointer_of_signal(tensor)
+            shared = self._sharing.get(pointer) if pointer else None
+            at = self.made.get(id(shared[-1])) if shared else None
+        return at
+
+    def _referred(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            at = self._origin(value)
+            return Ref(*at) if at is not None else value
+        if isinstance(value, (tuple, list)):
+            items = [self._referred(v) for v in value]
+            return items if isinstance(value, list) else tuple(items)
+        if isinstance(value, dict):
+            return {k: self._referred(v) for k, v in value.items()}
+        return value
+
+    # ---------------------------------------------------------- calls
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = call_name_of(func)
+        if self.inside or name in IGNORED:
+            return func(*args, **kwargs)
+        key = self.keys.next(name)
+        inputs = self.known((args, kwargs))
+        given = self._referred((args, kwargs)) if inputs else ((), {})
+        if inputs:
+            given = self._constants(name, given)
+            inputs = _indices(given)
+        self.parameters.begin()
+        self.calling += 1
+        try:
+            output = func(*args, **kwargs)
+        finally:
+            self.calling -= 1
+        uses = self.parameters.end(name, (args, kwargs), inputs)
+        if name == "__iter__":
+            output = list(output)
+        if name == "__setitem__":
+            self._written(args[0], self._add(self._call(key, func, given, inputs, uses), args[0]))
+        elif isinstance(output, (Tensor, tuple, list)) and (inputs or any(u.makes_signal for u in uses)):
+            if isinstance(output, Tensor) and id(output) in self.made and not uses and not _writes(name, kwargs):
+                return output  # the same tensor: nothing was done
+            index = self._add(self._call(key, func, given, inputs, uses), output)
+            if _writes(name, kwargs) and isinstance(output, Tensor):
+                self._written(output, index)
+        return iter(output) if name == "__iter__" else output
+
+    def _call(self, key: Key, func: Any, given: Any, inputs: tuple[int, ...], uses: tuple[Use, ...]) -> Call:
+        args, kwargs = given
+        return Call(index=len(self.calls), key=key, func=func, args=args, kwargs=kwargs, inputs=inputs, uses=uses)
+
+    def _constants(self, name: str, given: Any) -> Any:
+        """Tables of numbers that are added to or multiplied with the signal become leaves of their own."""
+        if name not in _COMBINING:
+            return given
+
+        def leaf(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.numel() > 1 and value.is_floating_point():
+                with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
+                    if not self.parameters.is_derived(value):
+                        return Ref(self.leaf("constant", value))
+            return value
+
+        args, kwargs = given
+        return tuple([leaf(v) for v in a] if isinstance(a, (list, tuple)) else leaf(a) for a in args), kwargs
+
+    def _written(self, target: Tensor, index: int) -> None:
+        """`target` was changed in place: the tensors that share its memory hold what the call `index` wrote too."""
+        with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
+            pointer, whole = self.parameters.signal(target), target.numel()
+            if target._base is not None and id(target._base) not in self.made:  # pyright: ignore[reportPrivateUsage]
+                self._sharing[pointer].append(target._base)  # pyright: ignore[reportPrivateUsage]
+                self._alive.append(target._base)  # pyright: ignore[reportPrivateUsage]
+            for other in list(self._sharing.get(pointer, ())):
+                if other is target:
+                    continue
+                apart = other.storage_offset() != target.storage_offset()
+                if other.numel() == whole and apart:
+                    continue  # a neighbour in the same memory, as the parts of a split are
+                if other.numel() <= whole:
+                    self.made[id(other)] = (index, 0)
+                    continue
+                before = self.made.get(id(other))
+                inputs = tuple(dict.fromkeys((*((before[0],) if before else ()), index)))
+                joined = Call(index=len(self.calls), key=self.keys.next("written"), inputs=inputs)
+                self._add(joined, other)
+
+    # ---------------------------------------------------------- modules
+    @contextmanager
+    def hooked(self) -> Generator[None]:
+        handles: list[Any] = []
+        try:
+            for name, module in self._model.named_modules():
+                op = meaning(module)
+                handles.append(module.register_forward_pre_hook(self._enter(name, op), prepend=True, with_kwargs=True))
+                handles.append(module.register_forward_hook(self._leave(name, op), with_kwargs=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, name: str, op: Op | None) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, _kwargs: Any) -> None:
+            self.keys.path.append(name)
+            self.inside += op is not None
+
+        return hook
+
+    def _leave(self, name: str, op: Op | None) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if len(self.keys.path) > 1:
+                self.keys.path.pop()
+            count = self._labels.get(name, -1) + 1
+            self._labels[name] = count
+            if op is not None:
+                self.inside -= 1
+                if not self.inside:
+                    self._whole(module, name, op, args, kwargs, output, count)
+            elif not self.inside:
+                inputs, out = self.known((args, kwargs)), self.known(output)
+                if len(out) == 1:
+                    self.spans.append((name, count, inputs, out[0]))
+
+        return hook
+
+    def _whole(self, module: nn.Module, name: str, op: Op, args: Any, kwargs: Any, output: Any, count: int) -> None:
+        first = [kwargs[k] for k in ("query", "input", "key", "value") if k in kwargs]
+        given = (*args, *first, *(v for k, v in kwargs.items() if k not in ("query", "key", "value", "input")))
+        with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
+            tokens = self.parameters.tokens(given)
+            for use, tensor in tokens:
+                if id(tensor) not in self.made:
+                    self.leaf("constant", tensor, uses=(use,))
+            self.parameters.read_by(module, name)
+        inputs = self.known(given)[:1]
+        made = Call(
+            index=len(self.calls), key=Key(name, op, count), inputs=inputs, op=op, label=name, module=module,
+        )  # fmt: skip
+        self._add(made, output)
+
+
+class _Below(TorchDispatchMode):
+    """The operations below a call, and those that no call of Python made."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        recorder = self._recorder
+        if torch.is_inference_mode_enabled() and func._can_decompose():
+            with self:
+                whole = func.decompose(*args, **kwargs)
+            if whole is not NotImplemented:
+                return whole
+        output = func(*args, **kwargs)
+        if recorder.inside and not recorder.parameters.watched_inside:
+            return output
+        name = func.overloadpacket.__name__
+        if recorder.calling:
+            recorder.parameters.event(name, args, kwargs, output)
+            return output
+        inputs = recorder.known((args, kwargs))
+        recorder.parameters.begin()
+        recorder.parameters.event(name, args, kwargs, output)
+        uses = recorder.parameters.end(name, (args, kwargs), inputs)
+        if inputs and isinstance(output, (Tensor, tuple, list)) and not recorder.inside:
+            given = recorder._referred((args, kwargs))  # pyright: ignore[reportPrivateUsage]
+            made = recorder._call(recorder.keys.next(f"aten.{name}"), func, given, inputs, uses)  # pyright: ignore[reportPrivateUsage]
+            recorder._add(made, output)  # pyright: ignore[reportPrivateUsage]
+        return output
+
+
+#: calls in which a constant table takes part as another signal
+_COMBINING = frozenset((
+    "add", "sub", "rsub", "mul", "div", "true_divide", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__",
+    "__isub__", "__mul__", "__rmul__", "__imul__", "__truediv__", "add_", "sub_", "mul_", "div_", "cat", "concat",
+    "concatenate", "stack", "subtract", "multiply",
+))  # fmt: skip
+
+
+def call_name_of(func: Any) -> str:
+    """A function's name; of a property that is read (`x.T`), the property's."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name == "__get__":
+        owner = getattr(getattr(func, "__self__", None), "__name__", "")
+        return owner if owner in ("T", "mT", "H", "mH", "real", "imag", "data") else "size"
+    return name
+
+
+def _writes(name: str, kwargs: dict[str, Any]) -> bool:
+    return (name.endswith("_") and not name.startswith("__")) or name.startswith("__i") or bool(kwargs.get("inplace"))
+
+
+def _indices(value: Any) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_refs(value)))
+
+
+def _refs(value: Any) -> Iterator[int]:
+    if isinstance(value, Ref):
+        yield value.index
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _refs(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _refs(item)
+
+
+def substituted(value: Any, values: Callable[[Ref], Any], constant: Callable[[Tensor], Any]) -> Any:
+    """`value` with every `Ref` and every tensor replaced."""
+    if isinstance(value, Ref):
+        return values(value)
+    if isinstance(value, Tensor):
+        return constant(value)
+    if isinstance(value, (tuple, list)):
+        items: Sequence[Any] = [substituted(v, values, constant) for v in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {k: substituted(v, values, constant) for k, v in value.items()}
+    return value
