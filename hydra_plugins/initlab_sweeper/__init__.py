@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -29,6 +30,8 @@ class InitlabSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Search what `arguments` and `hydra.sweeper.params` span; ends the process with the study's exit code."""
         assert self.config is not None
+        # as for a single run: what was typed can be read from there
+        HydraConfig.instance().set_config(self.config)
         _start_workers(self.config)
         from initlab.study.command import study_command  # brings torch and optuna
 
