@@ -9,7 +9,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from initlab import config as configuration
 from initlab import report, tracking
 from initlab.cli.console import next_line, place
-from initlab.config.hydra_errors import translate
-from initlab.errors import ConfigError, InitlabError
+from initlab.cli.inspect_alternatives import advise, compose_changed, what_trains
+from initlab.errors import ConfigError
 from initlab.report.note import format_outlook as outlook_sentence
 from initlab.run.inspect import Inspection, inspect, note, record
 from initlab.run.record import header, opening_files
@@ -48,12 +47,15 @@ def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
         tracking.resolve_uri(experiment.tracking, Path.cwd())  # a bad address is told before anything is loaded
     found = inspect(experiment, experiment.inspect)
     _show(found)
+    advice = advise(found)
+    for line in advice.lines:
+        print(f"    {line}")
     run_id, uri, told = record(found, workdir=Path.cwd())
     if told:
         print(told)
     elif experiment.tracking.enabled:
         print(f"Run {run_id} (kind inspect) is in {place(uri)}")
-    print(f"Next: {next_line(experiment)}")
+    print(f"Next: {advice.next}")
     return 0
 
 
@@ -159,7 +161,7 @@ def _sweep(experiment: Experiment) -> int:
     begun = time.perf_counter()
     for combination in itertools.product(*axes.values()):
         cell: dict[str, Any] = dict(zip(axes, combination, strict=True))
-        decided = _composed(base, cell)  # a slip of the keyboard ends the sweep
+        decided = compose_changed(base, cell)  # a slip of the keyboard ends the sweep
         try:
             found = inspect(decided, quick)
         except ConfigError as error:
@@ -202,22 +204,12 @@ def _sweep(experiment: Experiment) -> int:
     elif experiment.tracking.enabled:
         print(f"Run {run_id} (kind inspect) is in {place(uri)}")
     best = max((c for c in cells if not math.isnan(c["score"])), key=lambda c: float(c["score"]))
-    print(f"Next: {next_line(experiment, *(f'{k}={best[k]}' for k in axes), drop=('inspect.sweep',))}")
+    if best["verdict"] == "untrainable":
+        print("no combination is likely to train")
+        print(f"Next: {what_trains(replace(experiment, overrides=tuple(base)), axes)}")
+    else:
+        print(f"Next: {next_line(experiment, *(f'{k}={best[k]}' for k in axes), drop=('inspect.',))}")
     return 0
-
-
-def _composed(base: list[str], cell: Mapping[str, Any]) -> Experiment:
-    replaced = [o for o in base if o.split("=")[0].lstrip("+~") not in cell]
-    overrides = [*replaced, *(f"{k}={v}" for k, v in cell.items())]
-    try:
-        return configuration.experiment(configuration.compose(overrides), overrides=overrides)
-    except InitlabError:
-        raise
-    except Exception as error:
-        ours = translate(error, overrides)
-        if ours is None:
-            raise
-        raise ours from error
 
 
 def _record_sweep(experiment: Experiment, first: Inspection, cells: list[dict[str, Any]]) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     activation, init = str(params.get("activation")), str(params.get("init"))
     overrides, why = _RECOMMENDED_INITS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
     found: list[Remedy] = []
-    if f"init={init}" not in overrides:
+    if overrides != (f"init={init}",):  # with another activation the same one is another proposal
         found.append(Remedy(overrides=overrides, why=why))
     if init != "auto":
         found.append(Remedy(overrides=("init=auto",), why="tries what suits this network on one batch, and says why"))
