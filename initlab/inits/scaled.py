@@ -33,13 +33,23 @@ def resolve_gain(gain: Gain, site: Site, context: InitContext) -> float:
     if not isinstance(gain, str):
         return gain
     before, after = context.before(site), context.after(site)
-    if gain == "backward":
-        activation = after or before
-    else:
-        activation = before or (None if site.normed else after)
+    if site.normed and gain in ("auto", "forward"):
+        return 1.0
+    activation = (after or before) if gain == "backward" else (before or after)
+    if site.mix and gain in ("auto", "forward"):
+        return _mixed_gain(site, context)
     if activation is None:
         return 1.0
     return activation_gain(activation, "forward" if gain == "auto" else gain)
+
+
+def _mixed_gain(site: Site, context: InitContext) -> float:
+    """1/√Σ share·E[φ²] over the parts that are joined into a layer's input; a part without activation counts 1."""
+    square = 0.0
+    for name, share in site.mix:
+        activation = context.named(name or None)
+        square += share * (1.0 if activation is None else activation_gain(activation, "forward") ** -2)
+    return square**-0.5
 
 
 def fan(site: Site, mode: Mode) -> float:

@@ -16,6 +16,7 @@ def branches(graph: Graph) -> dict[str, Branch]:
     two are equals and neither is one.
     """
     passed, sources = _ancestry(graph)
+    above = _above(graph)
     ends: list[list[Node]] = []
     for node in graph.nodes:
         if node.op != "sum" or len(node.inputs) != 2:
@@ -26,7 +27,8 @@ def branches(graph: Graph) -> dict[str, Branch]:
         if not sources[a] & sources[b] or ours == theirs:
             continue
         longer = mine if ours > theirs else other
-        ends.append([n for n in graph.nodes if longer >> n.index & 1])
+        fork = (above[a] & above[b]).bit_length() - 1  # the last step that both summands come from
+        ends.append([n for n in graph.nodes if longer >> n.index & 1 and above[n.index] >> fork & 1])
     found: dict[str, Branch] = {}
     for index, nodes in enumerate(ends):
         done = _depths(graph, nodes)
@@ -44,6 +46,8 @@ def branches(graph: Graph) -> dict[str, Branch]:
 
 def _depths(graph: Graph, nodes: list[Node]) -> dict[int, int]:
     """For each node of a branch, the weight layers in a row up to it, itself included."""
+    if not nodes:
+        return {}
     inside = {n.index for n in nodes}
     passed: dict[int, int] = {}
     for node in graph.nodes[min(inside) : max(inside) + 1]:
@@ -65,6 +69,17 @@ def _ancestry(graph: Graph) -> tuple[list[int], list[int]]:
         passed.append(through)
         sources.append(begins)
     return passed, sources
+
+
+def _above(graph: Graph) -> list[int]:
+    """Bit sets: for each node, itself and all that it is computed from."""
+    found: list[int] = []
+    for node in graph.nodes:
+        bits = 1 << node.index
+        for i in node.inputs:
+            bits |= found[i]
+        found.append(bits)
+    return found
 
 
 def _has_parameters(node: Node) -> bool:

@@ -40,6 +40,10 @@ def by_use(site: Site, graph: Graph, parameter: nn.Parameter, *, own: bool) -> S
             site = _contracted(site, contraction)
         site = replace(site, **_affine(contraction, parameter))
         return _split(site, graph.parts.get(site.name, ()))
+    if own and uses and uses[0].kind == "output":
+        return replace(site, kind="scale", role="scale")
+    if own and uses and uses[0].kind == "contract":  # one of several that the used weight is computed from
+        return replace(site, kind="computed", role="scale")
     return _elementwise(site, uses, graph, parameter) if own and uses else site
 
 
@@ -53,10 +57,13 @@ def _contracted(site: Site, use: Use) -> Site:
     taps = dims.count("t") if "t" in dims else 0
     kind = "linear" if not taps else f"conv_transpose{taps}d" if use.transposed else f"conv{taps}d"
     fan_out, groups = use.fan_out, use.groups
-    if dims in ("oio", "ooi"):  # (experts or heads, ...): a matrix each, where together they are taller than wide
-        outs = [n for n, d in zip(site.shape, dims, strict=True) if d == "o"]
-        if math.prod(outs) > use.fan_in:
-            dims, fan_out, groups = "g" + dims[1:], float(outs[1]), outs[0]
+    while dims.startswith("o") and dims.count("o") > 1 and "t" not in dims:
+        # experts, heads, q k v: a matrix each, where together they are taller than wide
+        outs = math.prod(n for n, d in zip(site.shape, dims, strict=True) if d == "o")
+        if outs <= use.fan_in:
+            break
+        size = site.shape[dims.index("o")]
+        dims, fan_out, groups = dims.replace("o", "g", 1), float(outs // size), groups * size
     return replace(
         site, kind=kind, role="weight", fan_in=use.fan_in, fan_out=fan_out, groups=groups if taps or "g" in dims else 1,
         transposed=use.transposed, stride=use.stride, padding=use.padding if any(use.padding) else (),
@@ -114,7 +121,7 @@ def _elementwise(site: Site, uses: tuple[Use, ...], graph: Graph, parameter: nn.
     if use.kind == "shift":
         if use.rank > 1 or (use.derived is not None and use.derived.looked_up):
             return replace(site, kind="position", role="embedding", fan_in=1.0, fan_out=float(site.shape[-1]))
-        behind = any(n.shift == site.name and _behind_norm(graph, n.inputs) for n in graph.nodes)
+        behind = any(n.op == "shape" and n.shift == site.name and _behind_norm(graph, n.inputs) for n in graph.nodes)
         return replace(site, kind="norm" if behind else "linear", role="bias", fan_in=use.fan_in)
     if site.name in graph.beside_data:
         return site  # a part of the data, on whose scale no scheme speaks
@@ -136,6 +143,8 @@ def kept_value(site: Site, parameter: nn.Parameter) -> str:
     """Why a parameter keeps the value of its own module, empty where it is drawn."""
     if site.kind == "scale":
         return "a multiplier of its module's own choice"
+    if site.kind == "computed" and not site.effective:
+        return "another weight is computed from it"
     zero = (
         not parameter.is_meta
         and parameter.numel() > 0

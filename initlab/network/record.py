@@ -143,6 +143,7 @@ def record(
         stack.enter_context(recorder)
         stack.enter_context(recorder.below)
         output = call(model, given)
+    recorder.returned(output)
     found = [recorder.made[id(t)][0] for t in tensors(output) if id(t) in recorder.made]
     return Recording(
         calls=recorder.calls, outputs=tuple(dict.fromkeys(found)) or (len(recorder.calls) - 1,),
@@ -192,6 +193,7 @@ class Recorder(TorchFunctionMode):
         self.keys = Keys()
         self.inside = 0  # modules that are nodes as a whole
         self.calling = 0
+        self.muted = 0
         self._model = model
         self._measure = measure
         self._alive: list[Any] = []
@@ -220,6 +222,15 @@ class Recorder(TorchFunctionMode):
                 pointer = self.parameters.signal(tensor)
             self._sharing.setdefault(pointer, []).append(tensor)
         return made.index
+
+    def returned(self, output: Any) -> None:
+        """Parameters that the network returns as they are."""
+        for tensor in tensors(output):
+            if id(tensor) not in self.made:
+                derived = self.parameters.derived(tensor)
+                if derived is not None:
+                    self.parameters.reached.update(derived.names)
+                    self.leaf("constant", tensor, uses=(Use(kind="output", names=derived.names, derived=derived),))
 
     def known(self, values: Any) -> tuple[int, ...]:
         """Indices of the calls that the tensors in `values` come from, each once."""
@@ -250,7 +261,11 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         name = call_name_of(func)
         if self.inside or name in IGNORED:
-            return func(*args, **kwargs)
+            self.muted += not self.inside
+            try:
+                return func(*args, **kwargs)
+            finally:
+                self.muted -= not self.inside
         key = self.keys.next(name)
         inputs = self.known((args, kwargs))
         given = self._referred((args, kwargs)) if inputs else ((), {})
@@ -386,7 +401,7 @@ class _Below(TorchDispatchMode):
             if whole is not NotImplemented:
                 return whole
         output = func(*args, **kwargs)
-        if recorder.inside and not recorder.parameters.watched_inside:
+        if recorder.inside or recorder.muted:
             return output
         name = func.overloadpacket.__name__
         if recorder.calling:
@@ -396,7 +411,7 @@ class _Below(TorchDispatchMode):
         recorder.parameters.begin()
         recorder.parameters.event(name, args, kwargs, output)
         uses = recorder.parameters.end(name, (args, kwargs), inputs)
-        if inputs and isinstance(output, (Tensor, tuple, list)) and not recorder.inside:
+        if inputs and isinstance(output, (Tensor, tuple, list)):
             given = recorder._referred((args, kwargs))  # pyright: ignore[reportPrivateUsage]
             made = recorder._call(recorder.keys.next(f"aten.{name}"), func, given, inputs, uses)  # pyright: ignore[reportPrivateUsage]
             recorder._add(made, output)  # pyright: ignore[reportPrivateUsage]

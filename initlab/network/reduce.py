@@ -24,7 +24,8 @@ _SHAPE_CALLS = frozenset((
     "alpha_dropout", "feature_alpha_dropout", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select",
     "narrow", "__getitem__", "__iter__", "index_select", "roll", "flip", "repeat", "repeat_interleave", "tile",
     "view_as", "reshape_as", "type_as", "type", "cpu", "cuda", "ravel", "swapdims", "moveaxis", "copy_", "written",
-    "__setitem__", "broadcast_to", "gather", "hsplit", "vsplit", "squeeze_", "unsqueeze_", "native_channel_shuffle",
+    "__setitem__", "pack_padded_sequence", "_pack_padded_sequence", "pad_packed_sequence", "_pad_packed_sequence",
+    "aten._pack_padded_sequence", "aten._pad_packed_sequence", "broadcast_to", "gather", "hsplit", "vsplit", "squeeze_", "unsqueeze_", "native_channel_shuffle",
 ))  # fmt: skip
 _SUMS = frozenset((
     "add", "sub", "subtract", "__add__", "__radd__", "__sub__", "__iadd__", "__isub__", "add_", "sub_", "__rsub__", "rsub",
@@ -230,7 +231,8 @@ class Reduction:
             return replace(node, op="join", name=name)
         if name in _DROPOUTS:
             return replace(node, op="dropout", factor=_kept(call))
-        return replace(node, op="shape" if name in _SHAPE_CALLS else "opaque", name=name)
+        wraps = name == "pad" and _pads_with(call) != "constant"
+        return replace(node, op="shape" if name in _SHAPE_CALLS or wraps else "opaque", name=name)
 
     # ---------------------------------------------------------- activations
     def _activation(self, node: Node, call: Call, part: Elementwise) -> Node:
@@ -288,6 +290,10 @@ class Reduction:
                 return False
             call = self.calls[call.inputs[0]]
         return True
+
+
+def _pads_with(call: Call) -> object:
+    return call.kwargs.get("mode", call.args[2] if len(call.args) > 2 else "constant")
 
 
 def _kept(call: Call) -> float:

@@ -141,8 +141,9 @@ class Regions:
             return  # a scale or a shift for each unit
         scalars = tuple(dict.fromkeys(n for c in part for u in c.uses for n in u.names))
         if call.name not in _NORMS:
-            fn = self._function(part, ref)
-            if _is_elementwise(fn, len(shape)):
+            whole = self._function(part, ref)
+            if _is_elementwise(whole, len(shape)):
+                fn = _of_a_row(whole, len(shape))
                 affine = _affine(fn)
                 if affine is not None and wide:
                     return
@@ -254,6 +255,19 @@ def _compute(part: list[Call], source: Ref, x: Tensor, constant: Callable[[Tenso
         }
         values[call.index] = call.func(*args, **kwargs)
     return values[part[-1].index]
+
+
+def _of_a_row(whole: Callable[[Tensor], Tensor], dims: int) -> Callable[[Tensor], Tensor]:
+    """`whole`, which takes tensors of `dims` dimensions, as a function of any tensor."""
+
+    def fn(x: Tensor) -> Tensor:
+        return (
+            whole(x.reshape(-1, *[1] * (dims - 1))).reshape(x.shape)
+            if dims > 1
+            else whole(x.reshape(-1)).reshape(x.shape)
+        )
+
+    return fn
 
 
 def _is_elementwise(fn: Callable[[Tensor], Tensor], dims: int) -> bool:

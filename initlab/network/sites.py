@@ -191,6 +191,7 @@ class _Reader:
         site = replace(
             site, role=role, activation=after, activation_before=before, branch=branch,
             reading=wiring.reading.get(after) if after else None,
+            mix=wiring.mix.get(site.name, ()),
             normed=bool({site.name, site.layer} & wiring.normed),
             alone=self._alone(site),
         )  # fmt: skip
@@ -215,7 +216,7 @@ class _Reader:
     def _siblings(self, site: Site) -> list[str]:
         """The parameters of the same layer, which have one place; those of a module with several weights each their own."""
         module = self.modules.get(site.layer)
-        if module is None or not site.layer:
+        if module is None or not site.layer or isinstance(module, (nn.ParameterList, nn.ParameterDict)):
             return [site.name]
         own = [f"{site.layer}.{n}" for n, _ in module.named_parameters(recurse=False)]
         return (

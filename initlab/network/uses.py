@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from initlab.network.inputs import tensors
 
-UseKind = Literal["contract", "lookup", "scale", "shift", "token", "norm_scale", "norm_shift", "slope", "other"]
+UseKind = Literal[
+    "contract", "lookup", "scale", "shift", "token", "norm_scale", "norm_shift", "slope", "output", "other"
+]
 
 #: operation → positions of its two factors
 _PRODUCTS = {
@@ -96,7 +98,6 @@ class Parameters:
 
     def __init__(self, model: nn.Module) -> None:
         self.reached: set[str] = set()
-        self.watched_inside = False
         self._named = dict(model.named_parameters())
         self._ranges: dict[int, list[tuple[int, int, str]]] = {}
         for name, p in self._named.items():

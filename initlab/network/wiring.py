@@ -6,7 +6,6 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from initlab.activations.slope import is_activation
@@ -25,6 +24,7 @@ class Wiring:
     """For each layer (by parameter, and by module where that is a layer as a whole) what it feeds and is fed by.
 
     Attributes:
+        mix: layer → (activation or "", share of the units) of each tensor that is joined into its input.
         order: layer → its place in the forward pass.
         after, before: layer → name of the activation. reading: that activation → where it is read.
         normed: the layers that a norm feeds, with nothing but moves between. heads: the layers whose output is the network's.
@@ -34,6 +34,7 @@ class Wiring:
     order: dict[str, int] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
+    mix: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
     normed: set[str] = field(default_factory=set)
     heads: set[str] = field(default_factory=set)
     branches: dict[str, Branch] = field(default_factory=dict)
@@ -52,6 +53,10 @@ def wire(graph: Graph) -> Wiring:
             if node.reading is not None:
                 found.reading.setdefault(node.name, node.reading)
         elif node.op in _LAYERS:
+            mix = _joined(graph, node)
+            if len({name.partition("#")[0] for name, _ in mix}) > 1:
+                for name in _names(graph, node):
+                    found.mix.setdefault(name, mix)
             if _fed_by_norm(graph, node):
                 found.normed.update(_names(graph, node))
             for source in _nearest(graph, node.inputs, main_only=True):
@@ -126,6 +131,19 @@ def _nearest(graph: Graph, begin: tuple[int, ...], *, main_only: bool = False) -
     return found
 
 
+def _joined(graph: Graph, layer: Node) -> tuple[tuple[str, float], ...]:
+    """(activation or "", share of the units) of the tensors that are joined into a layer's input."""
+    node = graph.nodes[layer.inputs[0]] if layer.inputs else layer
+    while node.op in ("shape", "dropout") and len(node.inputs) == 1:
+        node = graph.nodes[node.inputs[0]]
+    if node.op != "join":
+        return ()
+    sizes = [math.prod(graph.nodes[i].shape) for i in node.inputs]
+    sources = [_nearest(graph, (i,), main_only=True) for i in node.inputs]
+    names = [s[0].name if s and s[0].op == "activation" else "" for s in sources]
+    return tuple((name, size / max(sum(sizes), 1)) for name, size in zip(names, sizes, strict=True))
+
+
 def _fed_by_norm(graph: Graph, layer: Node) -> bool:
     node = graph.nodes[layer.inputs[0]] if layer.inputs else layer
     while node.op in ("shape", "factor", "dropout") and node.inputs:
@@ -151,17 +169,7 @@ def _heads(graph: Graph, inside: dict[str, Branch]) -> set[str]:
             if index not in followed and node.op == "weight" and node.parameter not in inside:
                 heads.add(node.parameter)
             continue
-        if node.op == "activation" and not _is_output_activation(graph, node):
+        if node.op == "norm":
             continue
         waiting.extend(node.inputs)
     return heads
-
-
-def _is_output_activation(graph: Graph, node: Node) -> bool:
-    """Whether an activation maps numbers to a range, as outputs have (sigmoid, tanh, softplus), and is no rectifier."""
-    activation = graph.activations.get(node.name.partition("#")[0])
-    if activation is None or activation.moments is not None:
-        return False
-    ends = activation.fn(torch.tensor([-40.0, 40.0, -1.0], dtype=torch.float64)).tolist()
-    bounded = abs(ends[0]) < 8 and abs(ends[1]) < 8
-    return bounded or (0 <= ends[0] < 1e-6 < ends[2])

@@ -47,13 +47,14 @@ class InitContext:
 
     def after(self, site: Site) -> Activation | None:
         """The activation that the site's output feeds, None where there is none."""
-        return self._named(site.activation)
+        return self.named(site.activation)
 
     def before(self, site: Site) -> Activation | None:
         """The activation that produces the site's input, None where there is none."""
-        return self._named(site.activation_before)
+        return self.named(site.activation_before)
 
-    def _named(self, name: str | None) -> Activation | None:
+    def named(self, name: str | None) -> Activation | None:
+        """The activation of a name in `Site.activation`."""
         return None if name is None else self.activations.get(name.partition("#")[0], self.activation)
 
 

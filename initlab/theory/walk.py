@@ -175,7 +175,7 @@ class Walk:
     def _unknown(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
         seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
         short = node.name.rsplit(".", 1)[-1]
-        if node.op == "opaque" and short not in (*_AVERAGES, *_MAXIMA):
+        if node.op == "opaque" and short not in (*_AVERAGES, *_MAXIMA, "pad"):
             self.unknown.append(short)
         elif node.op in ("recurrent", "attention"):
             self.unknown.append(f"{node.op} {node.name}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from initlab import config as configuration
-from initlab.network.hooks import preserve_state
+from initlab.network.state import preserve_state
 from initlab.probes.interpret import PATH, interpret
 from initlab.run.prepare import prepare
 from initlab.run.train import run
