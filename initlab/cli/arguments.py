@@ -150,6 +150,11 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             given[option.name] = value.strip("'\"")
     most, meaning = command.words
     if len(words) > most:
+        listed = next((o for o in overrides if o.endswith(",") and "=" in o), None)
+        if listed is not None:
+            key, _, value = listed.partition("=")
+            what = f"ends with a comma; write several values without spaces and add -m: -m {listed}{words[most]}"
+            raise ConfigError(key, value, what)
         of = f"takes {most} ({meaning})" if most else "takes none"
         raise UnknownNameError(f"{command.name} {' '.join(words)}: {words[most]} is one word too many; it {of}")
     return Arguments(words=tuple(words), given=given, overrides=tuple(overrides))

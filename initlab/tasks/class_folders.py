@@ -82,6 +82,15 @@ def find_class_folders(path: Path, kinds: FileKinds, *, key: str = "data.path") 
             f"holds {len(class_names)} class folder(s) in {homes['train']}; a classifier needs at least 2, {what}"
             + (f" (did you mean {key}={inner}?)" if deeper else ""),
         )
+    # the folder around the parts too; it is the home of the training part where there are none
+    for home in dict.fromkeys((folder, *homes.values())):
+        loose = _loose(home, kinds)
+        if loose:
+            where = home.name or str(home)
+            notes = (
+                *notes,
+                f"{len(loose)} {kinds.noun} that lie in no class folder of {where} are left out: {_few(loose)}",
+            )
     return ClassFolders(homes=homes, class_names=class_names, notes=notes)
 
 
@@ -116,9 +125,8 @@ def labelled_files(
             raise DataError(key, str(home / name), what)
         found.extend((p, name) for p in wanted)
     if not found:
-        raise DataError(
-            key, str(home), f"holds no {kinds.noun}; put a folder of {kinds.noun} per class there, or remove it"
-        )
+        held = f"{len(loose)} {kinds.noun} in no class folder" if (loose := _loose(home, kinds)) else f"no {kinds.noun}"
+        raise DataError(key, str(home), f"holds {held}; put a folder of {kinds.noun} per class there, or remove it")
     return found
 
 
@@ -152,6 +160,11 @@ def _parts(folder: Path, kinds: FileKinds, key: str) -> tuple[dict[PartName, Pat
     notes = (f"beside the parts, {_few([d.name for d in others])} is left out",) if others else ()
     # one of them that holds no folders is refused by name when its files are listed
     return {"train": parts["train"], **{p: d for p, d in named.items() if p != "train"}}, notes
+
+
+def _loose(home: Path, kinds: FileKinds) -> list[str]:
+    """Names of the files that lie in `home` itself."""
+    return sorted(p.name for p in home.iterdir() if kinds.holds(p) and not p.name.startswith(".") and p.is_file())
 
 
 def _holds(folder: Path, kinds: FileKinds) -> bool:

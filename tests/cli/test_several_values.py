@@ -69,13 +69,12 @@ def test_other_commands_train_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
+        (["init=he,", "xavier"], ["init=he,: ends with a comma", "-m init=he,xavier"]),
         (["inspect", "-m", "init=he,xavier"], ["-m: trains a study, which inspect does not", "sweep={"]),
         (["advise", "--multirun", "init=he,xavier"], ["--multirun: trains a study, which advise does not"]),
     ],
 )
-def test_m_behind_a_command_that_trains_no_study(
-    arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_slips_with_m_and_commas(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     for part in parts:

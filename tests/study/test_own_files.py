@@ -87,7 +87,9 @@ def test_a_worker_that_joins_needs_no_folder(workdir: Path) -> None:
     try:
         until(lambda: waiting(workdir) == 2)
         shutil.rmtree(workdir / "my")
-        joined = initlab("worker", "study=own", cwd=workdir)
+        # the same folder under another name, as another machine may see it
+        (workdir / "elsewhere").symlink_to(workdir)
+        joined = initlab("worker", "study=own", cwd=workdir / "elsewhere")
         assert joined.returncode == 0, joined.stderr
         said, _ = leader.communicate(timeout=120)
     finally:

@@ -109,6 +109,25 @@ def test_what_lies_beside_the_parts(tmp_path: Path, kind: str) -> None:
 
 
 @both
+def test_files_in_no_class_folder_are_counted(tmp_path: Path, kind: str) -> None:
+    root = split(kind, tmp_path / "data", "Training", "Test")
+    MAKE[kind](root / "Training", n=2)
+    suffix = "png" if kind == "pictures" else "wav"
+    noun = "images" if kind == "pictures" else "recordings"
+    raw = read(kind, root)
+    assert len(raw.pool) == 8
+    assert raw.notes == (f"2 {noun} that lie in no class folder of Training are left out: 0.{suffix}, 1.{suffix}",)
+
+
+@both
+def test_a_test_part_without_classes_is_told_so(tmp_path: Path, kind: str) -> None:
+    root = split(kind, tmp_path / "data", "train")
+    MAKE[kind](root / "test", n=3)
+    with pytest.raises(DataError, match=r"test: holds 3 \w+ in no class folder; put a folder of \w+ per class there"):
+        read(kind, root)
+
+
+@both
 def test_train_beside_classes_is_refused(tmp_path: Path, kind: str) -> None:
     root = split(kind, tmp_path / "data", "train")
     MAKE[kind](root / "tram")

@@ -143,7 +143,10 @@ def load(folder: Path) -> Plan | None:
     plain["settings"] = StudySettings(**settings)
     plain["space"] = Space.from_json(plain["space"])
     plain["searchpath"] = tuple(plain.get("searchpath") or ())
-    plain |= {k: Path(plain[k]) for k in ("folder", "workdir")}
+    # where it was found: another machine may see the same folder at another place
+    plain |= {"folder": folder.absolute(), "workdir": Path(plain["workdir"])}
+    if folder.absolute().parent.parts[-2:] == STUDIES.parts:
+        plain["workdir"] = folder.absolute().parents[2]
     return Plan(**plain)
 
 
