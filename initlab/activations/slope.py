@@ -124,19 +124,14 @@ def _band(fn: ElementwiseFn, share: float) -> SlopeBand:
         return SlopeBand((), two_sided=True)
     alive = slope >= threshold
 
-    def edge(low: Tensor, high: Tensor) -> float:
-        """The border between the neighbouring grid points `low` and `high`, of which one is alive, by bisection."""
-        left_alive = bool(derivative(fn, low).abs() >= threshold)
-        for _ in range(40):
-            middle = (low + high) / 2
-            if bool(derivative(fn, middle).abs() >= threshold) == left_alive:
-                low = middle
-            else:
-                high = middle
-        return float(high if not left_alive else low)
-
-    changes = torch.nonzero(torch.diff(alive.to(torch.int8))).flatten().tolist()
-    borders = [edge(h[i : i + 1], h[i + 1 : i + 2]) for i in changes]
+    # the border between neighbouring grid points of which one is alive, by bisection, all at once
+    changes = torch.nonzero(torch.diff(alive.to(torch.int8))).flatten()
+    low, high, left_alive = h[changes], h[changes + 1], alive[changes]
+    for _ in range(40 if len(changes) else 0):
+        middle = (low + high) / 2
+        same = (derivative(fn, middle).abs() >= threshold) == left_alive
+        low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+    borders: list[float] = torch.where(left_alive, low, high).tolist()
     if bool(alive[0]):
         borders.insert(0, float("-inf"))
     if bool(alive[-1]):

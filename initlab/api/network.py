@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 from initlab import inits, theory
@@ -14,9 +16,13 @@ from initlab.api.gains import ActivationLike
 from initlab.api.look import Batches, LossFunction, look_at, require_two
 from initlab.errors import ConfigError
 from initlab.network.graph import Graph, trace
-from initlab.network.inputs import head
+from initlab.network.inputs import call, cloned, head, main_output
 from initlab.network.state import preserve_state
 from initlab.spec import Prediction, Site
+
+
+#: nats above the loss of guessing from which a loss before training is worth a word; unit logits give ½
+LOUD = 0.65
 
 
 def describe(model: nn.Module, example: Any = None) -> tuple[Site, ...]:
@@ -92,7 +98,31 @@ def initialize(
         name = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
     init = inits.parse_initializer(name, more={"auto": auto})
     done = inits.apply(model, seen.sites, init, context=seen.context, seed=seed, frozen=frozen)
-    return inits.Applied(done.initializer, done.rules, (*seen.notes, *done.notes))
+    loud = () if example is None else _loud_output(model, example, seen.sites)
+    return inits.Applied(done.initializer, done.rules, (*seen.notes, *done.notes, *loud))
+
+
+def _loud_output(model: nn.Module, example: Any, sites: tuple[Site, ...]) -> tuple[str, ...]:
+    """A note where the heads' output is larger than that of a classifier that knows nothing."""
+    if not any(s.role == "head" for s in sites):
+        return ()
+    with torch.no_grad(), preserve_state(model):
+        try:
+            output = main_output(call(model.train(), cloned(example)))
+        except Exception:  # of somebody's forward, which wants targets in training mode
+            output = main_output(call(model.eval(), cloned(example)))
+        if output is None or output.dim() < 2:
+            return ()
+        logits = output.detach().float().movedim(1, -1) if output.dim() == 4 else output.detach().float()
+        # the mean over all targets of the cross entropy, less that of guessing
+        excess = float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(logits.shape[-1])
+        size = float(logits.square().mean().sqrt())
+    if excess <= LOUD:
+        return ()
+    return (
+        f"the output has root mean square {size:.3g}: as logits, the loss starts {excess:.2g} above that of guessing; "
+        "'auto' scales the head down, and so does a residual scheme where branches add up",
+    )
 
 
 def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None = None) -> Prediction:

@@ -30,6 +30,8 @@ class Node:
         level: of a ``norm`` without a scale of its own: mean square of what it sends.
         parameter: of a ``weight``: the parameter that is contracted or looked up; of a ``norm``: its scale.
         shift: the parameter that is added in this step.
+        balanced: of a ``weight`` that is computed: whether the weights of every unit sum to zero (standardisation), so
+            that the mean of the input is lost.
         effective: of a ``weight`` that is computed from parameters: mean square of the weight that is used.
         moments: (mean, mean square, mean product of two examples) of its output in this pass, where asked for.
         reading: of an ``activation`` that is not a module: the calls that its input and output are read from.
@@ -46,6 +48,7 @@ class Node:
     level: float = 1.0
     parameter: str = ""
     shift: str = ""
+    balanced: bool = False
     effective: float | None = None
     moments: tuple[float, float, float] | None = None
     reading: Reading | None = None

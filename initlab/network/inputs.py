@@ -71,9 +71,11 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, PackedSequence):
         return PackedSequence(change(value.data), value.batch_sizes, value.sorted_indices, value.unsorted_indices)
     if isinstance(value, dict):
-        copy = value.copy()
-        copy.update({k: map_tensors(v, change) for k, v in value.items()})
-        return copy
+        changed = {k: map_tensors(v, change) for k, v in value.items()}
+        try:
+            return changed if type(value) is dict else type(value)(**changed)
+        except TypeError:
+            return changed
     if isinstance(value, Mapping) and hasattr(value, "data") and isinstance(value.data, dict):  # a UserDict
         return {k: map_tensors(v, change) for k, v in value.items()}
     if isinstance(value, tuple):

@@ -34,6 +34,9 @@ def by_class(name: str, layer: str, module: nn.Module, short: str, parameter: nn
         return _recurrent(base, module, short)
     if isinstance(module, nn.MultiheadAttention):
         return _attention(base, module, short)
+    if isinstance(module, (*NORM, *_EMBEDDING, nn.Linear, nn.Bilinear, *CONV, *CONV_TRANSPOSE)):
+        if short not in ("weight", "bias"):  # a parameter that a subclass adds
+            return _free(base, short)
     if isinstance(module, NORM):
         return replace(base, kind="norm", role="norm" if "weight" in short else "bias")
     if is_activation(module):
@@ -60,6 +63,12 @@ def by_class(name: str, layer: str, module: nn.Module, short: str, parameter: nn
             stride=stride,
             padding=_zero_padding(module),
         )
+    return _free(base, short)
+
+
+def _free(base: Site, short: str) -> Site:
+    """A parameter of which the class says nothing."""
+    shape = base.shape
     if short.endswith("bias") or len(shape) < 2:
         return replace(base, role="bias" if short.endswith("bias") else "scale")
     receptive = math.prod(shape[2:])

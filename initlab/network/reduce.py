@@ -206,12 +206,14 @@ class Reduction:
         shift = next((n for u in call.uses if u.kind == "shift" and u.rank < 2 for n in u.names), "")
         for use in call.uses:
             if use.kind in ("contract", "lookup"):
-                effective = None
+                effective, balanced = None, False
                 if use.derived is not None and use.kind == "contract":
-                    effective = float(use.derived.value.detach().float().square().mean())
+                    used = use.derived.value.detach().float()
+                    effective = float(used.square().mean())
+                    balanced = used.dim() > 1 and float(used.flatten(1).mean(1).abs().max()) < 1e-3 * effective**0.5
                 return replace(
                     node, op="weight", name=use.names[0].rpartition(".")[0], parameter=use.names[0], shift=shift,
-                    effective=effective,
+                    effective=effective, balanced=balanced,
                 )  # fmt: skip
         name = call.name.removeprefix("aten.")
         alpha = call.kwargs.get("alpha", 1)

@@ -85,6 +85,8 @@ class Walk:
         if node.op == "product" and len(inputs) == 2:
             a, b = inputs
             self._assumed(node)
+            if len({math.prod(self.graph.nodes[i].shape) for i in node.inputs}) > 1:
+                self.unknown.append("a gate for each channel")  # its gradient is a sum over positions
             return State(a.m * b.m, a.s * b.s, a.p * b.p), (b.s, a.s)
         if node.op == "dropout":
             kept = node.factor or 1.0
@@ -104,6 +106,8 @@ class Walk:
         if _is_lookup(self.graph, node):
             square = self.squares.get(site.name, 0.0)
             return State(0.0, square, _measured(node).p), (1.0,)
+        if node.balanced:
+            x = State(0.0, x.variance, x.p - x.m**2)
         inside = 1.0
         before = self.graph.nodes[node.inputs[0]].shape[2:]
         kernel, dims = site.shape[2:], len(site.padding)

@@ -78,7 +78,6 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "timm/mixer": timm("mixer_s32_224", size=64, img_size=64),
     "timm/gmlp": timm("gmlp_ti16_224", size=64, img_size=64),
     "timm/densenet": timm("densenet121", block_config=(2, 2)),
-    "timm/vgg": timm("vgg11", size=64),
     "timm/eva": timm("eva02_tiny_patch14_224", size=28, img_size=28, depth=2),
     # transformers
     "transformers/gpt2": hugging("GPT2Config", "GPT2LMHeadModel", vocab_size=96, n_positions=32, n_embd=64, n_layer=2, n_head=4),
@@ -99,7 +98,7 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "torchvision/resnet18": torchvision("resnet18"),
     "torchvision/mobilenet_v2": torchvision("mobilenet_v2"),
     "torchvision/googlenet": torchvision("googlenet", aux_logits=False, init_weights=False),
-    "torchvision/squeezenet": torchvision("squeezenet1_1"),
+    "torchvision/squeezenet": torchvision("squeezenet1_1", size=96),
     "torchvision/shufflenet": torchvision("shufflenet_v2_x0_5"),
     "torchvision/efficientnet": torchvision("efficientnet_b0"),
     "torchvision/swin": torchvision("swin_t"),

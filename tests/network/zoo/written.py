@@ -202,10 +202,10 @@ class UNet(nn.Module):
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
-        self.d1, self.d2, self.mid = self._double(3, 16), self._double(16, 32), self._double(32, 64)
-        self.up2, self.u2 = nn.ConvTranspose2d(64, 32, 2, 2), self._double(64, 32)
-        self.up1, self.u1 = nn.ConvTranspose2d(32, 16, 2, 2), self._double(32, 16)
-        self.out = nn.Conv2d(16, classes, 1)
+        self.d1, self.d2, self.mid = self._double(3, 48), self._double(48, 96), self._double(96, 192)
+        self.up2, self.u2 = nn.ConvTranspose2d(192, 96, 2, 2), self._double(192, 96)
+        self.up1, self.u1 = nn.ConvTranspose2d(96, 48, 2, 2), self._double(96, 48)
+        self.out = nn.Conv2d(48, classes, 1)
 
     @staticmethod
     def _double(a: int, b: int) -> nn.Sequential:
