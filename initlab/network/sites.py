@@ -192,6 +192,7 @@ class _Reader:
             site, role=role, activation=after, activation_before=before, branch=branch,
             reading=wiring.reading.get(after) if after else None,
             mix=wiring.mix.get(site.name, ()),
+            gated=site.name in wiring.values,
             normed=bool({site.name, site.layer} & wiring.normed),
             alone=self._alone(site),
         )  # fmt: skip

@@ -27,6 +27,7 @@ class Wiring:
         mix: layer → (activation or "", share of the units) of each tensor that is joined into its input.
         order: layer → its place in the forward pass.
         after, before: layer → name of the activation. reading: that activation → where it is read.
+        values: the layers whose output a gate multiplies, not those that the gate receives.
         normed: the layers that a norm feeds, with nothing but moves between. heads: the layers whose output is the network's.
         branches: layer → its place in a residual branch.
     """
@@ -35,6 +36,7 @@ class Wiring:
     after: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     mix: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    values: set[str] = field(default_factory=set)
     normed: set[str] = field(default_factory=set)
     heads: set[str] = field(default_factory=set)
     branches: dict[str, Branch] = field(default_factory=dict)
@@ -50,6 +52,9 @@ def wire(graph: Graph) -> Wiring:
                 if source.op in _LAYERS:
                     for name in _names(graph, source):
                         found.after.setdefault(name, node.name)
+            if len(node.inputs) == 2:
+                for source in _nearest(graph, node.inputs[:1]):
+                    found.values.update(_names(graph, source) if source.op in _LAYERS else ())
             if node.reading is not None:
                 found.reading.setdefault(node.name, node.reading)
         elif node.op in _LAYERS:

@@ -87,6 +87,7 @@ class Site:
         effective: name of the tensor that is computed from it (``0.weight`` of a weight norm), if that is what is drawn.
         unused: whether no forward pass read it.
         normed: of a weight: whether a norm feeds it.
+        gated: of a weight: whether its output is what a gate multiplies; the row of the activation is the gate's weight's.
         mix: of a weight whose input is joined of differently activated parts: (activation or "", share of the units).
         alone: whether the output of the module that owns it is what this weight gives: nothing else is in there.
     """
@@ -118,5 +119,6 @@ class Site:
     effective: str = ""
     unused: bool = False
     normed: bool = False
+    gated: bool = False
     mix: tuple[tuple[str, float], ...] = ()
     alone: bool = True

@@ -219,7 +219,7 @@ class Walk:
         rows: list[tuple[LayerPrediction, float]] = []
         nodes = self.graph.named("activation")
         seen: set[str] = set()
-        for site in self.weights.values():
+        for site in sorted(self.weights.values(), key=lambda s: (s.gated, s.order)):
             node = nodes.get(site.activation or "")
             # the sum of a branch and its shortcut is one pre-activation, and so one row
             if node is None or node.name in seen or not node.inputs:
