@@ -5,9 +5,11 @@ from initlab.api.advise import advise
 from initlab.api.gains import as_activation, critical_point, gain, meanfield
 from initlab.api.inspection import Inspection, inspect
 from initlab.api.network import describe, initialize, predict
+from initlab.api.watch import Watch, watch
 
 __all__ = [
     "Inspection",
+    "Watch",
     "advise",
     "as_activation",
     "critical_point",
@@ -18,4 +20,5 @@ __all__ = [
     "meanfield",
     "predict",
     "swap_activations",
+    "watch",
 ]

@@ -140,7 +140,7 @@ def inspect(
         'untrainable'
     """
     given = as_batch((batch, None) if not isinstance(batch, (tuple, list, dict)) and loss is None and _is_input(batch) else batch,
-                     loss or (_half_square if _is_input(batch) else None), "batch")  # fmt: skip
+                     loss or (half_square if _is_input(batch) else None), "batch")  # fmt: skip
     require_two(given.inputs, "batch")
     with unchanged(model):
         seen = look_at(model, given.inputs, activation=activation, batches=lambda _i: given, seed=seed)
@@ -173,7 +173,8 @@ def _is_input(batch: Any) -> bool:
     return isinstance(batch, Tensor)
 
 
-def _half_square(output: Any, targets: Any) -> Any:
+def half_square(output: Any, targets: Any) -> Any:
+    """Half the mean square of the output, or the network's own loss: a loss where there are no targets."""
     from initlab.network.inputs import main_output, own_loss
 
     del targets

@@ -37,11 +37,19 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
     told = explain.read_recorded(tracking.find_run(run, settings, workdir=Path.cwd()))
     found = explain.explain_run(told.evidence)
     typed = configuration.original_overrides(told.config)
-    commands = [shell_line(replace_overrides(typed, r.overrides)) for r in found.remedies]
+    watched = told.run.tags.get("initlab.watch") == "true"  # somebody's own loop: there is no command to repeat
+    commands = [
+        in_own_code(r.overrides, r.why) if watched else shell_line(replace_overrides(typed, r.overrides))
+        for r in found.remedies
+    ]
     for line in explain.format_explanation(told, found, commands):
         print(line)
+    if attempt and watched:
+        raise ConfigError(
+            "try", "true", "run was recorded by initlab.watch in a loop of its own, which only you can repeat"
+        )
     if not attempt:
-        if commands:
+        if commands and not watched:
             print(f"Or let initlab try it: python -m initlab explain run={told.run.run_id} --try")
         return 0
     if not commands:
@@ -66,6 +74,12 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
     if helped is not None:
         print(f"Next: {shell_line(replace_overrides(typed, helped.remedy.overrides))}")
     return 0
+
+
+def in_own_code(overrides: tuple[str, ...], why: str) -> str:
+    """A remedy for one's own loop: the call that draws the initialisation, else what to do in words."""
+    init = next((o.removeprefix("init=") for o in overrides if o.startswith("init=")), "")
+    return f"initlab.initialize(model, {init!r}, data=[(inputs, targets)])" if init else why
 
 
 def _named(arguments: Arguments) -> tuple[str, str, bool]:

@@ -28,8 +28,12 @@ TapCallback = Callable[[Site, Tensor, Tensor], None]
 
 
 @contextmanager
-def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generator[None]:
-    """While open, calls `read` once a forward pass for each of `sites` that has an output to read."""
+def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback, *, inside: bool = False) -> Generator[None]:
+    """While open, calls `read` once a forward pass for each of `sites` that has an output to read.
+
+    Args:
+        inside: whether it is opened in a forward pass of `model`, before the model's own forward.
+    """
     modules = dict(model.named_modules())
     by_activation: dict[str, list[Site]] = {}
     by_layer: dict[str, list[Site]] = {}
@@ -43,6 +47,7 @@ def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generat
             by_layer.setdefault(site.layer, []).append(site)
     calls: dict[str, int] = {}
     hooks: list[torch.utils.hooks.RemovableHandle] = []
+    reader: _CallReader | None = None
     used = {key.split("#")[0] for key in by_activation}
     # an activation that works in place overwrites what is read
     in_place: list[Any] = [modules[n] for n in used if getattr(modules[n], "inplace", False) is True]
@@ -79,8 +84,12 @@ def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback) -> Generat
         if by_call:
             reader = _CallReader(model, by_call, read)
             hooks.extend(reader.hooks())
+            if inside:  # hooks that are set in a call of the model do not begin that call
+                reader.begin()
         yield
     finally:
+        if reader is not None:
+            reader.end()
         for module in in_place:
             module.inplace = True
         for handle in hooks:
@@ -103,13 +112,14 @@ class _CallReader(TorchFunctionMode):
         self._held: dict[Reading, Tensor] = {}
         self._keys = Keys()
         self._inside = 0
+        self._begun = False
         self._uses: dict[str, int] = {}
         self._names = {part for r in wanted for part in (r.first, r.last)}
 
     def hooks(self) -> list[torch.utils.hooks.RemovableHandle]:
         found = [
-            self._model.register_forward_pre_hook(self._begin, prepend=True),
-            self._model.register_forward_hook(self._end, always_call=True),
+            self._model.register_forward_pre_hook(self.begin, prepend=True),
+            self._model.register_forward_hook(self.end, always_call=True),
         ]
         for name, module in self._model.named_modules():
             if name:
@@ -118,13 +128,18 @@ class _CallReader(TorchFunctionMode):
                 found.append(module.register_forward_hook(self._leave(name, whole), with_kwargs=True, always_call=True))
         return found
 
-    def _begin(self, _module: nn.Module, _args: Any) -> None:
+    def begin(self, *_: Any) -> None:
+        """The model's forward begins."""
         self._keys, self._held, self._inside, self._uses = Keys(), {}, 0, {}
+        self._begun = True
         self.__enter__()
 
-    def _end(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+    def end(self, *_: Any) -> None:
+        """The model's forward is over."""
         self._held.clear()
-        self.__exit__(None, None, None)
+        if self._begun:
+            self._begun = False
+            self.__exit__(None, None, None)
 
     def _enter(self, name: str, whole: bool) -> Callable[..., None]:
         def hook(_module: nn.Module, args: Any, kwargs: Any) -> None:

@@ -14,6 +14,14 @@ from torch.nn.utils.rnn import PackedSequence
 _DEPTH = 6
 
 
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """The arguments of one call of a network, as they were given."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 def call(model: nn.Module, inputs: Any) -> Any:
     """`model`'s output for `inputs`.
 
@@ -26,6 +34,8 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 def arguments(model: nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments that `call` passes."""
+    if isinstance(inputs, Arguments):
+        return inputs.args, inputs.kwargs
     if isinstance(inputs, Mapping) and _binds(model, (), {str(k): v for k, v in inputs.items()}):
         return (), {str(k): v for k, v in inputs.items()}
     if isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence) and _binds(model, inputs, {}):

@@ -72,8 +72,12 @@ class Observer:
         return s.enabled and (step < s.dense_until or step % s.every == 0)
 
     @contextmanager
-    def observe(self) -> Generator[None]:
-        """Reads activations and their gradients in the forward and backward pass made inside."""
+    def observe(self, *, inside: bool = False) -> Generator[None]:
+        """Reads activations and their gradients in the forward and backward pass made inside.
+
+        Args:
+            inside: whether it is opened in a forward pass, before the model's own forward.
+        """
         self._names, self._values, self._before, self._scale = [], [], [], 1.0
         self._extra.clear()
 
@@ -99,7 +103,7 @@ class Observer:
                 for site, module in self._speaking:
                     for statistic, value in module.readings().items():
                         self._keep(site, statistic, value)
-        with tap(self._model, self._sites, read):
+        with tap(self._model, self._sites, read, inside=inside):
             yield
 
     def gradients(self, *, scale: float = 1.0) -> None:

@@ -82,7 +82,9 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
     """
     hidden = tuple(s for s in weights(sites) if s.activation is not None)
     first_of: dict[str, Site] = {}
-    for site in sorted(hidden, key=lambda s: s.gated):  # a branch and its shortcut meet in one activation, and are one layer
+    for site in sorted(
+        hidden, key=lambda s: s.gated
+    ):  # a branch and its shortcut meet in one activation, and are one layer
         first_of.setdefault(site.activation or "", site)
     chosen = tuple(sorted(first_of.values(), key=lambda s: s.order))
     values: dict[tuple[str, str], Tensor] = {}

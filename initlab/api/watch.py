@@ -1,0 +1,368 @@
+"""initlab's probes, rules and records for anyone's training loop: `watch`."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from initlab import report, theory, tracking
+from initlab.api.gains import ActivationLike
+from initlab.api.inspection import half_square
+from initlab.api.look import Look, look_at
+from initlab.api.network import graph_of
+from initlab.core.version import __version__
+from initlab.diagnosis import rules, trainability
+from initlab.errors import ConfigError, InitlabError
+from initlab.network.inputs import Arguments, batch_size
+from initlab.probes import Observer, ProfileLog, lag_peak, snapshot
+from initlab.report.figures import figures
+from initlab.report.drawing import to_png
+from initlab.report.inspection import figure_from_profile
+from initlab.spec import (
+    Baseline,
+    Batch,
+    Finding,
+    Outlook,
+    ProbeSettings,
+    Profile,
+    ProfileRow,
+    Record,
+    RunHeader,
+    TrackingSettings,
+)
+from initlab.tracking.record.active import active_sink
+
+#: sites whose values become metrics of the run; the profile has them all
+_MOST_SITES = 32
+
+
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    every: int = 50,
+    activation: ActivationLike | None = None,
+    classes: int | None = None,
+    track: bool | None = None,
+    experiment: str = "initlab",
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    scaler: Any = None,
+    workdir: Path | str | None = None,
+) -> Watch:
+    """Watch signal and gradient of every layer in your own training loop, and judge the run at its end.
+
+    Call it before the first step. The first ten updates and then every `every`-th are looked at: forward hooks read the
+    activations, the optimiser's hooks the gradients and the update. Losses are bit for bit those without it.
+
+    Args:
+        model: the module that is called in the loop.
+        optimizer: the optimiser that makes the updates. Without it, call `Watch.before_step` and `Watch.after_step`
+            yourself.
+        every: updates between two looks after the tenth.
+        activation: as in `initialize`.
+        classes: number of classes, so that the rules know what guessing gives.
+        track: True for a run of its own in initlab's store (``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here), False for
+            none. By default the MLflow run that is active at the first step, else a run of its own.
+        experiment, name: of that run. params: to record with it.
+        scaler: a `torch.amp.GradScaler`, where there is one.
+        workdir: folder of the store and the spool; the current one by default.
+
+    Returns:
+        The watch. `log(**metrics)` records losses and scores; `close()` (or a ``with`` block) ends it.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+        >>> step = torch.optim.SGD(net.parameters(), lr=0.1)
+        >>> with initlab.watch(net, step, classes=2, track=False) as seen:
+        ...     for _ in range(3):
+        ...         loss = F.cross_entropy(net(torch.randn(16, 4)), torch.randint(2, (16,)))
+        ...         step.zero_grad(); loss.backward(); step.step()
+        ...         seen.log(loss=loss)
+        >>> seen.steps, len({r.site for r in seen.profile.rows if r.statistic == "act_std"})
+        (3, 2)
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigError("model", type(model).__name__, "must be a torch.nn.Module")
+    if every < 1:
+        raise ConfigError("every", every, "must be 1 or more")
+    return Watch(
+        model, optimizer, every=every, activation=activation, classes=classes, track=track, experiment=experiment,
+        name=name, params=params or {}, scaler=scaler, workdir=Path(workdir) if workdir else Path.cwd(),
+    )  # fmt: skip
+
+
+class Watch:
+    """A training loop under observation; made by `watch`.
+
+    Attributes:
+        steps: updates so far.
+        outlook: the verdict before the first step; None until then.
+        findings: of the rules, after `close`.
+        run_id: of the record in MLflow, "" where nothing is recorded.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, every: int,
+        activation: ActivationLike | None, classes: int | None, track: bool | None, experiment: str, name: str | None,
+        params: Mapping[str, Any], scaler: Any, workdir: Path,
+    ) -> None:  # fmt: skip
+        self.steps = 0
+        self.outlook: Outlook | None = None
+        self.findings: tuple[Finding, ...] = ()
+        self._model = model
+        self._activation = activation
+        self._classes = classes
+        self._track = track
+        self._experiment, self._name = experiment, name or type(model).__name__
+        self._params = {k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}
+        self._scaler, self._workdir = scaler, workdir
+        self._settings = ProbeSettings(every=every, dead_share=False, histograms=False, interpret=False)
+        self._log = ProfileLog(None)
+        self._observer: Observer | None = None
+        self._look: Look | None = None
+        self._sink: Any = None
+        self._open: Any = None
+        self._looking = self._closed = self._reading = False
+        self._serial, self._answers = 0, 0
+        self._diverged: int | None = None
+        self._sites: frozenset[str] = frozenset()
+        self._handles: list[Any] = [
+            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+            model.register_forward_hook(self.after_forward, always_call=True),
+        ]
+        if optimizer is not None:
+            self._handles.append(optimizer.register_step_pre_hook(lambda *_: self.before_step()))
+            self._handles.append(optimizer.register_step_post_hook(lambda *_: self.after_step()))
+
+    # ---------------------------------------------------------- in the loop
+    def log(self, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
+        """Record metrics of this step: ``log(loss=loss)``, ``log({"val/loss": 0.3, "val/accuracy": 0.9})``.
+
+        Plain names count as of the training part. A loss that is not finite is noticed as divergence.
+        """
+        given = {**(metrics or {}), **more}
+        found: dict[str, float] = {}
+        broken: list[str] = []
+        for key, value in given.items():
+            number = float(value.detach()) if isinstance(value, Tensor) else float(value)
+            full = key if "/" in key else f"train/{key}"
+            found[full] = number
+            if not math.isfinite(number):
+                broken.append(full)
+                if "loss" in full and self._diverged is None:
+                    self._diverged = self.steps
+        self._log.curve(self.steps, {k: v for k, v in found.items() if k.split("/")[0] in ("train", "val")})
+        self._record({k: v for k, v in found.items() if math.isfinite(v)}, tuple(broken))
+
+    def _due(self) -> bool:
+        return self._observer is None or self._observer.is_due(self.steps)
+
+    def _before_forward(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        if model.training and torch.is_grad_enabled():
+            self.before_forward(tuple(args), dict(kwargs))
+
+    def before_forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The network is about to compute a training batch; called by a hook where the network is a torch module."""
+        if self._looking or self._closed or self._open is not None or not self._due():
+            return
+        if self._observer is None:
+            self._begin(Arguments(args, kwargs))
+        assert self._observer is not None
+        self._open = self._observer.observe(inside=True)
+        self._open.__enter__()
+        self._reading = True
+
+    def after_forward(self, *_: Any) -> None:
+        """The network has computed a training batch."""
+        if self._open is not None and self._reading:
+            self._reading = False
+            self._open.__exit__(None, None, None)
+
+    def before_step(self) -> None:
+        """Reads the gradients: after ``backward()``, before the update (and before clipping, if you call it there)."""
+        if self._open is not None and self._observer is not None:
+            self._observer.gradients(scale=float(self._scaler.get_scale()) if self._scaler is not None else 1.0)
+            self._observer.before_update()
+
+    def after_step(self) -> None:
+        """Reads the update that was made, and counts it."""
+        if self._open is not None and self._observer is not None:
+            rows = self._observer.rows(self.steps)
+            self._open = None
+            self._log.rows(rows)
+            values = self._metrics(rows)
+            self._record({k: v for k, v in values.items() if math.isfinite(v)},
+                         tuple(k for k, v in values.items() if not math.isfinite(v)))  # fmt: skip
+        self.steps += 1
+
+    def _metrics(self, rows: tuple[ProfileRow, ...]) -> dict[str, float]:
+        wanted = [r for r in rows if not r.site or r.site in self._sites]
+        return {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
+
+    def _record(self, metrics: dict[str, float], nonfinite: tuple[str, ...]) -> None:
+        if self._sink is not None and (metrics or nonfinite):
+            self._sink.write(Record(
+                serial=self._serial, step=self.steps, epoch=0.0, time_ms=time.time_ns() // 1_000_000, metrics=metrics,
+                nonfinite=nonfinite,
+            ))  # fmt: skip
+            self._serial += 1
+
+    # ---------------------------------------------------------- the first step
+    def _begin(self, example: Arguments) -> None:
+        self._looking = True
+        try:
+            batch = Batch(inputs=example, targets=None, loss=half_square)
+            look = self._look = look_at(self._model, example, activation=self._activation, batches=lambda _i: batch)
+            self._observer = Observer(
+                self._model, look.sites, settings=self._settings, activation=look.context.activation,
+                activations=look.context.activations,
+            )  # fmt: skip
+            spread = [s.name for s in look.sites if s.activation is not None or s.role == "head"]
+            self._sites = frozenset(spread[:: max(1, len(spread) // _MOST_SITES)])
+            files = {"sites.json": json.dumps({"sites": [asdict(s) for s in look.sites], "notes": look.notes})}
+            if (batch_size(example) or 0) >= 2:
+                files["prediction.json"] = self._predict(batch, look)
+            self._open_record(files)
+        finally:
+            self._looking = False
+
+    def _predict(self, batch: Batch, look: Look) -> str:
+        graph = graph_of(self._model, batch.inputs, most=64)
+        said = theory.predict(graph, look.sites, theory.scales(self._model), look.context)
+        seen = snapshot(self._model, look.sites, batch, look.context)
+        peak = lag_peak(self._model, look.sites, look.context)
+        self.outlook = trainability.judge(said, seen, untrained_loss=math.inf, lag_peak=peak)
+        for source, layers in (("predicted", said.layers), ("measured", seen.layers)):
+            self._log.rows(
+                ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
+                for r in layers for k in ("q", "c", "log10_gradient", "saturated")
+            )  # fmt: skip
+        return json.dumps({"outlook": asdict(self.outlook), "prediction": asdict(said), "measured": asdict(seen)})
+
+    def _open_record(self, files: dict[str, str]) -> None:
+        self._sink = None if self._track is not None else active_sink()
+        tags = {"initlab.kind": "train", "initlab.watch": "true", "initlab.version": __version__}
+        config = "# recorded by initlab.watch, in a training loop of its own\nwatch: true\n"
+        if self._sink is None and self._track is not False:
+            header = RunHeader(
+                name=self._name, experiment=self._experiment, params=self._params, tags=tags, dataset=None,
+                start_ms=time.time_ns() // 1_000_000,
+            )  # fmt: skip
+            self._sink = tracking.start(
+                header, TrackingSettings(experiment=self._experiment), workdir=self._workdir,
+                files={"config.yaml": config, **files}, checkpoints=False,
+            )  # fmt: skip
+        elif self._sink is not None:
+            self._sink.tag(tags)
+            for name, text in {"config.yaml": config, **files}.items():
+                self._sink.text(name, text)
+
+    # ---------------------------------------------------------- the end
+    def close(self, status: str = "finished") -> tuple[Finding, ...]:
+        """Ends the watch: hooks are removed, the rules judge, and the record is completed.
+
+        Args:
+            status: ``finished``, ``failed`` or ``killed``; ``diverged`` where a logged loss was not finite.
+
+        Returns:
+            The findings, gravest first.
+        """
+        if self._closed:
+            return self.findings
+        self._closed = True
+        for handle in self._handles:
+            handle.remove()
+        if self._look is None:
+            return ()
+        if self._diverged is not None and status == "finished":
+            status = "diverged"
+        evidence = self._evidence(self._look)
+        self.findings = rules.judge(evidence)
+        if self._sink is not None:
+            self._save(evidence)
+            told = self._sink.close(status)
+            if told:
+                print(told)
+        return self.findings
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training batch was seen."""
+        return self._look is not None
+
+    @property
+    def profile(self) -> Profile:
+        """All that was read: rows by step, layer and statistic, and the logged curves."""
+        return self._log.profile()
+
+    @property
+    def run_id(self) -> str:
+        return "" if self._sink is None else str(self._sink.run_id)
+
+    def _evidence(self, look: Look) -> rules.Evidence:
+        classes = self._classes
+        guess = math.log(classes) if classes else math.nan
+        from initlab.activations import band_of
+
+        band = band_of(look.context.activation)
+        return rules.Evidence(
+            profile=self.profile,
+            hidden=tuple(s.name for s in look.sites if s.activation is not None and s.role != "bias"),
+            baseline=Baseline(
+                untrained=guess, constant=guess, accuracy=1 / classes if classes else None,
+                words=f"ln {classes} = {guess:.2f}" if classes else "not known",
+            ),
+            answers=1000, steps=self.steps, diverged_step=self._diverged, answer_per_step=False,
+            flat_both_sides=band is not None and band.two_sided, params=self._params,
+            branches=len({s.branch.index for s in look.sites if s.branch is not None}),
+            norms=sum(s.role == "norm" for s in look.sites),
+            running_statistics=any(n.endswith("running_var") for n, _ in self._model.named_buffers()),
+        )  # fmt: skip
+
+    def _save(self, evidence: rules.Evidence) -> None:
+        lines = [f"**{self._name}**: {self.steps} updates, watched in a training loop of its own.", ""]
+        if self.outlook is not None:
+            lines.append(f"Predicted before training: {self.outlook.verdict} ({self.outlook.reasons[0]}).")
+        for finding in self.findings:
+            lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
+            lines += [f"    - try: {r.why}" for r in finding.remedies]
+        outlook = {"initlab.outlook": self.outlook.verdict} if self.outlook is not None else {}
+        verdict = rules.headline(self.findings)
+        self._sink.tag({"initlab.verdict": verdict, "mlflow.note.content": "\n".join(lines), **outlook})
+        self._sink.text(rules.FILE, rules.findings_to_json(evidence, self.findings))
+        profile = self.profile
+        self._sink.made("profile.parquet", lambda target: report.write_parquet(profile, target))
+        with tempfile.TemporaryDirectory() as scratch, suppress(InitlabError, OSError):
+            assert self._look is not None
+            made = figures(profile, self._look.sites, name=self._name, baseline=evidence.baseline)
+            before = figure_from_profile(profile, name=self._name)
+            if before is not None:
+                made["predicted_and_measured"] = before
+            for stem, figure in made.items():
+                path = Path(scratch) / f"{stem}.png"
+                path.write_bytes(to_png(figure))
+                self._sink.artifact(path, "figures", move=True)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close("finished" if kind is None else "killed" if issubclass(kind, KeyboardInterrupt) else "failed")
+
+    def __repr__(self) -> str:
+        found = ", ".join(f.name for f in self.findings) if self._closed else "open"
+        return f"<watch of {self._name}: {self.steps} updates, {found}>"
