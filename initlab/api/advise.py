@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from initlab import advice
 from initlab.advice import Advice
 from initlab.api.gains import ActivationLike
-from initlab.api.look import LossFunction, as_batch, look_at, require_two, unchanged
+from initlab.api.look import LossFunction, fitting_batch, look_at, require_two, unchanged
 from initlab.errors import ConfigError
 from initlab.network.inputs import call, cloned, map_tensors, own_loss
 from initlab.spec import Batch
@@ -52,7 +52,7 @@ def advise(
         >>> initlab.advise(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (x, y)).knows
         True
     """
-    given = as_batch(batch, loss, "batch")
+    given = fitting_batch(model, batch, loss)
     require_two(given.inputs, "batch")
     with unchanged(model):
         seen = look_at(model, given.inputs, activation=activation, batches=lambda _i: given, seed=seed)

@@ -15,14 +15,14 @@ from initlab.advice.auto import candidates
 from initlab.advice.options import unknown_parts
 from initlab.api.advise import untrained_loss
 from initlab.api.gains import ActivationLike
-from initlab.api.look import LossFunction, as_batch, look_at, require_two, unchanged
+from initlab.api.look import Look, LossFunction, fitting_batch, look_at, require_two, unchanged
 from initlab.api.network import graph_of
 from initlab.core.text import format_number
 from initlab.diagnosis import trainability
-from initlab.errors import InitlabError
 from initlab.network.findings import equal_layers
+from initlab.network.state import preserve_state
 from initlab.probes import Snapshot, lag_peak, snapshot
-from initlab.spec import InitContext, Outlook, Prediction, Site
+from initlab.spec import Outlook, Prediction, Site
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,10 +139,9 @@ def inspect(
         >>> initlab.inspect(deep, (torch.randn(64, 32), torch.randint(3, (64,)))).verdict
         'untrainable'
     """
-    given = as_batch((batch, None) if not isinstance(batch, (tuple, list, dict)) and loss is None and _is_input(batch) else batch,
-                     loss or (half_square if _is_input(batch) else None), "batch")  # fmt: skip
+    given = fitting_batch(model, batch, loss)
     require_two(given.inputs, "batch")
-    with unchanged(model):
+    with preserve_state(model):
         seen = look_at(model, given.inputs, activation=activation, batches=lambda _i: given, seed=seed)
         graph = graph_of(model, given.inputs, most=_EXAMPLES)
         said = theory.predict(graph, seen.sites, theory.scales(model), seen.context)
@@ -151,57 +150,39 @@ def inspect(
         outlook = trainability.judge(
             said, measured, untrained_loss=silence, lag_peak=lag_peak(model, seen.sites, seen.context)
         )
-        unknown = unknown_parts(seen.sites, said)
-        verdict = "not known" if unknown and outlook.verdict == "trainable" else str(outlook.verdict)
-        reasons = outlook.reasons
-        if unknown:
-            wrong = () if verdict == "not known" else reasons
-            reasons = (*wrong, f"theory does not cover {unknown}; what was measured on the batch shows no fault"
-                       if not wrong else f"theory does not cover {unknown}")  # fmt: skip
-        remedies = () if verdict in ("trainable", "not known") else _remedies(
-            model, seen.sites, seen.context, seed, silence, keep, frozen, verdict
-        )  # fmt: skip
+    unknown = unknown_parts(seen.sites, said)
+    verdict, reasons = verdict_of(outlook, unknown)
+    remedies: tuple[str, ...] = ()
+    if verdict not in ("trainable", "not known"):
+        remedies = _remedies(model, seen, seed=seed, silence=silence, keep=keep, frozen=frozen, verdict=verdict)
     return Inspection(
         verdict=verdict, reasons=reasons, remedies=remedies, prediction=said, seen=measured, outlook=outlook,
         unknown=unknown, notes=(*seen.notes, *equal_layers(model, seen.sites)), sites=seen.sites,
     )  # fmt: skip
 
 
-def _is_input(batch: Any) -> bool:
-    from torch import Tensor
-
-    return isinstance(batch, Tensor)
-
-
-def half_square(output: Any, targets: Any) -> Any:
-    """Half the mean square of the output, or the network's own loss: a loss where there are no targets."""
-    from initlab.network.inputs import main_output, own_loss
-
-    del targets
-    own = own_loss(output)
-    scores = main_output(output)
-    assert scores is not None
-    return own if own is not None else scores.float().square().mean() / 2
+def verdict_of(outlook: Outlook, unknown: str) -> tuple[str, tuple[str, ...]]:
+    """Verdict and reasons: what theory does not cover is not called trainable."""
+    if not unknown:
+        return outlook.verdict, outlook.reasons
+    if outlook.verdict == "trainable":
+        return "not known", (f"theory does not cover {unknown}; what was measured on the batch shows no fault",)
+    return outlook.verdict, (*outlook.reasons, f"theory does not cover {unknown}")
 
 
 def _remedies(
-    model: nn.Module, sites: tuple[Site, ...], context: InitContext, seed: int, silence: float,
-    keep: tuple[str, ...], frozen: bool, verdict: str,
-) -> tuple[str, ...]:  # fmt: skip
+    model: nn.Module, seen: Look, *, seed: int, silence: float, keep: tuple[str, ...], frozen: bool, verdict: str
+) -> tuple[str, ...]:
     """The initialisation that looks best before training, as a call."""
-    listed = candidates(sites, context)
+    sites, context = seen.sites, seen.context
     if sum(math.prod(s.shape) for s in sites) > _SMALL:
-        first = listed[0]
-        return (
-            f"initlab.initialize(model, '{first.initializer.name}', ...): {first.why} (customary; not evaluated here)",
-        )
-    try:
+        first = candidates(sites, context)[0]
+        return (f"initlab.initialize(model, '{first.initializer.name}', ...): {first.why} (customary, not evaluated)",)
+    with unchanged(model):
         options = evaluate_options(
             model, sites, context, activation=context.activation.name, seed=seed, untrained_loss=silence, keep=keep,
             frozen=frozen,
         )  # fmt: skip
-    except InitlabError:
-        return ()
     usable = [o for o in options if o.outlook is not None]
     if not usable:
         return ()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from initlab.activations import activations_of, naming
 from initlab.api.gains import ActivationLike, as_activation
 from initlab.errors import ConfigError
-from initlab.network.inputs import batch_size, main_output, own_loss
+from initlab.network.inputs import batch_size, call, cloned, main_output, own_loss
 from initlab.network.sites import survey
 from initlab.network.state import preserve_state
 from initlab.spec import Activation, Batch, InitContext, Site
@@ -126,6 +126,44 @@ def as_batch(value: Any, loss: LossFunction | None, key: str) -> Batch:
     if isinstance(value, Tensor):
         raise ConfigError(key, None, "a batch must be a pair (inputs, targets); this is a tensor alone")
     raise ConfigError(key, type(value).__name__, "a batch must be a pair (inputs, targets), or a mapping")
+
+
+def half_square(output: Any, targets: Any) -> Tensor:
+    """Half the mean square of the output, or the network's own loss: a loss where there are no targets."""
+    del targets
+    own, scores = own_loss(output), main_output(output)
+    if own is not None:
+        return own
+    if scores is None:
+        raise ConfigError("model", None, "returns no tensor of numbers")
+    return scores.float().square().mean() / 2
+
+
+def fitting_batch(model: nn.Module, value: Any, loss: LossFunction | None) -> Batch:
+    """A batch with a loss that fits the network: inputs and targets, or both as arguments of a network with its own loss.
+
+    A tensor alone is taken as inputs; the loss is then half the mean square of the output.
+    """
+    if isinstance(value, Tensor):
+        return Batch(inputs=value, targets=None, loss=loss or half_square)
+    batch = as_batch(value, loss, "batch")
+    if loss is not None or not isinstance(value, (tuple, list)):
+        return batch
+    with torch.no_grad(), preserve_state(model):
+        try:
+            output = call(model.eval(), cloned(batch.inputs))
+            if batch.targets is None:
+                return Batch(inputs=batch.inputs, targets=None, loss=half_square)
+            default_loss(output, batch.targets)
+        except Exception as error:
+            both = tuple(value)
+            try:
+                if own_loss(call(model, cloned(both))) is not None:
+                    return Batch(inputs=both, targets=None, loss=default_loss)
+            except Exception:  # it does not take the targets either: the first error is the one to tell
+                raise error from None
+            raise
+    return batch
 
 
 def default_loss(output: Any, targets: Any) -> Tensor:

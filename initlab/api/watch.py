@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from initlab import report, theory, tracking
+from initlab.advice.options import unknown_parts
 from initlab.api.gains import ActivationLike
-from initlab.api.inspection import half_square
-from initlab.api.look import Look, look_at
+from initlab.api.inspection import verdict_of
+from initlab.api.look import Look, half_square, look_at
 from initlab.api.network import graph_of
 from initlab.core.version import __version__
 from initlab.diagnosis import rules, trainability
@@ -108,7 +109,7 @@ class Watch:
 
     Attributes:
         steps: updates so far.
-        outlook: the verdict before the first step; None until then.
+        verdict, reasons: before the first step, as of `inspect`; empty until then. outlook: what theory alone says.
         findings: of the rules, after `close`.
         run_id: of the record in MLflow, "" where nothing is recorded.
     """
@@ -120,6 +121,7 @@ class Watch:
     ) -> None:  # fmt: skip
         self.steps = 0
         self.outlook: Outlook | None = None
+        self.verdict, self.reasons = "", ()
         self.findings: tuple[Finding, ...] = ()
         self._model = model
         self._activation = activation
@@ -244,6 +246,7 @@ class Watch:
         seen = snapshot(self._model, look.sites, batch, look.context)
         peak = lag_peak(self._model, look.sites, look.context)
         self.outlook = trainability.judge(said, seen, untrained_loss=math.inf, lag_peak=peak)
+        self.verdict, self.reasons = verdict_of(self.outlook, unknown_parts(look.sites, said))
         for source, layers in (("predicted", said.layers), ("measured", seen.layers)):
             self._log.rows(
                 ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
@@ -333,12 +336,12 @@ class Watch:
 
     def _save(self, evidence: rules.Evidence) -> None:
         lines = [f"**{self._name}**: {self.steps} updates, watched in a training loop of its own.", ""]
-        if self.outlook is not None:
-            lines.append(f"Predicted before training: {self.outlook.verdict} ({self.outlook.reasons[0]}).")
+        if self.verdict:
+            lines.append(f"Predicted before training: {self.verdict} ({self.reasons[0]}).")
         for finding in self.findings:
             lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
             lines += [f"    - try: {r.why}" for r in finding.remedies]
-        outlook = {"initlab.outlook": self.outlook.verdict} if self.outlook is not None else {}
+        outlook = {"initlab.outlook": self.verdict} if self.verdict else {}
         verdict = rules.headline(self.findings)
         self._sink.tag({"initlab.verdict": verdict, "mlflow.note.content": "\n".join(lines), **outlook})
         self._sink.text(rules.FILE, rules.findings_to_json(evidence, self.findings))

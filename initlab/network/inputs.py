@@ -142,8 +142,6 @@ def own_loss(output: Any) -> Tensor | None:
     loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
     if isinstance(loss, Tensor):
         return loss.mean()
-    return output[0] if isinstance(output, tuple) and output and own_loss_like(output[0]) else None
-
-
-def own_loss_like(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point() and value.requires_grad
+    if isinstance(output, tuple):
+        return next((t for t in output if isinstance(t, Tensor) and t.dim() == 0 and t.is_floating_point()), None)
+    return None
