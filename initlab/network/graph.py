@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.network.modules import Op
-from initlab.network.uses import Use
+from initlab.network.use_kinds import Use
 from initlab.spec import Activation, Reading
 
 

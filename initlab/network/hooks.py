@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from initlab.network.calls import IGNORED, Keys, call_name_of
 from initlab.network.inputs import tensors
 from initlab.network.modules import call_name, meaning
-from initlab.network.record import IGNORED, Keys, call_name_of
 from initlab.spec import Reading, Site
 
 #: the smallest normal number: dividing by less is division by 0 where subnormals are flushed

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initlab.network.record import Call, Recording, Ref, substituted
+from initlab.network.calls import Call, Recording, Ref, substituted
 
 _SPLITS = frozenset(
     ("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select", "narrow", "__getitem__", "__iter__")

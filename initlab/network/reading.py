@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from initlab.network.graph import Graph
-from initlab.network.uses import Use
+from initlab.network.use_kinds import Use
 from initlab.spec import Gate, Site
 
 #: parameters that an initialiser has drawn: their zeros are not those of their module's constructor

@@ -8,36 +8,18 @@ import torch
 
 from initlab.activations.match import match_gate, match_values
 from initlab.activations.recognise import recognise
+from initlab.network.call_kinds import DROPOUTS, FACTORS, JOINS, SHAPE_CALLS, SUMS
+from initlab.network.calls import Call, Recording, Ref
 from initlab.network.graph import Graph, Node
 from initlab.network.modules import call_name
 from initlab.network.parts import parts_of
-from initlab.network.record import Call, Recording, Ref
-from initlab.network.regions import Elementwise, Regions, refs_of
-from initlab.network.uses import Use
+from initlab.network.regions import Elementwise, Regions
+from initlab.network.trials import refs_of
+from initlab.network.use_kinds import Use
 from initlab.spec import Activation, Reading
 
-#: calls that move numbers without changing them, as far as their moments are concerned
-_SHAPE_CALLS = frozenset((
-    "flatten", "view", "reshape", "unflatten", "transpose", "permute", "squeeze", "unsqueeze", "contiguous", "to",
-    "float", "double", "half", "bfloat16", "clone", "detach", "movedim", "swapaxes", "t", "T", "mT", "H", "data",
-    "expand", "expand_as", "requires_grad_", "requires_grad", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
-    "alpha_dropout", "feature_alpha_dropout", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select",
-    "narrow", "__getitem__", "__iter__", "index_select", "roll", "flip", "repeat", "repeat_interleave", "tile",
-    "view_as", "reshape_as", "type_as", "type", "cpu", "cuda", "ravel", "swapdims", "moveaxis", "copy_", "written",
-    "__setitem__", "pack_padded_sequence", "_pack_padded_sequence", "pad_packed_sequence", "_pad_packed_sequence",
-    "aten._pack_padded_sequence", "aten._pad_packed_sequence", "broadcast_to", "gather", "hsplit", "vsplit", "squeeze_", "unsqueeze_", "native_channel_shuffle",
-))  # fmt: skip
-_SUMS = frozenset((
-    "add", "sub", "subtract", "__add__", "__radd__", "__sub__", "__iadd__", "__isub__", "add_", "sub_", "__rsub__", "rsub",
-))  # fmt: skip
-_FACTORS = frozenset((
-    "mul", "multiply", "div", "divide", "__mul__", "__rmul__", "__truediv__", "true_divide", "__imul__",
-    "__itruediv__", "mul_", "div_",
-))  # fmt: skip
-_JOINS = frozenset(("cat", "concat", "concatenate", "stack", "vstack", "hstack", "dstack"))
 #: (value, the elementwise part that gates it, its activation)
 Gate = tuple[Call, Elementwise, Activation]
-_DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"))
 
 
 class Reduction:
@@ -103,7 +85,7 @@ class Reduction:
         call = self.calls[index]
         if call.op is not None:
             return call.op == "input"
-        return call.name in _SHAPE_CALLS and not call.uses and all(map(self._is_data, call.inputs))
+        return call.name in SHAPE_CALLS and not call.uses and all(map(self._is_data, call.inputs))
 
     def _learned(self) -> frozenset[str]:
         """Parameters of activations: those that an elementwise function depends on, and not as a scale or shift."""
@@ -136,7 +118,7 @@ class Reduction:
             or call.dtype.is_floating_point
             or call.dtype.is_complex
             or not call.inputs
-            or (call.name in _SHAPE_CALLS and all(self._carries(i) for i in call.inputs))
+            or (call.name in SHAPE_CALLS and all(self._carries(i) for i in call.inputs))
         )
 
     def _needed(self) -> set[int]:
@@ -217,24 +199,24 @@ class Reduction:
                 )  # fmt: skip
         name = call.name.removeprefix("aten.")
         alpha = call.kwargs.get("alpha", 1)
-        if name in _SUMS and alpha == 1 and len(node.inputs) == 2:
+        if name in SUMS and alpha == 1 and len(node.inputs) == 2:
             return replace(node, op="sum", name=name)
-        if name in _SUMS and len(node.inputs) <= 1 and call.uses:
+        if name in SUMS and len(node.inputs) <= 1 and call.uses:
             return replace(node, op="shape", name=name, shift=shift)
-        if name in _SUMS and len(node.inputs) == 1:
+        if name in SUMS and len(node.inputs) == 1:
             return replace(node, op="shape", name=name)
-        if name in _FACTORS:
+        if name in FACTORS:
             scale = next((n for u in call.uses if u.kind == "scale" for n in u.names), "")
             if scale and len(node.inputs) == 1:
                 return replace(node, op="factor", name=scale)
             if "div" not in name and len(node.inputs) == 2:
                 return replace(node, op="product", name=name)
-        if name in _JOINS:
+        if name in JOINS:
             return replace(node, op="join", name=name)
-        if name in _DROPOUTS:
+        if name in DROPOUTS:
             return replace(node, op="dropout", factor=_kept(call))
         wraps = name == "pad" and _pads_with(call) != "constant"
-        return replace(node, op="shape" if name in _SHAPE_CALLS or wraps else "opaque", name=name)
+        return replace(node, op="shape" if name in SHAPE_CALLS or wraps else "opaque", name=name)
 
     # ---------------------------------------------------------- activations
     def _activation(self, node: Node, call: Call, part: Elementwise) -> Node:
@@ -267,7 +249,7 @@ class Reduction:
 
     def _find_gate(self, call: Call) -> Gate | None:
         """(value, elementwise part, its activation) of a product of a signal with an activation of another one."""
-        if call.name not in _FACTORS or "div" in call.name or len(call.inputs) != 2 or call.uses:
+        if call.name not in FACTORS or "div" in call.name or len(call.inputs) != 2 or call.uses:
             return None
         a, b = (self.calls[i] for i in call.inputs)
         if a.shape != b.shape:
@@ -288,7 +270,7 @@ class Reduction:
         """Whether a tensor is the output of a weight, moved at most."""
         call = self.calls[index]
         while not any(u.kind == "contract" for u in call.uses):
-            if (call.name not in _SHAPE_CALLS and not (call.name in _SUMS and call.uses)) or not call.inputs:
+            if (call.name not in SHAPE_CALLS and not (call.name in SUMS and call.uses)) or not call.inputs:
                 return False
             call = self.calls[call.inputs[0]]
         return True

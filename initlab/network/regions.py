@@ -7,7 +7,6 @@ does not change with the scale of its input. Neither depends on how the part is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from initlab.activations.recognise import recognise
-from initlab.network.record import Call, Recording, Ref, substituted
+from initlab.network.calls import Call, Recording, Ref
+from initlab.network.trials import Norm, affine_of, as_norm, compute, is_elementwise, of_a_row, refs_of
 
 #: calls that draw random numbers or mix positions: never an elementwise function of their input
 _NEVER = frozenset((
@@ -25,23 +25,10 @@ _NEVER = frozenset((
     "matmul", "bmm", "einsum", "__matmul__", "conv2d", "linear", "scaled_dot_product_attention", "cross_entropy",
     "written", "__setitem__", "gumbel_softmax", "multinomial",
 ))  # fmt: skip
-_CASTS = frozenset(("to", "float", "double", "half", "bfloat16", "type_as", "type", "contiguous", "detach", "clone"))
 _COMBINE = ("mul", "div", "sub", "add")
 _NORMS = frozenset(("layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm", "normalize"))
 #: longest part that is tried as a norm, in calls
 _LONGEST = 24
-#: largest tensor on which a norm is tried, in entries
-_LARGEST = 2_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Norm:
-    """A scale-invariant part: mean square of its output, whether it removes the mean and looks at other examples."""
-
-    source: Ref
-    level: float
-    centred: bool
-    over_examples: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +103,7 @@ class Regions:
             return
         known = recognise(call.module)
         if known.units == (1, 1) and known.moments is None:
-            if _affine(known.fn) is None:  # an identity that is said to be an activation stays one
+            if affine_of(known.fn) is None:  # an identity that is said to be an activation stays one
                 self.elementwise[call.index] = Elementwise(
                     source=Ref(call.inputs[0]), fn=known.fn, parameters=(), first=call.index, affine=None
                 )
@@ -142,9 +129,9 @@ class Regions:
         scalars = tuple(dict.fromkeys(n for c in part for u in c.uses for n in u.names))
         if call.name not in _NORMS:
             whole = self._function(part, ref)
-            if _is_elementwise(whole, len(shape)):
-                fn = _of_a_row(whole, len(shape))
-                affine = _affine(fn)
+            if is_elementwise(whole, len(shape)):
+                fn = of_a_row(whole, len(shape))
+                affine = affine_of(fn)
                 if affine is not None and wide:
                     return
                 self.elementwise[call.index] = Elementwise(
@@ -152,7 +139,7 @@ class Regions:
                 )
                 return
         if call.name in _NORMS or (len(part) > 1 and any(w in call.name for w in _COMBINE)):
-            norm = _as_norm(self._computed(part, ref), shape, ref)
+            norm = as_norm(self._computed(part, ref), shape, ref)
             if norm is not None:
                 self.norms[call.index] = norm
 
@@ -169,7 +156,7 @@ class Regions:
             )
 
         def fn(x: Tensor) -> Tensor:
-            return _compute(part, source, x, constant)
+            return compute(part, source, x, constant)
 
         return fn
 
@@ -177,7 +164,7 @@ class Regions:
         def constant(t: Tensor) -> Any:
             return t.detach().to("cpu", torch.float64) if t.dtype.is_floating_point else t.detach().cpu()
 
-        return lambda x: _compute(part, source, x, constant)
+        return lambda x: compute(part, source, x, constant)
 
     # ---------------------------------------------------------- the longest elementwise part
     def longest(self, index: int) -> Elementwise | None:
@@ -206,133 +193,9 @@ class Regions:
             return x
 
         return Elementwise(
-            source=source, fn=fn, parameters=tuple(dict.fromkeys(parameters)), first=first, affine=_affine(fn)
+            source=source, fn=fn, parameters=tuple(dict.fromkeys(parameters)), first=first, affine=affine_of(fn)
         )
 
 
 def _first(part: list[Call], begin: int) -> int:
     return next((c.index for c in part if begin in c.inputs), part[0].index)
-
-
-def refs_of(call: Call) -> list[Ref]:
-    """What a call reads, in the order of its arguments."""
-    found: list[Ref] = []
-    if call.op == "activation":
-        return [Ref(i) for i in call.inputs]
-
-    def collect(ref: Ref) -> Ref:
-        found.append(ref)
-        return ref
-
-    substituted((call.args, call.kwargs), collect, lambda t: t)
-    return found
-
-
-def _compute(part: list[Call], source: Ref, x: Tensor, constant: Callable[[Tensor], Any]) -> Tensor:
-    values: dict[int, Any] = {}
-
-    def value(ref: Ref) -> Any:
-        if ref.index == source.index:
-            return x
-        out = values[ref.index]
-        return out if isinstance(out, Tensor) else list(out)[ref.part]
-
-    for call in part:
-        if call.op == "activation":
-            assert call.module is not None
-            values[call.index] = recognise(call.module).fn(value(Ref(call.inputs[0])))
-            continue
-        assert call.func is not None
-        args, kwargs = substituted((call.args, call.kwargs), value, constant)
-        if call.name in _CASTS and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
-            if call.dtype.is_floating_point:
-                values[call.index] = args[0]
-                continue
-        if call.name.endswith("_") or call.name.startswith("__i") or kwargs.get("inplace"):
-            args = (args[0].clone(), *args[1:]) if args else args
-        kwargs = {
-            k: v for k, v in kwargs.items() if not (k == "dtype" and isinstance(v, torch.dtype) and v.is_floating_point)
-        }
-        values[call.index] = call.func(*args, **kwargs)
-    return values[part[-1].index]
-
-
-def _of_a_row(whole: Callable[[Tensor], Tensor], dims: int) -> Callable[[Tensor], Tensor]:
-    """`whole`, which takes tensors of `dims` dimensions, as a function of any tensor."""
-
-    def fn(x: Tensor) -> Tensor:
-        return (
-            whole(x.reshape(-1, *[1] * (dims - 1))).reshape(x.shape)
-            if dims > 1
-            else whole(x.reshape(-1)).reshape(x.shape)
-        )
-
-    return fn
-
-
-def _is_elementwise(fn: Callable[[Tensor], Tensor], dims: int) -> bool:
-    """Whether each entry of fn(x) depends on the same entry of x alone, by one function: tried on numbers."""
-    shape = (3, *([1] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
-    generator = torch.Generator().manual_seed(7)
-    x = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
-    other = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
-    half = torch.zeros(shape, dtype=torch.bool)
-    half.view(-1)[::2] = True
-    half.view(-1)[-1] = False
-    turned = tuple(range(len(shape)))
-    try:
-        with torch.no_grad():
-            y, mixed, flipped = fn(x.clone()), fn(torch.where(half, x, other)), fn(x.flip(turned))
-            again = fn(x.clone())
-    except Exception:  # what it is cannot be told on other shapes: no elementwise function
-        return False
-    if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
-        return False
-    return (
-        torch.equal(y.nan_to_num(), again.nan_to_num())
-        and _same(y[half], mixed[half]) and _same(y.flip(turned), flipped)
-        and not _same(y, torch.zeros_like(y))
-    )  # fmt: skip
-
-
-def _same(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> bool:
-    return bool(torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True))
-
-
-def _affine(fn: Callable[[Tensor], Tensor]) -> tuple[float, float] | None:
-    """(slope, intercept) where `fn` is a straight line."""
-    x = torch.linspace(-6, 6, 25, dtype=torch.float64)
-    with torch.no_grad():
-        try:
-            y = fn(x).double()
-        except Exception:  # somebody's function of other shapes only
-            return None
-    if y.shape != x.shape:
-        return None
-    slope = float((y[-1] - y[0]) / 12)
-    line = y[12] + slope * x
-    return (slope, float(y[12])) if _same(y, line, 1e-6) and math.isfinite(slope) else None
-
-
-def _as_norm(fn: Callable[[Tensor], Tensor], shape: tuple[int, ...], source: Ref) -> Norm | None:
-    """What `fn` is as a norm, None where it is not one: tried on numbers of the shape that it was called with."""
-    small = (min(shape[0], 4), *shape[1:]) if len(shape) > 1 else shape
-    if math.prod(small) > _LARGEST or len(shape) < 1 or math.prod(small) < 4:
-        return None
-    generator = torch.Generator().manual_seed(11)
-    x = torch.empty(small, dtype=torch.float64).normal_(0.3, 1.0, generator=generator)
-    try:
-        with torch.no_grad():
-            y, scaled, moved = fn(x.clone()), fn(3 * x), fn(x + 1.7)
-            flat = torch.cat([x[:1], 2 * x[1:] + 1]) if small[0] > 1 else x
-            others = fn(flat)
-    except Exception:  # a shape that it does not take
-        return None
-    if not isinstance(y, Tensor) or y.shape != x.shape or not bool(torch.isfinite(y).all()):
-        return None
-    if not _same(y, scaled, 2e-2) or float(y.std()) < 1e-6:
-        return None
-    return Norm(
-        source=source, level=float(y.square().mean()), centred=_same(y, moved, 2e-2),
-        over_examples=small[0] > 1 and not _same(y[:1], others[:1], 1e-6),
-    )  # fmt: skip

@@ -10,87 +10,23 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from initlab.network.inputs import tensors
-
-UseKind = Literal[
-    "contract", "lookup", "scale", "shift", "token", "norm_scale", "norm_shift", "slope", "output", "other"
-]
-
-#: operation → positions of its two factors
-_PRODUCTS = {
-    "mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "addmm": (1, 2), "addmv": (1, 2), "baddbmm": (1, 2),
-    "addbmm": (1, 2), "_addmm_activation": (1, 2), "linear": (0, 1), "matmul": (0, 1),
-}  # fmt: skip
-_BATCHED = frozenset(("bmm", "baddbmm", "addbmm"))
-_LOOKUPS = frozenset(("embedding", "_embedding_bag", "_embedding_bag_forward_only", "index_select", "index", "gather"))
-_COPIES = frozenset(("clone", "_to_copy", "contiguous", "copy", "_unsafe_view", "detach_copy", "lift_fresh_copy"))
-_LINEAR_CALLS = frozenset((
-    "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "bilinear",
-))  # fmt: skip
-_MULTIPLY = frozenset((
-    "mul", "multiply", "div", "true_divide", "divide", "mul_", "div_", "__mul__", "__rmul__", "__imul__",
-    "__truediv__", "__itruediv__", "__rtruediv__",
-))  # fmt: skip
-_ADD = frozenset((
-    "add", "sub", "subtract", "add_", "sub_", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__",
-))  # fmt: skip
-_NORM_CALLS = frozenset(("layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"))
-_TOKEN_CALLS = frozenset((
-    "cat", "concat", "concatenate", "stack", "where", "masked_fill", "masked_fill_", "lerp", "index_put", "index_put_",
-    "__setitem__", "scaled_dot_product_attention", "copy_", "masked_scatter", "vstack", "hstack", "pad_sequence",
-))  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Derived:
-    """A tensor computed from parameters alone.
-
-    Attributes:
-        names: of the parameters, the largest first.
-        value: the tensor.
-        places: for each entry the place in the parameter that it was copied from; None where it was computed.
-        looked_up: whether rows were picked by an index that does not depend on the network's input.
-    """
-
-    names: tuple[str, ...]
-    value: Tensor
-    places: Tensor | None = None
-    looked_up: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Use:
-    """One use of a parameter.
-
-    Attributes:
-        names: of the parameters, the one that is meant first; several where the used tensor is computed from several.
-        fan_in, fan_out: of a contraction.
-        dims: of a contraction, a letter for each dimension of the parameter: ``i`` summed over, ``o`` output, ``g`` one
-            matrix each (experts), ``t`` a kernel's taps.
-        groups, transposed, stride, padding: of a convolution.
-        derived: the used tensor, where it is not the parameter itself.
-        rank: of a shift or scale, how many of its dimensions are longer than 1.
-        makes_signal: whether the result is a signal although no input of the network takes part.
-    """
-
-    kind: UseKind
-    names: tuple[str, ...]
-    fan_in: float = 0.0
-    fan_out: float = 0.0
-    dims: str = ""
-    groups: int = 1
-    transposed: bool = False
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
-    derived: Derived | None = None
-    rank: int = 0
-    makes_signal: bool = False
+from initlab.network.use_kinds import (
+    BATCHED,
+    COPIES,
+    LINEAR_CALLS,
+    LOOKUPS,
+    PRODUCTS,
+    Derived,
+    Use,
+    convolution,
+    elementwise_kind,
+)
 
 
 class Parameters:
@@ -183,11 +119,11 @@ class Parameters:
         names = dict.fromkeys(n for _, d in derived for n in d.names)
         largest = tuple(sorted(names, key=lambda n: -self._named[n].numel()))
         places = None
-        if name in _COPIES and len(derived) == 1:
+        if name in COPIES and len(derived) == 1:
             found = self._places(*derived[0])
             if found is not None and found.shape == out.shape:
                 places = torch.empty_strided(out.shape, out.stride(), dtype=torch.int64).copy_(found)
-        looked = name in _LOOKUPS or any(d.looked_up for _, d in derived)
+        looked = name in LOOKUPS or any(d.looked_up for _, d in derived)
         self._derived[pointer] = Derived(names=largest, value=out.detach(), places=places, looked_up=looked)
 
     def _places(self, tensor: Tensor, derived: Derived) -> Tensor | None:
@@ -205,8 +141,8 @@ class Parameters:
 
     # ---------------------------------------------------------- contractions
     def _contracted(self, name: str, args: Any, signal: bool) -> None:
-        if name in _PRODUCTS:
-            first, second = (args[i] for i in _PRODUCTS[name])
+        if name in PRODUCTS:
+            first, second = (args[i] for i in PRODUCTS[name])
             for weight, other, contracted in ((second, first, -2), (first, second, -1)):
                 found = self.derived(weight)
                 if found is None or (weight is first and self.is_derived(second)):
@@ -214,7 +150,7 @@ class Parameters:
                 if name == "linear":
                     contracted = -1
                 dim = max(weight.dim() + contracted, 0)
-                batch = (0,) if name in _BATCHED else ()
+                batch = (0,) if name in BATCHED else ()
                 self._found.append(self._contraction(weight, found, {dim}, batch, self._is_input(other, signal)))
                 return
         elif name == "convolution":
@@ -222,7 +158,7 @@ class Parameters:
             found = self.derived(weight)
             if found is not None:
                 self._found.append(
-                    _convolution(weight, found, stride, padding, transposed, groups, self._is_input(x, signal))
+                    convolution(weight, found, stride, padding, transposed, groups, self._is_input(x, signal))
                 )
         elif name == "_trilinear" and (found := self.derived(args[1])) is not None:
             weight = args[1]
@@ -231,7 +167,7 @@ class Parameters:
                 fan_out=float(weight.shape[-3]), dims="oii", makes_signal=not signal,
             ))  # fmt: skip
         elif (
-            name in _LOOKUPS and isinstance(args[0], Tensor) and (found := self.derived(args[0])) is not None and signal
+            name in LOOKUPS and isinstance(args[0], Tensor) and (found := self.derived(args[0])) is not None and signal
         ):
             width = float(math.prod(args[0].shape[1:]))
             self._found.append(Use(kind="lookup", names=found.names, fan_in=1.0, fan_out=width, derived=found))
@@ -284,7 +220,7 @@ class Parameters:
     # ---------------------------------------------------------- what a call was
     def end(self, name: str, given: Any, inputs: tuple[int, ...]) -> tuple[Use, ...]:
         """The uses of parameters in the call that began with `begin`."""
-        linear = name in _LINEAR_CALLS
+        linear = name in LINEAR_CALLS
         uses: dict[str, Use] = {}
         for use in self._found:
             if not use.makes_signal or (linear and not inputs) or linear:
@@ -295,7 +231,7 @@ class Parameters:
         at: list[tuple[Tensor, Derived]] = [(t, d) for t in tensors(given) if (d := self.derived(t)) is not None]
         for tensor, found in at:
             if not any(n in uses for n in found.names):
-                kind = _elementwise(name, given, tensor, has_weight=bool(uses))
+                kind = elementwise_kind(name, given, tensor, has_weight=bool(uses))
                 rank = sum(n > 1 for n in tensor.shape)
                 own = self.parameter(tensor) is not None
                 uses[found.names[0]] = Use(
@@ -305,37 +241,6 @@ class Parameters:
         for use in uses.values():
             self.reached.update(use.names)
         return tuple(uses.values())
-
-
-def _convolution(
-    weight: Tensor, found: Derived, stride: Any, padding: Any, transposed: bool, groups: int, constant: bool
-) -> Use:
-    taps = math.prod(weight.shape[2:])
-    ins, outs = weight.shape[1], weight.shape[0] // groups
-    if transposed:
-        ins, outs = weight.shape[0] // groups, weight.shape[1]
-    fan_in = ins * taps / (math.prod(stride) if transposed else 1)
-    return Use(
-        kind="contract", names=found.names, fan_in=float(fan_in), fan_out=float(outs * taps), groups=groups,
-        dims=("io" if transposed else "oi") + "t" * (weight.dim() - 2), transposed=transposed, stride=tuple(stride),
-        padding=() if transposed else tuple(padding), makes_signal=constant,
-        derived=None if found.value is weight or found.places is not None else found,
-    )  # fmt: skip
-
-
-def _elementwise(name: str, given: Any, tensor: Tensor, *, has_weight: bool) -> UseKind:
-    args, kwargs = given
-    if name in _MULTIPLY:
-        return "scale"
-    if name in _ADD or has_weight:
-        return "shift"
-    if name in _NORM_CALLS:
-        first = 3 if name in ("batch_norm", "instance_norm") else 2
-        is_scale = kwargs.get("weight") is tensor or (len(args) > first and args[first] is tensor)
-        return "norm_scale" if is_scale else "norm_shift"
-    if name in _TOKEN_CALLS:
-        return "token"
-    return "slope" if name in ("prelu", "_prelu_kernel") else "other"
 
 
 def _pointer(tensor: Tensor) -> int:

@@ -17,7 +17,8 @@ from torch import nn
 
 from initlab.network.graph import Graph, Node
 from initlab.spec import InitContext, LayerPrediction, Prediction, Site
-from initlab.theory.walk import State, Walk
+from initlab.theory.state import State
+from initlab.theory.walk import Walk
 
 
 def scales(model: nn.Module) -> dict[str, float]:

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from initlab.activations.slope import derivative, slope_band
+from initlab.activations.slope import derivative
 from initlab.network.graph import Graph, Node
-from initlab.spec import Activation, InitContext, LayerPrediction, Site
-from initlab.theory.correlation import product
+from initlab.spec import InitContext, LayerPrediction, Site
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
 from initlab.theory.meanfield import correlation_depth
 from initlab.theory.quadrature import moments, moments_of
+from initlab.theory.state import State, is_lookup, log_add, measured, saturated, shifted_product
 
 #: poolings whose backward pass spreads one gradient over many positions
 _AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
 _MAXIMA = ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d", "max_pool2d_with_indices")
-
-
-@dataclass(frozen=True)
-class State:
-    """Mean m, mean square s, mean product p of two examples."""
-
-    m: float
-    s: float
-    p: float
-
-    @property
-    def variance(self) -> float:
-        return max(self.s - self.m**2, 0.0)
-
-    @property
-    def c(self) -> float:
-        return max(-1.0, min(1.0, (self.p - self.m**2) / self.variance)) if self.variance > 0 else 1.0
 
 
 class Walk:
@@ -64,7 +45,7 @@ class Walk:
 
     def _step(self, node: Node, inputs: list[State]) -> tuple[State, tuple[float, ...]]:
         if not inputs:
-            return _measured(node), ()
+            return measured(node), ()
         x = inputs[0]
         if node.op == "weight" and node.parameter in self.weights:
             return self._weight(node, self.weights[node.parameter], x)
@@ -103,9 +84,9 @@ class Walk:
 
     def _weight(self, node: Node, site: Site, x: State) -> tuple[State, tuple[float, ...]]:
         sw2, sb2 = self._sigmas(site, node)
-        if _is_lookup(self.graph, node):
+        if is_lookup(self.graph, node):
             square = self.squares.get(site.name, 0.0)
-            return State(0.0, square, _measured(node).p), (1.0,)
+            return State(0.0, square, measured(node).p), (1.0,)
         if node.balanced:
             x = State(0.0, x.variance, x.p - x.m**2)
         inside = 1.0
@@ -127,8 +108,8 @@ class Walk:
 
     def _assumed(self, node: Node) -> None:
         """A product of two signals is that of independent ones; where it was not, it is named."""
-        a, b = (_measured(self.graph.nodes[i]) for i in node.inputs)
-        seen, expected = _measured(node).s, a.s * b.s
+        a, b = (measured(self.graph.nodes[i]) for i in node.inputs)
+        seen, expected = measured(node).s, a.s * b.s
         if expected > 0 and not 0.67 < seen / expected < 1.5:
             self.unknown.append(node.name)
 
@@ -142,14 +123,14 @@ class Walk:
         if activation.moments is not None:
             m = moments_of(activation, q=variance)
             # the correlation of a product of units is not one of φ: what was measured stands in
-            seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
+            seen_in, seen = measured(self.graph.nodes[node.inputs[0]]), measured(node)
             ratio = (seen.p / seen.s) if seen.s > 0 else seen_in.c
             self.unknown.append(f"correlation through {activation.name}")
             # per unit sent, over all units received: the factor of the whole gradient's norm
             return State(m.mean, m.second, ratio * m.second), (m.slope_second,)
         m = moments(activation.fn, kinks=activation.kinks, q=variance, mean=x.m)
         c = x.c
-        p = m.second if c > 1 - 1e-12 else _product(activation, variance, c, x.m)
+        p = m.second if c > 1 - 1e-12 else shifted_product(activation, variance, c, x.m)
         return State(m.mean, m.second, p), (m.slope_second,)
 
     def _gate(self, node: Node, value: State, turned: State) -> tuple[State, tuple[float, ...]]:
@@ -159,7 +140,7 @@ class Walk:
         if not 1e-300 < turned.variance < 1e300:
             return self._activation(node, turned)
         m = moments(gate.fn, kinks=gate.kinks, q=turned.variance, mean=turned.m)
-        p = m.second if turned.c > 1 - 1e-12 else _product(gate, turned.variance, turned.c, turned.m)
+        p = m.second if turned.c > 1 - 1e-12 else shifted_product(gate, turned.variance, turned.c, turned.m)
         return State(value.m * m.mean, value.s * m.second, value.p * p), (m.second, value.s * m.slope_second)
 
     def _norm(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
@@ -177,7 +158,7 @@ class Walk:
         return State(0.0, gamma2, gamma2 * (x.p - x.m**2) / variance), (gamma2 / variance,)
 
     def _unknown(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
-        seen_in, seen = _measured(self.graph.nodes[node.inputs[0]]), _measured(node)
+        seen_in, seen = measured(self.graph.nodes[node.inputs[0]]), measured(node)
         short = node.name.rsplit(".", 1)[-1]
         if node.op == "opaque" and short not in (*_AVERAGES, *_MAXIMA, "pad"):
             self.unknown.append(short)
@@ -212,7 +193,7 @@ class Walk:
             here = logs[node.index]
             for i, factor in zip(node.inputs, self.back[node.index], strict=False):
                 if factor > 0 and here > -math.inf:
-                    logs[i] = _log_add(logs[i], here + math.log(factor))
+                    logs[i] = log_add(logs[i], here + math.log(factor))
         return logs
 
     def layers(self, gradient: list[float]) -> tuple[LayerPrediction, ...]:
@@ -243,7 +224,7 @@ class Walk:
                         mean=state.m,
                         c=state.c,
                         log10_gradient=gradient[h] / math.log(10),
-                        saturated=_saturated(activation, state),
+                        saturated=saturated(activation, state),
                         chi=sw2 * back[0] if back else math.nan,
                     ),
                     gradient[h],
@@ -287,40 +268,3 @@ class Walk:
                 return 0.0
             widths.append(self.sites[row.site].shape[0])
         return born_dead(widths)
-
-
-def _is_lookup(graph: Graph, node: Node) -> bool:
-    return any(u.kind == "lookup" for u in graph.uses.get(node.parameter, ())[:1])
-
-
-def _measured(node: Node) -> State:
-    return State(*(node.moments or (0.0, 1.0, 0.0)))
-
-
-def _log_add(a: float, b: float) -> float:
-    high, low = max(a, b), min(a, b)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
-
-
-@lru_cache(maxsize=4096)
-def _product(activation: Activation, variance: float, c: float, mean: float) -> float:
-    """E[φ(u₁) φ(u₂)] for u ~ N(mean, variance) with correlation c."""
-    if mean == 0.0:
-        return product(activation, variance, c)
-
-    def shifted(h: Tensor) -> Tensor:
-        return activation.fn(h + mean)
-
-    moved = replace(activation, fn=shifted, kinks=tuple(k - mean for k in activation.kinks))
-    return product(moved, variance, c)
-
-
-def _saturated(activation: Activation, state: State) -> float:
-    """P(|φ'(h)| below 5 % of its maximum) for h ~ N(m, ν)."""
-    if activation.moments is not None or not 0 < state.variance < 1e300:
-        return math.nan
-    inside = 0.0
-    scale = math.sqrt(2 * state.variance)
-    for low, high in slope_band(activation.fn).alive:
-        inside += 0.5 * (math.erf((high - state.m) / scale) - math.erf((low - state.m) / scale))
-    return min(1.0, max(0.0, 1 - inside))

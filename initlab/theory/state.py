@@ -1,0 +1,68 @@
+"""What is known of a tensor on the walk through a network, and small pieces of that walk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from torch import Tensor
+
+from initlab.activations.slope import slope_band
+from initlab.network.graph import Graph, Node
+from initlab.spec import Activation
+from initlab.theory.correlation import product
+
+
+@dataclass(frozen=True)
+class State:
+    """Mean m, mean square s, mean product p of two examples."""
+
+    m: float
+    s: float
+    p: float
+
+    @property
+    def variance(self) -> float:
+        return max(self.s - self.m**2, 0.0)
+
+    @property
+    def c(self) -> float:
+        return max(-1.0, min(1.0, (self.p - self.m**2) / self.variance)) if self.variance > 0 else 1.0
+
+
+def is_lookup(graph: Graph, node: Node) -> bool:
+    return any(u.kind == "lookup" for u in graph.uses.get(node.parameter, ())[:1])
+
+
+def measured(node: Node) -> State:
+    return State(*(node.moments or (0.0, 1.0, 0.0)))
+
+
+def log_add(a: float, b: float) -> float:
+    high, low = max(a, b), min(a, b)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+@lru_cache(maxsize=4096)
+def shifted_product(activation: Activation, variance: float, c: float, mean: float) -> float:
+    """E[φ(u₁) φ(u₂)] for u ~ N(mean, variance) with correlation c."""
+    if mean == 0.0:
+        return product(activation, variance, c)
+
+    def shifted(h: Tensor) -> Tensor:
+        return activation.fn(h + mean)
+
+    moved = replace(activation, fn=shifted, kinks=tuple(k - mean for k in activation.kinks))
+    return product(moved, variance, c)
+
+
+def saturated(activation: Activation, state: State) -> float:
+    """P(|φ'(h)| below 5 % of its maximum) for h ~ N(m, ν)."""
+    if activation.moments is not None or not 0 < state.variance < 1e300:
+        return math.nan
+    inside = 0.0
+    scale = math.sqrt(2 * state.variance)
+    for low, high in slope_band(activation.fn).alive:
+        inside += 0.5 * (math.erf((high - state.m) / scale) - math.erf((low - state.m) / scale))
+    return min(1.0, max(0.0, 1 - inside))
