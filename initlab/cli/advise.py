@@ -12,6 +12,7 @@ from initlab.activations import parse_activation
 from initlab.advice import Advice, Option, Past, decide, evaluate_options, past_runs, unpredicted_parts
 from initlab.diagnosis.remedies import architecture_changes
 from initlab.errors import ConfigError
+from initlab.models.own import OwnNetwork
 from initlab.report.note import replace_overrides, shell_line
 from initlab.report.table import align_columns
 from initlab.run import process
@@ -78,9 +79,12 @@ def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silen
     """
     own = experiment.activation.name
     found = list(_of(experiment, prepared))
-    for name in () if typed or silent else _ACTIVATIONS:
+    model = experiment.model
+    fixed = isinstance(model, OwnNetwork) and model.activation_key is None
+    for name in () if typed or silent or fixed else _ACTIVATIONS:
         if name != own:
-            other = replace(experiment, activation=parse_activation(name))
+            builder = model.with_activation() if isinstance(model, OwnNetwork) else model
+            other = replace(experiment, activation=parse_activation(name), model=builder)
             found += _of(other, prepare(other, splits=prepared.splits))
     return tuple(found)
 

@@ -6,6 +6,7 @@ import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,7 +16,16 @@ from initlab.config.arm import arm_hash, flatten
 from initlab.config.compose import groups, resolve
 from initlab.config.default_activation import resolve_default_activation
 from initlab.config.extra_probes import locate_probes
-from initlab.config.instantiate import build, section
+from initlab.config.instantiate import Adapter, build, section
+from initlab.config.own_code import (
+    own_initializer,
+    own_network,
+    refuse_activation,
+    refuse_data,
+    require_kind,
+    takes_data,
+)
+from initlab.config.own_targets import without_file_keys
 from initlab.config.resume import TYPED
 from initlab.config.targets import trusted_packages
 from initlab.config.task_of_data import check_data
@@ -46,7 +56,10 @@ def experiment(
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
     """
-    tree = resolve_default_activation(resolve(config), conf_dir() / "activation")
+    # recorded, printed and reused without passwords; the settings keep the password
+    typed = tuple(map(redact_passwords, overrides))
+    plain = without_file_keys(resolve(config), typed)
+    tree = resolve_default_activation(plain, conf_dir() / "activation")
     chosen = {k: v for k, v in (choices or {}).items() if k in _GROUPS and v}
     seed = checked_value(
         tree,
@@ -61,14 +74,26 @@ def experiment(
         threads = checked_value(
             tree, "threads", int, lambda v: 0 < v <= 4096, "must be null or an integer from 1 to 4096"
         )
-    check_data(tree)
-    # recorded, printed and reused without passwords; the settings keep the password
-    typed = tuple(map(redact_passwords, overrides))
     packages = trusted_packages(tree, typed)
-    data = build_group(tree, "data", packages=packages)
-    task = build_group(tree, "task", extras={"data": data}, packages=packages)
+    if not takes_data(tree, packages):
+        refuse_data(typed)
+        tree, plain = ({k: v for k, v in t.items() if k != "data"} for t in (tree, plain))
+    check_data(tree)
+    data = {"data": build_group(tree, "data", packages=packages)} if "data" in tree else {}
+    task = build_group(tree, "task", extras=data, packages=packages)
     resume = tree.get("resume")
-    built = {group: build_group(tree, group, packages=packages) for group in _GROUPS if group not in ("task", "data")}
+    named = plain.get("activation") == tree.get("activation")
+    adapters = {"model": partial(own_network, named=named), "init": own_initializer}
+    built = {
+        group: build_group(tree, group, packages=packages, adapt=adapters.get(group))
+        for group in _GROUPS if group not in ("task", "data")
+    }  # fmt: skip
+    from initlab.models.own import OwnNetwork  # brings torch, which a study's leader does without
+
+    own_activation = isinstance(built["model"], OwnNetwork) and not built["model"].passes_activation
+    if own_activation:
+        refuse_activation(tree, built["model"], named=named)
+        tree = plain  # the default activation is not used, and is not what is recorded
     trainer = section(TrainerSettings, tree, "trainer")
     probes = section(ProbeSettings, tree, "probes")
     experiment_ = Experiment(
@@ -94,7 +119,8 @@ def experiment(
                 if k not in ("tracking", "resume", "inspect", "compare", "study", "replicas", "config", "gc")
             }
         )
-        | {"task": task.name},
+        | {"task": task.name}
+        | ({"activation": "own"} if own_activation else {}),
         config_yaml=f"{TYPED}{json.dumps(typed)}\n{redact_passwords(to_yaml(tree))}",
         choices=chosen,
         overrides=typed,
@@ -107,10 +133,16 @@ def experiment(
 
 # ------------------------------------------------------------------ pieces
 def build_group(
-    tree: Mapping[str, Any], group: str, extras: Mapping[str, Any] | None = None, packages: Iterable[str] = ()
+    tree: Mapping[str, Any],
+    group: str,
+    extras: Mapping[str, Any] | None = None,
+    packages: Iterable[str] = (),
+    adapt: Adapter | None = None,
 ) -> Any:
     """The object that the group's factory makes (`instantiate.build`), with the files of the group for errors."""
-    return build(tree, group, extras=extras, choices=groups().get(group, []), packages=packages)
+    made = build(tree, group, extras=extras, choices=groups().get(group, []), packages=packages, adapt=adapt)
+    require_kind(group, made, str(tree[group]["_target_"]))
+    return made
 
 
 def checked_value(tree: Mapping[str, Any], key: str, kind: Any, accepts: Callable[[Any], bool], expected: str) -> Any:
@@ -150,6 +182,9 @@ def _device(name: str) -> str:
 def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """A readable run name: model-init-activation-seed, by the names of the factories."""
     flat = flatten({g: tree[g] for g in ("data", "model", "init", "activation") if g in tree})
+    flat.setdefault("data", str((tree.get("task") or {}).get("_target_", "?")).rpartition(".")[2])
+    if flat.get("activation") == "default_activation":  # the network has its own
+        flat["activation"] = "own"
     parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("data", "model", "init", "activation")]
     return "-".join([*parts, f"s{tree.get('seed', 0)}"])
 

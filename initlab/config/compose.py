@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from initlab.config.arm import flatten
 from initlab.config.environment import restrict_env_resolver
 from initlab.config.overrides import quote_formulas
+from initlab.config.own_targets import allow_new_keys
 from initlab.config.searchpath import as_override, folders_of, typed_searchpath
 from initlab.core.plugins import conf_dir, conf_dirs
 from initlab.errors import ConfigError
@@ -46,7 +47,7 @@ def compose(overrides: list[str], *, folder: Path | None = None, searchpath: Seq
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or conf_dir()), version_base="1.3", job_name="initlab"):
         return hydra_compose(
-            "config", overrides=[*quote_formulas(overrides), *([as_override(places)] if places else [])]
+            "config", overrides=[*quote_formulas(allow_new_keys(overrides)), *([as_override(places)] if places else [])]
         )
 
 

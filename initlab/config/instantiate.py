@@ -18,6 +18,8 @@ from initlab.config.targets import locate
 from initlab.errors import ConfigError, InitlabError, one_of
 
 T = TypeVar("T")
+#: (target, its name, the group's other keys) → the object, or None where the target is called as a factory
+Adapter = Callable[[Callable[..., Any], str, Mapping[str, Any]], Any]
 
 #: largest integer (int64), largest size of a model, and longest text or list
 LARGEST, LARGEST_OF_A_MODEL, LONGEST = 2**63 - 1, 10**6, 10_000
@@ -35,6 +37,7 @@ def build(
     extras: Mapping[str, Any] | None = None,
     choices: Iterable[str] = (),
     packages: Iterable[str] = (),
+    adapt: Adapter | None = None,
 ) -> Any:
     """Call the group's `_target_` with the group's other keys.
 
@@ -44,6 +47,8 @@ def build(
         extras: objects built before, passed where the factory has a parameter of that name.
         choices: files of the group, for the error where none was chosen.
         packages: allowed in `_target_` in addition to initlab, torch and torchvision.
+        adapt: makes the object from a target that is no factory of initlab's kind (and its name, and the keys); None
+            where it is one.
 
     Raises:
         ConfigError: naming the dotted key, the value and what is accepted.
@@ -54,7 +59,9 @@ def build(
     arguments = dict(cast("dict[str, Any]", node))
     target = arguments.pop("_target_")
     _no_target_below(arguments, group)
-    return _call(locate(target, f"{group}._target_", packages), arguments, group, extras)
+    factory = locate(target, f"{group}._target_", packages)
+    adapted = None if adapt is None else adapt(factory, str(target), arguments)
+    return _call(factory, arguments, group, extras) if adapted is None else adapted
 
 
 def _no_target_below(node: Any, key: str) -> None:
@@ -73,23 +80,10 @@ def _call(
     factory: Callable[..., T], arguments: dict[str, Any], group: str, extras: Mapping[str, Any] | None = None
 ) -> T:
     """Call `factory` with arguments checked against its annotations; errors name `group.key`."""
-    signature = inspect.signature(factory)
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
-    hints = _hints(factory)
-    checked: dict[str, Any] = {}
-    for key, value in arguments.items():
-        if key not in signature.parameters and not takes_any:
-            known = [k for k in signature.parameters if k not in (extras or {})]
-            raise ConfigError(f"{group}.{key}", value, f"unknown key; {one_of(known, key)}")
-        checked[key] = _validate(f"{group}.{key}", value, hints.get(key))
-    accepted = {k: v for k, v in (extras or {}).items() if k in signature.parameters or takes_any}
-    missing = [
-        k for k, p in signature.parameters.items()
-        if p.default is inspect.Parameter.empty and k not in checked and k not in accepted
-        and p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    ]  # fmt: skip
-    if missing:
-        raise ConfigError(f"{group}.{missing[0]}", None, f"must be given: add {group}.{missing[0]}=...")
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    accepted = {k: v for k, v in (extras or {}).items() if k in parameters or takes_any}
+    checked = check_arguments(factory, arguments, group, given=accepted, hidden=extras or ())
     try:
         return factory(**checked, **accepted)
     except ConfigError as error:
@@ -100,7 +94,43 @@ def _call(
         raise ConfigError(group, None, f"{getattr(factory, '__name__', factory)}: {error}") from error
 
 
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+def check_arguments(
+    factory: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    group: str,
+    *,
+    given: Iterable[str] = (),
+    hidden: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The arguments, each checked against the annotation of its parameter.
+
+    Args:
+        given: names of parameters that somebody else gives; they may be among the arguments.
+        hidden: names that errors do not offer.
+
+    Raises:
+        ConfigError: naming `group.key`: one that is unknown, of a wrong value, or missing.
+    """
+    parameters, hints, others = inspect.signature(factory).parameters, hints_of(factory), set(given)
+    known = [k for k in parameters if k not in set(hidden)]
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    checked: dict[str, Any] = {}
+    for key, value in arguments.items():
+        if key not in parameters and not takes_any:
+            raise ConfigError(f"{group}.{key}", value, f"unknown key; {one_of(known, key)}")
+        checked[key] = _validate(f"{group}.{key}", value, hints.get(key))
+    missing = [
+        k for k, p in parameters.items()
+        if p.default is inspect.Parameter.empty and k not in checked and k not in others
+        and p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]  # fmt: skip
+    if missing:
+        raise ConfigError(f"{group}.{missing[0]}", None, f"must be given: add {group}.{missing[0]}=...")
+    return checked
+
+
+def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a factory's parameters and result, evaluated; empty where they cannot be."""
     source = factory.__init__ if isinstance(factory, type) and not hasattr(factory, "__dataclass_fields__") else factory
     try:
         return typing.get_type_hints(source, include_extras=True)

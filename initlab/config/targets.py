@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from initlab.config.former_names import current_name
+from initlab.config.own_targets import find_package
 from initlab.core.plugins import installed_plugins
 from initlab.errors import ConfigError
 
@@ -29,6 +30,7 @@ LAYER_PREFIXES = ("torch.nn.", "torch.optim.", "torchvision.models.", "torchvisi
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEY = "config.targets"
+_LIBRARIES = ("initlab", "torch", "torchvision")
 
 
 def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[..., Any]:
@@ -46,7 +48,11 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
         raise ConfigError(key, _short(target), "must be the dotted name of a function or class")
     package = target.partition(".")[0]
     trusted = {*packages, *_searchpath_packages(), *(p.package for p in installed_plugins())}
-    chosen = package in trusted and package not in ("initlab", "torch", "torchvision")
+    chosen = package in trusted and package not in _LIBRARIES
+    if package not in _LIBRARIES and package not in sys.stdlib_module_names and find_package(package) is None:
+        raise ConfigError(
+            key, target, f"there is no package {package}: run from the folder that holds it, or put that on PYTHONPATH"
+        )
     if not chosen and not target.startswith((*FACTORY_PREFIXES, *LAYER_PREFIXES)):
         raise ConfigError(
             key, target,

@@ -24,7 +24,10 @@ def command(experiment: Experiment, *overrides: str) -> str:
 
 def shell_line(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
     """A command line, with shell-special arguments quoted."""
-    return " ".join([starts, *map(_quote, overrides)])
+    # keys of one's own class need no sign where its `_target_` is typed (config/own_targets.py)
+    own = {o.lstrip("+").partition(".")[0] for o in overrides if o.startswith("++") and "._target_=" in o}
+    plain = (o.lstrip("+") if o.startswith("++") and o.lstrip("+").partition(".")[0] in own else o for o in overrides)
+    return " ".join([starts, *map(_quote, plain)])
 
 
 def replace_overrides(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:

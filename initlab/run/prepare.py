@@ -13,6 +13,7 @@ from initlab.activations import activations_of
 from initlab.core import seeds
 from initlab.diagnosis import trainability
 from initlab.errors import ConfigError
+from initlab.models.own import OwnNetwork, require_fit
 from initlab.network import sites
 from initlab.network.graph import trace
 from initlab.network.state import preserve_state
@@ -67,6 +68,8 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
     example = splits.prepare(splits.train.x[:2])
     if experiment.trainer.channels_last and example.dim() == 4:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if isinstance(experiment.model, OwnNetwork):
+        require_fit(model, example, splits.io, experiment.model.name)
     try:
         found = sites.survey(model, example)
     except (RuntimeError, ValueError) as error:
@@ -148,7 +151,10 @@ def forecast_rows(forecast: Forecast) -> tuple[ProfileRow, ...]:
 
 def _build(experiment: Experiment, io: IO) -> nn.Module:
     try:
-        return experiment.model(io, experiment.activation)
+        # what no initialiser draws has the value of its constructor: the same under the same seed
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seeds.derive(experiment.seed, "init", "constructor"))
+            return experiment.model(io, experiment.activation)
     except ConfigError as error:
         raise (error if error.key.startswith(("model", "activation")) else error.under("model")) from error
 
