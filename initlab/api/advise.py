@@ -32,8 +32,9 @@ def advise(
     Takes a draw, two forward passes and a backward pass for each of about seven candidates.
 
     Args:
-        batch: inputs and targets, on the model's device; a few dozen examples or more. Inputs are what `describe` takes;
-            a mapping alone is passed as keyword arguments (the network then returns its loss, or `loss` takes it).
+        batch: inputs and targets, on the model's device; a few dozen examples or more. Inputs are what `describe`
+            takes; a mapping alone is passed as keyword arguments (the network then returns its loss, or `loss` takes
+            it).
         activation: as in `initialize`. What the model has is not put in question.
         loss: of what the network returns and targets; as in `initialize`.
         seed: of the draws.

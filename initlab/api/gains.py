@@ -55,7 +55,8 @@ def meanfield(fn: ActivationLike, *, sigma_w: float, sigma_b: float = 0.0) -> Me
         3.627
     """
     for key, value, least in (("sigma_w", sigma_w, "greater than 0"), ("sigma_b", sigma_b, "0 or greater")):
-        if not isinstance(value, (int, float)) or not (value > 0 or (key == "sigma_b" and value == 0)):
+        number = isinstance(value, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not (value > 0 or (key == "sigma_b" and value == 0)):
             raise ConfigError(key, value, f"must be a number {least}")
     return theory.meanfield(as_activation(fn), sigma_w=float(sigma_w), sigma_b=float(sigma_b))
 

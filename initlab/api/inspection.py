@@ -190,8 +190,8 @@ def _remedies(
     assert best.outlook is not None
     if best.outlook.verdict == verdict == "untrainable" and not unpredicted(sites, options):
         return (
-            f"no initialisation makes it trainable (the best, {best.init}, is {best.outlook.verdict} too): fewer layers, "
-            "residual branches, norms or another activation",
+            f"no initialisation makes it trainable (the best, {best.init}, is {best.outlook.verdict} too): take fewer "
+            "layers, residual branches, norms or another activation",
         )
     return (f"initlab.initialize(model, '{best.init}', ...): {best.why}; then {best.outlook.verdict}",)
 

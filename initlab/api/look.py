@@ -45,7 +45,7 @@ def look_at(
     Raises:
         ConfigError: where `model` is no module, or cannot be called with `example`.
     """
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError("model", type(model).__name__, "must be a torch.nn.Module")
     default = as_activation(activation) if activation is not None else None
     try:
@@ -94,14 +94,13 @@ class Batches:
                 None,
                 "must be an iterable of batches (inputs, targets), such as a data loader; one batch is [(x, y)]",
             )
-        if not isinstance(data, Iterable):
+        if not isinstance(data, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(key, type(data).__name__, "must be an iterable of batches (inputs, targets)")
         self._rest: Iterator[Any] | None = iter(data)
         self._read: list[Batch] = []
         self._loss = loss
         self._key = key
-        if self(0) is None:  # pragma: no cover - raises where there is none
-            raise AssertionError
+        self(0)  # raises where there is none
 
     def __call__(self, i: int) -> Batch:
         while self._rest is not None and len(self._read) <= i:
@@ -140,7 +139,7 @@ def half_square(output: Any, targets: Any) -> Tensor:
 
 
 def fitting_batch(model: nn.Module, value: Any, loss: LossFunction | None) -> Batch:
-    """A batch with a loss that fits the network: inputs and targets, or both as arguments of a network with its own loss.
+    """A batch with a loss that fits the network: inputs and targets, or both as arguments of one with its own loss.
 
     A tensor alone is taken as inputs; the loss is then half the mean square of the output.
     """

@@ -20,7 +20,6 @@ from initlab.network.inputs import call, cloned, head, main_output
 from initlab.network.state import preserve_state
 from initlab.spec import Prediction, Site
 
-
 #: nats above the loss of guessing from which a loss before training is worth a word; unit logits give ½
 LOUD = 0.65
 
@@ -81,7 +80,7 @@ def initialize(
         >>> initialize(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "he").rules["0.weight"]
         'he'
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError("name", name, "must be the name of an initialiser, such as 'he' or 'normal(std=0.1)'")
     batches = None if data is None else Batches(data, loss)
     if example is None and batches is not None:
@@ -146,7 +145,7 @@ def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None 
 
 
 def graph_of(model: nn.Module, inputs: Any, *, most: int | None = None) -> Graph:
-    """The graph of a pass in training mode with moments; in eval mode where the network cannot be called in training."""
+    """The graph of a training pass with moments; of one in eval mode where training wants more than inputs."""
     few = inputs if most is None else head(inputs, most)
     with preserve_state(model):
         try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab import report, theory, tracking
+from initlab import theory, tracking
 from initlab.advice.options import unknown_parts
 from initlab.api.gains import ActivationLike
 from initlab.api.inspection import verdict_of
 from initlab.api.look import Look, half_square, look_at
 from initlab.api.network import graph_of
+from initlab.api.watched import evidence_of, note, save
 from initlab.core.version import __version__
 from initlab.diagnosis import rules, trainability
-from initlab.errors import ConfigError, InitlabError
+from initlab.errors import ConfigError
 from initlab.network.inputs import Arguments, batch_size
 from initlab.probes import Observer, ProfileLog, lag_peak, snapshot
-from initlab.report.figures import figures
-from initlab.report.drawing import to_png
-from initlab.report.inspection import figure_from_profile
 from initlab.spec import (
-    Baseline,
     Batch,
     Finding,
     Outlook,
@@ -74,8 +69,8 @@ def watch(
         every: updates between two looks after the tenth.
         activation: as in `initialize`.
         classes: number of classes, so that the rules know what guessing gives.
-        track: True for a run of its own in initlab's store (``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here), False for
-            none. By default the MLflow run that is active at the first step, else a run of its own.
+        track: True for a run of its own in initlab's store (``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here), False
+            for none. By default the MLflow run that is active at the first step, else a run of its own.
         experiment, name: of that run. params: to record with it.
         scaler: a `torch.amp.GradScaler`, where there is one.
         workdir: folder of the store and the spool; the current one by default.
@@ -94,7 +89,7 @@ def watch(
         >>> seen.steps, len({r.site for r in seen.profile.rows if r.statistic == "act_std"})
         (3, 2)
     """
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError("model", type(model).__name__, "must be a torch.nn.Module")
     if every < 1:
         raise ConfigError("every", every, "must be 1 or more")
@@ -109,7 +104,8 @@ class Watch:
 
     Attributes:
         steps: updates so far.
-        verdict, reasons: before the first step, as of `inspect`; empty until then. outlook: what theory alone says.
+        verdict, reasons: before the first step, as of `inspect`; empty until then.
+        outlook: what theory alone says.
         findings: of the rules, after `close`.
         run_id: of the record in MLflow, "" where nothing is recorded.
     """
@@ -291,10 +287,16 @@ class Watch:
             return ()
         if self._diverged is not None and status == "finished":
             status = "diverged"
-        evidence = self._evidence(self._look)
+        profile = self.profile
+        evidence = evidence_of(
+            self._model, self._look, profile, steps=self.steps, diverged=self._diverged, classes=self._classes,
+            params=self._params,
+        )  # fmt: skip
         self.findings = rules.judge(evidence)
         if self._sink is not None:
-            self._save(evidence)
+            tags = {"mlflow.note.content": note(self._name, self.steps, self.verdict, self.reasons, self.findings)}
+            tags |= {"initlab.outlook": self.verdict} if self.verdict else {}
+            save(self._sink, self._look, profile, evidence, self.findings, name=self._name, tags=tags)
             told = self._sink.close(status)
             if told:
                 print(told)
@@ -313,50 +315,6 @@ class Watch:
     @property
     def run_id(self) -> str:
         return "" if self._sink is None else str(self._sink.run_id)
-
-    def _evidence(self, look: Look) -> rules.Evidence:
-        classes = self._classes
-        guess = math.log(classes) if classes else math.nan
-        from initlab.activations import band_of
-
-        band = band_of(look.context.activation)
-        return rules.Evidence(
-            profile=self.profile,
-            hidden=tuple(s.name for s in look.sites if s.activation is not None and s.role != "bias"),
-            baseline=Baseline(
-                untrained=guess, constant=guess, accuracy=1 / classes if classes else None,
-                words=f"ln {classes} = {guess:.2f}" if classes else "not known",
-            ),
-            answers=1000, steps=self.steps, diverged_step=self._diverged, answer_per_step=False,
-            flat_both_sides=band is not None and band.two_sided, params=self._params,
-            branches=len({s.branch.index for s in look.sites if s.branch is not None}),
-            norms=sum(s.role == "norm" for s in look.sites),
-            running_statistics=any(n.endswith("running_var") for n, _ in self._model.named_buffers()),
-        )  # fmt: skip
-
-    def _save(self, evidence: rules.Evidence) -> None:
-        lines = [f"**{self._name}**: {self.steps} updates, watched in a training loop of its own.", ""]
-        if self.verdict:
-            lines.append(f"Predicted before training: {self.verdict} ({self.reasons[0]}).")
-        for finding in self.findings:
-            lines.append(f"- **{finding.name}** ({finding.severity}): {finding.evidence}. _{finding.source}_")
-            lines += [f"    - try: {r.why}" for r in finding.remedies]
-        outlook = {"initlab.outlook": self.verdict} if self.verdict else {}
-        verdict = rules.headline(self.findings)
-        self._sink.tag({"initlab.verdict": verdict, "mlflow.note.content": "\n".join(lines), **outlook})
-        self._sink.text(rules.FILE, rules.findings_to_json(evidence, self.findings))
-        profile = self.profile
-        self._sink.made("profile.parquet", lambda target: report.write_parquet(profile, target))
-        with tempfile.TemporaryDirectory() as scratch, suppress(InitlabError, OSError):
-            assert self._look is not None
-            made = figures(profile, self._look.sites, name=self._name, baseline=evidence.baseline)
-            before = figure_from_profile(profile, name=self._name)
-            if before is not None:
-                made["predicted_and_measured"] = before
-            for stem, figure in made.items():
-                path = Path(scratch) / f"{stem}.png"
-                path.write_bytes(to_png(figure))
-                self._sink.artifact(path, "figures", move=True)
 
     def __enter__(self) -> Watch:
         return self

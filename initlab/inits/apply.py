@@ -1,8 +1,8 @@
 """Applies an initialiser to a model (`apply`). A parameter without a rule is an error.
 
-Every value is drawn before one is written; a parameter that no rule covers stops the call, with its name, and leaves the
-network as it was. A silent fall-back to the constructor's own values is how wrong initialisations stay unnoticed for
-years: what keeps its value is named in the notes.
+Every value is drawn before one is written; a parameter that no rule covers stops the call, with its name, and leaves
+the network as it was. A silent fall-back to the constructor's own values is how wrong initialisations stay unnoticed
+for years: what keeps its value is named in the notes.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ def resolve_gain(gain: Gain, site: Site, context: InitContext) -> float:
     """The gain for a site: a number as it is, else that of an activation φ, by quadrature.
 
     ``forward`` (and ``auto``) is 1/√E[φ²] of the φ that the site's *input* comes from, which is what makes the mean
-    square of its output that of φ's input. What a norm feeds has gain 1. A layer with neither before it, as the first one,
-    gets the gain of the φ after it, as He et al. 2015 do for simplicity: the factor stands once, not once a layer. ``backward`` is of the φ that follows,
-    whose slope the gradient meets. Where both are one, as in most networks, the distinction vanishes.
+    square of its output that of φ's input. What a norm feeds has gain 1; what is joined of several parts, that of their
+    mean. A layer with no φ before it, as the first one, gets the gain of the φ after it, as He et al. 2015 do for
+    simplicity: the factor stands once, not once a layer. ``backward`` is of the φ that follows, whose slope the
+    gradient meets. Where both are one, as in most networks, the distinction vanishes.
     A weight that neither follows nor feeds an activation (a linear classifier) has gain 1.
     """
     if not isinstance(gain, str):

@@ -39,7 +39,8 @@ class WatchCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Wraps the model's call and the optimiser's update: Keras does not run torch's hooks."""
         del logs
-        model, seen = self.model, watch(self.model, every=self.every, **self.options)
+        model: Any = self.model
+        seen = watch(model, every=self.every, **self.options)
         self.watch = seen
         call, apply = model.call, model.optimizer.apply
 

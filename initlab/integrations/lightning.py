@@ -17,13 +17,14 @@ from initlab.errors import ConfigError
 from initlab.spec import Finding
 
 
-class WatchCallback(Callback):  # pyright: ignore[reportUntypedBaseClass]
+class WatchCallback(Callback):  # pyright: ignore[reportUntypedBaseClass, reportGeneralTypeIssues]
     """Watches the network of a LightningModule while it is fitted.
 
     Args:
         network: dotted name of the module to watch within the LightningModule. By default the LightningModule itself,
             where its forward is what training calls, else its child with the most parameters.
-        every: updates between two looks. options: further arguments of `initlab.watch` (``classes=10``, ``track=False``).
+        every: updates between two looks.
+        options: further arguments of `initlab.watch` (``classes=10``, ``track=False``).
 
     Attributes:
         watch: the `initlab.api.Watch` of the last fit; `findings` are what the rules say at its end.
@@ -46,10 +47,10 @@ class WatchCallback(Callback):  # pyright: ignore[reportUntypedBaseClass]
         self.watch = self._open(trainer, self._named(pl_module))
 
     def _open(self, trainer: Any, network: nn.Module) -> Watch:
-        name = self.options.get("name") or type(network).__name__
+        options: dict[str, Any] = {"name": type(network).__name__, **self.options}
         if not trainer.is_global_zero:
-            return watch(network, every=self.every, **{**self.options, "track": False})
-        return watch(network, every=self.every, **{**self.options, "name": name})
+            options["track"] = False
+        return watch(network, every=self.every, **options)
 
     def _named(self, pl_module: Any) -> nn.Module:
         if self.network is not None:

@@ -32,7 +32,9 @@ class WatchCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Sets the hooks."""
         del args, control, kwargs
-        options = dict(self.options) if state.is_world_process_zero else {**self.options, "track": False}
+        options: dict[str, Any] = dict(self.options)
+        if not state.is_world_process_zero:
+            options["track"] = False
         self.watch = watch(model, every=self.every, **options)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -10,11 +10,14 @@ SHAPE_CALLS = frozenset((
     "alpha_dropout", "feature_alpha_dropout", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select",
     "narrow", "__getitem__", "__iter__", "index_select", "roll", "flip", "repeat", "repeat_interleave", "tile",
     "view_as", "reshape_as", "type_as", "type", "cpu", "cuda", "ravel", "swapdims", "moveaxis", "copy_", "written",
-    "__setitem__", "pack_padded_sequence", "_pack_padded_sequence", "pad_packed_sequence", "_pad_packed_sequence",
-    "aten._pack_padded_sequence", "aten._pad_packed_sequence", "broadcast_to", "gather", "hsplit", "vsplit", "squeeze_", "unsqueeze_", "native_channel_shuffle",
+    "__setitem__", "pack_padded_sequence",
+    "_pack_padded_sequence", "pad_packed_sequence", "_pad_packed_sequence",
+    "aten._pack_padded_sequence", "aten._pad_packed_sequence", "broadcast_to", "gather", "hsplit", "vsplit",
+    "squeeze_", "unsqueeze_", "native_channel_shuffle",
 ))  # fmt: skip
 SUMS = frozenset((
-    "add", "sub", "subtract", "__add__", "__radd__", "__sub__", "__iadd__", "__isub__", "add_", "sub_", "__rsub__", "rsub",
+    "add", "sub", "subtract", "__add__", "__radd__", "__sub__", "__iadd__", "__isub__", "add_", "sub_", "__rsub__",
+    "rsub",
 ))  # fmt: skip
 FACTORS = frozenset((
     "mul", "multiply", "div", "divide", "__mul__", "__rmul__", "__truediv__", "true_divide", "__imul__",

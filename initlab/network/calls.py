@@ -1,4 +1,4 @@
-"""The calls of a forward pass, as they are recorded: what was called, with what, and by which name it is found again."""
+"""The calls of a forward pass, as they are recorded: what was called, with what, and how it is found again."""
 
 from __future__ import annotations
 

@@ -179,8 +179,7 @@ class _CallReader(TorchFunctionMode):
 
     def _received(self, anchor: str, given: Any, *, overwritten: bool = False) -> None:
         for reading in self._first.get(anchor, ()):
-            found = [t for t in tensors(given)]
-            signals = [t for t in found if t.is_floating_point() and not isinstance(t, nn.Parameter)]
+            signals = [t for t in tensors(given) if t.is_floating_point() and not isinstance(t, nn.Parameter)]
             if signals:
                 h = signals[min(reading.position, len(signals) - 1)]
                 self._held[reading] = h.clone() if overwritten else h

@@ -69,9 +69,8 @@ def _items(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, (tuple, list)):
         yield from value
-    elif dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
-        if not callable(value):
-            yield from vars(value).values()
+    elif (dataclasses.is_dataclass(value) or hasattr(value, "__dict__")) and not callable(value):
+        yield from vars(value).values()
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
@@ -86,7 +85,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
             return changed if type(value) is dict else type(value)(**changed)
         except TypeError:
             return changed
-    if isinstance(value, Mapping) and hasattr(value, "data") and isinstance(value.data, dict):  # a UserDict
+    if isinstance(value, Mapping) and isinstance(getattr(value, "data", None), dict):  # a UserDict
         return {k: map_tensors(v, change) for k, v in value.items()}
     if isinstance(value, tuple):
         items = [map_tensors(v, change) for v in value]

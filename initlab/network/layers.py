@@ -34,9 +34,9 @@ def by_class(name: str, layer: str, module: nn.Module, short: str, parameter: nn
         return _recurrent(base, module, short)
     if isinstance(module, nn.MultiheadAttention):
         return _attention(base, module, short)
-    if isinstance(module, (*NORM, *_EMBEDDING, nn.Linear, nn.Bilinear, *CONV, *CONV_TRANSPOSE)):
-        if short not in ("weight", "bias"):  # a parameter that a subclass adds
-            return _free(base, short)
+    known = (*NORM, *_EMBEDDING, nn.Linear, nn.Bilinear, *CONV, *CONV_TRANSPOSE)
+    if isinstance(module, known) and short not in ("weight", "bias"):  # a parameter that a subclass adds
+        return _free(base, short)
     if isinstance(module, NORM):
         return replace(base, kind="norm", role="norm" if "weight" in short else "bias")
     if is_activation(module):
@@ -47,9 +47,9 @@ def by_class(name: str, layer: str, module: nn.Module, short: str, parameter: nn
         # one row is looked up for a token: a unit of the output sums over a single active input
         zero = getattr(module, "padding_idx", None)
         return replace(base, kind="embedding", role="embedding", fan_in=1.0, fan_out=float(shape[1]), zero_row=zero)
-    known = _feedforward(module)
-    if known is not None:
-        kind, fan_in, fan_out, groups, transposed = known
+    feeding = _feedforward(module)
+    if feeding is not None:
+        kind, fan_in, fan_out, groups, transposed = feeding
         role: Role = "bias" if short == "bias" else "weight"
         stride = tuple(module.stride) if isinstance(module, (*CONV, *CONV_TRANSPOSE)) else ()
         return replace(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from initlab.activations.slope import is_activation
 
@@ -58,3 +59,13 @@ def is_scale(module: nn.Module) -> bool:
 def call_name(module: str, call: int) -> str:
     """Name of one use of an activation module within a forward pass: ``relu``, then ``relu#1``, ``relu#2``, ..."""
     return f"{module}#{call}" if call else module
+
+
+def is_unmade(tensor: Tensor) -> bool:
+    """Whether a parameter or buffer of a lazy module has no shape yet."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+
+
+def is_batch_norm(module: nn.Module | None) -> bool:
+    """Whether a module is a batch norm, whose statistics are taken over the examples."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]

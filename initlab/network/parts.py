@@ -45,7 +45,7 @@ def _borders(weight: Call, dim: int, readers: Mapping[int, list[Call]]) -> tuple
     units = weight.shape[dim]
     index = torch.arange(units).view(*[-1 if d == dim else 1 for d in range(len(weight.shape))])
     held: list[Tensor] = []
-    _follow(Ref(weight.index), index.expand(weight.shape), readers, held, units)
+    _follow(Ref(weight.index), index.expand(weight.shape), readers, held, units=units)
     found = {(int(h.min()), int(h.max()), len(h)) for piece in held if len(h := piece.unique())}
     sets = sorted(found)
     if not 2 <= len(sets) <= _MOST or any(high - low + 1 != n for low, high, n in sets):
@@ -56,7 +56,7 @@ def _borders(weight: Call, dim: int, readers: Mapping[int, list[Call]]) -> tuple
 
 
 def _follow(
-    ref: Ref, index: Tensor, readers: Mapping[int, list[Call]], held: list[Tensor], units: int, depth: int = 0
+    ref: Ref, index: Tensor, readers: Mapping[int, list[Call]], held: list[Tensor], *, units: int, depth: int = 0
 ) -> None:
     """Follows which units of the weight's output each part holds, through calls that only move them."""
     for call in readers.get(ref.index, ()):
@@ -66,7 +66,7 @@ def _follow(
         if not splits and not moves:
             continue
         if call.name in ("add", "__add__"):
-            _follow(Ref(call.index), index, readers, held, units, depth + 1)
+            _follow(Ref(call.index), index, readers, held, units=units, depth=depth + 1)
             continue
         try:
             args, kwargs = substituted((call.args, call.kwargs), _only(ref, index), lambda t: t)
@@ -78,7 +78,7 @@ def _follow(
             if splits and piece.numel() < index.numel() and len(piece.unique()) < units:
                 held.append(piece)
             else:
-                _follow(Ref(call.index, part), piece, readers, held, units, depth + 1)
+                _follow(Ref(call.index, part), piece, readers, held, units=units, depth=depth + 1)
 
 
 def _only(ref: Ref, index: Tensor) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from initlab.network.calls import IGNORED, Call, Key, Keys, Ref, call_name_of, indices, writes
 from initlab.network.inputs import tensors
@@ -63,7 +63,7 @@ class Recorder(TorchFunctionMode):
         if found:
             made.shape, made.dtype = tuple(found[0].shape), found[0].dtype
             if self._measure is not None:
-                with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():  # pyright: ignore[reportPrivateUsage]
+                with torch._C.DisableTorchFunction(), _disable_current_modes():  # pyright: ignore[reportPrivateUsage]
                     made.moments = self._measure(found[0], self.batch)
         self.calls.append(made)
         for part, tensor in enumerate(found):
@@ -212,7 +212,7 @@ class Recorder(TorchFunctionMode):
             if op is not None:
                 self.inside -= 1
                 if not self.inside:
-                    self._whole(module, name, op, args, kwargs, output, count)
+                    self._whole(module, Key(name, op, count), (args, kwargs), output)
             elif not self.inside:
                 inputs, out = self.known((args, kwargs)), self.known(output)
                 if len(out) == 1:
@@ -220,18 +220,20 @@ class Recorder(TorchFunctionMode):
 
         return hook
 
-    def _whole(self, module: nn.Module, name: str, op: Op, args: Any, kwargs: Any, output: Any, count: int) -> None:
+    def _whole(self, module: nn.Module, key: Key, given: tuple[Any, Any], output: Any) -> None:
+        """A module that is a node as a whole; what it is called with comes first as it does by position."""
+        args, kwargs = given
         first = [kwargs[k] for k in ("query", "input", "key", "value") if k in kwargs]
-        given = (*args, *first, *(v for k, v in kwargs.items() if k not in ("query", "key", "value", "input")))
+        received = (*args, *first, *(v for k, v in kwargs.items() if k not in ("query", "key", "value", "input")))
         with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
-            tokens = self.parameters.tokens(given)
+            tokens = self.parameters.tokens(received)
             for use, tensor in tokens:
                 if id(tensor) not in self.made:
                     self.leaf("constant", tensor, uses=(use,))
-            self.parameters.read_by(module, name)
-        inputs = self.known(given)[:1]
+            self.parameters.read_by(module, key.module)
+        inputs = self.known(received)[:1]
         made = Call(
-            index=len(self.calls), key=Key(name, op, count), inputs=inputs, op=op, label=name, module=module,
+            index=len(self.calls), key=key, inputs=inputs, op=meaning(module), label=key.module, module=module,
         )  # fmt: skip
         self._add(made, output)
 

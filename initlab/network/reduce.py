@@ -11,7 +11,7 @@ from initlab.activations.recognise import recognise
 from initlab.network.call_kinds import DROPOUTS, FACTORS, JOINS, SHAPE_CALLS, SUMS
 from initlab.network.calls import Call, Recording, Ref
 from initlab.network.graph import Graph, Node
-from initlab.network.modules import call_name
+from initlab.network.modules import call_name, is_batch_norm
 from initlab.network.parts import parts_of
 from initlab.network.regions import Elementwise, Regions
 from initlab.network.trials import refs_of
@@ -124,7 +124,8 @@ class Reduction:
     def _needed(self) -> set[int]:
         waiting = [*self.recording.outputs, 0] + [
             c.index for c in self.calls
-            if c.op in ("input", "recurrent", "attention", "norm", "scale") or any(u.kind in ("contract", "lookup") for u in c.uses)
+            if c.op in ("input", "recurrent", "attention", "norm", "scale")
+            or any(u.kind in ("contract", "lookup") for u in c.uses)
         ]  # fmt: skip
         needed: set[int] = set()
         while waiting:
@@ -176,11 +177,10 @@ class Reduction:
         module = call.module
         if call.op == "activation" and module is not None:
             self.activations.setdefault(call.label, recognise(module))
-        batch_norm = isinstance(module, torch.nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
         prefix = f"{call.label}." if call.label else ""
         has_scale = call.op == "norm" and getattr(module, "weight", None) is not None
         return replace(
-            node, op=call.op, name=name, over_examples=batch_norm and module is not None and module.training,
+            node, op=call.op, name=name, over_examples=is_batch_norm(module) and module is not None and module.training,
             centred=not isinstance(module, torch.nn.RMSNorm), parameter=f"{prefix}weight" if has_scale else "",
         )  # fmt: skip
 

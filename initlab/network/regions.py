@@ -62,7 +62,8 @@ class Regions:
         above, depth = [-1] * len(self.calls), [0] * len(self.calls)
         for call in self.calls:
             at: int | None = None
-            for i in call.inputs:
+            for read in call.inputs:
+                i = read
                 if at is None:
                     at = i
                 while at != i and at >= 0 and i >= 0:
@@ -102,11 +103,11 @@ class Regions:
         if call.module is None or not call.inputs:
             return
         known = recognise(call.module)
-        if known.units == (1, 1) and known.moments is None:
-            if affine_of(known.fn) is None:  # an identity that is said to be an activation stays one
-                self.elementwise[call.index] = Elementwise(
-                    source=Ref(call.inputs[0]), fn=known.fn, parameters=(), first=call.index, affine=None
-                )
+        # an identity that is said to be an activation stays one
+        if known.units == (1, 1) and known.moments is None and affine_of(known.fn) is None:
+            self.elementwise[call.index] = Elementwise(
+                source=Ref(call.inputs[0]), fn=known.fn, parameters=(), first=call.index, affine=None
+            )
 
     def _judge(self, call: Call) -> None:
         begin = self._above[call.index]

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from initlab.core.text import listed
 from initlab.errors import ConfigError
 from initlab.network.graph import Graph, trace
 from initlab.network.inputs import head
 from initlab.network.layers import GATES, by_class
-from initlab.network.modules import is_scale
+from initlab.network.modules import is_scale, is_unmade
 from initlab.network.reading import by_use, kept_value
 from initlab.network.state import preserve_state
 from initlab.network.wiring import WEIGHT_LAYERS, Wiring, wire, wire_by_registration
@@ -82,7 +82,7 @@ def weights(sites: tuple[Site, ...]) -> tuple[Site, ...]:
 
 def _refuse_unmade(model: nn.Module) -> None:
     for name, p in model.named_parameters():
-        if isinstance(p, nn.parameter.UninitializedTensorMixin):
+        if is_unmade(p):
             raise ConfigError(
                 "model", None, f"parameter {name} has no shape yet: call the lazy module once, then initialise it"
             )
@@ -215,7 +215,7 @@ class _Reader:
         return len(self.wirings), 0
 
     def _siblings(self, site: Site) -> list[str]:
-        """The parameters of the same layer, which have one place; those of a module with several weights each their own."""
+        """The parameters of the same layer, which have one place; of a module of several weights each has its own."""
         module = self.modules.get(site.layer)
         if module is None or not site.layer or isinstance(module, (nn.ParameterList, nn.ParameterDict)):
             return [site.name]
@@ -266,7 +266,7 @@ def _of(table: Mapping[str, Any], site: Site, graphs: Mapping[str, Any]) -> Any:
 
 def _shared(model: nn.Module) -> set[str]:
     """Names of embeddings whose matrix is a linear layer's weight too."""
-    linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear) and isinstance(m.weight, Tensor)}
+    linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     return {
         f"{n}.weight" if n else "weight"
         for n, m in model.named_modules() if isinstance(m, nn.Embedding) and id(m.weight) in linear

@@ -42,7 +42,7 @@ def refs_of(call: Call) -> list[Ref]:
     return found
 
 
-def compute(part: list[Call], source: Ref, x: Tensor, constant: Callable[[Tensor], Any]) -> Tensor:
+def compute(part: list[Call], source: Ref, x: Tensor, constant: Callable[[Tensor], Any]) -> Any:
     values: dict[int, Any] = {}
 
     def value(ref: Ref) -> Any:
@@ -58,10 +58,11 @@ def compute(part: list[Call], source: Ref, x: Tensor, constant: Callable[[Tensor
             continue
         assert call.func is not None
         args, kwargs = substituted((call.args, call.kwargs), value, constant)
-        if call.name in _CASTS and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
-            if call.dtype.is_floating_point:
-                values[call.index] = args[0]
-                continue
+        first = args[0] if args else None
+        casts = call.name in _CASTS and call.dtype.is_floating_point
+        if casts and isinstance(first, Tensor) and first.is_floating_point():
+            values[call.index] = first
+            continue
         if call.name.endswith("_") or call.name.startswith("__i") or kwargs.get("inplace"):
             args = (args[0].clone(), *args[1:]) if args else args
         kwargs = {
@@ -84,9 +85,9 @@ def of_a_row(whole: Callable[[Tensor], Tensor], dims: int) -> Callable[[Tensor],
     return fn
 
 
-def is_elementwise(fn: Callable[[Tensor], Tensor], dims: int) -> bool:
+def is_elementwise(fn: Callable[[Tensor], Any], dims: int) -> bool:
     """Whether each entry of fn(x) depends on the same entry of x alone, by one function: tried on numbers."""
-    shape = (3, *([1] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
+    shape: tuple[int, ...] = (3, *([1] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
     generator = torch.Generator().manual_seed(7)
     x = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
     other = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
@@ -113,7 +114,7 @@ def _same(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> bool:
     return bool(torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True))
 
 
-def affine_of(fn: Callable[[Tensor], Tensor]) -> tuple[float, float] | None:
+def affine_of(fn: Callable[[Tensor], Any]) -> tuple[float, float] | None:
     """(slope, intercept) where `fn` is a straight line."""
     x = torch.linspace(-6, 6, 25, dtype=torch.float64)
     with torch.no_grad():
@@ -128,10 +129,12 @@ def affine_of(fn: Callable[[Tensor], Tensor]) -> tuple[float, float] | None:
     return (slope, float(y[12])) if _same(y, line, 1e-6) and math.isfinite(slope) else None
 
 
-def as_norm(fn: Callable[[Tensor], Tensor], shape: tuple[int, ...], source: Ref) -> Norm | None:
+def as_norm(fn: Callable[[Tensor], Any], shape: tuple[int, ...], source: Ref) -> Norm | None:
     """What `fn` is as a norm, None where it is not one: tried on numbers of the shape that it was called with."""
-    small = (min(shape[0], 4), *shape[1:]) if len(shape) > 1 else shape
-    if math.prod(small) > _LARGEST or len(shape) < 1 or math.prod(small) < 4:
+    if not shape:
+        return None
+    small = [min(shape[0], 4), *shape[1:]] if len(shape) > 1 else list(shape)
+    if math.prod(small) > _LARGEST or math.prod(small) < 4:
         return None
     generator = torch.Generator().manual_seed(11)
     x = torch.empty(small, dtype=torch.float64).normal_(0.3, 1.0, generator=generator)

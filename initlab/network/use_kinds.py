@@ -83,9 +83,13 @@ class Use:
     makes_signal: bool = False
 
 
-def convolution(
-    weight: Tensor, found: Derived, stride: Any, padding: Any, transposed: bool, groups: int, constant: bool
-) -> Use:
+def convolution(weight: Tensor, found: Derived, settings: Any, *, constant: bool) -> Use:
+    """The use of a convolution's weight.
+
+    Args:
+        settings: (stride, padding, dilation, transposed, output padding, groups) of the operation.
+    """
+    stride, padding, _, transposed, _, groups = settings
     taps = math.prod(weight.shape[2:])
     ins, outs = weight.shape[1], weight.shape[0] // groups
     if transposed:

@@ -7,7 +7,6 @@ picked by an index, multiplied elementwise (*scale*), added (*shift*) or joined 
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.network.inputs import tensors
+from initlab.network.modules import is_unmade
 from initlab.network.use_kinds import (
     BATCHED,
     COPIES,
@@ -37,9 +37,9 @@ class Parameters:
         self._named = dict(model.named_parameters())
         self._ranges: dict[int, list[tuple[int, int, str]]] = {}
         for name, p in self._named.items():
-            if p.numel() and not p.is_meta and not isinstance(p, nn.parameter.UninitializedTensorMixin):
+            if p.numel() and not p.is_meta and not is_unmade(p):
                 spans = self._ranges.setdefault(p.untyped_storage().data_ptr(), [])
-                bisect.insort(spans, (p.storage_offset(), p.storage_offset() + p.numel(), name))
+                spans.append((int(p.storage_offset()), int(p.storage_offset() + p.numel()), name))
         self._derived: dict[int, Derived] = {}
         self._signals: set[int] = set()
         self._found: list[Use] = []
@@ -143,23 +143,19 @@ class Parameters:
     def _contracted(self, name: str, args: Any, signal: bool) -> None:
         if name in PRODUCTS:
             first, second = (args[i] for i in PRODUCTS[name])
-            for weight, other, contracted in ((second, first, -2), (first, second, -1)):
+            for weight, other, summed in ((second, first, -2), (first, second, -1)):
                 found = self.derived(weight)
                 if found is None or (weight is first and self.is_derived(second)):
                     continue
-                if name == "linear":
-                    contracted = -1
-                dim = max(weight.dim() + contracted, 0)
+                dim = max(weight.dim() + (-1 if name == "linear" else summed), 0)
                 batch = (0,) if name in BATCHED else ()
                 self._found.append(self._contraction(weight, found, {dim}, batch, self._is_input(other, signal)))
                 return
         elif name == "convolution":
-            x, weight, _, stride, padding, _, transposed, _, groups = args[:9]
+            x, weight = args[:2]
             found = self.derived(weight)
             if found is not None:
-                self._found.append(
-                    convolution(weight, found, stride, padding, transposed, groups, self._is_input(x, signal))
-                )
+                self._found.append(convolution(weight, found, args[3:9], constant=self._is_input(x, signal)))
         elif name == "_trilinear" and (found := self.derived(args[1])) is not None:
             weight = args[1]
             self._found.append(Use(
@@ -244,6 +240,6 @@ class Parameters:
 
 
 def _pointer(tensor: Tensor) -> int:
-    if tensor.is_meta or tensor.layout != torch.strided or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if tensor.is_meta or tensor.layout != torch.strided or is_unmade(tensor):
         return 0
     return tensor.untyped_storage().data_ptr()

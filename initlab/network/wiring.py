@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import nn
 
@@ -28,7 +29,8 @@ class Wiring:
         order: layer → its place in the forward pass.
         after, before: layer → name of the activation. reading: that activation → where it is read.
         values: the layers whose output a gate multiplies, not those that the gate receives.
-        normed: the layers that a norm feeds, with nothing but moves between. heads: the layers whose output is the network's.
+        normed: the layers that a norm feeds, with nothing but moves between.
+        heads: the layers whose output is the network's.
         branches: layer → its place in a residual branch.
     """
 
@@ -48,28 +50,36 @@ def wire(graph: Graph) -> Wiring:
     found = Wiring(order=dict(graph.order), branches=branches(graph))
     for node in graph.nodes:
         if node.op == "activation":
-            for source in _nearest(graph, node.inputs):
-                if source.op in _LAYERS:
-                    for name in _names(graph, source):
-                        found.after.setdefault(name, node.name)
-            if len(node.inputs) == 2:
-                for source in _nearest(graph, node.inputs[:1]):
-                    found.values.update(_names(graph, source) if source.op in _LAYERS else ())
-            if node.reading is not None:
-                found.reading.setdefault(node.name, node.reading)
+            _add_activation(found, graph, node)
         elif node.op in _LAYERS:
-            mix = _joined(graph, node)
-            if len({name.partition("#")[0] for name, _ in mix}) > 1:
-                for name in _names(graph, node):
-                    found.mix.setdefault(name, mix)
-            if _fed_by_norm(graph, node):
-                found.normed.update(_names(graph, node))
-            for source in _nearest(graph, node.inputs, main_only=True):
-                if source.op == "activation":
-                    for name in _names(graph, node):
-                        found.before.setdefault(name, source.name)
+            _add_layer(found, graph, node)
     found.heads = _heads(graph, found.branches)
     return found
+
+
+def _add_activation(found: Wiring, graph: Graph, node: Node) -> None:
+    for source in _nearest(graph, node.inputs):
+        for name in _names(graph, source) if source.op in _LAYERS else ():
+            found.after.setdefault(name, node.name)
+    if len(node.inputs) == 2:
+        for source in _nearest(graph, node.inputs[:1]):
+            found.values.update(_names(graph, source) if source.op in _LAYERS else ())
+    if node.reading is not None:
+        found.reading.setdefault(node.name, node.reading)
+
+
+def _add_layer(found: Wiring, graph: Graph, node: Node) -> None:
+    names = _names(graph, node)
+    mix = _joined(graph, node)
+    if len({name.partition("#")[0] for name, _ in mix}) > 1:
+        for name in names:
+            found.mix.setdefault(name, mix)
+    if _fed_by_norm(graph, node):
+        found.normed.update(names)
+    before = next((s for s in _nearest(graph, node.inputs, main_only=True) if s.op == "activation"), None)
+    if before is not None:
+        for name in names:
+            found.before.setdefault(name, before.name)
 
 
 def wire_by_registration(model: nn.Module, *, given: bool = False) -> Wiring:
@@ -102,7 +112,7 @@ def wire_by_registration(model: nn.Module, *, given: bool = False) -> Wiring:
     if last_weight is not None and last_weight not in found.after:
         found.heads.add(last_weight)
     if given and last_activation is None:
-        for first, second in zip(seen, seen[1:], strict=False):
+        for first, second in pairwise(seen):
             found.after[first] = found.before[second] = "given"
     return found
 

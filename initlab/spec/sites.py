@@ -59,8 +59,9 @@ class Site:
     Attributes:
         name: dotted parameter name.
         layer: dotted name of the module that owns it.
-        kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``position`` (a table that is added, or looked
-            up by position), ``token`` (joined to the input), ``rnn``, ``lstm``, ``gru``, ``attention``, ``norm``,
+        kind: ``linear``, ``conv2d``, ``conv_transpose2d``, ``embedding``, ``position`` (a table that is added, or
+            looked up by position), ``token`` (joined to the input), ``rnn``, ``lstm``, ``gru``, ``attention``,
+            ``norm``,
             ``scale`` (a residual branch's multiplier), ``activation``, ``computed`` (its tensor is drawn through
             another parameter) or ``free``.
         role: its function in the network.
@@ -84,10 +85,10 @@ class Site:
         frozen: whether it asks for no gradient.
         zero_row: a row that stays zero (`padding_idx`).
         own_value: why the value that its module gave it is kept; empty where it is drawn.
-        effective: name of the tensor that is computed from it (``0.weight`` of a weight norm), if that is what is drawn.
+        effective: name of the tensor that is computed from it (``0.weight`` of a weight norm), if that is drawn.
         unused: whether no forward pass read it.
         normed: of a weight: whether a norm feeds it.
-        gated: of a weight: whether its output is what a gate multiplies; the row of the activation is the gate's weight's.
+        gated: of a weight: whether its output is what a gate multiplies; the activation's row is the gate's weight's.
         mix: of a weight whose input is joined of differently activated parts: (activation or "", share of the units).
         alone: whether the output of the module that owns it is what this weight gives: nothing else is in there.
     """
