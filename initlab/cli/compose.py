@@ -23,10 +23,7 @@ def compose_and_run(overrides: Sequence[str], act: Callable[[DictConfig], int | 
     from initlab.config import check_folders, conf_dir, quote_formulas
     from initlab.config.own_targets import allow_new_keys, trust_typed_targets
 
-    # the arms of a study are composed one by one, and get their signs then
-    searches = not {"-m", "--multirun"}.isdisjoint(overrides)
-    trusting = trust_typed_targets(overrides)
-    overrides = trusting if searches else allow_new_keys(trusting)
+    overrides = allow_new_keys(trust_typed_targets(overrides))
     check_folders(list(overrides))
     codes: list[int] = []
     errors: list[Exception] = []

@@ -31,6 +31,12 @@ def allow_new_keys(overrides: Sequence[str]) -> list[str]:
     return [f"++{o.lstrip('+')}" if _group_of(o) in own and not o.startswith("~") else o for o in overrides]
 
 
+def plain_keys(overrides: Sequence[str]) -> list[str]:
+    """The overrides without the signs that `allow_new_keys` adds, as they name the keys of a study."""
+    own = _own_groups(overrides)
+    return [o.removeprefix("++") if _group_of(o) in own else o for o in overrides]
+
+
 def trust_typed_targets(overrides: Sequence[str]) -> list[str]:
     """The overrides with `config.targets`, where a typed `_target_` is of a package that is one's own.
 

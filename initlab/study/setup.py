@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.config.own_targets import plain_keys
 from initlab.config.searchpath import packages_of, require_usual_main, typed_searchpath
 from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, InitlabError
@@ -36,7 +37,8 @@ _KEPT = 1000
 
 def space_of(settings: StudySettings, arguments: list[str], params: Mapping[str, str]) -> Space:
     """The search space that the command line, `hydra.sweeper.params` and `study.space` span together."""
-    typed = [a for a in arguments if not a.lstrip("+").startswith(("study=", "study.", "replicas=", "hydra."))]
+    of_search = ("study=", "study.", "replicas=", "hydra.")
+    typed = [a for a in plain_keys(arguments) if not a.lstrip("+").startswith(of_search)]
     for key in ("study.metric", "study.direction"):
         for text in (a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")):
             if "," in text and not text.startswith("["):

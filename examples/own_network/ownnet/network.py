@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 
 class ChannelNorm(nn.Module):
-    """x / √(mean of x² over the channels), times a learnable scale."""
+    """(x - mean) / √variance over the channels of each pixel, times a learnable scale."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * self.scale[:, None, None]
+        mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False)
+        return (x - mean) / torch.sqrt(variance + 1e-6) * self.scale[:, None, None]
 
 
 class Block(nn.Module):
