@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -18,6 +17,7 @@ from mlflow import MlflowClient
 
 from tests.browser.chromium import browser, errors, picture, requested
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 from tests.tracking.tracking_cases import free_port
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
@@ -34,7 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, A
     assert done.returncode == 0, done.stderr
     port = free_port()
     with (folder / "ui.log").open("wb") as log:
-        server = subprocess.Popen(
+        server = Forked(
             [sys.executable, "-m", "initlab", "ui", f"port={port}"], cwd=folder, env=environment(),
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.forkserver import server
+from tests.cli.forkserver import Forked, run
 
 SMALL = ("data=digits", "model=mlp", "model.width=32", "trainer.epochs=2", "tracking.report=false")
 #: long enough to be interrupted in the middle, with a checkpoint now and then
@@ -33,13 +33,13 @@ def initlab(*arguments: str, cwd: Path, timeout: float = 120, **extra: str) -> s
             [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(**extra), capture_output=True,
             text=True, timeout=timeout, check=False,
         )  # fmt: skip
-    return server().run(arguments, cwd=cwd, env=environment(**extra), timeout=timeout)
+    return run(arguments, cwd=cwd, env=environment(**extra), timeout=timeout)
 
 
 @contextmanager
 def training(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """A training process, killed at the end if it still lives."""
-    process = subprocess.Popen(
+    process = Forked(
         [sys.executable, "-m", "initlab", *arguments], cwd=cwd, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.driver import environment
+from tests.cli.forkserver import Forked
 from tests.study.postgres_server import needed
 from tests.tracking.tracking_cases import free_port
 
@@ -71,7 +72,7 @@ class Stack:
         """Start it; what it printed until it was ready."""
         log = self.folder / "printed.log"
         with log.open("w") as out:
-            self._process = subprocess.Popen(
+            self._process = Forked(
                 [sys.executable, "-m", "initlab", "server", *self._arguments], cwd=self.folder, env=environment(),
                 stdout=out, stderr=out, text=True,
             )  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 from tests.study.study_cases import runs, states, the_study
 from tests.study.test_studies import until
 from tests.study.workers.test_join import waiting
@@ -80,7 +81,7 @@ def test_a_sampler_composes_in_its_workers(workdir: Path) -> None:
 
 def test_a_worker_that_joins_needs_no_folder(workdir: Path) -> None:
     experiments(workdir / "my", mine=0.05, yours=0.5)
-    leader = subprocess.Popen(
+    leader = Forked(
         [sys.executable, "-m", "initlab", "--config-dir=my", "-m", *TINY, "experiment=mine,yours", "study.workers=0"],
         cwd=workdir, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from initlab.study.search.storage import open_storage
 from initlab.study.search.trials import WORKER, current_trials
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 
 TINY = ("data=digits", "data.limit=200", "model=mlp", "model.width=16", "trainer.epochs=2", "tracking.report=false")
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
@@ -47,7 +48,7 @@ def states(workdir: Path) -> Counter[str]:
 
 @contextmanager
 def running(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
+    process = Forked(
         [sys.executable, "-m", "initlab", "-m", *arguments], cwd=cwd, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

@@ -21,8 +21,8 @@ from pathlib import Path
 from initlab.spec import Record, RunHeader, TrackingSettings
 from initlab.tracking import RunSink
 from initlab.tracking.record.start import start
+from tests.cli.forkserver import Forked
 
-MLFLOW = Path(sys.executable).with_name("mlflow")
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -126,7 +126,7 @@ class Server:
         self.home = home
         self.backend = backend
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     @property
     def uri(self) -> str:
@@ -137,10 +137,11 @@ class Server:
         return self.home / "mlflow.db"
 
     def start(self) -> None:
-        command = [str(MLFLOW), "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "mlflow", "server", *address, "--workers", "1"]
         command += ["--backend-store-uri", self.backend] if self.backend else []
         with (self.home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = Forked(
                 command, cwd=self.home, env={**os.environ, **QUIET}, stdout=log, stderr=log, start_new_session=True
             )
         eventually(self._healthy, within=90)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from initlab.train.ranks import Ranks
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("ranks")]
 #: 1,294 examples in batches of 64 leave a last one of 14; of 35 one of 34; three ranks would not share them evenly
@@ -25,7 +26,7 @@ COMMON = ("data=digits", "model=mlp", "model.width=32", "trainer.epochs=2", "tra
 
 
 def start(*arguments: str, cwd: Path, processes: int = 2) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Forked(
         [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone",
          "--no-python", sys.executable, "-m", "initlab", *arguments],
         cwd=cwd, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -23,6 +23,7 @@ from initlab.operations.schedule.firing import Firing
 from initlab.operations.schedule.follow_up import follow_up
 from initlab.operations.schedule.ledger import open_ledger
 from tests.cli.driver import environment, initlab, training, wait_for
+from tests.cli.forkserver import Forked
 from tests.study.study_cases import TINY, broken, runs
 
 pytestmark = pytest.mark.process
@@ -164,7 +165,7 @@ def test_a_study_whose_scheduler_was_killed_is_asked_to_end_and_gone_on_with(wor
     folder.mkdir(parents=True)
     (folder / "once.yaml").write_text(f"cron: 0 0 1 1 *\nrun: {LONG}\n")
     # no pipes: the study holds its scheduler's end of them, and lives on
-    by_hand = subprocess.Popen(
+    by_hand = Forked(
         [sys.executable, "-m", "initlab", "schedule", "run", "once"], cwd=workdir, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from initlab.study.search.trials import WORKER
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 from tests.study.study_cases import TINY, broken, runs, states, the_study
 from tests.study.test_studies import running, until, worker_at_work
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
 def joined(workdir: Path, name: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Forked(
         [sys.executable, "-m", "initlab", "worker", f"study={name}"], cwd=workdir, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from initlab.spec import TrackingSettings
 from initlab.tracking import export_study, import_runs
 from initlab.tracking.transfer.format import is_safe
 from tests.cli.driver import environment, initlab
+from tests.cli.forkserver import Forked
 from tests.tracking.tracking_cases import Gate, Server, rows
 
 # the exported folder is made once
@@ -139,7 +140,7 @@ def test_an_import_that_loses_contact_goes_on(home: Path, gate: Gate, server: Se
 @pytest.mark.parametrize("seconds", [2.4])
 def test_an_import_that_is_killed_goes_on(home: Path, tmp_path: Path, seconds: float) -> None:
     command = [sys.executable, "-m", "initlab", "import", f"from={home / 'out'}"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    process = Forked(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
     time.sleep(seconds)  # somewhere in the middle, or before, or after
     process.send_signal(signal.SIGKILL)
     process.wait(30)
