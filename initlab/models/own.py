@@ -177,7 +177,7 @@ def activation_argument(parameter: inspect.Parameter, hint: Any, activation: Act
     kinds = _alternatives(hint)
     if Activation in kinds:
         return activation
-    default = parameter.default
+    default = None if parameter.default is inspect.Parameter.empty else parameter.default  # empty is a class
     if any(k is str or typing.get_origin(k) is typing.Literal for k in kinds) or (
         not kinds and isinstance(default, str)
     ):
