@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import math
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import initlab
-from initlab import api
 from initlab.errors import ConfigError
 
 
@@ -26,8 +26,24 @@ def test_importing_initlab_does_not_load_torch() -> None:
 
 
 def test_the_examples_of_the_docstrings() -> None:
-    result = doctest.testmod(api, extraglobs={"nn": nn, "torch": torch, "initlab": initlab})
-    assert result.attempted == 5 and result.failed == 0
+    names = {"nn": nn, "torch": torch, "initlab": initlab, "F": torch.nn.functional}
+    attempted = 0
+    for name in ("gains", "network", "advise", "inspection", "activations", "watch"):
+        module = importlib.import_module(f"initlab.api.{name}")
+        result = doctest.testmod(module, extraglobs=names)
+        assert result.attempted and result.failed == 0, module
+        attempted += result.attempted
+    assert attempted >= 12
+
+
+def test_the_public_names() -> None:
+    public = {n for n in dir(initlab) if not n.startswith("_")}
+    assert public == {
+        "Inspection", "Watch", "advise", "critical_point", "describe", "errors", "gain", "init", "initialize",
+        "inspect",
+        "integrations", "meanfield", "predict", "swap_activations", "watch",
+    }  # fmt: skip
+    assert all(getattr(initlab, n) is not None for n in public)
 
 
 def test_gain_of_names_formulas_functions_and_modules() -> None:

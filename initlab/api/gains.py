@@ -69,8 +69,8 @@ def critical_point(fn: ActivationLike, *, sigma_b: float | None = None) -> Criti
         sigma_b: bias scale; by default 0 where that is stable, else the smallest usual one that is.
 
     Example:
-        >>> critical_point("relu").sigma_w ** 2
-        2.0
+        >>> round(critical_point("relu").sigma_w, 4)
+        1.4142
     """
     return theory.critical_point(as_activation(fn), sigma_b)
 

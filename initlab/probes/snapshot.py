@@ -125,6 +125,8 @@ def snapshot(model: nn.Module, sites: tuple[Site, ...], batch: Batch, context: I
                 whole = torch.cat([t.detach().flatten(1) for t in top], dim=1)
                 values["", "kept"] = alignment(batch.inputs, whole)
             values |= _gradient_norms(received, top, context.seed)
+            for parameter in model.parameters():
+                parameter.grad = None
             if loss.requires_grad:
                 loss.backward()
         named = dict(model.named_parameters())
@@ -178,10 +180,31 @@ def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -
         return {}
     generator = seeds.generator(seed, "probe", "cotangent")
     signs = [torch.empty(t.shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(t) for t in ends]
-    found = torch.autograd.grad(
-        ends, list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
-    )
+    try:
+        found = torch.autograd.grad(
+            ends, list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        return _norms_by_hooks(reached, ends, signs)
     return {(name, "g"): _norm(g.detach()) for name, g in zip(reached, found, strict=True)}
+
+
+def _norms_by_hooks(
+    reached: dict[str, Tensor], ends: list[Tensor], signs: list[Tensor]
+) -> dict[tuple[str, str], Tensor]:
+    """The same by `backward`, which is all that reentrant checkpoints know; gradients of parameters are added to."""
+    values: dict[tuple[str, str], Tensor] = {}
+
+    def keep(name: str, g: Tensor) -> None:
+        values[name, "g"] = _norm(g.detach())
+
+    handles = [h.register_hook(lambda g, name=name: keep(name, g)) for name, h in reached.items()]
+    torch.autograd.backward(ends, signs, retain_graph=True)
+    for handle in handles:
+        handle.remove()
+    return values
 
 
 def _norm(g: Tensor) -> Tensor:

@@ -442,10 +442,10 @@ def test_parameters_that_nobody_knows_are_told_by_name() -> None:
     class Table(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.offset, self.head = nn.Parameter(torch.zeros(6)), nn.Linear(6, 3)
+            self.offset, self.head = nn.Parameter(torch.ones(6)), nn.Linear(6, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(x + self.offset)
+            return self.head(torch.atan2(x, self.offset))
 
     data = [(normal(16, 6), torch.arange(16) % 3)]
     with pytest.raises(UnclaimedParameterError, match="offset"):

@@ -1,4 +1,4 @@
-"""`initlab.watch` in loops of other make: the profile of initlab's own run of the same network, and a record to explain."""
+"""`initlab.watch` in loops of other make: the profile of an own run of the same network, and a record to explain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Recording:
         made: list[nn.Module] = []
         own = experiment(
             "data=digits", "model=mlp", "model.width=24", "model.depth=3", "activation=tanh", "optimizer=sgd",
-            "optimizer.lr=0.1", "optimizer.momentum=0.0", f"trainer.max_steps={STEPS}", "probes.every=4", "probes.dead_share=false",
+            "optimizer.lr=0.1", "optimizer.momentum=0.0", f"trainer.max_steps={STEPS}", "probes.every=4",
+            "probes.dead_share=false",
             "probes.histograms=false", "trainer.batch_size=64", "tracking=none",
         )  # fmt: skip
         task_loss = own.task.loss
@@ -232,9 +233,11 @@ model = keras.Sequential([keras.layers.Input((20,)), keras.layers.Dense(32, acti
 model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 callback = WatchCallback(every=5, classes=4, track=False)
 rng = np.random.default_rng(0)
-model.fit(rng.normal(size=(128, 20)).astype("float32"), rng.integers(4, size=128), batch_size=16, verbose=0, callbacks=[callback])
+x, y = rng.normal(size=(128, 20)).astype("float32"), rng.integers(4, size=128)
+model.fit(x, y, batch_size=16, verbose=0, callbacks=[callback])
 rows = callback.watch.profile.rows
-print(callback.watch.steps, sorted({r.statistic for r in rows if r.site})[:4], len({r.site for r in rows if r.statistic == "act_std"}))
+seen = {r.site for r in rows if r.statistic == "act_std"}
+print(callback.watch.steps, sorted({r.statistic for r in rows if r.site})[:4], len(seen))
 """
     import os
 
@@ -300,7 +303,7 @@ def test_an_active_mlflow_run_gets_the_records(workdir: Path) -> None:
 
 # ------------------------------------------------------------------ what cannot be
 def test_what_cannot_be_watched_is_said() -> None:
-    with pytest.raises(ConfigError, match="model=str: must be a torch.nn.Module"):
+    with pytest.raises(ConfigError, match=r"model=str: must be a torch\.nn\.Module"):
         initlab.watch("net")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="every=0"):
         initlab.watch(nn.Linear(2, 2), every=0)

@@ -1,6 +1,7 @@
 """Random networks, each written twice: with modules and positional calls, and with functions and keywords.
 
-A plan is a list of blocks drawn from a seed; `Modules` and `Functions` compute the same function of the same parameters.
+A plan is a list of blocks drawn from a seed; `Modules` and `Functions` compute the same function of the same
+parameters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks as people write them: functions in forward(), parameters of their own, norms and activations of their own."""
+"""Networks as people write them: functions in forward(), and parameters, norms and activations of their own."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ class Llama(nn.Module):
         self.tok, self.out = nn.Embedding(vocabulary, width), nn.Linear(width, vocabulary, bias=False)
         self.layers = nn.ModuleList(
             nn.ModuleDict({
-                "n1": norm(width), "wq": nn.Linear(width, width, bias=False), "wk": nn.Linear(width, width // 2, bias=False),
+                "n1": norm(width), "wq": nn.Linear(width, width, bias=False),
+                "wk": nn.Linear(width, width // 2, bias=False),
                 "wv": nn.Linear(width, width // 2, bias=False), "wo": nn.Linear(width, width, bias=False),
                 "n2": norm(width), "w1": nn.Linear(width, 160, bias=False), "w3": nn.Linear(width, 160, bias=False),
                 "w2": nn.Linear(160, width, bias=False),
