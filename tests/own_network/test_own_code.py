@@ -161,6 +161,17 @@ def test_a_task_that_brings_its_data() -> None:
         experiment(*trust_typed_targets([*overrides, "task.radius=3"]))
 
 
+def test_a_function_of_an_installed_package_is_named_once_more() -> None:
+    overrides = ["model._target_=timm.create_model", "model.model_name=resnet10t"]
+    with pytest.raises(ConfigError, match=r"config.targets=\[timm\] where you trust it"):
+        typed(*overrides)
+    sizes = ["model.num_classes=10", "model.in_chans=1"]
+    model = prepare(typed(*overrides, *sizes, "config.targets=[timm]")).model
+    assert model.get_classifier().weight.shape[0] == 10
+    with pytest.raises(ConfigError, match=r"model=timm.create_model: cannot take inputs of shape \(2, 1, 8, 8\)"):
+        prepare(typed(*overrides, "config.targets=[timm]"))
+
+
 # ------------------------------------------------------------------ keys and trust
 def test_keys_of_ones_own_class_need_no_sign() -> None:
     words = ["model._target_=ownnet.Net", "+model.width=3", "init.gain=2", "-m", "~model.x"]
