@@ -49,7 +49,8 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
     package = target.partition(".")[0]
     trusted = {*packages, *_searchpath_packages(), *(p.package for p in installed_plugins())}
     chosen = package in trusted and package not in _LIBRARIES
-    if package not in _LIBRARIES and package not in sys.stdlib_module_names and find_package(package) is None:
+    known = package in _LIBRARIES or package in sys.stdlib_module_names or package in sys.modules
+    if not known and find_package(package) is None:
         raise ConfigError(
             key, target, f"there is no package {package}: run from the folder that holds it, or put that on PYTHONPATH"
         )

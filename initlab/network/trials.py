@@ -87,7 +87,7 @@ def of_a_row(whole: Callable[[Tensor], Tensor], dims: int) -> Callable[[Tensor],
 
 def is_elementwise(fn: Callable[[Tensor], Any], dims: int) -> bool:
     """Whether each entry of fn(x) depends on the same entry of x alone, by one function: tried on numbers."""
-    shape: tuple[int, ...] = (3, *([1] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
+    shape: tuple[int, ...] = (3, *([2] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
     generator = torch.Generator().manual_seed(7)
     x = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
     other = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)

@@ -146,6 +146,35 @@ def test_no_grad_and_inference_mode() -> None:
     assert next(s for s in sites if s.name == "b.weight").activation_before is not None
 
 
+def _own_norm(x: Tensor, *, dim: int, centred: bool) -> Tensor:
+    x = x - x.mean(dim, keepdim=True) if centred else x
+    return x * torch.rsqrt(x.square().mean(dim, keepdim=True) + 1e-6)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("dim", [1, -1])
+def test_a_norm_of_ones_own_is_no_activation(dim: int, centred: bool) -> None:
+    """Over channels or over the last dimension, with or without the mean."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 1), nn.Linear(64, 4)
+            self.scale = nn.Parameter(torch.ones(64, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.relu(self.a(x))
+            h = torch.relu(self.b(_own_norm(h, dim=dim, centred=centred) * self.scale))
+            return self.head(h.mean((2, 3)))
+
+    model, x = Net(), normal(8, 3, 12, 12)
+    sites = {s.name: s for s in initlab.describe(model, x)}
+    assert sites["b.weight"].normed and sites["scale"].role == "norm"
+    drawn(model, x)
+    assert float(model.b.weight.detach().square().mean()) * 64 == pytest.approx(1, rel=0.1)
+    assert initlab.predict(model, x).depth == 2
+
+
 # ------------------------------------------------------------------ inputs and outputs
 @dataclasses.dataclass
 class Pair:
