@@ -43,9 +43,10 @@ types: $(VENV)/.installed-test
 contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
-# one thread a process: two test processes with two threads each would wait for one another at every small operation
+# one thread a process: two test processes with two threads each would wait for one another at every small operation;
+# modules are compiled once, also where the shell says not to keep that
 tests: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 # one worker: the other core checks the types meanwhile
 fast: $(VENV)/.installed-test

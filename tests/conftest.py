@@ -8,6 +8,7 @@ test that starts a process all the same fails.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,32 @@ def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
         raise RuntimeError(f"starting {arguments[0]}: this test starts a process; mark it with pytest.mark.process")
 
 
+#: a file system in memory, and how much of it the tests may take
+_MEMORY, _ROOM = Path("/dev/shm"), 6 << 30
+
+
+def _has_room(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Hold the tests of `make check` to what their markers say."""
+    """Hold the tests of `make check` to what their markers say; work in memory where there is enough of it.
+
+    Databases wait for the disk at every transaction, which on some machines is most of what they do.
+    """
+    if not hasattr(config, "workerinput") and not config.option.basetemp and _has_room(_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
     if "not process" in config.getoption("markexpr", "") and hasattr(config, "workerinput"):
         sys.addaudithook(_refuse_processes)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("process", "slow"))))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back, unless a test failed whose folder may tell why."""
+    base = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    if exitstatus == 0 and not hasattr(session.config, "workerinput") and base.is_relative_to(_MEMORY):
+        shutil.rmtree(base, ignore_errors=True)

@@ -17,10 +17,12 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -311,12 +313,40 @@ def _modules() -> list[str]:
     return [name for name in found if not name.startswith(_WITHOUT)]
 
 
+def _keep_store(folder: Path) -> None:
+    """Make MLflow's tables once, in a child; whatever makes a store then copies the file, which takes no second.
+
+    What cannot be copied (to a full disk, say) is made as everywhere else.
+    """
+    from initlab.tracking.store import client, embedded
+
+    kept, create = folder / "mlflow.db", embedded.create
+    if (pid := os.fork()) == 0:
+        create(kept)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    def copy(file: Path) -> None:
+        scratch = file.with_name(f".{file.name}.{os.getpid()}.new")
+        try:
+            shutil.copyfile(kept, scratch)
+            scratch.replace(file)
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            create(file)
+
+    client.create = copy
+
+
 def main() -> None:
     """Import, serve, and be the program in each child."""
     for name in (*_IMPORTS, *_modules()):
         import_module(name)
+    folder = Path(tempfile.mkdtemp(prefix="initlab-store-"))
+    _keep_store(folder)
     received = _serve(socket.socket(fileno=int(sys.argv[1])))
     if received is None:
+        shutil.rmtree(folder)
         os._exit(0)
     _become(*received)
 

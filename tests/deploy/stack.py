@@ -27,7 +27,7 @@ STARTS = 180
 class Stack:
     """A running `initlab server`, with PostgreSQL unless told otherwise. `start` after `stop` finds all that it had."""
 
-    def __init__(self, *, postgres: bool = True, allowed_hosts: str = "lab.test") -> None:
+    def __init__(self, *, postgres: bool = True, allowed_hosts: str = "lab.test", workers: int = 1) -> None:
         if postgres:
             needed()
         # PostgreSQL does not run as root: its user has to get there
@@ -37,6 +37,7 @@ class Stack:
         self.port = free_port()
         self.postgres = postgres
         self._arguments = [f"home={self.home}", f"port={self.port}", f"allowed_hosts={allowed_hosts}"]
+        self._arguments.append(f"workers={workers}")
         if postgres:
             self._arguments += ["postgres=true", f"postgres_port={free_port()}"]
         self._process: subprocess.Popen[str] | None = None

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_g
 @pytest.fixture
 def small() -> Iterator[Stack]:
     """A server of one test's own, on SQLite."""
-    stack = Stack(postgres=False)
+    stack = Stack(postgres=False, workers=2)
     yield stack
     stack.remove()
 

@@ -59,7 +59,7 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_spool_whose_disk_is_full_costs_the_arms_that_need_it(workdir: Path, small_spool: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun,orthogonal", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun,orthogonal", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
         until(lambda: states(the_study(workdir))["COMPLETE"] >= 1)
@@ -82,7 +82,7 @@ def test_a_spool_whose_disk_is_full_costs_the_arms_that_need_it(workdir: Path, s
 
 
 def test_a_storage_that_is_locked_for_20_seconds_is_waited_for(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
         with closing(sqlite3.connect(workdir / ".initlab" / "studies.db", timeout=60, isolation_level=None)) as other:
@@ -119,7 +119,7 @@ def test_a_tracking_server_that_is_away_for_30_seconds(workdir: Path) -> None:
 
 
 def test_a_worker_that_stands_still_loses_its_arm_and_nothing_is_doubled(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=2")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "study.workers=2")
     with running(*grid, cwd=workdir) as study:
         worker = until(lambda: worker_at_work(workdir))
         os.kill(worker, signal.SIGSTOP)

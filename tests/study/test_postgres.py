@@ -62,7 +62,7 @@ def test_a_grid_with_four_workers_of_which_one_is_killed(workdir: Path, postgres
     url = postgres.create("grid")
     storage = opens(url)
     grid = ("init=he,xavier,lecun", "activation=relu,tanh", "replicas=2", "study.workers=4", f"study.storage={url}")
-    with running(*TINY, "trainer.epochs=150", *grid, cwd=workdir) as study:
+    with running(*TINY, "trainer.epochs=100", *grid, cwd=workdir) as study:
         os.kill(until(lambda: worker_of(workdir, storage)), signal.SIGKILL)
         out, _ = study.communicate(timeout=240)
     assert study.returncode == 0, out
@@ -78,10 +78,10 @@ def test_a_grid_with_four_workers_of_which_one_is_killed(workdir: Path, postgres
     assert PASSWORD not in out
 
     # the same command again reports; without a URL the study is where it was begun
-    again = initlab("-m", *TINY, "trainer.epochs=150", *grid[:-1], cwd=workdir)
+    again = initlab("-m", *TINY, "trainer.epochs=100", *grid[:-1], cwd=workdir)
     assert again.returncode == 0 and "6 done before, 0 new" in again.stdout, again.stdout + again.stderr
     other = postgres.create("other")
-    moved = initlab("-m", *TINY, "trainer.epochs=150", *grid[:-1], f"study.storage={other}", cwd=workdir)
+    moved = initlab("-m", *TINY, "trainer.epochs=100", *grid[:-1], f"study.storage={other}", cwd=workdir)
     assert moved.returncode == 2 and "the study was started in" in moved.stderr and PASSWORD not in moved.stderr
 
 
@@ -161,7 +161,7 @@ def test_two_urls_of_one_database() -> None:
 def test_the_server_is_started_again_in_mid_study(workdir: Path, postgres: Postgres, opens: Opens) -> None:
     url = postgres.create("restart")
     storage = opens(url)
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=2", f"study.storage={url}")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "study.workers=2", f"study.storage={url}")
     with running(*grid, cwd=workdir) as study:
         until(lambda: worker_of(workdir, storage))
         postgres.stop()

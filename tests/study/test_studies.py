@@ -136,7 +136,7 @@ def test_a_search_is_extended_to_the_requested_total(workdir: Path) -> None:
 
 
 def test_a_killed_worker_costs_nothing(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier", "replicas=2", "probes=none")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier", "replicas=2", "probes=none")
     with running(*grid, cwd=workdir) as study:
         os.kill(until(lambda: worker_at_work(workdir)), signal.SIGKILL)
         out, _ = study.communicate(timeout=180)
@@ -148,7 +148,7 @@ def test_a_killed_worker_costs_nothing(workdir: Path) -> None:
 
 
 def test_a_killed_study_goes_on(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier", "replicas=2", "probes=none")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier", "replicas=2", "probes=none")
     with running(*grid, cwd=workdir) as study:
         worker = until(lambda: worker_at_work(workdir))
         study.kill()

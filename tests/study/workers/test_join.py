@@ -33,7 +33,7 @@ def waiting(workdir: Path) -> int:
 
 
 def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path) -> None:
-    grid = (*TINY, "trainer.epochs=250", "init=he,xavier,lecun", "study.workers=0", "study.name=mine")
+    grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "study.workers=0", "study.name=mine")
     with running(*grid, cwd=workdir) as study:
         until(lambda: waiting(workdir) == 3)
         first = joined(workdir, "mine")
