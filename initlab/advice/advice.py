@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from initlab.advice.auto import MARGIN
 from initlab.advice.options import DEFAULT, Option
 from initlab.advice.past import Past
+from initlab.core.tables import as_frame, as_html
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Confidence = Literal["high", "medium", "low", "none"]
 
@@ -18,7 +23,7 @@ _MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
 _HELD_OUT = {"trainable": (248, 249), "marginal": (35, 55), "untrainable": (11, 216)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Advice:
     """The recommendation, with its reasons.
 
@@ -40,6 +45,26 @@ class Advice:
     options: tuple[Option, ...]
     past: Mapping[tuple[str, str], Past]
     knows: bool = True
+
+    def __repr__(self) -> str:
+        return f"<advice: {self}>"
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row for each option, the chosen one first."""
+        return [
+            {
+                "init": o.init, "activation": o.activation, "risk": o.risk,
+                "verdict": o.refused or ("" if o.outlook is None else o.outlook.verdict), "why": o.why,
+            }
+            for o in self.options
+        ]  # fmt: skip
+
+    def frame(self) -> pd.DataFrame:
+        """`rows` as a pandas table."""
+        return as_frame(self.rows())
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(str(self))}</p>{as_html(self.rows())}"
 
     def __str__(self) -> str:
         start = "take" if self.knows else "not known; the usual choice is"

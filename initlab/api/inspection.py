@@ -17,7 +17,7 @@ from initlab.api.advise import untrained_loss
 from initlab.api.gains import ActivationLike
 from initlab.api.look import Look, LossFunction, fitting_batch, look_at, require_two, unchanged
 from initlab.api.network import graph_of
-from initlab.core.text import format_number
+from initlab.core.tables import as_frame, as_html, as_text
 from initlab.diagnosis import trainability
 from initlab.network.findings import equal_layers
 from initlab.network.state import preserve_state
@@ -76,9 +76,7 @@ class Inspection:
 
     def frame(self) -> pd.DataFrame:
         """`rows` as a pandas table."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows())
+        return as_frame(self.rows())
 
     def plot(self) -> Figure | None:
         """Theory as a line and measurement as points over the hidden layers; None for fewer than two layers."""
@@ -95,7 +93,9 @@ class Inspection:
         return f"<inspection: {self.verdict}; {len(self.seen.layers)} hidden layers, loss {self.seen.loss:.3g}>"
 
     def __str__(self) -> str:
-        return "\n".join([*self._sentences(), "", _table(self.rows())]).rstrip()
+        return "\n".join(
+            [*self._sentences(), "", as_text(self.rows()) or "no hidden layer with an activation was seen"]
+        ).rstrip()
 
     def _sentences(self) -> list[str]:
         lines = [f"{self.verdict}: {self.reasons[0]}", *(f"  {r}" for r in self.reasons[1:])]
@@ -104,12 +104,7 @@ class Inspection:
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(html.escape(line) for line in self._sentences())
-        rows = self.rows()
-        head = "".join(f"<th>{html.escape(k)}</th>" for k in (rows[0] if rows else {}))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_text(v))}</td>" for v in r.values()) + "</tr>" for r in rows
-        )
-        return f"<p>{lines}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<p>{lines}</p>{as_html(self.rows())}"
 
 
 def inspect(
@@ -194,15 +189,3 @@ def _remedies(
             "layers, residual branches, norms or another activation",
         )
     return (f"initlab.initialize(model, '{best.init}', ...): {best.why}; then {best.outlook.verdict}",)
-
-
-def _text(value: Any) -> str:
-    return format_number(value) if isinstance(value, float) else str(value)
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "no hidden layer with an activation was seen"
-    texts = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
-    widths = [max(len(t[i]) for t in texts) for i in range(len(texts[0]))]
-    return "\n".join("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in texts)

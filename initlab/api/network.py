@@ -14,17 +14,18 @@ from initlab import inits, theory
 from initlab.advice.auto import auto
 from initlab.api.gains import ActivationLike
 from initlab.api.look import Batches, LossFunction, look_at, require_two
+from initlab.api.results import PredictedNetwork, Sites
 from initlab.errors import ConfigError
 from initlab.network.graph import Graph, trace
 from initlab.network.inputs import call, cloned, head, main_output
 from initlab.network.state import preserve_state
-from initlab.spec import Prediction, Site
+from initlab.spec import Site
 
 #: nats above the loss of guessing from which a loss before training is worth a word; unit logits give ½
 LOUD = 0.65
 
 
-def describe(model: nn.Module, example: Any = None) -> tuple[Site, ...]:
+def describe(model: nn.Module, example: Any = None) -> Sites:
     """Every parameter of `model` as a `Site`: its role, fans, gates, residual branch and the activation it feeds.
 
     Args:
@@ -38,7 +39,7 @@ def describe(model: nn.Module, example: Any = None) -> tuple[Site, ...]:
         >>> [(s.name, s.role, s.fan_in) for s in sites if s.role != "bias"]
         [('0.weight', 'weight', 4.0), ('2.weight', 'head', 8.0)]
     """
-    return look_at(model, example, activation=None).sites
+    return Sites(look_at(model, example, activation=None).sites)
 
 
 def initialize(
@@ -124,7 +125,7 @@ def _loud_output(model: nn.Module, example: Any, sites: tuple[Site, ...]) -> tup
     )
 
 
-def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None = None) -> Prediction:
+def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None = None) -> PredictedNetwork:
     """What mean-field theory says of `model` as it is initialised now: signal, correlation and gradient by layer.
 
     Args:
@@ -141,7 +142,8 @@ def predict(model: nn.Module, inputs: Any, *, activation: ActivationLike | None 
     require_two(inputs, "inputs")
     seen = look_at(model, inputs, activation=activation)
     graph = graph_of(model, inputs)
-    return theory.predict(graph, seen.sites, theory.scales(model), seen.context)
+    said = theory.predict(graph, seen.sites, theory.scales(model), seen.context)
+    return PredictedNetwork(**vars(said))
 
 
 def graph_of(model: nn.Module, inputs: Any, *, most: int | None = None) -> Graph:

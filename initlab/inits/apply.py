@@ -266,5 +266,5 @@ def _refuse_unclaimed(parameters: dict[str, nn.Parameter], done: dict[str, str])
         keep = ",".join(f'"{name}"' for name in unclaimed)
         raise UnclaimedParameterError(
             f"no initialiser for parameter {', '.join(unclaimed)}: initlab does not know what it is; "
-            f"to keep the value its own module gave it, add 'init.keep=[{keep}]'"
+            f"to keep the value its own module gave it, add 'init.keep=[{keep}]' (in Python: keep=[{keep}])"
         )

@@ -35,7 +35,7 @@ class LayerPrediction:
 Trainability = Literal["trainable", "marginal", "untrainable"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction:
     """Prediction of mean-field theory for a network before its first step.
 
@@ -60,6 +60,15 @@ class Prediction:
     born_dead: float
     stable: bool | None
     out_of_scope: tuple[str, ...] = ()
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row for each hidden layer."""
+        return [vars(r) for r in self.layers]
+
+    def __repr__(self) -> str:
+        unknown = f", not modelled: {', '.join(self.out_of_scope)}" if self.out_of_scope else ""
+        layers = f"{self.depth} hidden layer{'' if self.depth == 1 else 's'}"
+        return f"<prediction: {layers}, mean square of the output {self.output_q:.3g}{unknown}>"
 
 
 @dataclass(frozen=True, kw_only=True)
