@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import pkgutil
@@ -43,8 +44,9 @@ _IMPORTS = (
     "hydra_plugins.initlab_sweeper", "omegaconf._impl", "optuna.storages", "sqlalchemy.dialects.sqlite",
     "alembic.command", "scipy.stats", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat", "matplotlib.figure",
     "matplotlib.backends.backend_agg", "sklearn.datasets", "torch._dynamo", "torch.distributed.run",
-    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils", "mlflow.server.fastapi_app",
-    "mlflow.server.auth", "mlflow.cli", "uvicorn.main",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils",
+    # of MLflow's server; its own modules configure themselves from the environment as they are imported
+    "fastapi", "flask", "flask_cors", "flask_wtf", "graphene", "starlette.middleware.wsgi", "uvicorn.main",
 )  # fmt: skip
 #: packages of initlab without them: adapters of frameworks, which import these
 _WITHOUT = ("initlab.__main__", "initlab.integrations", "initlab.testing")
@@ -235,7 +237,15 @@ def _become(request: _Request, standard: list[int]) -> None:
     # as `python -m` has it
     sys.argv[1:] = request["arguments"]
     sys.path[0] = request["cwd"]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    from initlab.core.exit import run_and_exit
+
+    # modules are not taken apart at the end: extensions complain of what the server still has of them
+    run_and_exit(lambda: _run(request["module"]))
+
+
+def _run(module: str) -> int:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
 
 
 def _show(command: Sequence[str]) -> None:
@@ -342,6 +352,9 @@ def main() -> None:
     """Import, serve, and be the program in each child."""
     for name in (*_IMPORTS, *_modules()):
         import_module(name)
+    # the collector of a child would otherwise go through all that was imported, and copy the memory that it is in
+    gc.collect()
+    gc.freeze()
     folder = Path(tempfile.mkdtemp(prefix="initlab-store-"))
     _keep_store(folder)
     received = _serve(socket.socket(fileno=int(sys.argv[1])))
