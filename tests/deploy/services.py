@@ -1,6 +1,7 @@
 """The services of docker-compose.yml run without containers: their commands, environments and health checks as written.
 
-Only places differ: hosts are loopback, ports are free ones, folders are below a temporary one. And MLflow has one worker.
+Only places differ: hosts are loopback, ports are free ones, folders are below a temporary one. And
+MLflow has one worker.
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ STARTS = 180
 class Stack:
     """A running `initlab server`, with PostgreSQL unless told otherwise. `start` after `stop` finds all that it had."""
 
-    def __init__(self, *, postgres: bool = True, allowed_hosts: str = "lab.test", workers: int = 1) -> None:
+    def __init__(
+        self, *, postgres: bool = True, allowed_hosts: str = "lab.test", workers: int = 1, forked: bool = True
+    ) -> None:
+        self._start: type[subprocess.Popen[str]] = Forked if forked else subprocess.Popen
         if postgres:
             needed()
         # PostgreSQL does not run as root: its user has to get there
@@ -73,7 +76,7 @@ class Stack:
         """Start it; what it printed until it was ready."""
         log = self.folder / "printed.log"
         with log.open("w") as out:
-            self._process = Forked(
+            self._process = self._start(
                 [sys.executable, "-m", "initlab", "server", *self._arguments], cwd=self.folder, env=environment(),
                 stdout=out, stderr=out, text=True,
             )  # fmt: skip

@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(280), pytest.mark.xdist_g
 @pytest.fixture
 def small() -> Iterator[Stack]:
     """A server of one test's own, on SQLite."""
-    stack = Stack(postgres=False, workers=2)
+    # not forked: what it starts and ends is counted, without spare processes
+    stack = Stack(postgres=False, workers=2, forked=False)
     yield stack
     stack.remove()
 
