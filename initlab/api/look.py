@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from initlab.activations import activations_of, naming
 from initlab.api.gains import ActivationLike, as_activation
-from initlab.errors import ConfigError
-from initlab.network.inputs import batch_size, call, cloned, main_output, own_loss
+from initlab.errors import ConfigError, InitlabError
+from initlab.network.inputs import batch_size, call, cloned, main_output, own_loss, tensors
 from initlab.network.sites import survey
 from initlab.network.state import preserve_state
 from initlab.spec import Activation, Batch, InitContext, Site
@@ -53,7 +53,12 @@ def look_at(
     except ConfigError:
         raise
     except Exception as error:
-        shapes = ", ".join(str(tuple(t.shape)) for t in _tensors(example)) or type(example).__name__
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors(example)) or type(example).__name__
+        if _can_be_called(model, example):
+            raise InitlabError(
+                f"the forward pass of {type(model).__name__} cannot be read, though it runs: "
+                f"{type(error).__name__}: {_first_line(error)}; without example= the order of registration is taken"
+            ) from error
         raise ConfigError(
             "example", shapes, f"the network cannot be called with it: {type(error).__name__}: {_first_line(error)}"
         ) from error
@@ -74,6 +79,15 @@ def look_at(
         activations=seen, batches=batches, sites=found.sites, seed=seed,
     )  # fmt: skip
     return Look(sites=found.sites, context=context, notes=notes)
+
+
+def _can_be_called(model: nn.Module, example: Any) -> bool:
+    with torch.no_grad(), preserve_state(model):
+        try:
+            call(model, cloned(example))
+        except Exception:  # of somebody's forward
+            return False
+    return True
 
 
 def _known(activations: Mapping[str, Activation], name: str) -> Activation | None:
@@ -208,12 +222,6 @@ def require_two(inputs: Any, key: str) -> None:
     size = batch_size(inputs)
     if size is not None and size < 2:
         raise ConfigError(key, f"{size} example", "must hold two examples or more")
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    from initlab.network.inputs import tensors
-
-    return list(tensors(value))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
+import sys
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,18 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlab import theory, tracking
-from initlab.advice.options import unknown_parts
 from initlab.api.gains import ActivationLike
-from initlab.api.inspection import verdict_of
 from initlab.api.look import Look, half_square, look_at
-from initlab.api.network import graph_of
-from initlab.api.watched import evidence_of, note, save
-from initlab.core.version import __version__
-from initlab.diagnosis import rules, trainability
+from initlab.api.watched import evidence_of, foresee, note, open_sink, save
+from initlab.diagnosis import rules
 from initlab.errors import ConfigError
 from initlab.network.inputs import Arguments, batch_size
-from initlab.probes import Observer, ProfileLog, lag_peak, snapshot
+from initlab.probes import Observer, ProfileLog
 from initlab.spec import (
     Batch,
     Finding,
@@ -34,10 +32,7 @@ from initlab.spec import (
     Profile,
     ProfileRow,
     Record,
-    RunHeader,
-    TrackingSettings,
 )
-from initlab.tracking.record.active import active_sink
 
 #: sites whose values become metrics of the run; the profile has them all
 _MOST_SITES = 32
@@ -133,7 +128,7 @@ class Watch:
         self._sink: Any = None
         self._open: Any = None
         self._looking = self._closed = self._reading = False
-        self._serial, self._answers = 0, 0
+        self._serial = 0
         self._diverged: int | None = None
         self._sites: frozenset[str] = frozenset()
         self._handles: list[Any] = [
@@ -143,6 +138,7 @@ class Watch:
         if optimizer is not None:
             self._handles.append(optimizer.register_step_pre_hook(lambda *_: self.before_step()))
             self._handles.append(optimizer.register_step_post_hook(lambda *_: self.after_step()))
+        atexit.register(self._close_at_exit)
 
     # ---------------------------------------------------------- in the loop
     def log(self, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -175,8 +171,8 @@ class Watch:
         """The network is about to compute a training batch; called by a hook where the network is a torch module."""
         if self._looking or self._closed or self._open is not None or not self._due():
             return
-        if self._observer is None:
-            self._begin(Arguments(args, kwargs))
+        if self._observer is None and not self._begin(Arguments(args, kwargs)):
+            return
         assert self._observer is not None
         self._open = self._observer.observe(inside=True)
         self._open.__enter__()
@@ -218,55 +214,53 @@ class Watch:
             self._serial += 1
 
     # ---------------------------------------------------------- the first step
-    def _begin(self, example: Arguments) -> None:
+    def _begin(self, example: Arguments) -> bool:
+        """Reads the network and opens the record; False where the network cannot be watched, which a warning says."""
         self._looking = True
         try:
             batch = Batch(inputs=example, targets=None, loss=half_square)
-            look = self._look = look_at(self._model, example, activation=self._activation, batches=lambda _i: batch)
+            look = look_at(self._model, example, activation=self._activation, batches=lambda _i: batch)
+            files = {"sites.json": json.dumps({"sites": [asdict(s) for s in look.sites], "notes": look.notes})}
+            if (batch_size(example) or 0) >= 2:
+                self._foresee(batch, look, files)
             self._observer = Observer(
                 self._model, look.sites, settings=self._settings, activation=look.context.activation,
                 activations=look.context.activations,
             )  # fmt: skip
             spread = [s.name for s in look.sites if s.activation is not None or s.role == "head"]
             self._sites = frozenset(spread[:: max(1, len(spread) // _MOST_SITES)])
-            files = {"sites.json": json.dumps({"sites": [asdict(s) for s in look.sites], "notes": look.notes})}
-            if (batch_size(example) or 0) >= 2:
-                files["prediction.json"] = self._predict(batch, look)
-            self._open_record(files)
+            self._sink = open_sink(
+                self._track, files, name=self._name, experiment=self._experiment, params=self._params,
+                workdir=self._workdir,
+            )  # fmt: skip
+            self._look = look
+        except Exception as error:  # whatever it is, the training that is watched goes on
+            self._closed = True
+            self._remove_hooks()
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            warnings.warn(f"initlab.watch: this training is not watched: {first}", stacklevel=2)
         finally:
             self._looking = False
+        return not self._closed
 
-    def _predict(self, batch: Batch, look: Look) -> str:
-        graph = graph_of(self._model, batch.inputs, most=64)
-        said = theory.predict(graph, look.sites, theory.scales(self._model), look.context)
-        seen = snapshot(self._model, look.sites, batch, look.context)
-        peak = lag_peak(self._model, look.sites, look.context)
-        self.outlook = trainability.judge(said, seen, untrained_loss=math.inf, lag_peak=peak)
-        self.verdict, self.reasons = verdict_of(self.outlook, unknown_parts(look.sites, said))
-        for source, layers in (("predicted", said.layers), ("measured", seen.layers)):
-            self._log.rows(
-                ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
-                for r in layers for k in ("q", "c", "log10_gradient", "saturated")
-            )  # fmt: skip
-        return json.dumps({"outlook": asdict(self.outlook), "prediction": asdict(said), "measured": asdict(seen)})
+    def _foresee(self, batch: Batch, look: Look, files: dict[str, str]) -> None:
+        try:
+            found = foresee(self._model, batch, look)
+        except Exception as error:  # a network that cannot be predicted can be watched all the same
+            warnings.warn(f"initlab.watch: no prediction: {error}", stacklevel=2)
+            return
+        self.outlook, self.verdict, self.reasons = found.outlook, found.verdict, found.reasons
+        self._log.rows(found.rows)
+        files["prediction.json"] = found.text
 
-    def _open_record(self, files: dict[str, str]) -> None:
-        self._sink = None if self._track is not None else active_sink()
-        tags = {"initlab.kind": "train", "initlab.watch": "true", "initlab.version": __version__}
-        config = "# recorded by initlab.watch, in a training loop of its own\nwatch: true\n"
-        if self._sink is None and self._track is not False:
-            header = RunHeader(
-                name=self._name, experiment=self._experiment, params=self._params, tags=tags, dataset=None,
-                start_ms=time.time_ns() // 1_000_000,
-            )  # fmt: skip
-            self._sink = tracking.start(
-                header, TrackingSettings(experiment=self._experiment), workdir=self._workdir,
-                files={"config.yaml": config, **files}, checkpoints=False,
-            )  # fmt: skip
-        elif self._sink is not None:
-            self._sink.tag(tags)
-            for name, text in {"config.yaml": config, **files}.items():
-                self._sink.text(name, text)
+    def _remove_hooks(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        atexit.unregister(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        """Completes the record of a program that ends without `close`."""
+        self.close("failed" if getattr(sys, "last_value", None) is not None else "finished")
 
     # ---------------------------------------------------------- the end
     def close(self, status: str = "finished") -> tuple[Finding, ...]:
@@ -281,8 +275,7 @@ class Watch:
         if self._closed:
             return self.findings
         self._closed = True
-        for handle in self._handles:
-            handle.remove()
+        self._remove_hooks()
         if self._look is None:
             return ()
         if self._diverged is not None and status == "finished":

@@ -2,24 +2,94 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from initlab import report
+from initlab import report, theory, tracking
 from initlab.activations import band_of
+from initlab.advice.options import unknown_parts
+from initlab.api.inspection import verdict_of
 from initlab.api.look import Look
-from initlab.diagnosis import rules
+from initlab.api.network import graph_of
+from initlab.core.version import __version__
+from initlab.diagnosis import rules, trainability
 from initlab.errors import InitlabError
+from initlab.probes import lag_peak, snapshot
 from initlab.report.drawing import to_png
 from initlab.report.figures import figures
 from initlab.report.inspection import figure_from_profile
-from initlab.spec import Baseline, Finding, Profile
+from initlab.spec import (
+    Baseline,
+    Batch,
+    Finding,
+    Outlook,
+    Profile,
+    ProfileRow,
+    RunHeader,
+    TrackingSettings,
+)
+from initlab.tracking.record.active import active_sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What is said of a watched network before its first step; `text` is the file of its record."""
+
+    outlook: Outlook
+    verdict: str
+    reasons: tuple[str, ...]
+    rows: tuple[ProfileRow, ...]
+    text: str
+
+
+def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
+    """Prediction and measurement of a network before its first step."""
+    graph = graph_of(model, batch.inputs, most=64)
+    said = theory.predict(graph, look.sites, theory.scales(model), look.context)
+    seen = snapshot(model, look.sites, batch, look.context)
+    peak = lag_peak(model, look.sites, look.context)
+    outlook = trainability.judge(said, seen, untrained_loss=math.inf, lag_peak=peak)
+    verdict, reasons = verdict_of(outlook, unknown_parts(look.sites, said))
+    rows = tuple(
+        ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
+        for source, layers in (("predicted", said.layers), ("measured", seen.layers))
+        for r in layers for k in ("q", "c", "log10_gradient", "saturated")
+    )  # fmt: skip
+    text = json.dumps({"outlook": asdict(outlook), "prediction": asdict(said), "measured": asdict(seen)})
+    return Foreseen(outlook=outlook, verdict=verdict, reasons=reasons, rows=rows, text=text)
+
+
+def open_sink(
+    track: bool | None, files: Mapping[str, str], *, name: str, experiment: str, params: Mapping[str, Any],
+    workdir: Path,
+) -> Any:  # fmt: skip
+    """The record of a watched loop: the MLflow run that is active, a run of its own, or None where none is wanted."""
+    tags = {"initlab.kind": "train", "initlab.watch": "true", "initlab.version": __version__}
+    files = {"config.yaml": "# recorded by initlab.watch, in a training loop of its own\nwatch: true\n", **files}
+    sink = active_sink() if track is None else None
+    if sink is not None:
+        sink.tag(tags)
+        for file, text in files.items():
+            sink.text(file, text)
+        return sink
+    if track is False:
+        return None
+    header = RunHeader(
+        name=name, experiment=experiment, params=params, tags=tags, dataset=None,
+        start_ms=time.time_ns() // 1_000_000,
+    )  # fmt: skip
+    return tracking.start(
+        header, TrackingSettings(experiment=experiment), workdir=workdir, files=files, checkpoints=False
+    )
 
 
 def evidence_of(

@@ -50,6 +50,7 @@ class Regions:
         self._above, self._depth = self._dominators()
         self.elementwise: dict[int, Elementwise] = {}
         self.norms: dict[int, Norm] = {}
+        self._longest: dict[int, Elementwise | None] = {}
         for call in self.calls:
             if call.op == "activation":
                 self._module(call)
@@ -174,6 +175,11 @@ class Regions:
         A scale or shift by a parameter is a call of its own; constant factors belong to the function: the activation of
         ``sin(30 h)`` is a function of h.
         """
+        if index not in self._longest:
+            self._longest[index] = self._find_longest(index)
+        return self._longest[index]
+
+    def _find_longest(self, index: int) -> Elementwise | None:
         found = self.elementwise.get(index)
         if found is None or (found.affine is not None and found.parameters):
             return found

@@ -126,6 +126,7 @@ class _Reader:
         self.modules = dict(model.named_modules())
         self.reached = frozenset[str]().union(*(g.reached for g in graphs))
         self.shared = _shared(model)
+        self.used = frozenset[str]().union(*(g.uses for g in graphs))
 
     def sites(self) -> tuple[Site, ...]:
         seen: set[int] = set()
@@ -180,8 +181,9 @@ class _Reader:
         return replace(self._placed(site, self.wirings[0], parameter), unused=bool(self.graphs) and self._unused(site))
 
     def _placed(self, site: Site, wiring: Wiring, parameter: nn.Parameter) -> Site:
-        used: Mapping[str, Any] = {} if not self.graphs else dict.fromkeys(n for g in self.graphs for n in g.uses)
-        after, before, branch = (_of(table, site, used) for table in (wiring.after, wiring.before, wiring.branches))
+        after, before, branch = (
+            _of(table, site, self.used) for table in (wiring.after, wiring.before, wiring.branches)
+        )
         is_head = (
             site.role == "weight"
             and site.kind not in GATES
@@ -256,11 +258,11 @@ class _Reader:
             )
 
 
-def _of(table: Mapping[str, Any], site: Site, graphs: Mapping[str, Any]) -> Any:
+def _of(table: Mapping[str, Any], site: Site, used: frozenset[str]) -> Any:
     """The entry of a parameter; of its layer, where the layer is one thing with it."""
     if site.name in table:
         return table[site.name]
-    of_layer = site.role in ("bias", "norm", "scale") or site.kind in (*GATES, "attention") or site.name not in graphs
+    of_layer = site.role in ("bias", "norm", "scale") or site.kind in (*GATES, "attention") or site.name not in used
     return table.get(site.layer) if of_layer else None
 
 

@@ -318,3 +318,50 @@ def test_a_loss_that_is_not_finite_is_a_divergence() -> None:
     assert "diverged" in [f.name for f in seen.findings]
     empty = initlab.watch(model, optimizer, track=False)
     assert empty.close() == () and repr(empty).startswith("<watch of Sequential: 0 updates")
+
+
+def test_a_network_that_cannot_be_watched_is_trained_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the look is a warning: the loop that is watched goes on."""
+
+    class Once(nn.Module):
+        """Refuses to be called twice on one batch, as the look does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.busy = deep(nn.Tanh, 2), False
+
+        def forward(self, x: Tensor) -> Tensor:
+            if type(x) is Tensor and len(self._forward_pre_hooks) > 1:
+                raise ValueError("not while it is looked at")
+            return self.inner(x)
+
+    model = Once()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen = initlab.watch(model, optimizer, classes=4, track=False)
+    with pytest.warns(UserWarning, match="this training is not watched"):
+        train(seen, model, optimizer, 3)
+    assert seen.close() == () and not model._forward_pre_hooks
+
+
+@pytest.mark.process
+def test_a_program_that_forgets_to_close(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = """
+import torch, initlab
+from torch import nn
+net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+step = torch.optim.SGD(net.parameters(), lr=0.1)
+seen = initlab.watch(net, step, classes=2)
+for _ in range(3):
+    step.zero_grad()
+    net(torch.randn(8, 4)).square().mean().backward()
+    step.step()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=300)
+    out = subprocess.run(
+        [sys.executable, "-m", "initlab", "explain", "run=last"], cwd=tmp_path, check=True, capture_output=True,
+        text=True, timeout=300,
+    ).stdout  # fmt: skip
+    assert "finished after 3 updates" in out
