@@ -6,7 +6,6 @@ import atexit
 import json
 import math
 import sys
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,11 +14,11 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from initlab.api.gains import ActivationLike
 from initlab.api.look import Look, half_square, look_at
-from initlab.api.watched import evidence_of, foresee, note, open_sink, save
+from initlab.api.watched import evidence_of, foresee, metrics_of, note, numbers_of, open_sink, record_of, save
 from initlab.diagnosis import rules
 from initlab.errors import ConfigError
 from initlab.network.inputs import Arguments, batch_size
@@ -30,8 +29,6 @@ from initlab.spec import (
     Outlook,
     ProbeSettings,
     Profile,
-    ProfileRow,
-    Record,
 )
 
 #: sites whose values become metrics of the run; the profile has them all
@@ -146,19 +143,11 @@ class Watch:
 
         Plain names count as of the training part. A loss that is not finite is noticed as divergence.
         """
-        given = {**(metrics or {}), **more}
-        found: dict[str, float] = {}
-        broken: list[str] = []
-        for key, value in given.items():
-            number = float(value.detach()) if isinstance(value, Tensor) else float(value)
-            full = key if "/" in key else f"train/{key}"
-            found[full] = number
-            if not math.isfinite(number):
-                broken.append(full)
-                if "loss" in full and self._diverged is None:
-                    self._diverged = self.steps
+        found = numbers_of({**(metrics or {}), **more})
+        if self._diverged is None and any("loss" in k and not math.isfinite(v) for k, v in found.items()):
+            self._diverged = self.steps
         self._log.curve(self.steps, {k: v for k, v in found.items() if k.split("/")[0] in ("train", "val")})
-        self._record({k: v for k, v in found.items() if math.isfinite(v)}, tuple(broken))
+        self._record(found)
 
     def _due(self) -> bool:
         return self._observer is None or self._observer.is_due(self.steps)
@@ -196,21 +185,12 @@ class Watch:
             rows = self._observer.rows(self.steps)
             self._open = None
             self._log.rows(rows)
-            values = self._metrics(rows)
-            self._record({k: v for k, v in values.items() if math.isfinite(v)},
-                         tuple(k for k, v in values.items() if not math.isfinite(v)))  # fmt: skip
+            self._record(metrics_of(rows, self._sites))
         self.steps += 1
 
-    def _metrics(self, rows: tuple[ProfileRow, ...]) -> dict[str, float]:
-        wanted = [r for r in rows if not r.site or r.site in self._sites]
-        return {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
-
-    def _record(self, metrics: dict[str, float], nonfinite: tuple[str, ...]) -> None:
-        if self._sink is not None and (metrics or nonfinite):
-            self._sink.write(Record(
-                serial=self._serial, step=self.steps, epoch=0.0, time_ms=time.time_ns() // 1_000_000, metrics=metrics,
-                nonfinite=nonfinite,
-            ))  # fmt: skip
+    def _record(self, values: Mapping[str, float]) -> None:
+        if self._sink is not None and values:
+            self._sink.write(record_of(values, serial=self._serial, step=self.steps))
             self._serial += 1
 
     # ---------------------------------------------------------- the first step

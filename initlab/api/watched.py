@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from initlab import report, theory, tracking
 from initlab.activations import band_of
@@ -34,10 +34,32 @@ from initlab.spec import (
     Outlook,
     Profile,
     ProfileRow,
+    Record,
     RunHeader,
     TrackingSettings,
 )
 from initlab.tracking.record.active import active_sink
+
+
+def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics as numbers by key; plain names count as of the training part."""
+    plain = {k if "/" in k else f"train/{k}": v for k, v in metrics.items()}
+    return {k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in plain.items()}
+
+
+def metrics_of(rows: Sequence[ProfileRow], sites: frozenset[str]) -> dict[str, float]:
+    """Rows of the profile as metrics: those of the whole network, and of `sites`."""
+    wanted = [r for r in rows if not r.site or r.site in sites]
+    return {(f"{r.statistic}/{r.site}" if r.site else f"diag/{r.statistic}"): r.value for r in wanted}
+
+
+def record_of(values: Mapping[str, float], *, serial: int, step: int) -> Record:
+    """A record of the tracker; values that are not finite are named apart."""
+    return Record(
+        serial=serial, step=step, epoch=0.0, time_ms=time.time_ns() // 1_000_000,
+        metrics={k: v for k, v in values.items() if math.isfinite(v)},
+        nonfinite=tuple(k for k, v in values.items() if not math.isfinite(v)),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
