@@ -31,7 +31,7 @@ from initlab.spec import (
     Profile,
 )
 
-#: sites whose values become metrics of the run; the profile has them all
+#: sites whose values become metrics; the profile has them all
 _MOST_SITES = 32
 
 
@@ -87,7 +87,7 @@ def watch(
         raise ConfigError("every", every, "must be 1 or more")
     return Watch(
         model, optimizer, every=every, activation=activation, classes=classes, track=track, experiment=experiment,
-        name=name, params=params or {}, scaler=scaler, workdir=Path(workdir) if workdir else Path.cwd(),
+        name=name, params=params or {}, scaler=scaler, workdir=Path(workdir or "."),
     )  # fmt: skip
 
 
@@ -149,16 +149,18 @@ class Watch:
         self._log.curve(self.steps, {k: v for k, v in found.items() if k.split("/")[0] in ("train", "val")})
         self._record(found)
 
-    def _due(self) -> bool:
-        return self._observer is None or self._observer.is_due(self.steps)
-
     def _before_forward(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         if model.training and torch.is_grad_enabled():
             self.before_forward(tuple(args), dict(kwargs))
 
     def before_forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The network is about to compute a training batch; called by a hook where the network is a torch module."""
-        if self._looking or self._closed or self._open is not None or not self._due():
+        if (
+            self._looking
+            or self._closed
+            or self._open is not None
+            or not (self._observer is None or self._observer.is_due(self.steps))
+        ):
             return
         if self._observer is None and not self._begin(Arguments(args, kwargs)):
             return
@@ -217,8 +219,7 @@ class Watch:
         except Exception as error:  # whatever it is, the training that is watched goes on
             self._closed = True
             self._remove_hooks()
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            warnings.warn(f"initlab.watch: this training is not watched: {first}", stacklevel=2)
+            warnings.warn(f"initlab.watch: this training is not watched: {type(error).__name__}: {error}", stacklevel=2)
         finally:
             self._looking = False
         return not self._closed

@@ -1,7 +1,6 @@
 """The services of docker-compose.yml run without containers: their commands, environments and health checks as written.
 
-Only places differ: hosts are loopback, ports are free ones, folders are below a temporary one. And
-MLflow has one worker.
+Only places differ: hosts are loopback, ports are free ones, folders are below a temporary one.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ class Services:
             "/etc/initlab/schedule": str(self.folder / "schedule"),
             "/opt/deploy": str(ROOT / "deploy"),
             "127.0.0.1:8080": f"{here}:{p['dashboard']}",
-            "--workers=4": "--workers=1",
             "--port=8080": f"--port={p['dashboard']}",
             "ray-head:6379": f"{here}:{p['ray']}",
             "127.0.0.1:6379": f"{here}:{p['ray']}",
