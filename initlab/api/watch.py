@@ -155,12 +155,8 @@ class Watch:
 
     def before_forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The network is about to compute a training batch; called by a hook where the network is a torch module."""
-        if (
-            self._looking
-            or self._closed
-            or self._open is not None
-            or not (self._observer is None or self._observer.is_due(self.steps))
-        ):
+        due = self._observer is None or self._observer.is_due(self.steps)
+        if not due or self._looking or self._closed or self._open is not None:
             return
         if self._observer is None and not self._begin(Arguments(args, kwargs)):
             return
