@@ -172,7 +172,7 @@ def _remedies(
     sites, context = seen.sites, seen.context
     if sum(math.prod(s.shape) for s in sites) > _SMALL:
         first = candidates(sites, context)[0]
-        return (f"initlab.initialize(model, '{first.initializer.name}', ...): {first.why} (customary, not evaluated)",)
+        return (f"{_call(first.initializer.name)}: {first.why} (customary, not evaluated)",)
     with unchanged(model):
         options = evaluate_options(
             model, sites, context, activation=context.activation.name, seed=seed, untrained_loss=silence, keep=keep,
@@ -188,4 +188,8 @@ def _remedies(
             f"no initialisation makes it trainable (the best, {best.init}, is {best.outlook.verdict} too): take fewer "
             "layers, residual branches, norms or another activation",
         )
-    return (f"initlab.initialize(model, '{best.init}', ...): {best.why}; then {best.outlook.verdict}",)
+    return (f"{_call(best.init)}: {best.why}; then {best.outlook.verdict}",)
+
+
+def _call(init: str) -> str:
+    return f"initlab.initialize(model, {init!r}, data=[(inputs, targets)])"

@@ -64,6 +64,8 @@ def predicted_and_measured(series: Mapping[str, Sequence[tuple[int, float]]], *,
             axis.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=4, linewidth=1.6)
         if logarithmic:
             axis.set_yscale("log")
+        if key == "saturated":  # a share, also where it is next to nothing
+            axis.set_ylim(-0.03, 1.03)
         axis.set_xlabel("hidden layer")
         axis.set_ylabel(label)
         axis.grid(alpha=0.25)
