@@ -20,6 +20,9 @@ from initlab.theory.state import State, is_lookup, log_add, measured, saturated,
 _AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
 _MAXIMA = ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d", "max_pool2d_with_indices")
 
+#: numbers of a channel below which a batch norm's statistics are not those of the layer
+_FEW = 32
+
 
 class Walk:
     def __init__(
@@ -154,6 +157,9 @@ class Walk:
         if not variance > 0:
             return State(0.0, 0.0, 0.0), (0.0,)
         if node.over_examples:  # leaves examples uncorrelated
+            numbers = math.prod(node.shape) // max(node.shape[1] if len(node.shape) > 1 else 1, 1)
+            if numbers < _FEW:  # its statistics scatter, and so do gradients through them
+                self.unknown.append(f"batch norm over {numbers} numbers")
             return State(0.0, gamma2, 0.0), (gamma2 / variance,)
         return State(0.0, gamma2, gamma2 * (x.p - x.m**2) / variance), (gamma2 / variance,)
 

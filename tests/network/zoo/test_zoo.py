@@ -297,6 +297,6 @@ def test_the_prediction_is_what_is_measured(name: str) -> None:
             assert abs(statistics.median(steps)) < math.log10(2), f"{row.site}: gradient² off by 10^{steps}"
 
 
-#: batch norm over a few numbers, or gradients that pooling makes alike at all positions: theory has wide maps
-COARSE = ("timm/resnet", "timm/resnext", "timm/regnet", "timm/efficientnet", "timm/densenet", "timm/mobilenetv3",
-          "torchvision/googlenet", "torchvision/squeezenet", "torchvision/shufflenet", "timm/vgg")  # fmt: skip
+#: where theory is known to be off by more, in the gradient only: three max pools, whose gradient goes to the largest
+#: units, with a slope of 1 more often than the others (a factor 4.5); blocks of concatenations (a factor 2.8)
+COARSE = ("torchvision/squeezenet", "timm/densenet")
