@@ -1,9 +1,10 @@
-"""What `initlab.watch` costs a training loop: CPU seconds of all threads with it over those without it, in one run.
+"""What `initlab.watch` costs a training loop: CPU seconds of all threads, in updates of the same loop without it.
 
     python benchmarks/watch.py [UPDATES]
 
-Untracked, at the default of a look every 50 updates. `whole` includes the first step, which records the network and
-predicts; `later` is from the eleventh update on, what a long training pays.
+Untracked, at the default of a look every 50 updates; medians over the updates of three loops, which other work on the
+machine disturbs less than sums. `first`: the first eleven updates together (the network is recorded and predicted).
+`look`: an update that is looked at. `between`: one that is not. `in all`: 49 of those and a look, over 50.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import initlab
+
+EVERY = 50  # updates between two looks, as `initlab.watch` has it by default
 
 
 class Functional(nn.Module):
@@ -51,36 +55,39 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def loop(make: Callable[[], nn.Module], shape: tuple[int, ...], updates: int, *, watched: bool) -> tuple[float, float]:
-    """CPU seconds of the whole loop, and from the eleventh update on."""
+def loop(make: Callable[[], nn.Module], shape: tuple[int, ...], updates: int, *, watched: bool) -> list[float]:
+    """CPU seconds of each update."""
     torch.manual_seed(0)
     model, x, y = make(), torch.randn(shape), torch.randint(10, shape[:1])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     seen = initlab.watch(model, optimizer, classes=10, track=False) if watched else None
-    begun = later = time.process_time()
-    for i in range(updates):
-        if i == 10:
-            later = time.process_time()
+    seconds = list[float]()
+    for _ in range(updates):
+        begun = time.process_time()
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-    ended = time.process_time()
+        seconds.append(time.process_time() - begun)
     if seen is not None:
         seen.close()
-    return ended - begun, ended - later
+    return seconds
 
 
 def main() -> None:
-    updates = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    print(f"{'network':18} {'bare (s)':>9} {'whole':>7} {'later':>7}")
+    updates = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    print(f"{'network':18} {'update (ms)':>12} {'first':>7} {'look':>6} {'between':>8} {'in all':>7}")
     for name, (make, shape) in NETWORKS.items():
-        loop(make, shape, 20, watched=True)
-        rounds = [
-            (loop(make, shape, updates, watched=False), loop(make, shape, updates, watched=True)) for _ in range(3)
-        ]
-        bare = min(b[0] for b, _ in rounds)
-        whole, later = (min(w[i] for _, w in rounds) / min(b[i] for b, _ in rounds) for i in (0, 1))
-        print(f"{name:18} {bare:9.2f} {whole:7.3f} {later:7.3f}")
+        bare, between, looks, first = list[float](), list[float](), list[float](), list[float]()
+        for _ in range(3):
+            bare += loop(make, shape, updates, watched=False)[1:]
+            watched = loop(make, shape, updates, watched=True)
+            first.append(sum(watched[:11]))
+            looks += watched[EVERY::EVERY]
+            between += [s for i, s in enumerate(watched) if i > 10 and i % EVERY]
+        one = median(bare)
+        look, plain = median(looks) / one, median(between) / one
+        whole = (plain * (EVERY - 1) + look) / EVERY
+        print(f"{name:18} {one * 1e3:12.2f} {median(first) / one:7.1f} {look:6.2f} {plain:8.3f} {whole:7.3f}")
 
 
 if __name__ == "__main__":
