@@ -34,6 +34,7 @@ class Node:
             that the mean of the input is lost.
         effective: of a ``weight`` that is computed from parameters: mean square of the weight that is used.
         moments: (mean, mean square, mean product of two examples) of its output in this pass, where asked for.
+        window: of a maximum over a window: numbers that it is taken over.
         reading: of an ``activation`` that is not a module: the calls that its input and output are read from.
     """
 
@@ -51,6 +52,7 @@ class Node:
     balanced: bool = False
     effective: float | None = None
     moments: tuple[float, float, float] | None = None
+    window: int = 1
     reading: Reading | None = None
 
 

@@ -9,16 +9,17 @@ from dataclasses import replace
 import torch
 
 from initlab.activations.slope import derivative
+from initlab.network.call_kinds import MAXIMA
 from initlab.network.graph import Graph, Node
 from initlab.spec import InitContext, LayerPrediction, Site
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
 from initlab.theory.meanfield import correlation_depth
+from initlab.theory.pooling import overlap_factor, winners_slope
 from initlab.theory.quadrature import moments, moments_of
 from initlab.theory.state import State, is_lookup, log_add, measured, saturated, shifted_product
 
 #: poolings whose backward pass spreads one gradient over many positions
 _AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
-_MAXIMA = ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d", "max_pool2d_with_indices")
 
 #: numbers of a channel below which a batch norm's statistics are not those of the layer
 _FEW = 32
@@ -166,7 +167,7 @@ class Walk:
     def _unknown(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
         seen_in, seen = measured(self.graph.nodes[node.inputs[0]]), measured(node)
         short = node.name.rsplit(".", 1)[-1]
-        if node.op == "opaque" and short not in (*_AVERAGES, *_MAXIMA, "pad"):
+        if node.op == "opaque" and short not in (*_AVERAGES, *MAXIMA, "pad"):
             self.unknown.append(short)
         elif node.op in ("recurrent", "attention"):
             self.unknown.append(f"{node.op} {node.name}")
@@ -179,7 +180,27 @@ class Walk:
         p = ratio * x.s * (1 - min(1.0, mine * (gap / gap_in if gap_in > 0 else 1.0)))
         before = math.prod(self.graph.nodes[node.inputs[0]].shape)
         back = math.prod(node.shape) / before if short in _AVERAGES else 1.0
+        if short in MAXIMA:
+            back = self._winners(node, ratio) * self._overlap(node, before)
         return State(mean, ratio * x.s, p), (back, *(0.0 for _ in node.inputs[1:]))
+
+    def _winners(self, node: Node, ratio: float) -> float:
+        """Mean square slope of the units that a maximum takes its numbers from, over that of all units."""
+        before = self.graph.nodes[node.inputs[0]]
+        if before.op != "activation" or len(before.inputs) != 1:
+            return 1.0
+        activation = self.context.activations.get(before.name.partition("#")[0], self.context.activation)
+        x = self.states[before.inputs[0]]
+        if activation.moments is not None or not 1e-12 < x.variance < 1e12:
+            return 1.0
+        return winners_slope(activation, x.m, x.variance, node.window, ratio)
+
+    def _overlap(self, node: Node, before: int) -> float:
+        """Where windows overlap, a unit can win several, and their gradients add."""
+        factor = overlap_factor(node.window * math.prod(node.shape) / before)
+        if factor > 1.5:  # stride 1
+            self.unknown.append(f"gradient of {node.name} with overlapping windows")
+        return factor
 
     # ---------------------------------------------------------- backward
     def _is_head(self, node: Node) -> bool:

@@ -230,12 +230,9 @@ def test_the_weight_that_is_used_has_the_law() -> None:
 
 
 # ------------------------------------------------------------------ the loss before training
-CLASSIFIERS = (
-    "gpt", "llama", "gemma", "vit", "resnet", "experts", "tagger", "weight standardisation", "equalised learning rate",
-    "squeeze and excitation", "weight norm", "timm/vit", "timm/convnext", "timm/gmlp", "timm/eva", "transformers/gpt2",
-    "transformers/bert", "transformers/llama", "transformers/t5", "transformers/bloom", "torchvision/shufflenet",
-    "timm/resnext",
-)  # fmt: skip
+#: networks that give no scores of classes: a number, a distance, boxes
+OTHER_OUTPUTS = ("field of sines", "siamese", "torchvision/retinanet")
+CLASSIFIERS = [n for n in ALL if n not in (*OTHER_OUTPUTS, *LARGE)]
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -264,6 +261,20 @@ def test_the_loss_before_training_is_that_of_guessing(name: str) -> None:
 
 
 # ------------------------------------------------------------------ what theory says of them
+@pytest.mark.parametrize("name", [n for n in ALL if n not in LARGE])
+def test_advice_is_given_and_can_be_taken(name: str) -> None:
+    model, inputs = built(name)
+    initlab.initialize(model, "xavier", example=inputs)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    advice = initlab.advise(model, (inputs, None), loss=lambda o, _: main_output(o).float().square().mean())  # type: ignore[union-attr]
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert advice.knows != bool(initlab.predict(model, inputs).out_of_scope)
+    initlab.initialize(
+        model, advice.init, data=[(inputs, None)], loss=lambda o, _: main_output(o).float().square().mean()
+    )  # type: ignore[union-attr]
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
 @pytest.mark.parametrize("name", [n for n in ALL if n not in LARGE])
 def test_the_prediction_is_what_is_measured(name: str) -> None:
     """q within a factor 1.5 and gradient² within 2 of the median over 5 draws, wherever nothing is out of scope."""
@@ -297,6 +308,6 @@ def test_the_prediction_is_what_is_measured(name: str) -> None:
             assert abs(statistics.median(steps)) < math.log10(2), f"{row.site}: gradient² off by 10^{steps}"
 
 
-#: where theory is known to be off by more, in the gradient only: three max pools, whose gradient goes to the largest
-#: units, with a slope of 1 more often than the others (a factor 4.5); blocks of concatenations (a factor 2.8)
-COARSE = ("torchvision/squeezenet", "timm/densenet")
+#: where theory is known to be off by more, in the gradient only: batch norm behind all blocks, which removes what the
+#: gradients of all examples and positions have in common, and the rows are relative to it (a factor 2.8)
+COARSE = ("timm/densenet",)
