@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from initlab.network.call_kinds import MAXIMA
 from initlab.network.graph import Graph, Node
 from initlab.spec import InitContext, LayerPrediction, Site
 from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
+from initlab.theory.joined import inverse_variance
 from initlab.theory.meanfield import correlation_depth
 from initlab.theory.pooling import overlap_factor, winners_slope
 from initlab.theory.quadrature import moments, moments_of
@@ -38,6 +40,7 @@ class Walk:
         self.states: list[State] = []
         self.back: list[tuple[float, ...]] = []  # for each node, the factor to each of its inputs
         self.unknown: list[str] = []
+        self.readers = Counter(i for n in graph.nodes for i in n.inputs)
 
     # ---------------------------------------------------------- forward
     def forward(self) -> None:
@@ -161,7 +164,7 @@ class Walk:
             numbers = math.prod(node.shape) // max(node.shape[1] if len(node.shape) > 1 else 1, 1)
             if numbers < _FEW:  # its statistics scatter, and so do gradients through them
                 self.unknown.append(f"batch norm over {numbers} numbers")
-            return State(0.0, gamma2, 0.0), (gamma2 / variance,)
+            return State(0.0, gamma2, 0.0), (gamma2 * inverse_variance(self, node.inputs[0]),)
         return State(0.0, gamma2, gamma2 * (x.p - x.m**2) / variance), (gamma2 / variance,)
 
     def _unknown(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
