@@ -172,17 +172,34 @@ class _CallReader(TorchFunctionMode):
         anchor = str(self._keys.next(name))
         if anchor not in self._names:
             return func(*args, **kwargs)
-        self._received(anchor, (args, kwargs), overwritten=name.endswith("_") or bool(kwargs.get("inplace")))
+        target = args[0] if args else kwargs.get("input")
+        if (name.endswith("_") or kwargs.get("inplace")) and isinstance(target, Tensor):
+            return self._beside(anchor, func, target, args, kwargs)
+        self._received(anchor, (args, kwargs))
         output = func(*args, **kwargs)
         self._sent(anchor, output)
         return output
 
-    def _received(self, anchor: str, given: Any, *, overwritten: bool = False) -> None:
+    def _beside(self, anchor: str, func: Any, target: Tensor, args: Any, kwargs: Any) -> Any:
+        """A call that overwrites `target`, made on a copy: what is read stays as it was, and has a gradient."""
+        before = target.clone()
+        after = before.clone()
+        if args:
+            self._received(anchor, ((before, *args[1:]), kwargs))
+            output = func(after, *args[1:], **kwargs)
+        else:
+            self._received(anchor, (args, {**kwargs, "input": before}))
+            output = func(**{**kwargs, "input": after})
+        target.copy_(after)
+        output = target if output is after else output
+        self._sent(anchor, output)
+        return output
+
+    def _received(self, anchor: str, given: Any) -> None:
         for reading in self._first.get(anchor, ()):
             signals = [t for t in tensors(given) if t.is_floating_point() and not isinstance(t, nn.Parameter)]
             if signals:
-                h = signals[min(reading.position, len(signals) - 1)]
-                self._held[reading] = h.clone() if overwritten else h
+                self._held[reading] = signals[min(reading.position, len(signals) - 1)]
 
     def _sent(self, anchor: str, output: Any) -> None:
         for reading in self._last.get(anchor, ()):
