@@ -32,12 +32,17 @@ def fill(w: T, site: Site, init: Initializer, activation: ActivationLike, genera
 
 @dataclass(frozen=True, kw_only=True)
 class Law:
-    """A rule of an initialiser, the activation around the layer, and where random numbers come from."""
+    """A rule of an initialiser, the activation around the layer, and where random numbers come from.
+
+    Attributes:
+        sites: the parameters of the layer, where there is one; else the tensor stands by itself.
+    """
 
     init: Initializer
     draw: Draw
     activation: Activation
     generator: torch.Generator | None
+    sites: tuple[Site, ...] = ()
 
 
 def write(w: Tensor, site: Site, law: Law) -> None:
@@ -48,7 +53,7 @@ def write(w: Tensor, site: Site, law: Law) -> None:
     """
     # a single layer lies between two activations; which one is first or last only the network tells
     site = replace(site, activation="activation", activation_before="activation")
-    context = InitContext(activation=law.activation, sites=(site,))
+    context = InitContext(activation=law.activation, sites=law.sites or (site,))
     if law.init.check is not None and law.draw is law.init.weight:
         law.init.check((site,), context)
     blocks = [replace(site, shape=(g.stop - g.start, *site.shape[1:]), gates=(g,)) for g in site.gates] or [site]

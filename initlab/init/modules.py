@@ -15,6 +15,7 @@ from initlab.api.gains import ActivationLike, as_activation
 from initlab.errors import ConfigError, one_of
 from initlab.init.arguments import require_generator, require_tensor
 from initlab.init.draw import Law, write
+from initlab.inits.torch_default import bounds_in_transformers
 from initlab.network.layers import by_class
 from initlab.spec import Initializer
 
@@ -54,21 +55,37 @@ def for_module(
             raise ConfigError(
                 "module", kind, "has a parametrisation: use initlab.initialize(model, name), which inverts it"
             )
-        for short, parameter in module.named_parameters(recurse=False):
+        own = dict(module.named_parameters(recurse=False))
+        for short, parameter in own.items():
             require_tensor(parameter, f"{kind}.{short}")
-            site = by_class(short, "", module, short, parameter)
+        sites = tuple(by_class(short, "", module, short, parameter) for short, parameter in own.items())
+        for (short, parameter), site in zip(own.items(), sites, strict=True):
             if site.kind == "free":
                 warnings.warn(f"initlab.init: {kind}.{short} is of no known class and is left as it is", stacklevel=2)
             elif site.kind == "norm":
                 nn.init.constant_(parameter, 1.0 if site.role == "norm" else 0.0)
             elif site.kind not in ("activation", "scale") and parameter.numel():
                 draw = {"bias": init.bias, "embedding": init.embedding}.get(site.role, init.weight)
-                write(parameter, site, Law(init=init, draw=draw, activation=known, generator=generator))
+                law = Law(init=init, draw=draw, activation=known, generator=generator, sites=sites)
+                write(parameter, site, law)
+        if init.name == "torch_default":
+            _redraw_children(module, generator)
 
     return initialise
 
 
 # ------------------------------------------------------------------ pieces
+def _redraw_children(module: nn.Module, generator: torch.Generator | None) -> None:
+    """What torch's containers do to their children, which `nn.Module.apply` visits before them."""
+    with torch.no_grad():
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_bias is not None:
+            module.out_proj.bias.zero_()
+        if isinstance(module, nn.Transformer):
+            for name, bound in bounds_in_transformers(module).items():
+                parameter = module.get_parameter(name)
+                parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
+
+
 def _parse(name: str, options: dict[str, Any]) -> Initializer:
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError("name", name, "must be the name of an initialiser, such as 'he' or 'normal(std=0.1)'")

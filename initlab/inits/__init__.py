@@ -25,9 +25,10 @@ from initlab.inits.orthogonal import orthogonal
 from initlab.inits.piecewise import looks_linear, rai, random_walk
 from initlab.inits.recurrent import chrono, irnn, np_rnn, recurrent
 from initlab.inits.residual import deepnorm, fixup, gpt2, layer_scale, residual_scaled, skipinit, zero_gamma
-from initlab.inits.scaled import he, lecun, torch_default, xavier
+from initlab.inits.scaled import he, lecun, xavier
 from initlab.inits.siren import siren
 from initlab.inits.sparse import sparse
+from initlab.inits.torch_default import torch_default
 from initlab.inits.width import mup, spectral
 
 __all__ = [

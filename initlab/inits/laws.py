@@ -35,17 +35,42 @@ def draw(shape: tuple[int, ...], std: float, law: Distribution, generator: torch
     return torch.nn.init.trunc_normal_(values, 0.0, s, -2 * s, 2 * s, generator=generator)
 
 
-def torch_bound(site: Site) -> float:
-    """Bound of torch.nn's default uniform distribution: 1/√fan_in, counted from the tensor's shape as torch does."""
+def torch_bound(site: Site, sites: tuple[Site, ...] = ()) -> float:
+    """Bound of torch.nn's default uniform distribution: 1/√fan_in, counted from the tensor's shape as torch does.
+
+    Args:
+        site: a weight or a bias.
+        sites: of the network, where the bias of a bilinear layer finds its weight.
+    """
     if site.kind in ("rnn", "lstm", "gru"):
         # torch.nn.RNNBase.reset_parameters draws weights and biases within 1/√hidden_size
-        return 1.0 / math.sqrt(site.fan_in if site.role != "weight" else site.fan_out)
+        return 1.0 / math.sqrt(_state_units(site))
     if site.transposed:
         # dimension 1 of a transposed convolution's weight is its outputs, which torch takes for its inputs
         return 1.0 / math.sqrt(site.fan_out)
+    bilinear = site if _is_bilinear(site) else _bilinear_weight(site, sites)
+    if bilinear is not None:
+        return 1.0 / math.sqrt(bilinear.shape[1])
     if len(site.shape) < 2 or site.dims:
         return 1.0 / math.sqrt(max(site.fan_in, 1.0))
     return 1.0 / math.sqrt(site.shape[1] * math.prod(site.shape[2:]))
+
+
+def _state_units(site: Site) -> float:
+    """Units of a recurrent layer's state (of an LSTM's cell, where its output is projected to fewer)."""
+    if site.role == "bias" or "weight_hr" in site.name:
+        return site.fan_in
+    return site.shape[0] // max(1, len(site.gates))
+
+
+def _is_bilinear(site: Site) -> bool:
+    return site.kind == "linear" and len(site.shape) == 3 and not site.dims
+
+
+def _bilinear_weight(bias: Site, sites: tuple[Site, ...]) -> Site | None:
+    if bias.role != "bias" or bias.kind != "linear":
+        return None
+    return next((s for s in sites if s.layer == bias.layer and _is_bilinear(s)), None)
 
 
 def bias_rule(bias: Bias) -> Draw:
@@ -55,9 +80,8 @@ def bias_rule(bias: Bias) -> Draw:
     """
 
     def rule(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
-        del context
         if bias == "torch":
-            bound = torch_bound(site)
+            bound = torch_bound(site, context.sites)
             return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
         return torch.full(site.shape, float(bias))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from initlab.core import seeds
 from initlab.errors import ConfigError
-from initlab.inits.laws import draw
+from initlab.inits.laws import draw, torch_bound
 from initlab.inits.orthogonal import orthogonal_matrix
 from initlab.inits.scaled import he, xavier
 from initlab.spec import Draw, InitContext, Initializer, PositiveFloat, Site
@@ -198,7 +198,7 @@ def _constant(value: float) -> GateBias:
 def _torch_uniform(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
     """U(±1/√N), N the units of the state: what nn.RNN, nn.LSTM and nn.GRU give all their parameters."""
     del context
-    bound = 1 / math.sqrt(site.shape[0] // max(1, len(site.gates)))
+    bound = torch_bound(site)
     return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
 
 

@@ -1,4 +1,4 @@
-"""Initialisers that scale the variance with the fan: LeCun, Xavier/Glorot, He/Kaiming, and torch.nn's default.
+"""Initialisers that scale the variance with the fan: LeCun, Xavier/Glorot, He/Kaiming.
 
 At large width only the variance matters, not the shape of the law: uniform and normal draws of equal variance give the
 same signal to O(1/width).
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from initlab.errors import ConfigError
-from initlab.inits.laws import Bias, Distribution, bias_rule, draw, torch_bound, unit_normal
+from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.spec import InitContext, Initializer, PositiveFloat, Site
 from initlab.theory import gain as activation_gain
 
@@ -117,33 +117,3 @@ def lecun(
 ) -> Initializer:
     """Var(W) = g²/fan_in with g = 1. LeCun, Bottou, Orr & Müller, 1998. What SELU needs (Klambauer et al., 2017)."""
     return _scaled("lecun", gain=gain, mode="fan_in", law=distribution, bias=bias, keep=keep)
-
-
-def torch_default(*, bias: Bias = "torch", keep: tuple[str, ...] = ()) -> Initializer:
-    """What torch.nn's layers do when constructed: W, b ~ U(±1/√fan_in), Var(W) = 1/(3 fan_in); embeddings N(0, 1).
-
-    It is `kaiming_uniform_(a=√5)`, and not He's initialisation: a deep ReLU network loses 5/6 of its signal's mean
-    square in every layer. Fans are counted from the tensor's shape, as torch counts them. Attention's stacked
-    projection is Xavier-uniform over its whole (3d, d) shape, with zero biases.
-    """
-
-    def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
-        del context
-        bound = torch_bound(site)
-        if site.kind == "attention":
-            # torch scales by the stacked shape (3d, d); a gate's block is (d, d)
-            bound = math.sqrt(6.0 / (4 * site.shape[1]))
-        return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
-
-    def biases(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
-        if site.kind == "attention" or _ends_attention(site, context):
-            return torch.zeros(site.shape)
-        return bias_rule(bias)(site, generator, context)
-
-    return Initializer(name="torch_default", weight=weight, bias=biases, embedding=unit_normal, keep=keep)
-
-
-def _ends_attention(site: Site, context: InitContext) -> bool:
-    """Whether a parameter is of the output projection within an nn.MultiheadAttention."""
-    owner = site.layer.rpartition(".")[0]
-    return site.layer.endswith("out_proj") and any(s.kind == "attention" and s.layer == owner for s in context.sites)
