@@ -78,8 +78,9 @@ def for_module(
 def _redraw_children(module: nn.Module, generator: torch.Generator | None) -> None:
     """What torch's containers do to their children, which `nn.Module.apply` visits before them."""
     with torch.no_grad():
-        if isinstance(module, nn.MultiheadAttention) and module.in_proj_bias is not None:
-            module.out_proj.bias.zero_()
+        if isinstance(module, nn.MultiheadAttention):
+            for bias in (p for n, p in module.out_proj.named_parameters() if n == "bias"):
+                bias.zero_()
         if isinstance(module, nn.Transformer):
             for name, bound in bounds_in_transformers(module).items():
                 parameter = module.get_parameter(name)

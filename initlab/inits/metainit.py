@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from initlab.core import seeds
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.gradient_quotient import gradient_quotient
-from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
+from initlab.inits.streaming import batch_of, combine_checks, exclude_kept, require_data
 from initlab.network.inputs import map_tensors
+from initlab.network.state import preserve_state
 from initlab.spec import Batch, InitContext, Initializer, PositiveFloat, PositiveInt, Probability, Site
 
 _CHECK_EVERY = 10
@@ -36,7 +37,9 @@ def metainit(
         ‖W_l‖ ← ‖W_l‖ + m_l,   m_l ← μ·m_l - lr·sign(∂GQ/∂‖W_l‖)
 
     Inputs are random numbers of the shape of the data and labels random classes: nothing of the data is used but their
-    shape. The direction of each weight tensor stays that of the draw. See `gradient_quotient` for GQ.
+    shape. GQ (`gradient_quotient`) is the mean over all parameters, biases and norms included; what moves are the norms
+    of those of two dimensions and more, whose direction stays that of the draw. The network is in eval mode, as in the
+    authors' code: dropout is off and batch norms use their running statistics.
 
     Args:
         base: what draws the weights first.
@@ -57,7 +60,8 @@ def metainit(
         weights = _weights(model, sites)
         if not weights:
             return ("metainit: there is no weight whose norm could be changed",)
-        with deterministic_training_mode(model):
+        with preserve_state(model):
+            model.eval()
             note = _search(model, weights, like, context.seed)
         return (note,)
 
@@ -65,11 +69,11 @@ def metainit(
         held_out = _random_batch(like, examples, seeds.generator(seed, "init", "metainit", "look"))
         generator = seeds.generator(seed, "init", "metainit")
         speeds, smallest = [0.0] * len(weights), [_SMALLEST * float(w.detach().norm()) for w in weights]
-        begin = best = _quotient(model, held_out, weights)
+        begin = best = _quotient(model, held_out)
         best_values, stale, done = _values(weights), 0, 0
         while done < steps and stale < patience:
             batch = _random_batch(like, examples, generator)
-            quotient = gradient_quotient(model, batch, parameters=weights, create_graph=True)
+            quotient = gradient_quotient(model, batch, create_graph=True)
             gradients = torch.autograd.grad(quotient, weights, allow_unused=True, materialize_grads=True)
             if not all(bool(torch.isfinite(g).all()) for g in gradients):
                 break
@@ -82,7 +86,7 @@ def metainit(
                     w.mul_(max(norm + speeds[i], smallest[i]) / norm)
             done += 1
             if done % _CHECK_EVERY == 0 or done == steps:
-                now = _quotient(model, held_out, weights)
+                now = _quotient(model, held_out)
                 stale = 0 if now < 0.95 * best or best == begin else stale + 1
                 if now < best:
                     best, best_values = now, _values(weights)
@@ -108,8 +112,8 @@ def _weights(model: nn.Module, sites: tuple[Site, ...]) -> list[nn.Parameter]:
     return [p for n, p in named if n in shown and p.requires_grad and p.dim() >= 2 and bool(p.detach().any())]
 
 
-def _quotient(model: nn.Module, batch: Batch, weights: Sequence[nn.Parameter]) -> float:
-    value = float(gradient_quotient(model, batch, parameters=weights))
+def _quotient(model: nn.Module, batch: Batch) -> float:
+    value = float(gradient_quotient(model, batch))
     return value if math.isfinite(value) else math.inf
 
 

@@ -16,8 +16,8 @@ def torch_default(*, bias: Bias = "torch", keep: tuple[str, ...] = ()) -> Initia
     """What torch.nn's layers do when constructed: W, b ~ U(±1/√fan_in), Var(W) = 1/(3 fan_in); embeddings N(0, 1).
 
     It is `kaiming_uniform_(a=√5)`, and not He's initialisation: a deep ReLU network loses 5/6 of its signal's mean
-    square in every layer. Fans are counted from the tensor's shape, as torch counts them. Where a module does otherwise,
-    so does this:
+    square in every layer. Fans are counted from the tensor's shape, as torch counts them. Where a module has another
+    rule, so has this:
 
     - recurrent layers and cells: U(±1/√N) for all parameters, N the units of the state, also with projections;
     - bilinear layers: U(±1/√N) for N first inputs, although a unit sums over both;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from typing import Any
 
 import pytest
@@ -10,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab import activations, inits
+from initlab.core import seeds
 from initlab.errors import ConfigError
 from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
 from initlab.inits.gradient_quotient import gradient_quotient
+from initlab.inits.metainit import _random_batch as random_batch  # pyright: ignore[reportPrivateUsage]
 from initlab.inits.streaming import deterministic_training_mode, stream, weights_by_layer
 from initlab.network.sites import describe
 from initlab.run.prepare import Prepared, prepare
@@ -147,8 +151,7 @@ def test_metainit_lowers_the_quotient_on_data_too(network: tuple[str, ...]) -> N
     plain, p = prepared(*network, "init=he"), prepared(*network, "init=metainit", "init.steps=150", "init.examples=32")
 
     def quotient(of: Prepared) -> float:
-        with deterministic_training_mode(of.model):
-            return float(gradient_quotient(of.model, batch(of)))
+        return float(gradient_quotient(of.model.eval(), batch(of)))
 
     assert quotient(p) < quotient(plain)
 
@@ -221,3 +224,41 @@ def test_branches_that_could_never_wake_are_refused(init: str) -> None:
     with pytest.raises(ConfigError, match="zero for ever"):
         prepared(*network)
     assert prepared(*network, "activation=tanh").initialised.notes == ()
+
+
+def test_metainit_is_the_authors_search() -> None:
+    """Ten steps beside the loop of the paper's appendix, over random batches that are the same."""
+    model = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.Tanh(), nn.Dropout(0.5), nn.Linear(9, 4)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(generator=torch.Generator().manual_seed(p.numel()))
+    x = noise(32, 6).double()
+    data = Batch(inputs=x, targets=torch.arange(32) % 4, loss=nn.functional.cross_entropy)
+    theirs = copy.deepcopy(model).eval()
+    generator = seeds.generator(3, "init", "metainit")
+    everything = list(theirs.parameters())
+    matrices = [p for p in everything if p.dim() >= 2]
+    memory = [0.0] * len(matrices)
+    for _ in range(10):
+        drawn = random_batch(data, 16, generator)
+        gradient = torch.autograd.grad(drawn.loss(theirs(drawn.inputs), drawn.targets), everything, create_graph=True)
+        product = torch.autograd.grad(sum(g.square().sum() / 2 for g in gradient), everything, create_graph=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        off = [
+            ((g - p) / (g + 1e-5 * (2 * (g >= 0).double() - 1).detach()) - 1).abs().sum()
+            for g, p in zip(gradient, product, strict=True)
+        ]
+        quotient = torch.stack(off).sum() / sum(p.numel() for p in everything)
+        slopes = torch.autograd.grad(quotient, matrices)
+        for j, (p, g) in enumerate(zip(matrices, slopes, strict=True)):
+            norm = float(p.detach().norm())
+            memory[j] = 0.9 * memory[j] - 0.01 * float(torch.sign((p.detach() * g).sum() / norm))
+            with torch.no_grad():
+                p.mul_((norm + memory[j]) / norm)
+    context = InitContext(activation=activations.tanh(), batches=lambda _: data, seed=3)
+    (step,) = inits.metainit(steps=10, examples=16, lr=0.01).adapt
+    (note,) = step(model.train(), describe(model, x), context)
+    before, after = (float(n) for n in re.findall(r"[\d.]+(?:e[+-]?\d+)?(?= before| after)", note))
+    assert after < before
+    assert model.training
+    for a, b in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
