@@ -158,12 +158,12 @@ def _halves(site: Site, context: InitContext) -> tuple[bool, bool]:
 
 # ------------------------------------------------------------------ randomised asymmetric
 def rai(*, sigma: PositiveFloat = 0.6007, keep: tuple[str, ...] = ()) -> Initializer:
-    """Randomised asymmetric initialisation, against units that are born dead. Lu, Shin, Su & Karniadakis, 2020.
+    """Randomised asymmetric initialisation, against units that are born dead. Lu, Shin, Su & Karniadakis, 2019.
 
-    Of the weights and the bias of a unit, N numbers together, one chosen at random is drawn from Beta(2, 1), which is
-    positive, the others from N(0, sigma²/N). ReLU sends on positive numbers, so the odd one lifts the unit: a narrow,
-    deep ReLU network dies at birth less often than under a symmetric law. `sigma` is the authors' for which the mean
-    square of the signal is about kept.
+    Of the fan_in weights and the bias of a unit, one chosen at random is drawn from Beta(2, 1), which is positive, the
+    others, the bias among them, from N(0, sigma²/fan_in), as the authors' code has it. ReLU sends on positive numbers,
+    so the odd one lifts the unit: a narrow, deep ReLU network dies at birth less often than under a symmetric law.
+    `sigma` is the authors' for which the mean square of the signal is about kept.
 
     For narrow ReLU networks. Recurrent layers choose among the weights of each matrix and have zero biases, like
     layers without a bias. Cost: no data pass.
@@ -173,7 +173,7 @@ def rai(*, sigma: PositiveFloat = 0.6007, keep: tuple[str, ...] = ()) -> Initial
         form = layout(site)
         units, biased = form.groups * form.outs, _has_bias(site, context)
         chosen, lift = _odd_ones(site, units, form.inputs + biased, context)
-        values = draw((units, form.inputs), sigma / math.sqrt(form.inputs + biased), "normal", generator)
+        values = draw((units, form.inputs), sigma / math.sqrt(form.inputs), "normal", generator)
         among = chosen < form.inputs
         values[among, chosen[among]] = lift[among]
         return to_parameter(site, values.reshape(form.shape))
@@ -183,7 +183,7 @@ def rai(*, sigma: PositiveFloat = 0.6007, keep: tuple[str, ...] = ()) -> Initial
             return torch.zeros(site.shape)
         inputs = next((layout(s).inputs for s in context.sites if _is_weight_of(s, site)), 0)
         chosen, lift = _odd_ones(site, math.prod(site.shape), inputs + 1, context)
-        values = draw(site.shape, sigma / math.sqrt(inputs + 1), "normal", generator)
+        values = draw(site.shape, sigma / math.sqrt(max(1, inputs)), "normal", generator)
         return torch.where(chosen == inputs, lift, values)
 
     return Initializer(name="rai", weight=weight, bias=bias, embedding=unit_normal, keep=keep)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
 from initlab.core import seeds
 from initlab.errors import ConfigError
@@ -131,6 +131,9 @@ def irnn(
     Without input the state stays as it is, and so does the gradient, over any number of steps. Layers that are not
     recurrent are He's.
 
+    The paper has one recurrent layer. Each further one multiplies the signal by about std·√N for N units below (0.01
+    at the default and N = 100): a note says so.
+
     Refuses networks without an nn.RNN, and LSTMs and GRUs, whose gates do that in another way. Cost: no data pass.
     """
     rest = he(bias=bias, keep=keep)
@@ -143,7 +146,24 @@ def irnn(
         return rest.weight(site, generator, context)
 
     biases = _gate_biases(_constant(bias), rest.bias)
-    return replace(rest, name="irnn", weight=weight, bias=biases, check=_require_plain_rnn("irnn"))
+    rules = replace(rest, name="irnn", weight=weight, bias=biases, check=_require_plain_rnn("irnn"))
+
+    def plan(model: nn.Module, sites: tuple[Site, ...], context: InitContext) -> tuple[Initializer, tuple[str, ...]]:
+        del model, context
+        return rules, _note_on_depth(sites, std)
+
+    return replace(rules, plan=plan)
+
+
+def _note_on_depth(sites: tuple[Site, ...], std: float) -> tuple[str, ...]:
+    inputs = [s for s in sites if s.kind == "rnn" and s.role == "weight" and not s.name.endswith("_reverse")]
+    if len(inputs) < 2:
+        return ()
+    root = math.sqrt(inputs[1].fan_in)
+    return (
+        f"irnn: made for one recurrent layer, and this network has {len(inputs)}; with N(0, {std:g}²) on the inputs "
+        f"each further layer receives about {std * root:.2g} of the signal (init.std={1 / root:.2g} keeps its size)",
+    )
 
 
 def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:

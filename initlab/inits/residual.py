@@ -151,7 +151,8 @@ def deepnorm(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     LN(αx + f(x)) with α = (2N)^{1/4}, which the norm makes equal to LN(x + f(x)/α): multipliers of branches, where the
     network has them, start as 1/α.
 
-    Refuses networks without residual branches. Cost: no data pass.
+    Refuses networks without residual branches, and pre-norm ones, x + f(LN(x)): a norm before a branch takes the signal
+    to scale 1 whatever the sum was, and no norm divides the sum by α. Cost: no data pass.
     """
     base = xavier(distribution="normal", bias=bias, keep=keep)
 
@@ -166,7 +167,19 @@ def deepnorm(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
         branch = site.branch or next((s.branch for s in context.sites if s.branch is not None), None)
         return torch.full(site.shape, 1.0 if branch is None else (2 * _layers(branch)) ** -0.25)
 
-    return replace(base, name="deepnorm", weight=weight, scale=scale, check=_needs_branches("deepnorm"))
+    def check(sites: tuple[Site, ...], context: InitContext) -> None:
+        del context
+        _need_branches("deepnorm", sites)
+        norm = _norm_before_branch(sites)
+        if norm is not None:
+            raise ConfigError(
+                "init",
+                "deepnorm",
+                f"is for post-norm networks, LN(x + f(x)), and {norm.name} stands before the weights of its branch "
+                "(pre-norm); use init=gpt2 or init=residual_scaled",
+            )
+
+    return replace(base, name="deepnorm", weight=weight, scale=scale, check=check)
 
 
 # ------------------------------------------------------------------ what they share
@@ -202,6 +215,16 @@ def _needs_branches(name: str) -> Check:
 def _need_branches(name: str, sites: tuple[Site, ...]) -> None:
     if not any(s.branch is not None for s in sites):
         raise ConfigError("init", name, "needs residual branches; this network has none: use init=he, or model=resnet")
+
+
+def _norm_before_branch(sites: tuple[Site, ...]) -> Site | None:
+    """The first norm within a branch that comes before all weights of that branch."""
+    first: dict[int, int] = {}
+    for s in sites:
+        if s.branch is not None and s.role in ("weight", "recurrent"):
+            first[s.branch.index] = min(s.order, first.get(s.branch.index, s.order))
+    norms = (s for s in sites if s.role == "norm" and s.branch is not None)
+    return next((s for s in norms if s.branch is not None and s.order < first.get(s.branch.index, 0)), None)
 
 
 def _is_last(site: Site) -> bool:

@@ -348,8 +348,16 @@ def gpt2(init: Initializer) -> None:
     spread(model[1].branch[2].weight.detach(), 0.02**2 / 4)  # type: ignore[index, union-attr]
 
 
+class _PostNorm(Attention):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm1(x + self.attention(x, x, x, need_weights=False)[0])
+        x = self.norm2(x + self.end(self.narrow(self.act(self.wide(x)))))
+        return self.head(x.mean(1))
+
+
 def deepnorm(init: Initializer) -> None:
-    model = apply(init, attention(96, 2, scaled=True))
+    case = replace(attention(96, 2), build=lambda: _PostNorm(96, 2, scaled=True))
+    model = apply(init, case)
     assert isinstance(model, Attention)
     q, k, v = model.attention.in_proj_weight.detach().split(96)
     beta = 8**-0.25  # one layer

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
+import initlab
 from initlab import activations, inits
 from initlab.errors import ConfigError
 from initlab.inits.laws import TRUNCATED_STD
@@ -182,3 +185,68 @@ def test_torchs_law_of_recurrent_layers_has_the_states_size_as_its_fan(kind: typ
         drawn, given = getattr(model, name), getattr(own, name)
         assert float(drawn.detach().abs().max()) <= 1 / math.sqrt(400)
         assert float(drawn.detach().std()) == pytest.approx(float(given.detach().std()), rel=0.05)
+
+
+@pytest.mark.parametrize("fan_in", [2, 5])
+def test_rai_is_the_authors_draw(fan_in: int) -> None:
+    """V = σ·randn(out, in + 1)/√in with one entry of each row from Beta(2, 1): weights and biases by their laws."""
+    units, rng = 4000, np.random.default_rng(0)
+    theirs = rng.standard_normal((units, fan_in + 1)) * 0.6007 / fan_in**0.5
+    theirs[np.arange(units), rng.integers(0, fan_in + 1, units)] = rng.beta(2, 1, units)
+    layer = initialised(nn.Linear(fan_in, units), inits.rai())
+    assert isinstance(layer, nn.Linear)
+    for ours, column in ((layer.weight, theirs[:, :-1]), (layer.bias, theirs[:, -1])):
+        values = ours.detach().double().numpy().ravel()
+        assert float(stats.ks_2samp(values, column.ravel())[1]) > 1e-3  # pyright: ignore[reportArgumentType]
+
+
+class Stacked(nn.Module):
+    """ReLU recurrent layers, read at the last step."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(40, 40, layers, nonlinearity="relu", batch_first=True)
+        self.head = nn.Linear(40, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def test_irnn_says_what_a_second_layer_does_to_the_signal() -> None:
+    """The share of the signal that the note names is that of the pre-activations of the second layer's inputs."""
+    x = torch.randn(64, 3, 40, generator=torch.Generator().manual_seed(0))
+    for layers in (1, 2):
+        model = Stacked(layers)
+        notes = [n for n in initlab.initialize(model, "irnn(std=0.01)", example=x).notes if n.startswith("irnn")]
+        assert len(notes) == layers - 1
+    weight = dict(model.named_parameters())["rnn.weight_ih_l1"].detach()
+    signal = torch.randn(20_000, 40, generator=torch.Generator().manual_seed(1))
+    share = float((signal @ weight.T).square().mean().sqrt())
+    assert share == pytest.approx(0.063, rel=0.05) and "about 0.063 of the signal" in notes[0]
+
+
+@pytest.mark.parametrize("layer", ["torch", "written"])
+def test_deepnorm_is_for_post_norm_networks(layer: str) -> None:
+    x = torch.randn(2, 4, 8)
+
+    def model(*, norm_first: bool) -> nn.Module:
+        if layer == "written":
+            return nn.Sequential(*(Block(norm_first=norm_first) for _ in range(2)), nn.Linear(8, 3))
+        block = nn.TransformerEncoderLayer(8, 2, 16, norm_first=norm_first, batch_first=True)
+        return nn.Sequential(nn.TransformerEncoder(block, 2, enable_nested_tensor=False), nn.Linear(8, 3))
+
+    initlab.initialize(model(norm_first=False), "deepnorm", example=x)
+    with pytest.raises(ConfigError, match=r"init=deepnorm: is for post-norm .*norm.* use init=gpt2"):
+        initlab.initialize(model(norm_first=True), "deepnorm", example=x)
+
+
+class Block(nn.Module):
+    """A perceptron's residual block with its norm before the branch or after the sum."""
+
+    def __init__(self, *, norm_first: bool) -> None:
+        super().__init__()
+        self.norm, self.norm_first = nn.LayerNorm(8), norm_first
+        self.branch = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(self.norm(x)) if self.norm_first else self.norm(x + self.branch(x))
