@@ -13,6 +13,7 @@ from initlab.inits.composition import by_role, chain
 from initlab.inits.coordinate_check import coordinate_check
 from initlab.inits.data_dependent import data_dependent
 from initlab.inits.edge_of_chaos import edge_of_chaos, mean_field
+from initlab.inits.embedding import embedding
 from initlab.inits.fixed import constant, normal, truncated_normal, uniform, zeros
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.gradinit import gradinit
@@ -46,6 +47,7 @@ __all__ = [
     "delta_orthogonal",
     "dirac",
     "edge_of_chaos",
+    "embedding",
     "fixup",
     "gpt2",
     "gradient_quotient",

@@ -244,6 +244,37 @@ def siren(init: Initializer) -> None:
     assert q == pytest.approx(1.445, abs=0.08)
 
 
+class _Language(nn.Module):
+    """A table of tokens, a norm, and a head that may share the table."""
+
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.table, self.norm, self.hidden = nn.Embedding(4000, 64, padding_idx=0), nn.LayerNorm(64), nn.Linear(64, 64)
+        self.head = nn.Linear(64, 4000, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.hidden(self.table(x))))
+
+
+def embedding(init: Initializer) -> None:
+    """Rows have norm 1 by width; with a tied head the loss starts near log V, and far from it under torch's N(0, 1)."""
+    x = torch.randint(1, 4000, (256,), generator=torch.Generator().manual_seed(0))
+    for tied in (False, True):
+        for scheme, std in ((init, 1 / 8), (inits.embedding(std=0.02, base="xavier"), 0.02)):
+            model = _Language(tied)
+            draw(scheme, model, x)
+            w = model.table.weight.detach()
+            assert not w[0].any() and float(w[1:].std()) == pytest.approx(std, rel=0.01)
+            bound = 6 / 128 if scheme is not init else math.inf
+            assert float(model.hidden.weight.detach().square().max()) <= bound
+            if tied:
+                loss = float(nn.functional.cross_entropy(model(x), torch.randint(1, 4000, (256,))).detach())
+                # logits N(0, 64·std²): E log Σ e^z = log V + 64·std²/2
+                assert loss == pytest.approx(math.log(4000) + 32 * std**2, abs=0.25)
+
+
 # ------------------------------------------------------------------ recurrent
 def recurrent_convention(init: Initializer) -> None:
     model = apply(init, recurrent(nn.LSTM, 2, 6, both=True))
@@ -550,6 +581,7 @@ PROPERTIES: dict[str, Property] = {
     "delta_orthogonal": delta_orthogonal,
     "dirac": identity,
     "edge_of_chaos": edge_of_chaos,
+    "embedding": embedding,
     "fixup": fixup,
     "glorot": _alias(inits.xavier, _DATA),
     "gpt2": gpt2,

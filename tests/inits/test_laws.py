@@ -250,3 +250,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(self.norm(x)) if self.norm_first else self.norm(x + self.branch(x))
+
+
+def test_embeddings_by_name_in_python() -> None:
+    model = nn.Sequential(nn.Embedding(3000, 100), nn.Linear(100, 100))
+    for text, std in (("embedding", 0.1), ("embedding(std=0.02, base='torch_default')", 0.02)):
+        initlab.initialize(model, text, example=torch.randint(0, 3000, (4, 5)))
+        assert float(dict(model.named_parameters())["0.weight"].detach().std()) == pytest.approx(std, rel=0.01)
+    assert float(dict(model.named_parameters())["1.weight"].detach().abs().max()) <= 0.1  # torch's, by its plan
