@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from initlab.activations.modules import pointwise, regrouping
+from initlab.activations.modules import in_single_precision, pointwise, regrouping
 from initlab.activations.slope import derivative
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn, PositiveInt
@@ -52,7 +52,15 @@ def gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> A
     def fn(x: Tensor) -> Tensor:
         return x * gate(x)
 
-    made = regrouping(name, compute, fn, units=(2, 1), group=2, moments=partial(_gated_moments, gate), kinks=kinks)
+    made = regrouping(
+        name,
+        in_single_precision(compute),
+        in_single_precision(fn),
+        units=(2, 1),
+        group=2,
+        moments=partial(_gated_moments, gate),
+        kinks=kinks,
+    )
     return replace(made, gate=pointwise(f"{name}_gate", gate, kinks=kinks))
 
 

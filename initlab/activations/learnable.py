@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from initlab.activations.modules import learnable_activation, need_features, unit_dim
+from initlab.activations.modules import in_single_precision, learnable_activation, need_features, unit_dim
 from initlab.spec import Activation, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -244,7 +244,7 @@ def meta_acon(*, reduction: PositiveInt = 16) -> Activation:
     def make(features: int | None = None) -> nn.Module:
         return MetaAcon(activation, need_features(features, "meta_acon"), reduction)
 
-    activation = Activation(name="meta_acon", make=make, fn=fn)
+    activation = Activation(name="meta_acon", make=make, fn=in_single_precision(fn))
     return activation
 
 
@@ -275,7 +275,10 @@ class MetaAcon(nn.Module):
         shape[dim] = -1
         if dim > 0:
             beta = beta.reshape([x.shape[0] if d == 0 else shape[d] for d in range(x.dim())])
-        return _acon(x, p1=self.p1.reshape(shape), p2=self.p2.reshape(shape), beta=beta)
+        p1, p2 = self.p1.reshape(shape), self.p2.reshape(shape)
+        if x.dtype in (torch.float16, torch.bfloat16):
+            return _acon(x.float(), p1=p1.float(), p2=p2.float(), beta=beta.float()).to(x.dtype)
+        return _acon(x, p1=p1, p2=p2, beta=beta)
 
     def readings(self) -> dict[str, Tensor]:
         """Means over the units."""

@@ -15,6 +15,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
+from initlab.activations.modules import in_single_precision
 from initlab.activations.naming import parse_activation
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn
@@ -111,7 +112,7 @@ def _sum(parts: tuple[Activation, ...], weights: tuple[float, ...]) -> Elementwi
             total = total + weight * part.fn(x)
         return total
 
-    return fn
+    return in_single_precision(fn)
 
 
 def _kinks(parts: tuple[Activation, ...]) -> tuple[float, ...]:
@@ -139,7 +140,10 @@ class Blend(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        weights = torch.softmax(self.mix, 0)
+        return in_single_precision(self._mixed)(x)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        weights = torch.softmax(self.mix.to(x.dtype), 0)
         total = weights[0] * self.parts[0].fn(x)
         for i, part in enumerate(self.parts[1:], start=1):
             total = total + weights[i] * part.fn(x)
@@ -216,7 +220,10 @@ class Homotopy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        t = self._t()
+        return in_single_precision(self._between)(x)
+
+    def _between(self, x: Tensor) -> Tensor:
+        t = self._t().to(x.dtype)
         return (1 - t) * self.a.fn(x) + t * self.b.fn(x)
 
     def readings(self) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,27 @@ from initlab.spec import Activation, ElementwiseFn, GaussianMoments, TorchNonlin
 #: a row of more numbers than this is told by its norm
 _LONG = 8
 
+P = ParamSpec("P")
+
 #: starting value of a parameter: one number, or several in a row
 Start = float | tuple[float, ...]
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def in_single_precision(fn: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """`fn`, computed in float32 where its input is float16 or bfloat16, as torch's own kernels do within one operation.
+
+    A function of several operations would round after each of them, and x² is infinite in float16 beyond 255.
+    """
+
+    def wide(x: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        if x.dtype in _HALF:
+            return fn(x.float(), *args, **kwargs).to(x.dtype)
+        return fn(x, *args, **kwargs)
+
+    return wide
 
 
 def unit_dim(x: Tensor) -> int:
@@ -121,14 +141,14 @@ class Learned(nn.Module):
         def fn(x: Tensor) -> Tensor:
             return compute(x, **{n: v.to(x) for n, v in frozen.items()})
 
-        return replace(self.start, fn=fn)
+        return replace(self.start, fn=in_single_precision(fn))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, ...) to the same shape."""
-        parameters = dict(self.named_parameters(recurse=False))
-        if self.features is not None:
-            behind = (1,) * (x.dim() - 1 - unit_dim(x))
-            return self.compute(x, **{n: p.reshape(*p.shape, *behind) for n, p in parameters.items()})
+        behind = (1,) * (x.dim() - 1 - unit_dim(x)) if self.features is not None else ()
+        parameters = {n: p.reshape((*p.shape, *behind)) for n, p in self.named_parameters(recurse=False)}
+        if x.dtype in _HALF:
+            return self.compute(x.float(), **{n: p.float() for n, p in parameters.items()}).to(x.dtype)
         return self.compute(x, **parameters)
 
     def readings(self) -> dict[str, Tensor]:
@@ -156,7 +176,7 @@ def pointwise(name: str, fn: ElementwiseFn, *, kinks: tuple[float, ...] = ()) ->
         del features
         return Pointwise(activation)
 
-    activation = Activation(name=name, make=make, fn=fn, kinks=kinks)
+    activation = Activation(name=name, make=make, fn=in_single_precision(fn), kinks=kinks)
     return activation
 
 
@@ -216,5 +236,5 @@ def learnable_activation(
     def make(features: int | None = None) -> nn.Module:
         return Learned(activation, compute, values, need_features(features, name) if per_channel else None)
 
-    activation = Activation(name=name, make=make, fn=fn, kinks=kinks)
+    activation = Activation(name=name, make=make, fn=in_single_precision(fn), kinks=kinks)
     return activation

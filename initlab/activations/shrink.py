@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.activations.modules import from_torch
+from initlab.activations.modules import from_torch, pointwise
 from initlab.spec import Activation, NonNegativeFloat
 
 
@@ -38,4 +38,5 @@ def tanhshrink() -> Activation:
 
     For sparse codes where gradients must exist; as a hidden layer small signals vanish (χ_q = 1.83).
     """
-    return from_torch("tanhshrink", nn.Tanhshrink, F.tanhshrink)
+    # torch's own module takes the difference of numbers that are rounded to half precision
+    return pointwise("tanhshrink", F.tanhshrink)

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from initlab.activations.modules import from_torch, pointwise
+from initlab.activations.modules import from_torch, in_single_precision, pointwise
 from initlab.errors import ConfigError
-from initlab.spec import Activation, PositiveFloat
+from initlab.spec import Activation, ElementwiseFn, PositiveFloat
 
 
 def sigmoid() -> Activation:
@@ -63,7 +63,7 @@ def hardsigmoid() -> Activation:
         # torch's own hardsigmoid has the slope 1/6 of single precision in its backward pass, also in double
         return F.relu6(x + 3) / 6
 
-    return from_torch("hardsigmoid", nn.Hardsigmoid, fn, kinks=(-3.0, 3.0))
+    return from_torch("hardsigmoid", nn.Hardsigmoid, in_single_precision(fn), kinks=(-3.0, 3.0))
 
 
 def softsign() -> Activation:
@@ -111,8 +111,20 @@ def isru(*, alpha: PositiveFloat = 1.0) -> Activation:
 
     An S without exponentials, bounded by ±1/√α; for recurrent gates on slow processors.
     """
+    return pointwise("isru", inverse_root(alpha))
+
+
+def inverse_root(alpha: float) -> ElementwiseFn:
+    """x/√(1 + αx²), whose square does not overflow and whose slope keeps its digits far from zero."""
+    border = alpha**-0.5
 
     def fn(x: Tensor) -> Tensor:
-        return x * torch.rsqrt(1 + alpha * x.square())
+        # Beyond 1/√α it is ±1/√(α + x⁻²). Either branch sees arguments that are harmless to it: a NaN of the branch not
+        # taken would reach the gradient.
+        far = torch.abs(x) > border
+        near = torch.where(far, torch.zeros_like(x), x)
+        inverse = 1 / torch.where(far, x, torch.full_like(x, border))
+        outside = torch.sign(inverse) * torch.rsqrt(alpha + inverse.square())
+        return torch.where(far, outside, near * torch.rsqrt(1 + alpha * near.square()))
 
-    return pointwise("isru", fn)
+    return fn

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab.activations.modules import from_torch, pointwise
+from initlab.activations.sigmoidal import inverse_root
 from initlab.spec import Activation, PositiveFloat
 
 
@@ -216,7 +217,9 @@ def bent_identity() -> Activation:
     """
 
     def fn(x: Tensor) -> Tensor:
-        return (torch.sqrt(x.square() + 1) - 1) / 2 + x
+        # √(x² + 1) - 1 is x²/(1 + √(x² + 1)), which neither overflows nor cancels
+        root = torch.hypot(x, torch.ones((), dtype=x.dtype, device=x.device))
+        return x + x * (x / (1 + root)) / 2
 
     return pointwise("bent_identity", fn)
 
@@ -227,7 +230,9 @@ def isrlu(*, alpha: PositiveFloat = 1.0) -> Activation:
     ELU without exponentials, with two continuous derivatives; the left side ends at -1/√α.
     """
 
+    left = inverse_root(alpha)
+
     def fn(x: Tensor) -> Tensor:
-        return torch.where(x >= 0, x, x * torch.rsqrt(1 + alpha * x.square()))
+        return torch.where(x >= 0, x, left(torch.clamp(x, max=0.0)))
 
     return pointwise("isrlu", fn)
