@@ -61,11 +61,12 @@ def compare(
     found, table, n = [found[i] for i in order], table[order], n[order]
     able = int((n > 0).sum())
     values, shown = table[:able], table * by.sign
-    diverging = np.array([bool(a.imputed) for a in found[:able]])
-    apart = never_trained(values) | diverging
-    said = intervals(values, apart=apart)
-    p = tests.winner_set(values, alpha=settings.alpha, apart=diverging)
-    best = tests.probability_of_best(values, apart=apart)
+    known = np.array([[s in a.imputed for s in seeds] for a in found[:able]], bool).reshape(values.shape)
+    begin = of_arms.start([r for a in found for r in a.runs.values()], curves)
+    level = by.sign * (begin if math.isfinite(begin) else floor)
+    said = intervals(values, apart=never_trained(values), floor=level, known=known)
+    p = tests.winner_set(values, alpha=settings.alpha, floor=level, known=known)
+    best = tests.probability_of_best(values, floor=level, known=known)
     exact, t, correction = tests.corrected_p_values(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
     baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
     if baseline is not None and baseline >= able:
@@ -85,7 +86,9 @@ def compare(
             Row(
                 arm=arm, rank=i + 1, n=int(n[i]), mean=float(own.mean()),
                 sd=float(own.std(ddof=1)) if len(own) > 1 else math.nan, low=ends[0], high=ends[1],
-                method=said.method[i], iqm=interquartile_mean(own), best=float(best[i]), p=float(p[i]),
+                method=said.method[i], failed=int(said.failed[i].sum()),
+                level=float(values[i][np.isfinite(values[i]) & ~said.failed[i]].mean()) * by.sign,
+                iqm=interquartile_mean(own), best=float(best[i]), p=float(p[i]),
                 winner=None if not math.isfinite(p[i]) else bool(p[i] > settings.alpha),
                 to_best=_own_unit(tests.compare_pair(values, 0, i), by) if i else None,
                 p_exact=float(exact[i]), p_t=float(t[i]), to_baseline=_own_unit(others[i], by),
@@ -97,8 +100,10 @@ def compare(
     made = Comparison(
         label=label, by=by, keys=tuple(keys), rows=tuple(rows), seeds=tuple(seeds), values=shown,
         alpha=settings.alpha, paired=block.paired, correction=correction, baseline=baseline, target=target,
-        until=shortest, needed=tests.seeds_needed(values, 0, 1, alpha=settings.alpha) if able > 1 else math.nan,
-        start=of_arms.start([r for a in found for r in a.runs.values()], curves),
+        until=shortest, needed=tests.seeds_needed(values, 0, 1, alpha=settings.alpha, floor=level, known=known)
+        if able > 1
+        else math.nan,
+        start=begin,
         bands={i: b for i in range(min(able, _DRAWN)) if (b := band(found[i], curves)) is not None}, untrained=floor,
     )  # fmt: skip
     factors, effects = _effects(made)

@@ -11,15 +11,13 @@ from initlab.compare.arms import Raw
 from initlab.compare.ending import Ending, ending_of
 from initlab.compare.result import Comparison
 from initlab.statistics import significance as tests
-from initlab.statistics.intervals import MODERATED, NONE
+from initlab.statistics.failures import share_interval
+from initlab.statistics.spread import NONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-#: number of seeds from which on the tests hold their level with unequal variances (docs/compare.md)
-_FEW = 10
 
 
 def notes_of(made: Comparison, raw: Raw) -> list[str]:
@@ -51,15 +49,20 @@ def notes_of(made: Comparison, raw: Raw) -> list[str]:
     flat = [r for r in made.rows if r.n > 1 and r.sd == 0]
     if flat:
         lines.append(f"{len(flat)} arm{'' if len(flat) == 1 else 's'} ended with equal values under all seeds (sd 0)")
-    if some := sum(map(made.failures, made.rows)):
+    for row in [r for r in made.rows if r.failed and r.rank is not None][:6]:
+        low, high = share_interval(row.failed, row.n, 0.95)
         lines.append(
-            f"{some} run{'' if some == 1 else 's'} ended without learning, while other seeds of the arm learned: few"
-            " seeds cannot show how often that happens"
+            f"{row.arm.name}: {row.failed} of {row.n} seeds did not learn (95 % interval of the share: {low:.0%} to"
+            f" {high:.0%}); {made.by.metric} where it learned: {row.level:.4g}"
         )
     if raw.again:
         lines.append(f"{raw.again} seeds were trained again: the latest run counts")
     if len(n) > 1 and not any(r.winner is not None for r in made.rows):
-        lines.append("one seed an arm: no interval, no test; differences may be chance (replicas=5)")
+        if max(n) < tests.SEEDS:
+            many = "one seed" if max(n) == 1 else f"{max(n)} seeds"
+            lines.append(f"{many} an arm: nothing is called worse below {tests.SEEDS} seeds (replicas=5)")
+        else:
+            lines.append("no arm differs from seed to seed: there is nothing to judge a difference by")
     return lines
 
 
@@ -81,11 +84,6 @@ def warnings_of(made: Comparison, shortest: int, longest: int) -> list[str]:
         lines.append(f"{missing} runs that finished have no {made.by.metric}")
     if not made.paired and len(able) > 1:
         lines.append("arms do not share their seeds: differences are not paired (Welch's t)")
-    if any(r.method == MODERATED for r in able) and min(counts) < _FEW:
-        lines.append(
-            f"arms have unequal variances: with fewer than {_FEW} seeds an arm as good as the best is left out more"
-            f" often than {made.alpha:g}"
-        )
     if shortest != longest:
         lines.append(f"runs were trained for different numbers of updates: {shortest} to {longest}")
     if any(r.method == NONE for r in able) and max(counts) > 1:

@@ -42,6 +42,8 @@ class Row:
         low: lower end of the mean's 95 % interval.
         high: upper end.
         method: of the interval.
+        failed: number of seeds that did not learn where the others of the arm did; diverged ones are among them.
+        level: mean of the seeds that did not fail.
         iqm: interquartile mean.
         best: probability of having the best mean.
         p: p-value of being as good as the best, corrected for all arms; the winner set are the arms above the level.
@@ -64,6 +66,8 @@ class Row:
     high: float
     method: str
     iqm: float
+    failed: int = 0
+    level: float = math.nan
     best: float = math.nan
     p: float = math.nan
     winner: bool | None = None
@@ -133,17 +137,6 @@ class Comparison:
 
     def count(self, ending: Ending) -> int:
         return sum(r.arm.count(ending) for r in self.rows)
-
-    def failures(self, row: Row) -> int:
-        """Seeds that ended no better than a tenth of the way from an untrained network to the best arm, where others
-        of the same arm did."""
-        nothing = self.start + 0.1 * (self.rows[0].mean - self.start)
-        failed = sum(
-            self.by.sign * value <= self.by.sign * nothing
-            for seed, value in row.arm.values.items()
-            if seed not in row.arm.imputed
-        )
-        return 0 if failed == len(row.arm.values) else failed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ def frame(made: Comparison) -> pd.DataFrame:
             **({"task": made.label} if made.label else {}),
             "rank": r.rank, "arm": r.arm.key, **{k: r.arm.choices.get(k, "") for k in keys}, "metric": made.by.metric,
             "n": r.n, "mean": r.mean, "sd": r.sd, "low": r.low, "high": r.high, "interval": r.method, "iqm": r.iqm,
+            "failed_seeds": r.failed, "mean_where_learned": r.level,
             "probability_best": r.best, "winner": r.winner, "p": r.p,
             "best_minus_this": _of(pair, "difference"), "best_minus_this_low": _of(pair, "low"),
             "best_minus_this_high": _of(pair, "high"), "hedges_g": _of(pair, "effect"),
@@ -93,6 +94,7 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
         column("p exact", lambda r: probability(r.p_exact), drop=11),
         column("p t", lambda r: probability(r.p_t), drop=9),
         column("IQM", lambda r: number(r.iqm), drop=8),
+        column("failed", lambda r: f"{r.failed} of {r.n}" if r.failed else "", drop=1),
     ]
     if made.baseline is not None:
         base = made.rows[made.baseline]
@@ -202,8 +204,8 @@ def answer_lines(made: Comparison) -> list[str]:
     if len(able) > 1 and not math.isnan(made.needed):
         count = "more than 10,000" if math.isinf(made.needed) else f"about {made.needed:.0f}"
         lines.append(
-            f"to distinguish the first two ({best.arm.name}; {able[1].arm.name}) would take {count} seeds each, if they"
-            f" differ as observed (paired t-test, power 80 %, level {made.alpha:g})"
+            f"to distinguish the first two ({best.arm.name}; {able[1].arm.name}) in this study would take {count} seeds"
+            f" each, if they differ as observed (by simulation of the best set, power 80 %, level {made.alpha:g})"
         )
     lines += [
         f"{effect.name}: {effect.share:.1%} of the variance (η²; partial {effect.partial:.1%}), F({effect.df},"

@@ -8,12 +8,12 @@ from initlab.statistics.significance.pairs import Pair, all_pairs, compare_pair,
 from initlab.statistics.significance.posterior import probability_of_best
 from initlab.statistics.significance.power import seeds_needed
 from initlab.statistics.significance.sign_flip import EXACT_TO, seeds_for_exact, sign_flips, smallest_p_value
-from initlab.statistics.significance.winners import PERMUTATIONS, UNEQUAL_TESTED, resolution, winner_set
+from initlab.statistics.significance.winners import PERMUTATIONS, SEEDS, resolution, winner_set
 
 __all__ = [
     "EXACT_TO",
     "PERMUTATIONS",
-    "UNEQUAL_TESTED",
+    "SEEDS",
     "Blocks",
     "Pair",
     "all_pairs",

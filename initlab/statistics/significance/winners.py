@@ -1,4 +1,4 @@
-"""The winner set: the arms that are not distinguishable from the best (step-down permutation test)."""
+"""The best set: the arms that are not distinguishable from the best (elimination by permutation tests)."""
 
 from __future__ import annotations
 
@@ -7,56 +7,91 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initlab.statistics.intervals import MODERATED, Spread, spread
+from initlab.statistics.failures import failed_seeds
+from initlab.statistics.levels import separate
+from initlab.statistics.rows import count, mean
 from initlab.statistics.significance.blocks import Blocks, blocks, centre_by_block
+from initlab.statistics.significance.mixtures import below_a_mixture, more_failures
+from initlab.statistics.spread import Spread, cautious, spread
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from initlab.statistics.rows import Mask
     from initlab.statistics.significance.blocks import Floats, Ints
 
 PERMUTATIONS, _FEWEST = 4999, 499
+#: seeds below which nothing is called worse
+SEEDS = 3
+#: part of the level that is spent on the share of failed seeds
+_FOR_FAILURES = 0.25
 
 #: most numbers in the permutations of one round
 _BUDGET = 40_000_000
-
-#: level at which arms count as spread differently when they are tested
-UNEQUAL_TESTED = 0.05
 
 
 def winner_set(
     values: Floats,
     *,
     alpha: float = 0.05,
-    apart: NDArray[np.bool_] | None = None,
+    floor: float = math.nan,
+    known: Mask | None = None,
     seed: int = 0,
     permutations: int = PERMUTATIONS,
 ) -> Floats:
     """p-value of each arm, corrected for all arms: those above `alpha` are not distinguishable from the best.
 
-    The distance to the best mean, in standard errors, is held against the largest distance between any two arms when
-    the arms are exchanged within each seed, so that having picked the best of many is paid for (Westfall & Young, 1993;
-    the range is Tukey's). Arms that fall are taken out and the rest are tested again, by themselves: step down, as in
-    the model confidence set of Hansen, Lunde & Nason, 2011. Where arms and seeds are so few that no permutation could
-    reach the level, Tukey's studentised range takes its place, and where arms scatter differently, which forbids to
-    exchange them, a parametric bootstrap. NaN where the seeds leave nothing to tell by.
+    In three parts, so that arms that did not learn, or not always, do not move the verdict on the others:
+
+    1. Arms that lie far below the others (`statistics.levels`) are out: arms at chance, arms that diverged.
+    2. Arms under which some seeds failed: by their share of failures (Fisher's exact test against all other arms), and
+       by the level of the seeds that learned.
+    3. The rest: the distance to the best mean, in standard errors, is held against the largest distance between any two
+       arms when the arms are exchanged within each seed, so that having picked the best of many is paid for (Westfall &
+       Young, 1993; the range is Tukey's). Arms that fall are taken out and the rest are tested again by themselves,
+       as in the model confidence set of Hansen, Lunde & Nason, 2011. Where arms and seeds are so few that no
+       permutation could reach the level, Tukey's studentised range takes its place. Arms that scatter
+       differently cannot be exchanged: there each error is a t variable with the freedom of its own variance.
+
+    NaN, and so no verdict, for arms with fewer than three seeds, and where nothing scatters.
 
     Args:
         values: arms × seeds.
         alpha: level at which an arm falls.
-        apart: arms of which seeds diverged. What these scatter says nothing of the others, which are tested among
-            themselves; twice tested, every p-value counts twice (Bonferroni).
+        floor, known: of `failures.failed_seeds`.
         seed: of the permutations.
         permutations: of each round, fewer where there are very many values.
     """
     rng = np.random.default_rng(seed)
-    if apart is not None and apart.any() and not apart.all():
-        means = np.array([-math.inf if not np.isfinite(row).any() else np.nanmean(row) for row in values])
-        if not apart[int(means.argmax())]:
-            p = 2 * _step_down(values, alpha / 2, rng, permutations)
-            p[~apart] = 2 * _step_down(values[~apart], alpha / 2, rng, permutations)
-            return np.minimum(p, 1.0)
-    return _step_down(values, alpha, rng, permutations)
+    n, centre = count(values), mean(values)
+    p = np.full(len(values), math.nan)
+    able = np.flatnonzero(n >= SEEDS)
+    if len(able) < 2 or n[int(np.nanargmax(centre))] < SEEDS:
+        return p
+    failed = failed_seeds(values, floor=floor, known=known)
+    learned = ((~failed) & np.isfinite(values)).any(axis=1)
+    failed &= learned[:, None]
+    trained = np.where(failed, math.nan, values)
+    below = separate(trained[able], floor=floor)
+    p[able[below > 0]] = below[below > 0]
+    inside = able[below == 0]
+    if len(inside) == 1:
+        p[inside] = 1.0
+        return p
+    fails = failed[inside].any(axis=1)
+    steady = inside[~fails]
+    if len(steady):
+        p[steady] = _step_down(trained[steady], alpha, rng, permutations) if len(steady) > 1 else 1.0
+    if fails.any():
+        level = _step_down(trained[inside], alpha, rng, permutations)
+        share = more_failures(failed[inside], np.isfinite(values[inside])) * int(fails.sum()) / _FOR_FAILURES
+        p[inside[fails]] = np.minimum(np.nan_to_num(level[fails], nan=1.0), np.minimum(share[fails], 1.0))
+        lead = inside[int(np.nanargmax(centre[inside]))]
+        if failed[lead].any():
+            p[lead] = 1.0
+            others = inside[inside != lead]
+            told = below_a_mixture(values, failed, int(lead), others) * len(inside)
+            p[others] = np.where(np.isnan(p[others]), told, np.minimum(p[others], told))
+            p[others] = np.minimum(p[others], 1.0)
+    return p
 
 
 def resolution(b: Blocks) -> float:
@@ -100,14 +135,16 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
     counts = np.bincount(b.arm).astype(float)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     total = float((b.value**2).sum())
+    if not total - float((counts * (np.bincount(b.arm, b.value) / counts) ** 2).sum()) > 1e-12 * total:
+        return None  # nothing scatters
     observed = _distances(b.value[None], starts, counts, total, b.freedom)[0]
+    centred = centre_by_block(values, b)
+    if not spread(centred).alike:
+        return _unequal(b, cautious(centred), counts, rng, permutations)
     if resolution(b) > alpha:
         from scipy.stats import studentized_range
 
         return np.array([float(studentized_range.sf(math.sqrt(2) * d, len(values), b.freedom)) for d in observed])
-    of = spread(centre_by_block(values, b), level=UNEQUAL_TESTED)
-    if MODERATED in of.method:
-        return _unequal(b, of, counts, rng, permutations)
     times = int(np.clip(_BUDGET / max(1, len(b.value)), min(_FEWEST, permutations), permutations))
     exceed, left = np.zeros(len(values)), times
     chunk = max(1, 8_000_000 // max(1, len(b.value)))
@@ -127,31 +164,30 @@ def _single_step(values: Floats, alpha: float, rng: np.random.Generator, permuta
 
 
 def _unequal(b: Blocks, of: Spread, counts: Floats, rng: np.random.Generator, times: int) -> Floats:
-    """The same test where arms scatter differently and cannot be exchanged: a parametric bootstrap.
+    """The same test where arms scatter differently and cannot be exchanged.
 
-    Means are drawn about a common one, each with the variance of its arm, and these variances as chi-squares.
-    Krishnamoorthy, Lu & Mathew, 2007.
+    The largest distance between any two arms of equal means, when the error of each is its standard error times a t
+    variable of its own degrees of freedom: by few seeds a small standard error may have come by chance.
     """
     grown = len(counts) / (len(counts) - 1) if b.paired else 1.0
-    variance, freedom = of.variance * grown / counts, of.freedom / grown
+    error = np.sqrt(np.nan_to_num(of.variance) * grown / counts)
+    freedom = np.nan_to_num(np.maximum(of.freedom, 1.0), nan=1.0)
     means = np.bincount(b.arm, b.value) / counts
-
-    def far(means: Floats, variance: Floats) -> Floats:
-        best = means.argmax(axis=1)[:, None]
-        error = np.sqrt(variance + np.take_along_axis(variance, best, axis=1))
-        gap = np.take_along_axis(means, best, axis=1) - means
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(gap > 0, gap / error, 0.0)
-
-    observed, exceed, left = far(means[None], variance[None])[0], np.zeros(len(means)), times
-    chunk = max(1, 4_000_000 // len(means))
+    best = int(means.argmax())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        observed = (means[best] - means) / np.hypot(error[best], error)
+    observed = np.nan_to_num(observed, nan=0.0, posinf=math.inf)
+    exceed, left = np.zeros(len(means)), times
+    chunk = max(1, 2_000_000 // len(means) ** 2)
+    both = np.hypot(error[:, None], error[None, :])
+    both[both == 0] = math.inf
     while left > 0:
-        shape = min(chunk, left), len(means)
-        left -= shape[0]
-        drawn = np.sqrt(variance) * rng.standard_normal(shape)
-        largest = far(drawn, variance * rng.chisquare(np.broadcast_to(freedom, shape)) / freedom).max(axis=1)
+        size = min(chunk, left)
+        left -= size
+        drawn = error * rng.standard_t(np.broadcast_to(freedom, (size, len(means))))
+        largest = ((drawn[:, :, None] - drawn[:, None, :]) / both).max(axis=(1, 2))
         largest.sort()
-        exceed += shape[0] - np.searchsorted(largest, observed * (1 - 1e-9), side="left")
+        exceed += size - np.searchsorted(largest, observed * (1 - 1e-9), side="left")
     return (exceed + 1) / (times + 1)
 
 
