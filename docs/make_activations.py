@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import math
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,8 @@ from initlab.activations.slope import derivative
 from initlab.config import compose, experiment
 from initlab.spec import Activation, ElementwiseFn
 from initlab.theory import dks, gain, tat
+from initlab.theory.meanfield import q_map
+from initlab.theory.quadrature import moments_of
 
 DOCS = Path(__file__).parent
 CONF = DOCS.parent / "conf" / "activation"
@@ -42,6 +45,9 @@ FAMILIES = (
 )
 SOLID, DASHED, GREY = "#0072B2", "#D55E00", "#9a9a9a"
 REACH = 5.0
+#: χ_q above which a fixed point counts as unstable: a deviation of a tenth doubles within 700 layers
+UNSTABLE = 1.001
+LAYERS = 50
 #: what a curve of an activation of several units shows: the others are held at a value
 HELD = {
     "glu": "h₁ held at 1, over h₂", "geglu": "h₁ held at 1, over h₂", "swiglu": "h₁ held at 1, over h₂",
@@ -80,6 +86,7 @@ def text() -> str:
         members = [n for n, f in entries().items() if f.__module__ == f"initlab.{module}"]
         for name in members:
             lines += section(name)
+    lines += unstable()
     return "\n".join(lines) + "\n"
 
 
@@ -91,6 +98,12 @@ def section(name: str) -> list[str]:
     found = activation(name)
     if not found.layers:
         lines.append(f"Gain {gain(found):.4f} forward, {gain(found, 'backward'):.4f} backward{note(found)}.")
+        if stability(found) > UNSTABLE:
+            lines += [
+                "",
+                f"*Unstable at this gain*: χ_q = {stability(found):.3f} > 1, so that in a deep network without norms a "
+                "small signal fades and a large one explodes ([table](#unstable-fixed-points)).",
+            ]
     else:
         lines.append("Each layer has the gain of its own activation.")
     keys = (CONF / f"{name}.yaml").read_text(encoding="utf-8").split("\n", 2)[2]
@@ -104,6 +117,52 @@ def note(found: Activation) -> str:
     if found.units != (1, 1):
         return f", for each unit sent; {received} received make {sent} sent"
     return ""
+
+
+# ------------------------------------------------------------------ stability
+def stability(found: Activation) -> float:
+    """χ_q = dE[φ²]/dq / E[φ²] at q = 1: the slope of the variance map at its fixed point by the forward gain."""
+    m = moments_of(found, q=1.0)
+    return m.second_by_q / m.second
+
+
+def unstable() -> list[str]:
+    """The table of the entries whose fixed point at the forward gain is unstable."""
+    lines = [
+        "",
+        "## Unstable fixed points",
+        "",
+        "The forward gain makes q = 1, q the mean square of the pre-activations, a fixed point of the map from layer",
+        "to layer; where χ_q > 1 the signal leaves it. Per layer a small deviation grows by χ_q and the squared",
+        f"gradient by χ₁; the last columns are q in layer {LAYERS} for that of the first, without norms. Units of",
+        "gated entries are independent. What helps: a norm before each activation (as in every transformer), `init=lsuv`,",
+        "or `init=edge_of_chaos` where a critical point exists.",
+        "",
+        "| at its forward gain | χ_q | χ₁ | from q = 0.9 | from q = 1.1 |",
+        "|---|---|---|---|---|",
+    ]
+    for name in entries():
+        found = activation(name)
+        if found.layers or stability(found) <= UNSTABLE:
+            continue
+        m = moments_of(found, q=1.0)
+        ends = (f"{_number(_after(found, q))}" for q in (0.9, 1.1))
+        lines.append(f"| `{name}` | {stability(found):.3f} | {m.slope_second / m.second:.3f} | {' | '.join(ends)} |")
+    return lines
+
+
+def _after(found: Activation, q: float) -> float:
+    """q in the last layer, for that of the first; 0 and infinity below 1e-10 and above 1e8."""
+    sigma_w2 = gain(found) ** 2
+    for _ in range(LAYERS - 1):
+        q = q_map(found, q, sigma_w2=sigma_w2, sigma_b2=0.0)
+        if not 1e-10 < q < 1e8:
+            return 0.0 if q < 1 else math.inf
+    return q
+
+
+def _number(q: float) -> str:
+    return "∞" if math.isinf(q) else f"{q:.2g}"
 
 
 # ------------------------------------------------------------------ pictures

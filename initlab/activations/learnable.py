@@ -164,7 +164,9 @@ def acon_c(*, p1: float = 1.0, p2: float = 0.0, beta: float = 1.0, per_channel: 
     """φ(x) = (p₁ - p₂)x·σ(β(p₁ - p₂)x) + p₂x, all three learnt; φ' = (p₁ - p₂)(σ + uσ(1 - σ)) + p₂, u = β(p₁ - p₂)x.
 
     Ma, Zhang, Liu & Sun, CVPR 2021. A smooth maximum of p₁x and p₂x, which β turns from linear (0) to hard (∞).
-    Starts as SiLU.
+    Starts as SiLU. The authors' code draws p₁ and p₂ of each unit from N(0, 1), with β = 1: every unit then starts as
+    another function, with E[φ²] from 0 to above 10, for which no gain is right, and half of them mirrored. Here all
+    start at the special case that the paper derives (p₁ = 1, p₂ = 0), whose gain is known.
 
     Args:
         p1: starting p₁.
@@ -187,6 +189,10 @@ def smu(*, negative_slope: NonNegativeFloat = 0.25, mu: float = 1.0, per_channel
     φ' = ((1 + α) + (1 - α)(erf u + 2u/√π·exp(-u²)))/2, u = μ(1 - α)x. A leaky ReLU max(x, αx) rounded by the error
     function; μ → ∞ is the hinge, and α = 0, μ = 1/√2 is GELU.
 
+    The published start is μ = 10⁶ (`mu=1e6`; float16 cannot hold it), which is the leaky ReLU to the last digit and
+    gives μ no gradient unless |x| < 10⁻⁵: it never learns. Here it starts at 1, where it does. SMU-1, which has
+    √((1 - α)²x² + μ²) in place of the last term and μ = 4.352665993287951e-9, starts as a leaky ReLU too; no entry.
+
     Args:
         negative_slope: α, fixed.
         mu: starting μ.
@@ -197,7 +203,9 @@ def smu(*, negative_slope: NonNegativeFloat = 0.25, mu: float = 1.0, per_channel
     def compute(x: Tensor, *, mu: Tensor) -> Tensor:
         return ((1 + alpha) * x + (1 - alpha) * x * torch.erf(mu * (1 - alpha) * x)) / 2
 
-    return learnable_activation("smu", compute, {"mu": float(mu)}, per_channel=per_channel)
+    # from here on the rounding is too narrow for a quadrature to see
+    kinks = (0.0,) if abs(mu * (1 - alpha)) > 1e3 else ()
+    return learnable_activation("smu", compute, {"mu": float(mu)}, per_channel=per_channel, kinks=kinks)
 
 
 def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bool = False) -> Activation:
@@ -232,7 +240,9 @@ def meta_acon(*, reduction: PositiveInt = 16) -> Activation:
     """ACON-C whose β is computed from the input: β = σ(W₂W₁m + b), m the mean of each unit over positions.
 
     φ and φ' as for acon_c at that β (through m as well). Ma, Zhang, Liu & Sun, CVPR 2021. Switches units on and off by
-    what the example contains, as squeeze-and-excitation does. Starts as xσ(x/2), since W₂ starts at zero.
+    what the example contains, as squeeze-and-excitation does. Starts as xσ(x/2), since W₂ starts at zero: one function
+    whose gain is known. The authors' code differs as it does for acon_c (p₁, p₂ ~ N(0, 1)), draws W₁ and W₂ as torch
+    does, has batch norms behind both, and at least `reduction` numbers between them.
 
     Args:
         reduction: W₁ maps N units to max(1, N / reduction).

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from initlab import config
 
@@ -62,3 +64,23 @@ def test_docstrings_say_formula_slope_and_use(name: str) -> None:
     assert "φ" in first or name in ("meta_acon",)
     assert any(word in doc for word in ("φ'", "φₗ'", "gradient", "derivative"))
     assert len(doc.split()) > 12
+
+
+def test_table_of_unstable_fixed_points() -> None:
+    """χ_q of the gated units and of GELU beside samples, and a warning in the section of each row."""
+    page = (DOCS / "activations.md").read_text(encoding="utf-8")
+    sections = dict(part.split("`\n", 1) for part in page.split("\n### `")[1:])
+    table = page.split("\n## Unstable fixed points\n")[1]
+    rows = {row.split("`")[1]: [c.strip() for c in row.split("|")[2:]] for row in table.splitlines() if "| `" in row}
+    assert {"glu", "geglu", "swiglu", "reglu"} <= set(rows) and not {"relu", "tanh", "maxmin"} & set(rows)
+    assert {n for n, text in sections.items() if "*Unstable at this gain*" in text} == set(rows)
+    z = torch.randn(2, 2_000_000, generator=torch.Generator().manual_seed(0))
+    for name in ("glu", "geglu", "swiglu", "reglu", "gelu"):
+        module = ENTRIES[name]().make()
+
+        def square(q: float, module: nn.Module = module, name: str = name) -> float:
+            h = q**0.5 * (z if name != "gelu" else z[:1])
+            return float(module(h.T).double().square().mean())
+
+        sampled = (square(1.05) - square(0.95)) / (0.1 * square(1.0))
+        assert float(rows[name][0]) == pytest.approx(sampled, rel=0.01), name

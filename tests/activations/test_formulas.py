@@ -9,6 +9,7 @@ import torch
 from initlab import activations
 from initlab.activations.slope import derivative
 from initlab.testing.activation_formula import FormulaCases, MomentCases
+from initlab.theory import gain
 from tests.activations.formulas import ENTRIES, OTHERS
 
 #: growing like a power: no number holds φ(1e4) squared and so on
@@ -63,3 +64,29 @@ def test_a_rational_function_is_the_quotient() -> None:
     far = torch.tensor([-1e9, 1e9])
     assert bool(torch.isfinite(activation.make()(far)).all())
     assert bool(torch.isfinite(derivative(activation.make(), far)).all())
+
+
+def test_the_published_start_of_smu_is_a_leaky_relu_that_does_not_learn() -> None:
+    """μ = 10⁶ (Biswas et al.): the hinge, its gain, and no gradient of μ; at the default there is one."""
+    published, ours = activations.smu(mu=1e6), activations.smu()
+    assert gain(published) == pytest.approx(gain(activations.leaky_relu(negative_slope=0.25)), rel=1e-6)
+    x = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    slopes = []
+    for activation in (published, ours):
+        module = activation.make()
+        module(x).sum().backward()
+        slopes.append(float(module.get_parameter("mu").grad or 0.0) / len(x))
+    torch.testing.assert_close(published.make()(x), torch.nn.functional.leaky_relu(x, 0.25), rtol=1e-6, atol=1e-6)
+    assert abs(slopes[0]) < 1e-9 and abs(slopes[1]) > 1e-2
+
+
+def test_acon_starts_at_the_papers_special_case() -> None:
+    """p₁ = 1, p₂ = 0, β = 1 is SiLU for every unit; drawn from N(0, 1), as in the authors' code, E[φ²] differs much."""
+    x = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
+    module = activations.acon_c(per_channel=True).make(64)
+    torch.testing.assert_close(module(x), torch.nn.functional.silu(x))
+    with torch.no_grad():
+        for name in ("p1", "p2"):
+            module.get_parameter(name).normal_(generator=torch.Generator().manual_seed(len(name) + ord(name[1])))
+        squares = module(x).square().mean(0)
+    assert float(squares.max()) > 30 * float(squares.min())
