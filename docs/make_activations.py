@@ -79,6 +79,7 @@ def text() -> str:
         "*Gain* is 1/√E[φ²] forward and 1/√E[φ'²] backward for h ~ N(0, 1), of the entry as its file has it;",
         "`init.gain=auto` uses it. Keys are set as `activation.KEY=VALUE`. Wherever an entry takes other activations,",
         "a name, a name with arguments (`leaky_relu(negative_slope=0.2)`) and a formula in x will do.",
+        "Float16 and bfloat16 are computed in float32 and rounded once; torch's own modules do so within each kernel.",
     ]
     for module, title in FAMILIES:
         subject = inspect.getdoc(importlib.import_module(f"initlab.{module}")) or ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -115,16 +117,10 @@ def isru(*, alpha: PositiveFloat = 1.0) -> Activation:
 
 
 def inverse_root(alpha: float) -> ElementwiseFn:
-    """x/√(1 + αx²), whose square does not overflow and whose slope keeps its digits far from zero."""
-    border = alpha**-0.5
+    """x/√(1 + αx²), whose square does not overflow."""
+    root = math.sqrt(alpha)
 
     def fn(x: Tensor) -> Tensor:
-        # Beyond 1/√α it is ±1/√(α + x⁻²). Either branch sees arguments that are harmless to it: a NaN of the branch not
-        # taken would reach the gradient.
-        far = torch.abs(x) > border
-        near = torch.where(far, torch.zeros_like(x), x)
-        inverse = 1 / torch.where(far, x, torch.full_like(x, border))
-        outside = torch.sign(inverse) * torch.rsqrt(alpha + inverse.square())
-        return torch.where(far, outside, near * torch.rsqrt(1 + alpha * near.square()))
+        return x / torch.hypot(root * x, torch.ones((), dtype=x.dtype, device=x.device))
 
     return fn

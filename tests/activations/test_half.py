@@ -128,15 +128,6 @@ def test_single_precision_up_to_its_largest_number() -> None:
         torch.testing.assert_close(slope.double(), expected, rtol=1e-6, atol=1e-20)
 
 
-@pytest.mark.parametrize("name", ["isru", "isru_4", "isrlu_3"])
-def test_slopes_of_saturated_units_keep_their_digits(name: str) -> None:
-    """(1 + αx²)^(-3/2) falls like x⁻³, which a difference of two numbers of the size of 1/x cannot show."""
-    alpha = {"isru": 1.0, "isru_4": 4.0, "isrlu_3": 3.0}[name]
-    x = -torch.logspace(-3, 6, 200)
-    _, slope = with_slope(ENTRIES[name][0].fn, x)
-    torch.testing.assert_close(slope.double(), (1 + alpha * x.double().square()) ** -1.5, rtol=2e-6, atol=0)
-
-
 class _AutocastNet(nn.Module):
     def __init__(self, activation: Activation) -> None:
         super().__init__()

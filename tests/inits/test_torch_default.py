@@ -67,10 +67,11 @@ class First(nn.Module):
 
     def forward(self, *x: Tensor) -> Tensor:
         inner: Any = self.inner
-        out: Any = inner.log_prob(*x) if isinstance(inner, nn.AdaptiveLogSoftmaxWithLoss) else inner(*x)
-        while not isinstance(out, Tensor):
-            out = next(iter(out))
-        return out
+        return _first(inner.log_prob(*x) if isinstance(inner, nn.AdaptiveLogSoftmaxWithLoss) else inner(*x))
+
+
+def _first(out: Any) -> Tensor:
+    return out if isinstance(out, Tensor) else _first(next(iter(out)))
 
 
 def example(shapes: tuple[tuple[int | None, ...], ...]) -> Any:
