@@ -80,7 +80,7 @@ def example(shapes: tuple[tuple[int | None, ...], ...]) -> Any:
         return torch.randint(1, 20, sizes) if None in shape else torch.randn(sizes)
 
     found = tuple(one(s) for s in shapes)
-    return found if len(found) > 1 else found[0]
+    return found[0] if len(found) == 1 else found
 
 
 def drawn(draw: Callable[[nn.Module, int], nn.Module], make: Make) -> dict[str, Tensor]:
