@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
-from initlab.compare.metric import Metric, choose_metric
+from initlab.compare.metric import Metric, choose_metric, study_metric
 from initlab.compare.page import format_counts, label_lines
 from initlab.compare.page import over_tasks as in_words
 from initlab.compare.result import Comparison, NothingToCompareError, Report
@@ -92,7 +90,7 @@ def _report(
     warnings = of_arms.differences(raws, keys, tuned=True in tuned)
     if len(tuned) > 1:
         warnings.append("arms were not tuned equally: some studies gave each arm its own learning rate, others did not")
-    metric, direction = _judgement(found, parents)
+    metric, direction = study_metric(found, parents, workdir=Path.cwd())
     several = len(raws) > 1
     if several:
         warnings.append(f"{len(raws)} tasks: each is judged by itself, then arms are ranked over tasks")
@@ -108,19 +106,6 @@ def _report(
         tasks.append(compare(raw, by, names, curves, settings, keys=keys, label=label))
     ranking, told = over_tasks(tasks) if several else (None, [])
     return Report(title=title, tasks=tuple(tasks), ranking=ranking, warnings=(*dict.fromkeys([*warnings, *told]),))
-
-
-def _judgement(found: Found, parents: Sequence[RunRecord]) -> tuple[str, str]:
-    """The first metric of the studies and its direction, where they agree; "" where none is recorded."""
-    metrics = {p.params.get("metric", "").split(", ")[0] for p in parents}
-    if len(metrics) != 1:
-        return "", ""
-    plain: Mapping[str, object] = {}
-    with suppress(ValueError):
-        plain = json.loads(tracking.read_artifact(found, parents[0], "study.json", workdir=Path.cwd()) or "{}")
-    said = plain.get("direction", "")
-    direction = said[0] if isinstance(said, list) and said else said
-    return metrics.pop(), str(direction)
 
 
 def _curves(

@@ -21,7 +21,8 @@ from initlab.compare.result import Comparison, NothingToCompareError, Row
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
 from initlab.statistics import significance as tests
-from initlab.statistics.intervals import interquartile_mean, intervals
+from initlab.statistics.intervals import interquartile_mean
+from initlab.statistics.judgement import judge, order_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,18 +56,16 @@ def compare(
     found, floor = of_arms.arms(raw, by, choices, curves)
     _something(found, by, label)
     table, seeds = of_arms.matrix(found, by)
+    order = order_of(table, [a.name for a in found])
+    found, table = [found[i] for i in order], table[order]
     n = np.isfinite(table).sum(axis=1)
-    means = np.where(n > 0, np.nansum(table, axis=1) / np.maximum(n, 1), -math.inf)
-    order = sorted(range(len(found)), key=lambda i: (-means[i], found[i].name))
-    found, table, n = [found[i] for i in order], table[order], n[order]
     able = int((n > 0).sum())
     values, shown = table[:able], table * by.sign
     known = np.array([[s in a.imputed for s in seeds] for a in found[:able]], bool).reshape(values.shape)
     begin = of_arms.start([r for a in found for r in a.runs.values()], curves)
     level = by.sign * (begin if math.isfinite(begin) else floor)
-    said = intervals(values, apart=never_trained(values), floor=level, known=known)
-    p = tests.winner_set(values, alpha=settings.alpha, floor=level, known=known)
-    best = tests.probability_of_best(values, floor=level, known=known)
+    judged = judge(values, alpha=settings.alpha, floor=level, known=known)
+    said, p = judged.intervals, judged.p
     exact, t, correction = tests.corrected_p_values(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
     baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
     if baseline is not None and baseline >= able:
@@ -88,8 +87,8 @@ def compare(
                 sd=float(own.std(ddof=1)) if len(own) > 1 else math.nan, low=ends[0], high=ends[1],
                 method=said.method[i], failed=int(said.failed[i].sum()),
                 level=float(values[i][np.isfinite(values[i]) & ~said.failed[i]].mean()) * by.sign,
-                iqm=interquartile_mean(own), best=float(best[i]), p=float(p[i]),
-                winner=None if not math.isfinite(p[i]) else bool(p[i] > settings.alpha),
+                iqm=interquartile_mean(own), best=float(judged.best[i]), p=float(p[i]),
+                winner=judged.in_best_set(i),
                 to_best=_own_unit(tests.compare_pair(values, 0, i), by) if i else None,
                 p_exact=float(exact[i]), p_t=float(t[i]), to_baseline=_own_unit(others[i], by),
                 baseline_exact=float(b_exact[i]), baseline_t=float(b_t[i]),
@@ -100,25 +99,13 @@ def compare(
     made = Comparison(
         label=label, by=by, keys=tuple(keys), rows=tuple(rows), seeds=tuple(seeds), values=shown,
         alpha=settings.alpha, paired=block.paired, correction=correction, baseline=baseline, target=target,
-        until=shortest, needed=tests.seeds_needed(values, 0, 1, alpha=settings.alpha, floor=level, known=known)
-        if able > 1
-        else math.nan,
+        until=shortest, needed=judged.needed,
         start=begin,
         bands={i: b for i in range(min(able, _DRAWN)) if (b := band(found[i], curves)) is not None}, untrained=floor,
     )  # fmt: skip
     factors, effects = _effects(made)
     made = replace(made, factors=factors, effects=tuple(effects))
     return replace(made, notes=tuple(notes_of(made, raw)), warnings=tuple(warnings_of(made, shortest, longest)))
-
-
-def never_trained(values: Floats) -> NDArray[np.bool_]:
-    """Arms whose seeds all end alike and no better than the worst value of an arm whose seeds do not."""
-    n = np.isfinite(values).sum(axis=1)
-    top = np.nanmax(values, axis=1)
-    flat = (n > 1) & (top - np.nanmin(values, axis=1) <= 1e-12 * np.abs(top))
-    if flat.all() or not flat.any():
-        return np.zeros(len(values), bool)
-    return flat & (top <= float(np.nanmin(values[~flat])))
 
 
 def over_tasks(tasks: Sequence[Comparison]) -> tuple[Ranking | None, list[str]]:

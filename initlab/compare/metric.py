@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from initlab import tracking
 from initlab.compare.ending import ending_of
 from initlab.errors import ConfigError
 from initlab.spec import CompareSettings
@@ -18,7 +22,7 @@ from initlab.spec import CompareSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from initlab.tracking import RunRecord
+    from initlab.tracking import Found, RunRecord
 
     Floats = NDArray[np.float64]
 
@@ -102,3 +106,16 @@ def _curve(metric: str) -> str:
 def _list_metrics(counts: Mapping[str, int]) -> str:
     keys = sorted(k for k, n in counts.items() if n and k.startswith(_NAMED)) or sorted(counts)[:40]
     return f"; they have {', '.join(keys)}" if keys else "; they have no metrics at all"
+
+
+def study_metric(found: Found, parents: Sequence[RunRecord], *, workdir: Path) -> tuple[str, str]:
+    """The first metric of the studies and its direction, where they agree; "" where none is recorded."""
+    metrics = {p.params.get("metric", "").split(", ")[0] for p in parents}
+    if len(metrics) != 1:
+        return "", ""
+    plain: Mapping[str, object] = {}
+    with suppress(ValueError):
+        plain = json.loads(tracking.read_artifact(found, parents[0], "study.json", workdir=workdir) or "{}")
+    said = plain.get("direction", "")
+    direction = said[0] if isinstance(said, list) and said else said
+    return metrics.pop(), str(direction)

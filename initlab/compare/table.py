@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from initlab.compare.ending import ENDINGS, Ending
 from initlab.compare.result import Comparison, Row, usual_method
+from initlab.statistics.judgement import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
         column("mean", lambda r: number(r.mean)),
         column("sd", lambda r: number(r.sd), drop=5),
         column("95 %", lambda r: f"{number(r.low)} … {number(r.high)}" if math.isfinite(r.low) else ""),
-        column("best set", lambda r: {True: "yes", False: "no", None: ""}[r.winner], numbers=False),
+        column("best set", lambda r: verdict(first=r.rank == 1, in_best_set=r.winner), numbers=False),
         column("p", lambda r: probability(r.p), drop=3),
         column("P(best)", lambda r: probability(r.best), drop=4),
         column("to best", lambda r: _format_signed(-r.to_best.difference if r.to_best else math.nan), drop=5),

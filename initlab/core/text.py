@@ -14,9 +14,14 @@ def format_number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
-def format_half_width(half: float) -> str:
-    # four decimals, as the mean has, unless they would be all zero
-    return f"{half:.4f}" if half == 0 or 5e-5 <= half < 1e5 else f"{half:.1e}"
+def interval_text(low: float, high: float) -> str:
+    """Both ends of an interval, "" where there is none.
+
+    Example:
+        >>> interval_text(0.91, 0.93)
+        '0.9100 … 0.9300'
+    """
+    return f"{format_number(low)} … {format_number(high)}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
 def to_one_line(text: str) -> str:

@@ -24,7 +24,7 @@ _RANGE_OF = (1.128, 1.693, 2.059, 2.326, 2.534, 2.704, 2.847, 2.970, 3.078)
 
 
 def failed_seeds(values: Floats, *, floor: float = math.nan, known: Mask | None = None) -> Mask:
-    """Which values are of seeds that failed, in arms of which other seeds learned.
+    """Which values are of seeds that failed, in arms of which other seeds learned; an arm that never learned has none.
 
     An arm that fails under some seeds has two levels and hardly anything between. Its mean has no t interval, and what
     its values scatter says nothing of the other arms.
@@ -39,12 +39,12 @@ def failed_seeds(values: Floats, *, floor: float = math.nan, known: Mask | None 
     rest = np.where(found, math.nan, values)
     able = np.isfinite(rest).any(axis=1)
     if not able.any():
-        return found
+        return np.zeros(values.shape, bool)
     best = max(float(np.nanmedian(row)) for row in rest[able])
     bottom = floor if math.isfinite(floor) else float(np.nanmin(values))
     span = best - bottom
     if not span > 0:
-        return found
+        span = math.inf  # nobody learned: only what is known counts
     halves = [_halves(row) for row in rest]
     scatter = max(_usual_scatter(halves, of=0.5 if math.isfinite(floor) else 0.9), step(values) / 2)
     for i, (lower, upper) in enumerate(halves):
@@ -55,6 +55,8 @@ def failed_seeds(values: Floats, *, floor: float = math.nan, known: Mask | None 
         near = not math.isfinite(floor) or float(lower.mean()) < floor + span / 2
         if near and gap > _SHARE * span and gap > _SCATTERS * scatter and gap > _RANGES * ranges:
             found[i] |= rest[i] <= lower[-1]
+    learned = np.asarray((~found & np.isfinite(values)).any(axis=1))
+    found[~learned] = False
     return found
 
 

@@ -60,7 +60,6 @@ def intervals(
 
     n, centre = count(values), mean(values)
     failed = failed_seeds(values, floor=floor, known=known)
-    failed &= ((~failed) & np.isfinite(values)).any(axis=1)[:, None]  # an arm that failed throughout has one level
     trained = np.where(failed, math.nan, values)
     found = _spread_by_level(trained, apart, floor)
     with np.errstate(invalid="ignore", divide="ignore"):

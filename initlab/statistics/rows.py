@@ -41,10 +41,12 @@ def step(values: Floats) -> float:
         0.02
     """
     some = np.unique(values[np.isfinite(values)])
-    if len(some) < 2:
+    if len(some) < 3:
         return 0.0
     apart = np.diff(some)
-    apart = apart[apart > 1e-9 * max(abs(float(some[0])), abs(float(some[-1])))]
-    least = float(apart.min()) if len(apart) else 0.0
+    apart = apart[apart > 1e-9 * (some[-1] - some[0])]
+    if len(apart) < 2:
+        return 0.0
+    least = float(apart.min())
     # distinct values without a grid are rarely multiples of their smallest distance
-    return least if least and float(np.abs(apart / least - np.round(apart / least)).max()) < 1e-3 else 0.0
+    return least if float(np.abs(apart / least - np.round(apart / least)).max()) < 1e-3 else 0.0

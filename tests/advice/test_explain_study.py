@@ -36,7 +36,7 @@ def test_a_study_s_arms_are_grouped_by_why_they_never_trained(tmp_path: Path) ->
     assert "init=zeros activation=relu; init=zeros activation=sigmoid" in zeros
     vanished = next(line for line in lines if line.startswith("  vanishing"))
     assert "activation=sigmoid" in vanished and "init=he activation=relu" not in vanished
-    assert any(line.startswith("Equivalent to the best: too few seeds") for line in lines)
+    assert any(line.startswith("Too few seeds for a test") for line in lines)
     assert any(" arms are few" in line for line in lines)
     unknown = initlab("explain", "study=gird", cwd=tmp_path)
     assert unknown.returncode == 2 and "did you mean grid" in unknown.stderr

@@ -1,4 +1,4 @@
-"""Explains the ranking of a study: early diagnostics, equivalent arms, and arms that never trained."""
+"""Explains the ranking of a study: the best set, early diagnostics, and arms that never trained."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from initlab.advice.explain.mechanisms import MECHANISMS, UNKNOWN
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare
 from initlab.compare.ending import ending_of
-from initlab.compare.metric import choose_metric
+from initlab.compare.metric import choose_metric, study_metric
 from initlab.compare.result import Comparison
+from initlab.compare.table import answer_lines
 from initlab.diagnosis.rules import OUTCOMES
 from initlab.errors import ConfigError, one_of
 from initlab.spec import CompareSettings, TrackingSettings
@@ -92,7 +93,8 @@ def explain_study(name: str, settings: TrackingSettings, *, workdir: Path) -> li
             why = "all diverged" if ended else "none ended"
             said += [f"Nothing can be ranked: {why}.", *_format_untrained(raw, choices)]
             continue
-        by = choose_metric(own, CompareSettings())
+        metric, direction = study_metric(found, parents, workdir=workdir)
+        by = choose_metric(own, CompareSettings(), metric=metric, direction=direction)
         curves = tracking.read_curves(found, own, by.curve, workdir=workdir)[0] if by.curve else {}
         made = compare(raw, by, choices, curves, CompareSettings(), keys=keys)
         said += _format_ranking(made)
@@ -194,21 +196,10 @@ def _format_predictors(made: Comparison, readings: Mapping[str, Mapping[str, Cur
 
 
 def _format_ranking(made: Comparison) -> list[str]:
-    first = made.rows[0]
-    winners = made.winners
-    said = [f"Best by {made.by.metric}: {first.arm.name}, {first.mean:.4g} ({first.n} seed{'s' * (first.n != 1)})"]
-    if any(r.winner is not None for r in made.rows):
-        others = [r.arm.name for r in winners if r is not first]
-        what = (
-            f"not distinguishable from it at {made.alpha:.0%}: {'; '.join(others)}"
-            if others
-            else "differs from all others"
-        )
-        said.append(f"Equivalent to the best: {what}" if others else f"The best {what}")
-    else:
-        said.append(
-            "Equivalent to the best: too few seeds for a test (python -m initlab compare says how many are needed)"
-        )
+    """The result of the comparison, in its own words."""
+    said = [f"{line[:1].upper()}{line[1:]}" for line in answer_lines(made)[:1]]
+    if all(r.winner is None for r in made.rows):
+        said.append("Too few seeds for a test: nothing is called worse (replicas=5).")
     return said
 
 

@@ -13,6 +13,7 @@ from initlab.statistics.spread import spread
 
 if TYPE_CHECKING:
     from initlab.statistics.rows import Floats, Mask
+    from initlab.statistics.significance.blocks import Ints
 
 
 def more_failures(failed: Mask, present: Mask) -> Floats:
@@ -23,7 +24,7 @@ def more_failures(failed: Mask, present: Mask) -> Floats:
     return np.asarray(hypergeom.sf(k - 1, n.sum(), k.sum(), n), float)
 
 
-def below_a_mixture(values: Floats, failed: Mask, lead: int, others: Floats) -> Floats:
+def below_a_mixture(values: Floats, failed: Mask, lead: int, others: Ints) -> Floats:
     """p-value of each of `others` having the mean of arm `lead`, under which some seeds failed, or more.
 
     The level at which the two intervals part, by bisection. Of two intervals that touch, the difference is beyond the

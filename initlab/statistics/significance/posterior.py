@@ -32,7 +32,6 @@ def probability_of_best(values: Floats, *, floor: float = math.nan, known: Mask 
     found = np.zeros(len(values))
     able = np.flatnonzero(np.isfinite(values).any(axis=1))
     failed = failed_seeds(values, floor=floor, known=known)
-    failed &= ((~failed) & np.isfinite(values)).any(axis=1)[:, None]
     trained = np.where(failed, math.nan, values)
     able = able[separate(trained[able], floor=floor) == 0] if len(able) > 1 else able
     if len(able) < 2:

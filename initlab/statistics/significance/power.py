@@ -43,7 +43,6 @@ def seeds_needed(
         floor, known: of `failures.failed_seeds`.
     """
     failed = failed_seeds(values, floor=floor, known=known)
-    failed &= ((~failed) & np.isfinite(values)).any(axis=1)[:, None]
     trained = np.where(failed, math.nan, values)
     able = np.isfinite(trained).any(axis=1)
     if not (able[one] and able[other]) or count(trained).max() < 2:

@@ -64,11 +64,9 @@ def winner_set(
     n, centre = count(values), mean(values)
     p = np.full(len(values), math.nan)
     able = np.flatnonzero(n >= SEEDS)
-    if len(able) < 2 or n[int(np.nanargmax(centre))] < SEEDS:
+    if len(able) < 2:
         return p
     failed = failed_seeds(values, floor=floor, known=known)
-    learned = ((~failed) & np.isfinite(values)).any(axis=1)
-    failed &= learned[:, None]
     trained = np.where(failed, math.nan, values)
     below = separate(trained[able], floor=floor)
     p[able[below > 0]] = below[below > 0]

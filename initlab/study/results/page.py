@@ -43,7 +43,7 @@ def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, 
     """
     from jinja2 import Environment, PackageLoader
 
-    rows = leaderboard.leaderboard(arms, direction=plan.direction)
+    rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
     keys = varying(arms)
     ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
     more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
@@ -58,7 +58,7 @@ def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, 
         name=plan.name,
         summary=summary,
         answers=[(heading, lines) for heading, lines in answers if any(lines)],
-        caption=f"By {ways}, mean over seeds with its 95 % Student interval{more}.",
+        caption=f"By {ways}, mean over seeds with its 95 % interval{more}.",
         columns=["rank", *plan.metrics, "seeds", *_best_column(rows), *keys, "state", "note"],
         rows=[_cells(r, keys, told=bool(_best_column(rows))) for r in rows[:_ROWS]],
         images=[(*_title(stem), base64.b64encode(data).decode()) for stem, data in _order_images(images)],
@@ -77,11 +77,11 @@ def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
         return "The front", [*front[:_NAMED], *([f"and {len(front) - _NAMED} more"] if len(front) > _NAMED else [])]
     first, *others = ranked
     lines = [f"{first.result.name} with {', '.join(plan.metrics)} {leaderboard.score(first)}"]
-    tied = [r.result.name for r in others if r.tied]
-    if tied:
-        lines.append(f"not distinguishable from it (95 %, paired over seeds, uncorrected): {_list_names(tied)}")
-    if first.seeds < 2:
-        lines.append("one seed an arm does not show the variance over seeds: use replicas=5")
+    close = [r.result.name for r in others if r.verdict == "not distinguishable"]
+    if close:
+        lines.append(f"not distinguishable from it (at 5 %, corrected for all arms): {_list_names(close)}")
+    if first.seeds < 3:
+        lines.append("with fewer than three seeds an arm nothing is called worse: use replicas=5")
     return "The best", lines
 
 
@@ -106,14 +106,13 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _best_column(rows: Sequence[Row]) -> list[str]:
-    return ["against the best"] if any(r.tied is not None for r in rows[1:]) else []
+    return ["best set"] if any(r.verdict for r in rows[1:]) else []
 
 
 def _cells(row: Row, keys: Sequence[str], *, told: bool) -> list[str]:
     scores = [leaderboard.score(r).partition(" (")[0] for r in (row, *row.others)]
-    against = {None: "", True: "tied", False: "worse"}[row.tied] if row.rank != 1 else "best"
     choices = [row.result.choices.get(k, "") for k in keys]
-    middle = [against if told else None]
+    middle = [row.verdict if told else None]
     cells = [str(row.rank or ""), *scores, str(row.seeds or ""), *middle, *choices, row.result.state, row.note]
     return [to_one_line(c) for c in cells if c is not None]
 

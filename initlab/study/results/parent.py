@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ class ParentRun:
 
     def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
         """Record the leaderboard as note, table and figures; returns the message of the tracker."""
-        rows = leaderboard.leaderboard(arms, direction=plan.direction)
+        rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
         weights = importance.format_importance(arms, study, plan.direction)
         text = leaderboard.table(rows, metric=plan.settings.metric, width=110, limit=100)
         note = f"{summary}\n\n```\n{text}\n```\n\n{weights}"
@@ -147,13 +147,23 @@ def _files(
     found: list[tuple[Path, str]] = []
     (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
-    drawn = make_figures(arms, study, metric=plan.settings.metric, direction=plan.direction, name=plan.name)
+    drawn = make_figures(
+        _as_judged(plan, arms), study, metric=plan.settings.metric, direction=plan.direction, name=plan.name
+    )
     images = {stem: to_png(figure) for stem, figure in drawn.items()}
     for stem, data in images.items():
         (folder / f"{stem}.png").write_bytes(data)
         found.append((folder / f"{stem}.png", "figures"))
     (folder / "report.html").write_text(page(plan, arms, images, summary=summary, weights=weights), encoding="utf-8")
     return [*found, (folder / "report.html", "")]
+
+
+def _as_judged(plan: Plan, arms: Sequence[ArmResult]) -> list[ArmResult]:
+    """The arms with the value that the leaderboard gives them, so that figures show its numbers."""
+    if len(plan.metrics) > 1:
+        return list(arms)
+    rows = leaderboard.standings(arms, direction=plan.direction)
+    return [r.result if r.rank is None else replace(r.result, value=r.mean, state="complete") for r in rows]
 
 
 def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:

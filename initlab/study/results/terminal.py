@@ -50,7 +50,7 @@ def print_report(
     arms = arm_results(study)
     for line in told:
         print(line)
-    rows = leaderboard.leaderboard(arms, direction=plan.direction)
+    rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
     print(leaderboard.table(rows, metric=plan.settings.metric, width=_width()))
     print(leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction))
     print(importance.format_importance(arms, study, plan.direction))

@@ -26,7 +26,7 @@ class Replica:
     """One seed of an arm.
 
     `value` is None where there is none; `values` are those of each metric in a study with several, and `value`
-    is then the first of them.
+    is then the first of them. `start` is the (first) metric before training, None where it was not recorded.
     """
 
     seed: int
@@ -34,6 +34,7 @@ class Replica:
     status: RunStatus
     run_id: str = ""
     values: tuple[float, ...] = ()
+    start: float | None = None
 
     @staticmethod
     def from_json(plain: Mapping[str, Any]) -> Replica:

@@ -122,7 +122,7 @@ def _trained(
         with notes.kept():
             result = train(experiment, watcher)
         values, status = values_of(result, watcher, plan.metrics)
-        done.append(replica_of(experiment.seed, values, status, result.run_id))
+        done.append(replica_of(experiment.seed, values, status, result.run_id, watcher.start))
         notes.add(last=number + 1 == plan.replicas or bool(watcher.pruned))
         if watcher.pruned and result.status == "killed":
             return None, TrialState.PRUNED, f"{watcher.pruned} after {result.steps} updates"

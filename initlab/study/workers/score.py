@@ -25,10 +25,13 @@ def values_of(result: RunResult, watcher: Watcher, metrics: Metrics) -> tuple[tu
     return values, result.status if values is not None or result.status != "finished" else "failed"
 
 
-def replica_of(seed: int, values: tuple[float, ...] | None, status: RunStatus, run_id: str) -> Replica:
+def replica_of(
+    seed: int, values: tuple[float, ...] | None, status: RunStatus, run_id: str, start: float | None = None
+) -> Replica:
     found = values or ()
     several = found if len(found) > 1 else ()
-    return Replica(seed=seed, value=found[0] if found else None, status=status, run_id=run_id, values=several)
+    value = found[0] if found else None
+    return Replica(seed=seed, value=value, status=status, run_id=run_id, values=several, start=start)
 
 
 def score_of(done: list[Replica], plan: Plan) -> tuple[tuple[float, ...] | None, TrialState, str]:

@@ -26,6 +26,7 @@ class Watcher:
     Attributes:
         pruned: the reason to end, empty where there is none.
         doomed: why the run was called doomed, also where it is spared.
+        start: the metric before training, None where it was not recorded.
         seen: the last value of each key, NaN for one that was not finite.
         parameters: of the network.
     """
@@ -37,6 +38,7 @@ class Watcher:
     spared: bool = False
     pruned: str = ""
     doomed: str = ""
+    start: float | None = None
     seen: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
     outlook: str | None = None
@@ -61,6 +63,8 @@ class Watcher:
             if self.doomed and not self.spared:
                 self.pruned = f"diagnosed: {self.doomed}"
         value = record.metrics.get(self.metric)
+        if record.step == 0:
+            self.start = value
         if value is not None and self.reports and record.step > 0:
             self.trial.report(value, step=max(1, round(record.epoch)))
             if self.trial.should_prune():

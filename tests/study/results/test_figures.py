@@ -137,7 +137,7 @@ def test_cells_hold_the_means_and_are_grey_where_nothing_is() -> None:
     assert figure.axes[1].get_ylabel() == "mean validation accuracy (share of 1)"
 
 
-def test_the_better_cell_is_the_darker_one_in_either_direction() -> None:
+def test_the_better_cell_is_the_brighter_one_in_either_direction() -> None:
     arms = [
         arm(n, v, init=i, activation="relu" if n % 2 else "tanh")
         for n, (v, i) in enumerate(zip((1.0, 2.0, 3.0, 4.0), "aabb", strict=True))
@@ -148,7 +148,7 @@ def test_the_better_cell_is_the_darker_one_in_either_direction() -> None:
         drawn(figure)
         mesh = figure.axes[0].collections[0]
         light = mesh.cmap(mesh.norm(np.array([1.0, 2.0, 3.0, 4.0])))[:, :3].sum(1)
-        assert light.argmin() == best
+        assert light.argmax() == best
 
 
 def test_keys_of_the_heat_map() -> None:

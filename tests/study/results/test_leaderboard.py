@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
-from scipy import stats
 
+from initlab.statistics.judgement import judge
 from initlab.study.results.leaderboard import leaderboard, standings, summary, table
 from initlab.study.results.live import LiveTable, estimate_remaining, format_duration
 from initlab.study.search.arms import ArmResult, ArmState, Replica
@@ -78,73 +79,91 @@ def test_order_ties_by_trial_and_the_rest_behind() -> None:
     assert [r.result for r in standings(arms, direction="maximize")] == [r.result for r in up]
 
 
-def test_intervals_are_those_of_scipy() -> None:
-    for row in leaderboard(many(12), direction="maximize"):
-        values = list(row.result.by_seed().values())
-        low, high = stats.t.interval(0.95, len(values) - 1, loc=fmean(values), scale=stats.sem(values))
-        assert (row.mean, row.low, row.high, row.seeds) == pytest.approx((fmean(values), low, high, 5))
-        assert row.half == pytest.approx((high - low) / 2)
+def matrix(arms: Sequence[ArmResult]) -> np.ndarray:
+    return np.array([list(a.by_seed().values()) for a in arms])
 
 
-def test_tied_agrees_with_the_paired_t_test() -> None:
+def test_numbers_order_and_words_are_those_of_the_one_judgement() -> None:
     rows = leaderboard(many(), direction="maximize")
-    best = rows[0].result.by_seed()
-    expected = [
-        bool(stats.ttest_rel(list(r.result.by_seed().values()), list(best.values())).pvalue >= 0.05) for r in rows[1:]
+    found = judge(matrix([r.result for r in rows]))
+    assert [r.mean for r in rows] == sorted((r.mean for r in rows), reverse=True)
+    assert [(r.low, r.high) for r in rows] == [
+        pytest.approx(e) for e in zip(found.intervals.low, found.intervals.high, strict=True)
     ]
-    assert [r.tied for r in rows[1:]] == expected
-    assert 0 < sum(expected) < len(expected)  # both answers occur
-    assert rows[0].tied is True
+    expected = ["not distinguishable" if found.in_best_set(i) else "worse" for i in range(240)]
+    assert [r.verdict for r in rows] == ["best", *expected[1:]] and len(set(expected)) == 2
 
 
 def test_pairs_tell_apart_what_unpaired_intervals_do_not() -> None:
     seeds = [0.1, 0.3, 0.5, 0.7]
-    best, close = leaderboard([arm(0, [v + 0.01 for v in seeds]), arm(1, seeds)], direction="maximize")
+    noise = [0.001, -0.001, 0.0, 0.002]
+    best, close = leaderboard(
+        [arm(0, [v + 0.01 + e for v, e in zip(seeds, noise, strict=True)]), arm(1, seeds)], direction="maximize"
+    )
     assert close.low < best.mean < close.high  # the seeds spread far more than the arms differ
-    assert close.tied is False
+    assert close.verdict == "worse"
     equal = leaderboard([arm(0, seeds), arm(1, seeds)], direction="maximize")
-    assert [r.tied for r in equal] == [True, True]
+    assert [r.verdict for r in equal] == ["best", ""]  # nothing scatters about the difference
 
 
-def test_without_two_common_seeds_nothing_is_said_of_a_tie() -> None:
-    one = leaderboard([arm(0, [0.9]), arm(1, [0.8])], direction="maximize")
-    assert [r.tied for r in one] == [True, None]
-    assert math.isnan(one[0].half)
-    other = replace(arm(1, [0.8, 0.7]), replicas=tuple(Replica(seed=s, value=0.7, status="finished") for s in (7, 8)))
-    assert leaderboard([arm(0, [0.9, 0.91]), other], direction="maximize")[1].tied is None
+def test_below_three_seeds_nothing_is_called_worse() -> None:
+    one = leaderboard([arm(0, [0.9]), arm(1, [0.1])], direction="maximize")
+    assert [r.verdict for r in one] == ["best", ""]
+    two = leaderboard([arm(0, [0.9, 0.91]), arm(1, [0.1, 0.11])], direction="maximize")
+    assert [r.verdict for r in two] == ["best", ""]
+
+
+def test_an_arm_with_too_few_seeds_does_not_lead() -> None:
+    rows = leaderboard([arm(0, [0.99], state="pruned"), arm(1, [0.8, 0.81, 0.82])], direction="maximize")
+    assert [(r.result.trial, r.rank) for r in rows] == [(1, 1), (0, 2)] and rows[1].verdict == ""
+
+
+def test_seeds_that_diverged_count_with_the_value_before_training() -> None:
+    def seeds(*values: float | None) -> tuple[Replica, ...]:
+        return tuple(
+            Replica(seed=i, value=v, status="diverged" if v is None else "finished", start=0.1)
+            for i, v in enumerate(values)
+        )
+
+    lost = replace(arm(0, state="pruned", reason="diverged: 1 of 4 seeds"), replicas=seeds(0.9, 0.91, None, 0.92))
+    good = replace(arm(1, [0.5]), replicas=seeds(0.5, 0.51, 0.52, 0.49))
+    rows = leaderboard([lost, good], direction="maximize")
+    assert rows[0].mean == pytest.approx((0.9 + 0.91 + 0.1 + 0.92) / 4) and rows[0].failed == 1
+    assert rows[0].low < 0.4 and "diverged" in rows[0].note
+    text = table(rows, metric=METRIC, width=160)
+    assert "1 of 4" in text and "failed" in text.split("\n")[0]
 
 
 def test_seeds_without_a_value_are_left_out_and_told() -> None:
-    (row,) = leaderboard([arm(0, [0.5, None, math.nan, 0.7], value=0.6)], direction="maximize")
+    (row,) = leaderboard([arm(0, [0.5, math.nan, 0.7], value=0.6)], direction="maximize")
     assert (row.mean, row.seeds) == (pytest.approx(0.6), 2)
-    assert row.note == "1 of 4 seeds diverged"
     (row,) = leaderboard([arm(0, [None], state="failed", reason="all\nlost")], direction="maximize")
     assert row.note == "all lost; 1 of 1 seed diverged" and math.isnan(row.mean)
 
 
-def test_the_order_is_the_objectives_and_not_the_means() -> None:
+def test_the_order_is_that_of_the_means_and_the_objective_is_told() -> None:
     arms = [arm(0, [0.9, 0.1], value=-0.4), arm(1, [0.4, 0.4], value=0.4)]
     rows = leaderboard(arms, direction="maximize")
-    assert [r.result.trial for r in rows] == [1, 0]
+    assert [r.result.trial for r in rows] == [0, 1]
     text = table(rows, metric=METRIC, width=100)
-    assert "objective" in text.split("\n")[0] and "-0.4000" in text.split("\n")[2]
+    assert "objective" in text.split("\n")[0] and "-0.4000" in text.split("\n")[1]
     assert "objective" not in table(leaderboard(many(3), direction="maximize"), metric=METRIC, width=100)
 
 
 # ------------------------------------------------------------------ table
 def test_every_line_of_the_table_holds_its_arm_under_the_right_heading() -> None:
     arms = [
-        arm(0, [0.9, 0.92], init="he", activation="relu", depth="3"),
-        arm(1, [0.5, 0.51], init="uniform", activation="relu", depth="3", a="0.05"),
+        arm(0, [0.9, 0.92, 0.91], init="he", activation="relu", depth="3"),
+        arm(1, [0.5, 0.51, 0.51], init="uniform", activation="relu", depth="3", a="0.05"),
         arm(2, state="pruned", reason="vanished gradient", init="uniform", activation="relu", depth="3", a="0.5"),
     ]
     heading, *lines = table(leaderboard(arms, direction="maximize"), metric=METRIC, width=120).split("\n")
-    assert re.split(r"\s{2,}", heading) == ["trial", METRIC, "95 %", "seeds", "to best", "init", "a", "state"]
-    half = stats.t.ppf(0.975, 1) * 0.01  # two values, 0.02 apart
+    assert re.split(r"\s{2,}", heading) == ["trial", METRIC, "95 %", "seeds", "best set", "init", "a", "state"]
+    found = judge(np.array([[0.9, 0.92, 0.91], [0.5, 0.51, 0.51]])).intervals
     assert re.split(r"\s{2,}", lines[0].strip()) == [
-        "0", "0.9100", f"± {half:.4f}", "2", "best", "he", "–", "complete",
+        "0", "0.9100", f"{found.low[0]:.4f} … {found.high[0]:.4f}", "3", "best", "he", "–", "complete",
     ]  # fmt: skip
-    assert lines[1].split()[:2] == ["1", "0.5050"] and "worse" in lines[1] and "0.05" in lines[1]
+    assert lines[1].split()[:2] == ["1", "0.5067"] and "worse" in lines[1] and "0.05" in lines[1]
     assert lines[2].endswith("pruned: vanished gradient")
     assert {
         line.index(word) for line, word in zip([heading, *lines], ["init", "he", "uniform", "uniform"], strict=True)
@@ -171,7 +190,7 @@ def test_at_eighty_cells_names_means_and_ties_can_still_be_read() -> None:
         arm(2, state="failed", reason="a long story " * 20, init="zeros", activation="relu"),
     ]
     lines = table(leaderboard(arms, direction="maximize"), metric=METRIC, width=80).split("\n")
-    for word in ("0.9100", "± 0.0248", "best", "orthogonal", "sigmoid", "complete"):
+    for word in ("0.9100", "best", "orthogonal", "sigmoid", "complete"):
         assert word in lines[1]
     assert "failed: a long" in lines[3]
 
@@ -203,7 +222,7 @@ def test_small_and_large_numbers_keep_their_digits() -> None:
     arms = [arm(0, [3.21e-7, 3.23e-7]), arm(1, [1.5e9]), arm(2, [0.0])]
     lines = table(leaderboard(arms, direction="minimize"), metric="val/loss", width=100).split("\n")
     assert [line.split()[1] for line in lines[1:]] == ["0.0000", "3.220e-07", "1.500e+09"]
-    assert "± 1.3e-08" in lines[2]
+    assert "… 3.347e-07" in lines[2]
 
 
 # ------------------------------------------------------------------ the line
@@ -216,10 +235,10 @@ def test_summary_names_the_best_with_its_interval() -> None:
         arm(3, state="pruned", init="zeros", activation="tanh"),
         arm(4, state="failed", init="zeros", activation="sigmoid"),
     ]
-    half = stats.t.ppf(0.975, 2) * stats.sem(values)
+    found = judge(np.array([values, [0.909, 0.915, 0.910], [0.1, 0.1, 0.11]])).intervals
     assert summary(arms, metric=METRIC, direction="maximize") == (
         "5 arms: 3 complete, 1 pruned, 1 failed; best init=he, activation=relu with val/accuracy"
-        f" 0.9120 ± {half:.4f} (3 seeds); 1 more not distinguishable from it"
+        f" 0.9120 [{found.low[0]:.4f} … {found.high[0]:.4f}] (3 seeds); 1 more not distinguishable from it"
     )
     assert summary([arm(0, [0.5], init="he")], metric=METRIC, direction="maximize") == (
         "1 arm: 1 complete; best init=he with val/accuracy 0.5000 (1 seed)"

@@ -50,6 +50,7 @@ def parallel(
     clipped = np.clip(values, scale.vmin, scale.vmax)
     heights = [float(scale(v)) for v in clipped]
     figure, (axis,) = axes_grid(1, 1, width=min(18.0, max(5.6, 3.0 + 1.5 * len(keys))), height=4.4)
+    axis.set_facecolor("#c8c8c8")  # the brightest lines, which are the best, must be seen
     places: list[list[float]] = []
     for i, key in enumerate(keys):
         options = options_of(a.choices[key] for a in sorted(done, key=lambda a: a.trial) if key in a.choices)

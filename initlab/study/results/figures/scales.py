@@ -42,8 +42,8 @@ def colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, st
 
 
 def palette_of(direction: Direction) -> str:
-    """Dark is good in either direction: thin lines of the best must be seen on white."""
-    return "viridis_r" if direction == "maximize" else "viridis"
+    """Brighter is better in either direction, as in every figure."""
+    return "viridis" if direction == "maximize" else "viridis_r"
 
 
 def round_values(low: float, high: float, *, logarithmic: bool) -> list[float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from initlab.core.text import format_half_width, format_number, to_one_line
+from initlab.core.text import format_number, interval_text, to_one_line
 from initlab.study.results.leaderboard.ranking import Row
 from initlab.study.search.arms import counts, varying
 from initlab.study.search.tune import Sweep
@@ -63,8 +63,11 @@ def _columns(rows: Sequence[Row], shown: Sequence[Row], metric: Metrics) -> list
         columns += _scores(name, [(r, *r.others)[k] for r in shown], ranked=[r.rank is not None for r in shown])
     if any(r.seeds for r in shown):
         columns.append(_Column(heading="seeds", cells=[str(r.seeds or "") for r in shown], right=True, drop=0))
-    if any(r.tied is not None and r.rank != 1 for r in shown):
-        columns.append(_Column(heading="to best", cells=[_to_best(r) for r in shown], drop=1))
+    if any(r.verdict and r.rank != 1 for r in rows):
+        columns.append(_Column(heading="best set", cells=[r.verdict for r in shown], drop=4))
+    if any(r.failed for r in rows):
+        cells = [f"{r.failed} of {r.seeds}" if r.failed else "" for r in shown]
+        columns.append(_Column(heading="failed", cells=cells, drop=2))
     if any(r.result.sweep for r in shown):
         columns.append(_Column(heading="lr", cells=[_chosen_lr(r.result.sweep) for r in shown], right=True))
     for key in varying(r.result for r in rows):
@@ -86,24 +89,17 @@ def _scores(metric: str, rows: Sequence[Row], *, ranked: Sequence[bool]) -> list
     columns = [
         _Column(heading=to_one_line(metric), cells=means, right=True, middle=True, least=(max(digits, 9), digits))
     ]
-    if any(math.isfinite(r.half) for r in rows):
-        halves = [f"± {format_half_width(r.half)}" if math.isfinite(r.half) else "" for r in rows]
-        columns.append(_Column(heading="95 %", cells=halves, drop=3))
+    if any(math.isfinite(r.low) for r in rows):
+        columns.append(_Column(heading="95 %", cells=[interval_text(r.low, r.high) for r in rows], drop=1))
     if any(has and not _is_mean(r) for r, has in zip(rows, ranked, strict=True)):
         values = [format_number(r.result.finite) if r.result.finite is not None else "" for r in rows]
-        columns.append(_Column(heading="objective", cells=values, right=True, drop=2))
+        columns.append(_Column(heading="objective", cells=values, right=True, drop=3))
     return columns
 
 
 def _is_mean(row: Row) -> bool:
     """Whether the objective equals the mean over seeds, up to rounding by the order of summation."""
     return row.result.finite is not None and math.isclose(row.result.finite, row.mean, rel_tol=1e-9, abs_tol=1e-12)
-
-
-def _to_best(row: Row) -> str:
-    if row.rank == 1:
-        return "best"
-    return {True: "tied", False: "worse", None: ""}[row.tied]
 
 
 def _fit_columns(columns: list[_Column], width: int) -> list[_Column]:

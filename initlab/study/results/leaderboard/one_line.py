@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from initlab.core.text import format_half_width, format_number, to_one_line
+from initlab.core.text import format_number, interval_text, to_one_line
 from initlab.study.results.leaderboard.ranking import Row, leaderboard
 from initlab.study.search.arms import ArmResult, counts
 from initlab.study.space.objectives import Directions, Metrics, each
@@ -19,7 +18,7 @@ def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions
     many = f"{len(arms)} arm{'' if len(arms) == 1 else 's'}"
     if not arms:
         return many
-    rows = leaderboard(arms, direction=direction)
+    rows = leaderboard(arms, direction=direction, metric=metric)
     best, head = rows[0], f"{many}: {counts(arms)}"
     if best.rank is None:
         return f"{head}; none has a result"
@@ -28,29 +27,26 @@ def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions
         front = sum(r.rank == 1 for r in rows)
         with_first = f", best in {each(metric)[0]}" if front > 1 else ""
         return f"{head}; {front} on the front{with_first}: {choices} with {scores(best, metric)}"
-    ties = sum(r.tied is True for r in rows[1:])
+    ties = sum(r.verdict == "not distinguishable" for r in rows)
     close = f"; {ties} more not distinguishable from it" if ties else ""
     return f"{head}; best {choices} with {metric} {score(best)}{close}"
 
 
 def score(row: Row) -> str:
-    """Mean, half width of its interval where there is one, and number of seeds where known."""
-    return f"{_with_half(row)}{_seeds(row)}"
+    """Mean, its interval where there is one, and number of seeds where known."""
+    return f"{_with_interval(row)}{_seeds(row)}"
 
 
 def scores(row: Row, metric: Metrics) -> str:
     """Every objective with its name."""
-    told = (f"{m} {_with_half(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
+    told = (f"{m} {_with_interval(r)}" for m, r in zip(each(metric), (row, *row.others), strict=True))
     return f"{', '.join(told)}{_seeds(row)}"
 
 
 # ------------------------------------------------------------------ pieces
-def _with_half(row: Row) -> str:
-    return (
-        f"{format_number(row.mean)} ± {format_half_width(row.half)}"
-        if math.isfinite(row.half)
-        else format_number(row.mean)
-    )
+def _with_interval(row: Row) -> str:
+    text = interval_text(row.low, row.high)
+    return f"{format_number(row.mean)} [{text}]" if text else format_number(row.mean)
 
 
 def _seeds(row: Row) -> str:
