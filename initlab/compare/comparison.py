@@ -66,6 +66,9 @@ def compare(
     level = by.sign * (begin if math.isfinite(begin) else floor)
     judged = judge(values, alpha=settings.alpha, floor=level, known=known)
     said, p = judged.intervals, judged.p
+    same = (
+        np.full(able, math.nan) if settings.margin is None else tests.equivalent_to_the_first(values, settings.margin)
+    )
     exact, t, correction = tests.corrected_p_values(values, 0) if able > 1 else (np.array([math.nan]),) * 2 + ("",)
     baseline = of_arms.named(found, settings.baseline) if settings.baseline else None
     if baseline is not None and baseline >= able:
@@ -88,7 +91,7 @@ def compare(
                 method=said.method[i], failed=int(said.failed[i].sum()),
                 level=float(values[i][np.isfinite(values[i]) & ~said.failed[i]].mean()) * by.sign,
                 iqm=interquartile_mean(own), best=float(judged.best[i]), p=float(p[i]),
-                winner=judged.in_best_set(i),
+                winner=judged.in_best_set(i), p_equivalent=float(same[i]),
                 to_best=_own_unit(tests.compare_pair(values, 0, i), by) if i else None,
                 p_exact=float(exact[i]), p_t=float(t[i]), to_baseline=_own_unit(others[i], by),
                 baseline_exact=float(b_exact[i]), baseline_t=float(b_t[i]),
@@ -98,9 +101,8 @@ def compare(
     block = tests.blocks(values)
     made = Comparison(
         label=label, by=by, keys=tuple(keys), rows=tuple(rows), seeds=tuple(seeds), values=shown,
-        alpha=settings.alpha, paired=block.paired, correction=correction, baseline=baseline, target=target,
-        until=shortest, needed=judged.needed,
-        start=begin,
+        alpha=settings.alpha, margin=settings.margin, paired=block.paired, correction=correction,
+        baseline=baseline, target=target, until=shortest, needed=judged.needed, start=begin,
         bands={i: b for i in range(min(able, _DRAWN)) if (b := band(found[i], curves)) is not None}, untrained=floor,
     )  # fmt: skip
     factors, effects = _effects(made)

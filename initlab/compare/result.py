@@ -48,6 +48,7 @@ class Row:
         best: probability of having the best mean.
         p: p-value of being as good as the best, corrected for all arms; the winner set are the arms above the level.
         winner: whether it is in the winner set; None where there are too few seeds.
+        p_equivalent: of differing from the best by the margin or more, Holm over the arms; NaN without a margin.
         to_best: paired difference of the best arm and this one; None for the best itself.
         p_exact: of the sign-flip test against the best, corrected.
         p_t: of the paired t-test against the best, corrected.
@@ -71,6 +72,7 @@ class Row:
     best: float = math.nan
     p: float = math.nan
     winner: bool | None = None
+    p_equivalent: float = math.nan
     to_best: tests.Pair | None = None
     p_exact: float = math.nan
     p_t: float = math.nan
@@ -91,6 +93,7 @@ class Comparison:
         rows: best first, arms without values last.
         seeds: all seeds with a value, and `values`, rows × seeds in the metric's own unit, NaN for holes.
         alpha: level of the tests.
+        margin: largest difference that does not matter; None where none was stated.
         paired: whether arms share their seeds.
         correction: of p_exact and p_t.
         baseline: number of the row that is the baseline.
@@ -122,6 +125,7 @@ class Comparison:
     effects: tuple[Effect, ...] = ()
     factors: tuple[str, str] | None = None
     bands: Mapping[int, Band] = field(default_factory=dict[int, Band])
+    margin: float | None = None
     untrained: float = math.nan
     start: float = math.nan
     notes: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ def frame(made: Comparison) -> pd.DataFrame:
             "rank": r.rank, "arm": r.arm.key, **{k: r.arm.choices.get(k, "") for k in keys}, "metric": made.by.metric,
             "n": r.n, "mean": r.mean, "sd": r.sd, "low": r.low, "high": r.high, "interval": r.method, "iqm": r.iqm,
             "failed_seeds": r.failed, "mean_where_learned": r.level,
-            "probability_best": r.best, "winner": r.winner, "p": r.p,
+            "probability_best": r.best, "winner": r.winner, "p": r.p, "p_equivalent": r.p_equivalent,
             "best_minus_this": _of(pair, "difference"), "best_minus_this_low": _of(pair, "low"),
             "best_minus_this_high": _of(pair, "high"), "hedges_g": _of(pair, "effect"),
             "p_exact": r.p_exact, "p_t": r.p_t,
@@ -89,6 +89,7 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
         column("95 %", lambda r: f"{number(r.low)} … {number(r.high)}" if math.isfinite(r.low) else ""),
         column("best set", lambda r: verdict(first=r.rank == 1, in_best_set=r.winner), numbers=False),
         column("p", lambda r: probability(r.p), drop=3),
+        column("p equivalent", lambda r: probability(r.p_equivalent), drop=3),
         column("P(best)", lambda r: probability(r.best), drop=4),
         column("to best", lambda r: _format_signed(-r.to_best.difference if r.to_best else math.nan), drop=5),
         column("g", lambda r: _format_signed(-r.to_best.effect if r.to_best else math.nan, 2), drop=10),
@@ -200,6 +201,10 @@ def answer_lines(made: Comparison) -> list[str]:
         others = [r.arm.name for r in made.winners if r is not best]
         told = "; ".join(others[:6]) + (f"; and {len(others) - 6} more" if len(others) > 6 else "")
         lines.append(f"{head}; {len(others)} more not distinguishable from it: {told}")
+    if made.margin is not None:
+        same = [r.arm.name for r in able[1:] if r.p_equivalent <= made.alpha]
+        told = "; ".join(same) or "no arm, with these seeds"
+        lines.append(f"equivalent to it within {made.margin:g} (two one-sided tests, level {made.alpha:g}): {told}")
     if math.isfinite(best.best) and len(able) > 1:
         lines.append(f"it is the best with probability {probability(best.best)}")
     if len(able) > 1 and not math.isnan(made.needed):

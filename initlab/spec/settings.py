@@ -128,6 +128,7 @@ class CompareSettings:
     keys: tuple[str, ...] = ()
     target: float | None = None
     alpha: Annotated[float, Gt(0), Lt(1)] = 0.05
+    margin: Annotated[float, Gt(0)] | None = None
     curves: bool = True
     rows: PositiveInt = 30
     out: str | None = None

@@ -4,6 +4,7 @@ All functions take values as arms × seeds, float64, NaN where an arm has no val
 """
 
 from initlab.statistics.significance.blocks import Blocks, blocks
+from initlab.statistics.significance.equivalence import equivalent_to_the_first
 from initlab.statistics.significance.pairs import Pair, all_pairs, compare_pair, corrected_p_values, hedges_g, holm
 from initlab.statistics.significance.posterior import probability_of_best
 from initlab.statistics.significance.power import seeds_needed
@@ -20,6 +21,7 @@ __all__ = [
     "blocks",
     "compare_pair",
     "corrected_p_values",
+    "equivalent_to_the_first",
     "hedges_g",
     "holm",
     "probability_of_best",

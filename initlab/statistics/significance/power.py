@@ -44,7 +44,7 @@ def seeds_needed(
     """
     failed = failed_seeds(values, floor=floor, known=known)
     trained = np.where(failed, math.nan, values)
-    able = np.isfinite(trained).any(axis=1)
+    able = count(trained) > 0
     if not (able[one] and able[other]) or count(trained).max() < 2:
         return math.nan
     inside = np.flatnonzero(able)

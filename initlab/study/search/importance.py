@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MIN_ARMS = 4
 #: maximum number of keys that the line names
 _NAMED = 6
+#: orders of the values that show what importance arises by chance, and the most trials for which they are tried
+_SHUFFLES, _SHUFFLED = 40, 500
 
 
 def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
@@ -53,6 +56,35 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
     return {key: value / total for key, value in ordered}, quantile, count
 
 
+def chance_levels(study: optuna.Study) -> dict[str, float]:
+    """Parameter → the share of the importance that it has in one of 20 random orders, where nothing matters.
+
+    The values are shuffled among the trials. A share below that is within noise.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    trials = [
+        t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if all(map(math.isfinite, t.values))
+    ]
+    rng, seen = random.Random(0), dict[str, list[float]]()
+    for _ in range(_SHUFFLES):
+        order = rng.sample(range(len(trials)), len(trials))
+        shuffled = optuna.create_study(directions=study.directions)
+        shuffled.add_trials(
+            [
+                optuna.trial.create_trial(values=trials[i].values, params=t.params, distributions=t.distributions)
+                for t, i in zip(trials, order, strict=True)
+            ]
+        )
+        found = importances(shuffled)
+        for key, share in (found[0] if found else {}).items():
+            seen.setdefault(key, []).append(share)
+    # where nothing separated the shuffled trials there is nothing to go by
+    return {k: sorted(v)[min(len(v) - 1, math.floor(0.95 * len(v)))] for k, v in seen.items()}
+
+
 def study_of_arms(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
     """The complete arms as an Optuna study in memory, with each searched key as a categorical parameter.
 
@@ -85,11 +117,16 @@ def study_with_parameters(arms: Sequence[ArmResult], study: optuna.Study | None,
 
 def format_importance(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
     """Format the importance of each key in one line, or why there is none."""
-    found = importances(study_with_parameters(arms, study, direction))
+    used = study_with_parameters(arms, study, direction)
+    found = importances(used)
     if found is None:
         return f"importance: not computed; {_why_not(arms)}"
     shares, _, count = found
-    told = [f"{to_one_line(key)} {100 * share:.0f} %" for key, share in list(shares.items())[:_NAMED]]
+    chance = chance_levels(used) if count <= _SHUFFLED else {}
+    told = [
+        f"{to_one_line(key)} {f'{100 * share:.0f} %' if share > chance.get(key, 0.0) else 'within noise'}"
+        for key, share in list(shares.items())[:_NAMED]
+    ]
     more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
     return f"importance: {', '.join(told)}{more} ({count} arms)"
 

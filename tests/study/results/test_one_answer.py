@@ -40,12 +40,12 @@ def lines_of(text: str) -> list[Line]:
 
 @pytest.mark.process
 def test_six_places_tell_one_thing(tmp_path: Path) -> None:
-    done = initlab(*STUDY, cwd=tmp_path, timeout=400)
+    done = initlab(*STUDY, cwd=tmp_path, timeout=400, COLUMNS="160")
     assert done.returncode == 0, done.stderr
     shown = lines_of(done.stdout)
     assert len(shown) == 6 and {place for *_, place in shown} == {"best", "not distinguishable", "worse"}, done.stdout
 
-    compared = initlab("compare", "study=one", "out=out", cwd=tmp_path)
+    compared = initlab("compare", "study=one", "out=out", cwd=tmp_path, COLUMNS="160")
     assert compared.returncode == 0, compared.stderr
     assert lines_of(compared.stdout) == shown, compared.stdout
     (table,) = (tmp_path / "out").rglob("*.csv")
