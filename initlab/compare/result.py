@@ -46,8 +46,8 @@ class Row:
         level: mean of the seeds that did not fail.
         iqm: interquartile mean.
         best: probability of having the best mean.
-        p: p-value of being as good as the best, corrected for all arms; the winner set are the arms above the level.
-        winner: whether it is in the winner set; None where there are too few seeds.
+        p: p-value of being as good as the best, corrected for all arms; the best set are the arms above the level.
+        winner: whether it is in the best set; None where there are too few seeds.
         p_equivalent: of differing from the best by the margin or more, Holm over the arms; NaN without a margin.
         to_best: paired difference of the best arm and this one; None for the best itself.
         p_exact: of the sign-flip test against the best, corrected.

@@ -23,6 +23,8 @@ CONFIDENCE = 0.95
 #: from so many seeds on an arm's own values say enough of its distribution for a bootstrap
 BOOTSTRAP_FROM = 50
 _RESAMPLES = 1999
+#: number of arms from which on they share a variance: whether two scatter alike is not seen from a few seeds
+_SHARE_FROM = 3
 
 BCA, MIXTURE = "BCa bootstrap", "failures"
 
@@ -83,10 +85,10 @@ def _spread_by_level(values: Floats, apart: Mask | None, floor: float) -> Spread
     if able.sum() > 1:
         low[able] = separate(values[able], floor=floor) > 0
     alone = np.zeros(len(values), bool) if apart is None else apart
-    upper = spread(values, apart=alone | low)
+    upper = spread(values, apart=alone | low, share_from=_SHARE_FROM)
     if not low.any():
         return upper
-    lower = spread(values, apart=alone | ~low)
+    lower = spread(values, apart=alone | ~low, share_from=_SHARE_FROM)
     return Spread(
         variance=np.where(low, lower.variance, upper.variance), freedom=np.where(low, lower.freedom, upper.freedom),
         method=tuple((lower if i else upper).method[k] for k, i in enumerate(low)), alike=upper.alike,

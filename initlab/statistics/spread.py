@@ -38,7 +38,7 @@ class Spread:
     alike: bool
 
 
-def spread(values: Floats, *, apart: Mask | None = None) -> Spread:
+def spread(values: Floats, *, apart: Mask | None = None, share_from: int = 2) -> Spread:
     """Variance of each arm: one for all arms that scatter alike, its own for each of the others.
 
     An arm takes part in the common variance only if its own fits: by an F test of each arm against the rest (Bonferroni
@@ -47,6 +47,7 @@ def spread(values: Floats, *, apart: Mask | None = None) -> Spread:
 
     Args:
         values: arms × seeds.
+        share_from: number of arms from which on they share a variance.
         apart: arms that share nothing with the others, as those that never trained: all their seeds end alike.
     """
     n, own = count(values), variance(values)
@@ -62,6 +63,7 @@ def spread(values: Floats, *, apart: Mask | None = None) -> Spread:
     alike = True
     if len(some) and own[some].max() > 0:
         found[together & (own < grid)] = grid
+    if len(some) >= share_from and own[some].max() > 0:
         few = float(np.median(n[some])) < _FEW
         fit = _fitting(own[some], freedom[some], grid, more=_MORE_FEW if few else _MORE)
         alike = bool(fit.all())
