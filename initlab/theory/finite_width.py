@@ -34,6 +34,12 @@ def log_q_variance(activation: Activation, q: float, width: int) -> float:
     return (fourth / second**2 - 1) / width if second > 0 else 0.0
 
 
+def log_q_slope(activation: Activation, q: float) -> float:
+    """d ln E[φ²] / d ln q: 1 for ReLU, below 1 for what saturates, 2 for squared ReLU."""
+    m = moments_of(activation, q=q)
+    return q * m.second_by_q / m.second if m.second > 0 else 0.0
+
+
 def born_dead(widths: Iterable[int]) -> float:
     """Probability that some ReLU layer is wholly off for a given input, zero biases: 1 - Π(1 - 2⁻ⁿ).
 

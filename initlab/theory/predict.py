@@ -17,6 +17,7 @@ from torch import nn
 
 from initlab.network.graph import Graph, Node
 from initlab.spec import InitContext, LayerPrediction, Prediction, Site
+from initlab.theory.spread import log_q_spread
 from initlab.theory.state import State
 from initlab.theory.walk import Walk
 
@@ -47,14 +48,13 @@ def predict(
     gradient = walk.backward()
     layers = walk.layers(gradient)
     straight = not any(n.op in ("sum", "norm", "recurrent", "attention") for n in graph.nodes)
-    variance = sum(walk.spread(row) for row in layers) if straight else math.nan
     return Prediction(
         layers=layers,
         output_q=walk.states[graph.output].s,
         depth=len(layers),
         trainable_depth=walk.trainable_depth(layers) if straight else math.nan,
         gradient_depth=_gradient_depth(layers) if straight else math.nan,
-        log_q_sd=math.sqrt(variance),
+        log_q_sd=_log_q_sd(walk, layers) if straight else math.nan,
         born_dead=walk.born_dead(layers) if straight else math.nan,
         stable=_stable(layers) if straight and len(layers) > 2 else None,
         out_of_scope=tuple(dict.fromkeys(walk.unknown)),
@@ -62,6 +62,12 @@ def predict(
 
 
 # ------------------------------------------------------------------ pieces
+def _log_q_sd(walk: Walk, layers: tuple[LayerPrediction, ...]) -> float:
+    sites = [walk.sites[row.site] for row in layers]
+    return log_q_spread(
+        (row, walk.context.after(site) or walk.context.activation, round(site.fan_out))
+        for row, site in zip(layers, sites, strict=True)
+    )
 
 
 def _gradient_depth(layers: tuple[LayerPrediction, ...]) -> float:

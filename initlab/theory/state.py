@@ -9,9 +9,11 @@ from functools import lru_cache
 from torch import Tensor
 
 from initlab.activations.slope import slope_band
+from initlab.errors import ConfigError
 from initlab.network.graph import Graph, Node
 from initlab.spec import Activation
 from initlab.theory.correlation import product
+from initlab.theory.quadrature import moments_of
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,11 @@ class State:
 
     @property
     def variance(self) -> float:
-        return max(self.s - self.m**2, 0.0)
+        return max(self.s - self.m * self.m, 0.0) if self.s < math.inf else self.s
 
     @property
     def c(self) -> float:
-        return max(-1.0, min(1.0, (self.p - self.m**2) / self.variance)) if self.variance > 0 else 1.0
+        return max(-1.0, min(1.0, (self.p - self.m * self.m) / self.variance)) if 0 < self.variance < math.inf else 1.0
 
 
 def is_lookup(graph: Graph, node: Node) -> bool:
@@ -42,6 +44,22 @@ def measured(node: Node) -> State:
 def log_add(a: float, b: float) -> float:
     high, low = max(a, b), min(a, b)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def within_moments(activation: Activation, variance: float, mean: float = 0.0) -> bool:
+    """Whether E[φ²] and E[φ'⁴] can be computed at this variance in floating point: not where q has left its range."""
+    if not 1e-300 < variance < 1e300 or not abs(mean) < 1e150:
+        return False
+    try:
+        found = moments_of(activation, q=variance, mean=mean)
+    except (ConfigError, OverflowError):
+        return False
+    return math.isfinite(found.second) and math.isfinite(found.slope_second)
+
+
+def in_range(activation: Activation, state: State) -> bool:
+    """`within_moments` of a pre-activation."""
+    return within_moments(activation, state.variance, state.m)
 
 
 @lru_cache(maxsize=4096)

@@ -13,12 +13,21 @@ from initlab.activations.slope import derivative
 from initlab.network.call_kinds import MAXIMA
 from initlab.network.graph import Graph, Node
 from initlab.spec import InitContext, LayerPrediction, Site
-from initlab.theory.finite_width import born_dead, log_q_variance, zero_padding_share
+from initlab.theory.finite_width import born_dead, zero_padding_share
 from initlab.theory.joined import inverse_variance
 from initlab.theory.meanfield import correlation_depth
 from initlab.theory.pooling import overlap_factor, winners_slope
 from initlab.theory.quadrature import moments, moments_of
-from initlab.theory.state import State, is_lookup, log_add, measured, saturated, shifted_product
+from initlab.theory.state import (
+    State,
+    in_range,
+    is_lookup,
+    log_add,
+    measured,
+    saturated,
+    shifted_product,
+    within_moments,
+)
 
 #: poolings whose backward pass spreads one gradient over many positions
 _AVERAGES = ("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
@@ -123,10 +132,10 @@ class Walk:
     def _activation(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
         activation = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
         variance = x.variance
-        if not 1e-300 < variance < 1e300:
+        if not in_range(activation, x):
             value = float(activation.fn(torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else math.inf
             slope = float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else 0.0
-            return State(value, value**2, value**2), (slope**2,)
+            return State(value, value * value, value * value), (slope * slope,)
         if activation.moments is not None:
             m = moments_of(activation, q=variance)
             # the correlation of a product of units is not one of φ: what was measured stands in
@@ -144,7 +153,7 @@ class Walk:
         """h₁·gate(h₂) of two inputs, taken for independent."""
         known = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
         gate = known.gate or known
-        if not 1e-300 < turned.variance < 1e300:
+        if not in_range(gate, turned):
             return self._activation(node, turned)
         m = moments(gate.fn, kinks=gate.kinks, q=turned.variance, mean=turned.m)
         p = m.second if turned.c > 1 - 1e-12 else shifted_product(gate, turned.variance, turned.c, turned.m)
@@ -153,12 +162,12 @@ class Walk:
     def _norm(self, node: Node, x: State) -> tuple[State, tuple[float, ...]]:
         gamma2 = self.squares.get(node.parameter, 1.0) * node.level
         if not node.centred:
-            if not x.s > 0:
+            if not 1e-300 < x.s < 1e300:
                 return State(0.0, 0.0, 0.0), (0.0,)
             scale = gamma2 / x.s
             return State(x.m * math.sqrt(scale), gamma2, x.p * scale), (scale,)
         variance = x.s - x.p if node.over_examples else x.variance
-        if not variance > 0:
+        if not 1e-300 < variance < 1e300:
             return State(0.0, 0.0, 0.0), (0.0,)
         if node.over_examples:  # leaves examples uncorrelated
             numbers = math.prod(node.shape) // max(node.shape[1] if len(node.shape) > 1 else 1, 1)
@@ -270,14 +279,6 @@ class Walk:
         )
 
     # ---------------------------------------------------------- finite width
-    def spread(self, row: LayerPrediction) -> float:
-        """Variance of ln q that the layer adds."""
-        site = self.sites[row.site]
-        activation = self.context.after(site) or self.context.activation
-        if not 1e-60 < row.q < 1e60:  # fourth moments of what has collapsed or exploded are out of range
-            return 0.0
-        return log_q_variance(activation, row.q, round(site.fan_out))
-
     def trainable_depth(self, layers: tuple[LayerPrediction, ...]) -> float:
         """6 ξ_c where the signal has settled, at the last layer but one (Schoenholz et al., ICLR 2017)."""
         inner = layers[1:]
@@ -285,7 +286,7 @@ class Walk:
             return math.nan
         row, before = inner[-1], layers[-2]
         activation = self.context.before(self.sites[row.site]) or self.context.activation
-        if activation.moments is not None or not 0 < before.q < 1e300 or not row.sigma_w2 > 0:
+        if activation.moments is not None or not within_moments(activation, before.q) or not row.sigma_w2 > 0:
             return 0.0 if activation.moments is None else math.nan
         return 6 * correlation_depth(activation, before.q, sigma_w2=row.sigma_w2)
 
