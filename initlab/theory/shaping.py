@@ -14,7 +14,7 @@ from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from initlab.activations import parse_activation
-from initlab.activations.modules import Pointwise
+from initlab.activations.modules import Pointwise, in_single_precision
 from initlab.activations.slope import derivative
 from initlab.errors import ConfigError
 from initlab.spec import Activation, PositiveInt
@@ -130,7 +130,7 @@ def _activation(name: str, fn: Any, kinks: tuple[float, ...]) -> Activation:
         del features
         return Pointwise(made)
 
-    made = Activation(name=name, make=make, fn=fn, kinks=kinks)
+    made = Activation(name=name, make=make, fn=in_single_precision(fn), kinks=kinks)
     return made
 
 

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from initlab import activations
 from initlab.spec import Activation
+from initlab.theory import shaping
 from tests.activations.formulas import ENTRIES
 
 DTYPES = (torch.float16, torch.bfloat16)
 #: entries without a formula of one number
 WITHOUT_FORMULA: dict[str, Activation] = {
     "pau": activations.pau(),
+    "dks": shaping.dks(),
+    "tat": shaping.tat(of="gelu"),
+    "tat_leaky": shaping.tat(of="leaky_relu"),
     "pau_tanh": activations.pau(start="tanh"),
     **{n: getattr(activations, n)() for n in ("glu", "geglu", "swiglu", "reglu", "crelu", "maxmin", "maxout")},
 }
