@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from initlab.report.note import SCORES, command, format_outlook, format_result
+from initlab.report.note import SCORES, command, format_outlook, format_result, replace_overrides, shell_line
 from initlab.spec import Experiment, Record, RunResult
 
 if TYPE_CHECKING:
@@ -120,14 +120,19 @@ def place(uri: str) -> str:
 
 
 def _next(experiment: Experiment, result: RunResult) -> str:
-    """The next command: resume, apply a remedy, or try another initialisation."""
+    """The next command: resume, apply a remedy, or learn more by several seeds of two initialisations."""
     if result.status == "killed":
         return f"python -m initlab resume={result.run_id}"
     for finding in result.findings:
         if finding.severity in ("failure", "warning") and finding.remedies:
             return command(experiment, *finding.remedies[0].overrides)
-    other = "xavier" if experiment.params.get("init") == "he" else "he"
-    return command(experiment, f"init={other}") + "   (the same batches, another initialisation)"
+    init = str(experiment.params.get("init"))
+    other = "xavier" if init == "he" else "he"
+    if experiment.trainer.ddp or not init.isidentifier() or any(o.startswith("init.") for o in experiment.overrides):
+        # a study trains in one process, and has no values of one initialiser in the arms of another
+        return command(experiment, f"init={other}") + "   (the same batches, another initialisation)"
+    study = replace_overrides(experiment.overrides, (f"init={init},{other}", "replicas=5"))
+    return shell_line(study, "python -m initlab -m") + "   (a study: two initialisations, five seeds each)"
 
 
 def next_line(experiment: Experiment, *overrides: str, drop: tuple[str, ...] = ()) -> str:

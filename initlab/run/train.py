@@ -115,7 +115,8 @@ def _train_recorded(
         raise
     # probes=none is for those who want the loss and no look at anything
     wanted = experiment.probes.enabled or isinstance(narrator, Foreseeing)
-    forecast = foresee(prepared) if reopened is None and experiment.tracking.enabled and wanted else None
+    # also without a tracker: what it measures is evidence for the rules, whose verdict must not depend on the record
+    forecast = foresee(prepared) if reopened is None and wanted else None
     if forecast is not None and isinstance(narrator, Foreseeing):
         narrator.foreseen(forecast.outlook)
     sink = open_record(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink

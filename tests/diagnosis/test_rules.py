@@ -91,7 +91,8 @@ def test_a_rule_fires(evidence: Evidence, finding: tuple[str, str]) -> None:
     assert finding in [(f.name, f.severity) for f in found]
     told = next(f for f in found if f.name == finding[0])
     assert told.evidence and told.source
-    assert told.remedies or told.severity == "note"
+    short = any(f.name == "few_updates" for f in found)  # then the other network is not proposed
+    assert told.remedies or told.severity == "note" or short
     assert all("=" in o for r in told.remedies for o in r.overrides)
 
 
@@ -115,7 +116,9 @@ def test_and_is_silent_inside_its_bound(evidence: Evidence) -> None:
 
 def test_a_remedy_does_not_repeat_what_is_there() -> None:
     stuck = with_curve(
-        replace(GOOD, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}), "val/accuracy", (20, 0.1)
+        replace(GOOD, steps=200, params={**PARAMS, "init": "orthogonal", "model.norm": "batch"}),
+        "val/accuracy",
+        (20, 0.1),
     )
     overrides = {o for f in rules.judge(stuck) for r in f.remedies for o in r.overrides}
     assert "init=orthogonal" not in overrides and "model.norm=batch" not in overrides
@@ -243,8 +246,8 @@ def test_large_normal_weights_explode_with_relu_and_saturate_sigmoids() -> None:
     assert "saturated" in findings(*wide)
 
 
-def test_a_network_pushed_off_is_dead() -> None:
-    assert "dead_units" in findings("model=mlp", "init.bias=-30", "trainer.epochs=1")
+def test_a_network_pushed_off_is_born_dead() -> None:
+    assert "born_dead" in findings("model=mlp", "init.bias=-30", "trainer.epochs=1")
 
 
 def recurrent(**values: float) -> Evidence:
@@ -289,7 +292,7 @@ def test_a_loss_that_is_not_finite_before_training_explodes() -> None:
 
 def test_answers_that_are_numbers_are_held_against_the_best_constant() -> None:
     baseline = Baseline(untrained=7 / 6, constant=1 / 6, accuracy=None, words="7/6")
-    numbers = replace(with_curve(GOOD, "val/loss", (0, 1.2), (20, 0.165)), baseline=baseline)
+    numbers = replace(with_curve(GOOD, "val/loss", (0, 1.2), (20, 0.165)), baseline=baseline, steps=200)
     assert names(numbers)[0] == ("at_chance", "failure")
     assert names(with_curve(numbers, "val/loss", (0, 1.2), (20, 0.16))) == [("healthy", "ok")]
 
@@ -308,6 +311,6 @@ def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
 
 
 def test_a_sequence_that_is_answered_at_its_end_wants_a_longer_memory_first() -> None:
-    lost = with_curve(recurrent(), "val/accuracy", (0, 0.1), (20, 0.1))
+    lost = replace(with_curve(recurrent(), "val/accuracy", (0, 0.1), (20, 0.1)), steps=200)
     finding = rules.judge(lost)[0]
     assert finding.name == "at_chance" and finding.remedies[0].overrides == ("init=chrono",)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from initlab.diagnosis import rules
 from initlab.diagnosis.rules import Evidence
-from initlab.diagnosis.rules.outcome import has_not_learned
+from initlab.diagnosis.rules.outcome import has_not_learned, learned_fraction
 from initlab.spec import Finding, Remedy
 
 #: `lost`: it learned nothing, or diverged; `ill`: it learned, with a fault that a rule calls a failure; `doubtful`:
@@ -60,19 +59,6 @@ def explain_run(evidence: Evidence) -> Explanation:
 
 #: fraction between a guess and a perfect answer from which on a run counts as trained
 _LEARNED = 0.25
-
-
-def learned_fraction(evidence: Evidence) -> float:
-    """Learned fraction at the end of a run: 0 is a constant guess, 1 is perfect; NaN where unknown.
-
-    For accuracies (a - p)/(1 - p), p the share of the most frequent answer; for errors 1 - loss/constant.
-    """
-    accuracy, loss, p = evidence.last_value("val/accuracy"), evidence.last_value("val/loss"), evidence.baseline.accuracy
-    if p is not None and accuracy is not None:
-        return (accuracy - p) / (1 - p)
-    if loss is None or not math.isfinite(loss):
-        return math.nan
-    return 1 - loss / evidence.baseline.constant
 
 
 def trains(evidence: Evidence) -> bool:

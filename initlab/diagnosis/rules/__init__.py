@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from initlab.diagnosis.rules.evidence import Evidence
 from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
-from initlab.diagnosis.rules.outcome import at_chance
+from initlab.diagnosis.rules.outcome import at_chance, has_learned_well
 from initlab.diagnosis.rules.serialize import FILE, findings_from_json, findings_to_json
 from initlab.diagnosis.rules.signal import (
     became_saturated,
@@ -24,7 +25,7 @@ from initlab.diagnosis.rules.signal import (
     vanishing,
 )
 from initlab.diagnosis.rules.steps import decayed_weights, diverged, few_updates, update_size
-from initlab.spec import Finding
+from initlab.spec import Finding, Remedy
 
 __all__ = ["FILE", "OUTCOMES", "RULES", "Evidence", "findings_from_json", "findings_to_json", "headline", "judge"]
 
@@ -53,6 +54,17 @@ RULES: tuple[Rule, ...] = (
 #: findings that describe the result of a run and not its cause
 OUTCOMES = ("diverged", "at_chance")
 
+#: findings that are measured before the first update, or that no number of updates changes
+_AT_START = (
+    "symmetric_units",
+    "born_dead",
+    "vanishing",
+    "unscaled_branches",
+    "exploding",
+    "saturated",
+    "states_saturated",
+)
+
 #: finding → findings that are only its consequences and are left out. Identical zero units are off, get no gradient and
 #: never move; without a signal units are off, and without a gradient weights do not move; an exploding gradient moves
 #: weights too far, and weights that moved too far leave units dead or saturated
@@ -74,10 +86,39 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
     found = [f for rule in RULES if (f := rule(evidence)) is not None]
     explained = {name for f in found if f.severity == "failure" for name in _CONSEQUENCES.get(f.name, ())}
     found = [f for f in found if f.name not in explained]
+    found = _short_first(found)
+    if has_learned_well(evidence):
+        # what cost no measurable accuracy is a remark, and nothing to change
+        found = [replace(f, severity="note", remedies=()) for f in found]
     if not any(f.severity in ("failure", "warning") for f in found):
         found.insert(0, _healthy(evidence))
     gravity = {"failure": 0, "warning": 1, "ok": 2, "note": 3}
     return tuple(sorted(found, key=lambda f: gravity[f.severity]))
+
+
+#: findings of a run that was too short to say anything of its initialisation or activation
+_SHORT = ("few_updates", "updates_too_small")
+
+
+def _short_first(found: list[Finding]) -> list[Finding]:
+    """Puts a too short training first, and drops other networks from the remedies of what follows.
+
+    Except where a failure was measured before training: that stands, however many updates follow.
+    """
+    if not any(f.name in _SHORT for f in found) or any(f.name in _AT_START and f.severity == "failure" for f in found):
+        return found
+    first = [f for f in found if f.name in _SHORT]
+    rest = [
+        replace(f, remedies=tuple(r for r in f.remedies if not _is_other_network(r))) for f in found if f not in first
+    ]
+    return [
+        *(replace(f, severity="failure") if any(g.severity == "failure" for g in rest) else f for f in first),
+        *rest,
+    ]
+
+
+def _is_other_network(remedy: Remedy) -> bool:
+    return any(o.split("=")[0].split(".")[0] in ("init", "activation", "model") for o in remedy.overrides)
 
 
 def headline(findings: tuple[Finding, ...]) -> str:

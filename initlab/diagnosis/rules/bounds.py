@@ -27,6 +27,13 @@ UPDATE_SMALL, UPDATE_USUAL, UPDATE_LARGE = 1e-5, 1e-3, 1e-1
 DECAYED = math.exp(-1)
 # a hundred updates of the usual size move a weight by a tenth of its norm: with fewer it is still what it was drawn as
 HARDLY_MOVED = 0.1
+# fewer updates than the probes look at one by one: nothing can be said of training
+FEW_STEPS = 10
+# learned fraction from which on a finding is a remark: it cost less than a tenth of what can be learned
+LEARNED_WELL = 0.9
+# a mean square of the inputs of 1 is what initialisers assume; within a factor of 20 pixels in [0, 1] lie, which train
+# as well; beyond, the first layer's signal is 4 times off (LeCun et al., 1998, section 4.3)
+INPUT_SQUARE_LOW, INPUT_SQUARE_HIGH = 1 / 20, 20.0
 # a classifier that knows nothing has loss ln C; far above it the head's scale is too large
 INITIAL_LOSS_FACTOR = 3.0
 # accuracy within three standard errors of always guessing the commonest class

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from initlab.diagnosis.remedies import architecture_changes, better_init, longer_memory
-from initlab.diagnosis.rules.bounds import CHANCE_LOSS, CHANCE_SIGMAS
+from initlab.diagnosis.rules.bounds import CHANCE_LOSS, CHANCE_SIGMAS, LEARNED_WELL
 from initlab.diagnosis.rules.evidence import Evidence
 from initlab.spec import Finding
 
@@ -33,6 +33,24 @@ def at_chance(e: Evidence) -> Finding | None:
     over_time = longer_memory(e.params) if e.at_start("reach") and not e.answer_per_step else ()
     remedies = (*over_time, *better_init(e.params), *architecture_changes(e.params))
     return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
+
+
+def learned_fraction(evidence: Evidence) -> float:
+    """Learned fraction at the end of a run: 0 is a constant guess, 1 is perfect; NaN where unknown.
+
+    For accuracies (a - p)/(1 - p), p the share of the most frequent answer; for errors 1 - loss/constant.
+    """
+    accuracy, loss, p = evidence.last_value("val/accuracy"), evidence.last_value("val/loss"), evidence.baseline.accuracy
+    if p is not None and accuracy is not None:
+        return (accuracy - p) / (1 - p) if p < 1 else math.nan
+    if loss is None or not math.isfinite(loss):
+        return math.nan
+    return 1 - loss / evidence.baseline.constant
+
+
+def has_learned_well(e: Evidence) -> bool:
+    """Whether the run ended with nine tenths or more of what is possible: a finding then cost little or nothing."""
+    return e.diverged_step is None and learned_fraction(e) >= LEARNED_WELL
 
 
 def has_not_learned(e: Evidence) -> bool:

@@ -15,9 +15,17 @@ from initlab.diagnosis.remedies import (
     numeric_parameter,
     smaller_lr,
 )
-from initlab.diagnosis.rules.bounds import CHANCE_LOSS, DECAYED, HARDLY_MOVED, UPDATE_LARGE, UPDATE_SMALL, UPDATE_USUAL
+from initlab.diagnosis.rules.bounds import (
+    CHANCE_LOSS,
+    DECAYED,
+    FEW_STEPS,
+    HARDLY_MOVED,
+    UPDATE_LARGE,
+    UPDATE_SMALL,
+    UPDATE_USUAL,
+)
 from initlab.diagnosis.rules.evidence import FIRST, Evidence
-from initlab.diagnosis.rules.outcome import has_not_learned
+from initlab.diagnosis.rules.outcome import has_learned_well, has_not_learned
 from initlab.spec import Finding, Remedy, Severity
 
 
@@ -96,21 +104,28 @@ def decayed_weights(e: Evidence) -> Finding | None:
 
 
 def few_updates(e: Evidence) -> Finding | None:
-    """Updates of a usual size, but too few of them: the weights are still close to their initial values."""
+    """Too few updates for their size: the weights are still close to their initial values."""
+    if e.steps == 0 or e.diverged_step is not None:
+        return None
     ratios = [r.value for r in e.rows("update_ratio") if r.site and math.isfinite(r.value) and r.value > 0]
+    size = median(ratios) if ratios else None
     loss = e.last_value("val/loss")
-    if not ratios or e.steps == 0 or e.diverged_step is not None or median(ratios) < UPDATE_SMALL:
+    unlearned = has_not_learned(e) or loss is None or loss > CHANCE_LOSS * e.baseline.constant
+    # ten updates are no training, whatever they reach, unless the run is good already
+    short = e.steps < FEW_STEPS and not has_learned_well(e)
+    still = loss is not None and size is not None and e.steps * size < HARDLY_MOVED and unlearned
+    by_size = update_size(e)
+    if not (short or still) or (by_size is not None and by_size.name == "updates_too_small"):
         return None
-    path = e.steps * median(ratios)
-    if path >= HARDLY_MOVED or loss is None or not (has_not_learned(e) or loss > CHANCE_LOSS * e.baseline.constant):
-        return None
+    moved = "" if size is None else f" of {size:.1e} of their weight: in total a weight moved by {e.steps * size:.0%}"
+    # where the updates are tiny as well, the rate comes first: ten times as many of them would not do
+    rate = _by_rate(e, size, limit=10.0) if size is not None and size < UPDATE_USUAL / 10 else ()
     return Finding(
         name="few_updates",
-        severity="warning",
-        evidence=f"{e.steps} updates of {median(ratios):.1e} of their weight: in total a weight moved by"
-        f" {path:.0%} of its norm at most",
+        severity="failure" if has_not_learned(e) else "warning",
+        evidence=f"{e.steps} updates{moved}{' of its norm at most' if moved else ''}",
         source=f"a hundred updates of the customary 1e-3 move a weight by {HARDLY_MOVED:.0%} (Karpathy, 2015)",
-        remedies=more_updates(e.params),
+        remedies=(*rate, *more_updates(e.params)),
     )
 
 

@@ -1,0 +1,105 @@
+"""What is said after a run, and the command that is proposed next: small networks, really trained."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from initlab import config
+from initlab.cli.console import _next
+from initlab.config import compose
+from initlab.diagnosis.rules import headline
+from initlab.spec import RunResult
+from tests.cases import experiment, untracked
+from tests.cli.driver import initlab
+
+BASE = ("data=digits", "model=mlp", "model.width=32")
+SHORT = (
+    ("optimizer=sgd", "optimizer.lr=1e-5", "trainer.epochs=2"),
+    ("optimizer=sgd", "optimizer.lr=1e-4", "trainer.epochs=2"),
+    ("optimizer=sgd", "optimizer.lr=3e-5", "trainer.epochs=4"),
+    ("optimizer=sgd", "optimizer.lr=1e-6", "trainer.epochs=2"),
+    ("trainer.max_steps=3",),
+    ("trainer.max_steps=1",),
+    ("activation=tanh", "trainer.max_steps=8", "optimizer=sgd"),
+)
+
+
+def other_network(result: RunResult) -> set[str]:
+    changed = {o.split("=")[0].split(".")[0] for f in result.findings for r in f.remedies for o in r.overrides}
+    return changed & {"init", "activation", "model"}
+
+
+@pytest.mark.parametrize("overrides", SHORT, ids=" ".join)
+def test_a_run_that_was_merely_short_is_told_so_first(overrides: tuple[str, ...]) -> None:
+    result, _ = untracked(*BASE, *overrides)
+    first = result.findings[0]
+    assert first.name in ("few_updates", "updates_too_small") and first.remedies
+    assert not other_network(result) and "healthy" not in {f.name for f in result.findings}
+
+
+def test_what_cost_no_accuracy_is_a_remark_and_not_the_next_step() -> None:
+    overrides = (*BASE, "model.width=128", "optimizer.lr=0.02", "trainer.epochs=30")
+    result, _ = untracked(*overrides)
+    assert result.metrics["val/accuracy"] > 0.93
+    assert headline(result.findings) == "healthy"
+    assert all(f.severity in ("ok", "note") and not f.remedies for f in result.findings)
+    assert len(result.findings) > 1, "the case shall have something to remark"
+    proposed = _next(experiment(*overrides), result)
+    assert proposed.startswith("python -m initlab -m ") and "init=he,xavier replicas=5" in proposed
+
+
+@pytest.mark.parametrize("ill", [("model.depth=3", "init.bias=-5"), ("model.depth=30", "init=normal", "init.std=0.01")])
+@pytest.mark.process
+def test_a_verdict_does_not_depend_on_what_is_recorded(tmp_path: Path, ill: tuple[str, ...]) -> None:
+    verdicts: set[str] = set()
+    for recorded in (("tracking=none",), (), ("probes=economy",), ("probes=full",)):
+        done = initlab(*BASE, *ill, "trainer.epochs=2", "tracking.report=false", *recorded, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        verdicts.add(" ".join(line.split(":")[0] for line in done.stdout.splitlines() if line.startswith(("x ", "! "))))
+    assert len(verdicts) == 1 and verdicts != {""}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("trainer.epochs=2",),
+        ("trainer.max_steps=3",),
+        ("init=zeros", "trainer.epochs=1"),
+        ("init=normal", "init.std=1"),
+    ],
+    ids=" ".join,
+)
+def test_the_next_command_runs(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    usual = ("trainer.epochs=2",) if len(overrides) == 2 and "init=normal" in overrides else ()
+    done = initlab(*BASE, *overrides, *usual, "tracking=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.splitlines()[-1].removeprefix("Next: ").split("   (")[0]
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "initlab"]
+    again = initlab(*words[3:], cwd=tmp_path)
+    assert again.returncode == 0, (line, again.stderr)
+
+
+#: presets whose data must be downloaded are run on data that comes with the package
+DOWNLOADED = ("article_cifar10_relu_uniform", "article_image_sigmoid", "article_image_softmax", "article_mnist_cnn")
+PRESETS = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_runs(tmp_path: Path, preset: str) -> None:
+    small = ["trainer.fast_dev_run=true", "tracking=none", "tracking.report=false"]
+    if preset in DOWNLOADED:
+        small.append("data=mnist_mini")
+    if preset == "adding_lstm":
+        small += ["data.examples=200", "data.length=20"]
+    if preset == "fewshot_init":  # a study of 24 arms: one of them
+        made = compose([f"experiment={preset}", "data.shots=1", "init=he"])
+        assert config.experiment(made, overrides=[]).params["init"] == "he"
+        return
+    done = initlab(f"experiment={preset}", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
