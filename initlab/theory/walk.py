@@ -134,7 +134,9 @@ class Walk:
         variance = x.variance
         if not in_range(activation, x):
             value = float(activation.fn(torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else math.inf
-            slope = float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else 0.0
+            slope = (
+                float(derivative(activation.fn, torch.tensor([x.m], dtype=torch.float64))) if variance < 1 else math.nan
+            )
             return State(value, value * value, value * value), (slope * slope,)
         if activation.moments is not None:
             m = moments_of(activation, q=variance)
@@ -246,10 +248,7 @@ class Walk:
                 continue
             seen.add(node.name)
             h = node.inputs[-1]  # of a gated one, what the gate receives
-            state, activation = (
-                self.states[h],
-                self.context.activations.get(node.name.partition("#")[0], self.context.activation),
-            )
+            activation = self.context.activations.get(node.name.partition("#")[0], self.context.activation)
             sw2, sb2 = self._sigmas(site)
             back = self.back[node.index]
             rows.append(
@@ -259,11 +258,11 @@ class Walk:
                         order=site.order,
                         sigma_w2=sw2,
                         sigma_b2=sb2,
-                        q=state.s,
-                        mean=state.m,
-                        c=state.c,
+                        q=self.states[h].s,
+                        mean=self.states[h].m,
+                        c=self.states[h].c,
                         log10_gradient=gradient[h] / math.log(10),
-                        saturated=saturated(activation, state),
+                        saturated=saturated(activation, self.states[h]),
                         chi=sw2 * back[0] if back else math.nan,
                     ),
                     gradient[h],

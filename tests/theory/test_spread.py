@@ -20,7 +20,8 @@ def _row(i: int, q: float, sw2: float, sb2: float) -> LayerPrediction:
     )  # fmt: skip
 
 
-def _predicted(name: str, sw2: float, sb2: float, width: int, depth: int) -> float:
+def _predicted(name: str, sigmas2: tuple[float, float], width: int, depth: int) -> float:
+    sw2, sb2 = sigmas2
     activation, q, rows = parse_activation(name), sw2 + sb2, []
     for i in range(depth):
         rows.append((_row(i, q, sw2, sb2), activation, width))
@@ -28,7 +29,8 @@ def _predicted(name: str, sw2: float, sb2: float, width: int, depth: int) -> flo
     return log_q_spread(rows)
 
 
-def _measured(name: str, sw2: float, sb2: float, width: int, depth: int, draws: int = 1200) -> float:
+def _measured(name: str, sigmas2: tuple[float, float], width: int, depth: int) -> float:
+    (sw2, sb2), draws = sigmas2, 1200
     fn, g = parse_activation(name).fn, torch.Generator().manual_seed(7)
     x = torch.ones(draws, width)
     for i in range(depth):
@@ -42,17 +44,17 @@ def _measured(name: str, sw2: float, sb2: float, width: int, depth: int, draws: 
 @pytest.mark.parametrize("width", [50, 200])
 @pytest.mark.parametrize("depth", [5, 20])
 @pytest.mark.parametrize(
-    ("name", "sw2", "sb2"),
-    [("relu", 2.0, 0.0), ("tanh", 1.5, 0.0), ("tanh", 1.5, 0.1), ("erf", 1.5, 0.05), ("gelu", 1.5, 0.3)],
+    ("name", "sigmas2"),
+    [("relu", (2.0, 0.0)), ("tanh", (1.5, 0.0)), ("tanh", (1.5, 0.1)), ("erf", (1.5, 0.05)), ("gelu", (1.5, 0.3))],
 )
-def test_spread_is_that_of_random_networks(name: str, sw2: float, sb2: float, width: int, depth: int) -> None:
-    measured = _measured(name, sw2, sb2, width, depth)
-    assert _predicted(name, sw2, sb2, width, depth) == pytest.approx(measured, rel=0.15)
+def test_spread_is_that_of_random_networks(name: str, sigmas2: tuple[float, float], width: int, depth: int) -> None:
+    measured = _measured(name, sigmas2, width, depth)
+    assert _predicted(name, sigmas2, width, depth) == pytest.approx(measured, rel=0.15)
 
 
 def test_relu_adds_five_by_n_a_layer_and_two_by_n_at_the_last() -> None:
-    assert _predicted("relu", 2.0, 0.0, 100, 11) == pytest.approx(math.sqrt(0.52), rel=1e-6)
+    assert _predicted("relu", (2.0, 0.0), 100, 11) == pytest.approx(math.sqrt(0.52), rel=1e-6)
 
 
 def test_one_layer_has_the_spread_of_its_own_units() -> None:
-    assert _predicted("tanh", 1.0, 0.0, 100, 1) == pytest.approx(math.sqrt(0.02))
+    assert _predicted("tanh", (1.0, 0.0), 100, 1) == pytest.approx(math.sqrt(0.02))
