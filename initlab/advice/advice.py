@@ -20,6 +20,7 @@ Confidence = Literal["high", "medium", "low", "none"]
 #: minimum number of runs for using their mean, and for a high confidence
 _MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
 #: results on held-out networks (docs/predictor.md): verdict → (number that trained, number with this verdict)
+_HELD_OUT_NETWORKS = "plain networks with this verdict (other activations, mnist_mini, SGD at 0.01)"
 _HELD_OUT = {"trainable": (248, 249), "marginal": (35, 55), "untrainable": (11, 216)}
 
 
@@ -94,9 +95,10 @@ def decide(
         taken: description of the runs in `past`.
     """
     usable = [o for o in options if o.outlook is not None]
-    candidates = [o for o in usable if o.init != DEFAULT] or usable
-    if not candidates:
+    if not usable:
         raise ValueError("no option fits the network")
+    # torch's default is for comparison only, but where the structure puts it first
+    candidates = usable if usable[0].init == DEFAULT else [o for o in usable if o.init != DEFAULT] or usable
     best = candidates[0]
     for option in candidates[1:]:
         if option.risk < best.risk - MARGIN:
@@ -131,12 +133,13 @@ def _expected(chosen: Option, seen: Past | None, silent: str) -> str:
         return f"{seen.trained} of {seen.runs} similar runs trained, {seen.words()}"
     if silent or chosen.outlook is None:
         return "no prediction of its result"
+    words = {
+        "trainable": "it should train", "marginal": "it may train", "untrainable": "it does not train as it stands",
+    }  # fmt: skip
+    if not chosen.plain:
+        return words[chosen.outlook.verdict]
     trained, called = _HELD_OUT[chosen.outlook.verdict]
-    words = {"trainable": "it trains", "marginal": "it may train", "untrainable": "it does not train as it stands"}
-    return (
-        f"{words[chosen.outlook.verdict]}: {trained} of {called} networks with the predicted verdict"
-        f" {chosen.outlook.verdict} trained"
-    )
+    return f"{words[chosen.outlook.verdict]}: {trained} of {called} {_HELD_OUT_NETWORKS} did"
 
 
 def _confidence(

@@ -66,6 +66,8 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         for candidate in listed:
             kept = with_kept(candidate.initializer, keep)
             try:
+                while kept.plan is not None:
+                    kept, _ = kept.plan(model, sites, context)
                 total = _risk_of(model, sites, kept, context)
             except ConfigError as error:
                 refused.append(f"{candidate.initializer.name} ({error.expected})")
@@ -100,6 +102,13 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     recurrent = any(s.role == "recurrent" for s in sites)
     attention = any(s.kind == "attention" for s in sites)
     found: list[Candidate] = []
+    if (branches or any(s.gated for s in sites)) and not (recurrent or attention):
+        found.append(
+            Candidate(
+                inits.torch_default(),
+                "torch's small weights, since the signal of shortcuts and gates grows with larger ones",
+            )
+        )
     if recurrent:
         found.append(Candidate(inits.recurrent(), "orthogonal recurrent matrices per gate, forget bias 1"))
     if attention:
