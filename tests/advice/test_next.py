@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from initlab import config
 from initlab.cli.console import _next
 from initlab.config import compose
-from initlab.diagnosis.rules import headline
-from initlab.spec import RunResult
+from initlab.diagnosis.rules import headline, judge
+from initlab.run.judge import evidence_of
+from initlab.run.prepare import prepare
+from initlab.spec import Profile, RunResult
+from initlab.train import Outcome
 from tests.cases import experiment, untracked
 from tests.cli.driver import initlab
 
@@ -103,3 +107,21 @@ def test_a_preset_runs(tmp_path: Path, preset: str) -> None:
         return
     done = initlab(f"experiment={preset}", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_surrounds_the_layers_is_judged() -> None:
+    made = experiment(*BASE, "tracking=none")
+    prepared = prepare(made)
+    outcome = Outcome(steps=100, ending="finished", seconds=1.0, serial=0)
+    seen = evidence_of(made, prepared, Profile(), outcome)
+    assert seen.input_square is not None and 0.3 < seen.input_square < 3 and not seen.output_cut
+    assert {"inputs_not_standardised", "output_cut_off"}.isdisjoint(f.name for f in judge(seen))
+    loud = replace(prepared.splits, prepare=lambda x: 255 * prepared.splits.prepare(x))
+    far = judge(evidence_of(made, replace(prepared, splits=loud), Profile(), outcome))
+    (told,) = [f for f in far if f.name == "inputs_not_standardised"]
+    assert "mean square is" in told.evidence
+    # the head followed by a hidden layer's activation
+    hidden = next(s for s in prepared.sites if s.activation is not None)
+    cut = tuple(replace(s, activation=hidden.activation) if s.role == "head" else s for s in prepared.sites)
+    ended = evidence_of(made, replace(prepared, sites=cut), Profile(), outcome)
+    assert ended.output_cut == "relu" and "output_cut_off" in {f.name for f in judge(ended)}

@@ -29,6 +29,16 @@ MECHANISMS: dict[str, Mechanism] = {
         "units that begin alike get the same gradient and stay alike: however wide, the layer is one unit. Only random"
         " weights tell them apart; biases need not be random",
     ),
+    "inputs_not_standardised": Mechanism(
+        "the inputs are not standardised",
+        f"the inputs' mean square is below {bounds.INPUT_SQUARE_LOW:g} or above {bounds.INPUT_SQUARE_HIGH:g}",
+        "the first layer's pre-activation has variance σ_w² E[x²]: initialisers set σ_w² for E[x²] = 1",
+    ),
+    "output_cut_off": Mechanism(
+        "an activation cuts off half of the answers directly before the loss",
+        "the last weight's output passes an activation that is constant below zero",
+        "an answer below zero is the same as zero to the loss, and φ' = 0 there: no gradient corrects it",
+    ),
     "born_dead": Mechanism(
         "units are off for every example from the start, so that no gradient can turn them on",
         f"more than {bounds.BORN_DEAD:.0%} of a layer's units have a slope below 0.1 % of its maximum for all examples"

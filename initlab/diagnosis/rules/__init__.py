@@ -14,6 +14,7 @@ from initlab.diagnosis.rules.evidence import Evidence
 from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
 from initlab.diagnosis.rules.outcome import at_chance, has_learned_well
 from initlab.diagnosis.rules.serialize import FILE, findings_from_json, findings_to_json
+from initlab.diagnosis.rules.setting import inputs_not_standardised, output_cut_off
 from initlab.diagnosis.rules.signal import (
     became_saturated,
     born_dead,
@@ -33,6 +34,8 @@ Rule = Callable[[Evidence], Finding | None]
 
 #: rules in order: causes before their consequences
 RULES: tuple[Rule, ...] = (
+    inputs_not_standardised,
+    output_cut_off,
     symmetric_units,
     born_dead,
     vanishing,

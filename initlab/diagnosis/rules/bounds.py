@@ -31,7 +31,7 @@ HARDLY_MOVED = 0.1
 FEW_STEPS = 10
 # learned fraction from which on a finding is a remark: it cost less than a tenth of what can be learned
 LEARNED_WELL = 0.9
-# a mean square of the inputs of 1 is what initialisers assume; within a factor of 20 pixels in [0, 1] lie, which train
+# initialisers assume inputs of mean square 1; within a factor of 20 lie pixels in [0, 1], which train
 # as well; beyond, the first layer's signal is 4 times off (LeCun et al., 1998, section 4.3)
 INPUT_SQUARE_LOW, INPUT_SQUARE_HIGH = 1 / 20, 20.0
 # a classifier that knows nothing has loss ln C; far above it the head's scale is too large

@@ -26,6 +26,8 @@ class Evidence:
         params: the flattened configuration, to phrase remedies as overrides.
         branches: residual branches; norms: normalising layers.
         running_statistics: whether norms keep averages of training, which mean nothing before the first update.
+        input_square: mean square of the prepared inputs, None where they are not numbers.
+        output_cut: the activation that cuts half of the answers off, directly before the loss; empty where none does.
     """
 
     profile: Profile
@@ -40,6 +42,8 @@ class Evidence:
     branches: int = 0
     norms: int = 0
     running_statistics: bool = False
+    input_square: float | None = None
+    output_cut: str = ""
 
     def rows(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
         return [r for r in self.profile.rows if r.statistic == statistic and (site is None or r.site == site)]

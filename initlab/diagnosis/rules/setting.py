@@ -1,0 +1,34 @@
+"""Rules for what surrounds the layers: the scale of the inputs, an activation before the loss."""
+
+from __future__ import annotations
+
+from initlab.diagnosis.rules.bounds import INPUT_SQUARE_HIGH, INPUT_SQUARE_LOW
+from initlab.diagnosis.rules.evidence import Evidence
+from initlab.spec import Finding
+
+
+def inputs_not_standardised(e: Evidence) -> Finding | None:
+    """Inputs whose mean square is far from 1, which is what initialisers assume."""
+    square = e.input_square
+    if square is None or INPUT_SQUARE_LOW <= square <= INPUT_SQUARE_HIGH:
+        return None
+    return Finding(
+        name="inputs_not_standardised",
+        severity="warning",
+        evidence=f"the inputs' mean square is {square:.3g}; initialisers assume about 1: subtract the mean and divide"
+        " by the standard deviation of the training part",
+        source="inputs of mean 0 and variance 1 (LeCun, Bottou, Orr & Müller, 1998, section 4.3)",
+    )
+
+
+def output_cut_off(e: Evidence) -> Finding | None:
+    """An activation such as ReLU directly before the loss: negative answers are cut off."""
+    if not e.output_cut:
+        return None
+    return Finding(
+        name="output_cut_off",
+        severity="warning",
+        evidence=f"{e.output_cut} stands directly before the loss: answers below zero are cut off and get no gradient;"
+        " remove it",
+        source="a softmax or a linear output takes numbers of either sign (Goodfellow et al., 2016, section 6.2.2)",
+    )
