@@ -26,9 +26,16 @@ _NODES = 10
 _FINE = (1.0, 2.0, 3.0, 4.5, 6.5, 9.0)
 
 
+#: a function whose second derivative jumps at more places than these is left to the plain grid
+_MOST_BENDS = 12
+
+
 @lru_cache(maxsize=256)
 def kinks_of(fn: ElementwiseFn, declared: tuple[float, ...] = ()) -> tuple[float, ...]:
-    """Where φ or φ' jumps within |h| < 60: what is declared, and what bisection closes in on."""
+    """Where φ, φ' or φ'' jumps within |h| < 60: what is declared, and what bisection closes in on.
+
+    A jump of φ'' (softsign, ELU) counts: near c = 1 the difference of two outputs is as sharp there as √(1 - c²).
+    """
     found: list[float] = list(declared)
     # off the round numbers, where kinks like to lie: one at the border of two panels would show in neither
     shift = 0.123456789
@@ -45,7 +52,39 @@ def kinks_of(fn: ElementwiseFn, declared: tuple[float, ...] = ()) -> tuple[float
         at = round((z - shift) * 5.0, 8)
         if all(abs(at - k) > 1e-6 for k in found):
             found.append(at)
-    return tuple(sorted(found))
+    return tuple(sorted({*found, *_bends(fn, tuple(sorted(found)))}))
+
+
+def _bends(fn: ElementwiseFn, known: tuple[float, ...]) -> list[float]:
+    """Where φ'' jumps and φ' does not; nothing where φ has no second derivative in autograd."""
+    shift = 0.123456789
+
+    def rows(z: Tensor) -> Tensor:
+        return _second_derivative(fn, (z - shift) * 5.0)[None]
+
+    closed: list[float] = []
+    found: list[float] = []
+    try:
+        integrate(rows, kinks=tuple(k / 5.0 + shift for k in known), tolerance=1e-12, closed_in=closed)
+        for z in closed:
+            at = round((z - shift) * 5.0, 7)
+            beside = _second_derivative(fn, torch.tensor([at - 1e-6, at + 1e-6], dtype=torch.float64))
+            jump = float((beside[1] - beside[0]).abs())  # rounding noise is closed in on as well, and is none
+            if jump > 1e-3 and all(abs(at - k) > 1e-5 for k in (*known, *found)):
+                found.append(at)
+    except (RuntimeError, ValueError):
+        return []
+    return found if len(found) <= _MOST_BENDS else []
+
+
+def _second_derivative(fn: ElementwiseFn, h: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = h.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(fn(x).sum(), x, create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros_like(h)
+        (bend,) = torch.autograd.grad(slope.sum(), x, allow_unused=True, materialize_grads=True)
+    return bend.detach()
 
 
 def _gauss(borders: Tensor) -> tuple[Tensor, Tensor]:
