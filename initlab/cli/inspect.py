@@ -134,7 +134,7 @@ def _summary(found: Inspection) -> str:
     if not math.isnan(p.trainable_depth):
         depth = "∞" if math.isinf(p.trainable_depth) else f"{p.trainable_depth:.0f}"
         parts.append(f"trainable to about {depth} layers (6ξ), this network has {p.depth}")
-    if p.log_q_sd > 0.3:
+    if 0.3 < p.log_q_sd < 3:  # of first order in 1/width: more means nothing
         parts.append(f"finite width spreads ln q by ±{p.log_q_sd:.2f}")
     if p.born_dead > 0.01:
         parts.append(f"a ReLU layer is born dead with probability {p.born_dead:.2g}")

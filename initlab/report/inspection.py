@@ -58,7 +58,7 @@ def predicted_and_measured(series: Mapping[str, Sequence[tuple[int, float]]], *,
     for axis, (key, (label, logarithmic)) in zip(axes, _PANELS.items(), strict=True):
         for source, style in (("predicted", "-"), ("measured", "o")):
             points = sorted(series.get(f"{source}_{key}", ()))
-            values = [v if math.isfinite(v) and (v > 0 or not logarithmic) else math.nan for _, v in points]
+            values = [v if _drawable(v, logarithmic) else math.nan for _, v in points]
             colour = COLOURS[0] if source == "predicted" else COLOURS[1]
             text = "theory" if source == "predicted" else "measured on one batch"
             axis.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=4, linewidth=1.6)
@@ -72,6 +72,11 @@ def predicted_and_measured(series: Mapping[str, Sequence[tuple[int, float]]], *,
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(name, fontsize=10)
     return figure
+
+
+def _drawable(value: float, logarithmic: bool) -> bool:
+    """Whether an axis can show it: the ticks of numbers beyond 1e±100 overflow."""
+    return math.isfinite(value) and abs(value) < 1e100 and (value > 1e-100 or not logarithmic)
 
 
 def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder: Path) -> tuple[Path, ...]:
