@@ -53,7 +53,7 @@ class Recording:
                 prepared.model.register_forward_pre_hook(keep)
 
         def loss(output: Tensor, target: Tensor) -> Tensor:
-            if output.requires_grad:
+            if output.requires_grad and inputs:  # not in what is looked at before training
                 self.batches.append((inputs[-1], target.detach().clone()))
             return task_loss(output, target)
 

@@ -164,7 +164,7 @@ def test_the_leaderboard_goes_front_by_front() -> None:
     rows = leaderboard(arms, direction=WAYS)
     assert [(r.result.trial, r.rank) for r in rows] == [(2, 1), (1, 1), (0, 2), (3, None)]
     assert [r.rank for r in standings(arms, direction=WAYS)] == [1, 1, 2, None]
-    assert all(r.tied is None for r in rows)
+    assert all(r.verdict == "" for r in rows)
     assert [r.mean for r in (rows[0], *rows[0].others)] == pytest.approx([0.85, 0.55])
     assert rows[0].others[0].low < 0.55 < rows[0].others[0].high
     heading, first, _, third, last = table(rows, metric=METRICS, width=120).split("\n")
@@ -251,7 +251,7 @@ def test_the_importance_of_a_grid_is_in_a_line() -> None:
     ]  # fmt: skip
     head, _, second = importance.format_importance(one, optuna.create_study(), "maximize").partition(", ")
     assert head.startswith("importance: init ") and float(head.split()[-2]) > 80
-    assert second.startswith("activation ") and second.endswith(" % (12 arms)")
+    assert second == "activation within noise (12 arms)"
     several = [
         arm(n, (0.9, 0.1) if i == "he" else (0.1, 0.9), init=i, activation=a) for n, (i, a) in enumerate(choices)
     ]

@@ -109,7 +109,13 @@ def _judged(arms: Sequence[ArmResult], direction: str, metric: str, *, intervals
     rows: list[Row] = []
     for k, i in enumerate(able):
         own = table[i][np.isfinite(table[i])] * sign
-        row = Row(result=arms[i], rank=k + 1, mean=float(own.mean()), seeds=len(own), note=_note(arms[i]))
+        row = Row(
+            result=arms[i],
+            rank=k + 1,
+            mean=float(own.mean()),
+            seeds=len(own) if arms[i].replicas else 0,
+            note=_note(arms[i]),
+        )
         if found is not None:
             ends = sorted(float(np.clip(e[k] * sign, low, high)) for e in (found.intervals.low, found.intervals.high))
             row = replace(
