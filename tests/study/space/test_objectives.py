@@ -173,9 +173,9 @@ def test_the_leaderboard_goes_front_by_front() -> None:
     assert third.split()[:3] == ["0", "2", "0.4500"] and "pruned: diverged" in last
     assert summary(arms, metric=METRICS, direction=WAYS).startswith(
         "4 arms: 3 complete, 1 pruned; 2 on the front, best in val/accuracy: init=i2, activation=relu with"
-        " val/accuracy 0.8500 ± "
+        " val/accuracy 0.8500 ["
     )
-    assert "train/loss 0.5500 ± " in summary(arms, metric=METRICS, direction=WAYS)
+    assert "train/loss 0.5500 [" in summary(arms, metric=METRICS, direction=WAYS)
     assert summary(arms, metric=METRICS, direction=WAYS).count("(2 seeds)") == 1
     counted = table(leaderboard([arm(0, (0.5, 151_242.0))], direction=WAYS), metric=METRICS, width=90)
     assert "151242 " in counted
