@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,3 +165,25 @@ def substituted(value: Any, values: Callable[[Ref], Any], constant: Callable[[Te
     if isinstance(value, dict):
         return {k: substituted(v, values, constant) for k, v in value.items()}
     return value
+
+
+# ------------------------------------------------------------------ what the arguments of a call say
+def padding_mode(call: Call) -> object:
+    """What a padding call fills with: constant, reflect, replicate, circular."""
+    return call.kwargs.get("mode", call.args[2] if len(call.args) > 2 else "constant")
+
+
+def pooling_window(call: Call, before: tuple[int, ...]) -> int:
+    """Numbers that each maximum of a pooling call is taken over."""
+    spatial = call.shape[2:] if len(call.shape) > 2 else call.shape[1:]
+    if call.name.startswith("adaptive"):
+        return max(1, round(math.prod(before[-len(spatial) :]) / max(1, math.prod(spatial))))
+    size = call.kwargs.get("kernel_size", call.args[1] if len(call.args) > 1 else 1)
+    sizes = [size] if isinstance(size, int) else [s for s in size if isinstance(s, int)] or [1]
+    return math.prod(sizes) if len(sizes) > 1 else sizes[0] ** max(1, len(spatial))
+
+
+def dropout_factor(call: Call) -> float:
+    """1/(1 - p) of a dropout call."""
+    p = call.kwargs.get("p", call.args[1] if len(call.args) > 1 else 0.5)
+    return 1 / (1 - p) if isinstance(p, (int, float)) and p < 1 else 1.0

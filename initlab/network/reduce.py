@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from initlab.activations.match import match_gate, match_values
 from initlab.activations.recognise import recognise
 from initlab.network.call_kinds import DROPOUTS, FACTORS, JOINS, MAXIMA, SHAPE_CALLS, SUMS
-from initlab.network.calls import Call, Recording, Ref
+from initlab.network.calls import Call, Recording, Ref, dropout_factor, padding_mode, pooling_window
 from initlab.network.graph import Graph, Node
 from initlab.network.modules import call_name, is_batch_norm
 from initlab.network.parts import parts_of
@@ -215,10 +214,10 @@ class Reduction:
         if name in JOINS:
             return replace(node, op="join", name=name)
         if name in DROPOUTS:
-            return replace(node, op="dropout", factor=_kept(call))
+            return replace(node, op="dropout", factor=dropout_factor(call))
         if name in MAXIMA:
-            return replace(node, name=name, window=_window(call, self.calls[call.inputs[0]].shape))
-        wraps = name == "pad" and _pads_with(call) != "constant"
+            return replace(node, name=name, window=pooling_window(call, self.calls[call.inputs[0]].shape))
+        wraps = name == "pad" and padding_mode(call) != "constant"
         return replace(node, op="shape" if name in SHAPE_CALLS or wraps else "opaque", name=name)
 
     # ---------------------------------------------------------- activations
@@ -277,26 +276,6 @@ class Reduction:
                 return False
             call = self.calls[call.inputs[0]]
         return True
-
-
-def _pads_with(call: Call) -> object:
-    return call.kwargs.get("mode", call.args[2] if len(call.args) > 2 else "constant")
-
-
-def _window(call: Call, before: tuple[int, ...]) -> int:
-    """Numbers that each maximum of a pooling call is taken over."""
-    spatial = call.shape[2:] if len(call.shape) > 2 else call.shape[1:]
-    if call.name.startswith("adaptive"):
-        return max(1, round(math.prod(before[-len(spatial) :]) / max(1, math.prod(spatial))))
-    size = call.kwargs.get("kernel_size", call.args[1] if len(call.args) > 1 else 1)
-    sizes = [size] if isinstance(size, int) else [s for s in size if isinstance(s, int)] or [1]
-    return math.prod(sizes) if len(sizes) > 1 else sizes[0] ** max(1, len(spatial))
-
-
-def _kept(call: Call) -> float:
-    """1/(1 - p) of a dropout call."""
-    p = call.kwargs.get("p", call.args[1] if len(call.args) > 1 else 0.5)
-    return 1 / (1 - p) if isinstance(p, (int, float)) and p < 1 else 1.0
 
 
 def _function_name(name: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST = 10_000
 _STUDIES, _DRAWS = 2000, 20_000
+#: most numbers of one table of random numbers
+_BUDGET = 2_000_000
 
 
 def seeds_needed(
@@ -84,9 +86,11 @@ class _Elimination:
     def __init__(self, centre: Floats, variance: Floats, of: int, *, paired: bool, alpha: float) -> None:
         rng = np.random.default_rng(0)
         arms = len(centre)
+        self.draws = min(_DRAWS, max(1000, _BUDGET // arms))
+        studies = min(_STUDIES, max(200, _BUDGET // arms))
         self.centre, self.variance, self.of, self.paired, self.alpha = centre, variance, of, paired, alpha
-        self.errors = rng.standard_normal((_STUDIES, arms))
-        ranges = rng.standard_normal((_DRAWS, arms))
+        self.errors = rng.standard_normal((studies, arms))
+        ranges = rng.standard_normal((self.draws, arms))
         # of the first 1, 2, ... arms
         self.ranges = np.maximum.accumulate(ranges, axis=1) - np.minimum.accumulate(ranges, axis=1)
 
@@ -94,10 +98,10 @@ class _Elimination:
         rng = np.random.default_rng(1)
         left_over = np.arange(1, len(self.centre) + 1)  # arms that are still compared
         freedom = np.maximum((left_over - (1 if self.paired else 0)) * (seeds - 1), 1)
-        chi = np.sqrt(rng.chisquare(freedom, (_DRAWS, len(freedom))) / freedom)
+        chi = np.sqrt(rng.chisquare(freedom, (self.draws, len(freedom))) / freedom)
         critical = np.quantile(self.ranges / chi, 1 - self.alpha, axis=0) / math.sqrt(2)
         error = np.sqrt(self.variance / seeds)
-        scales = np.sqrt(rng.chisquare(freedom, (_STUDIES, len(freedom))) / freedom)
+        scales = np.sqrt(rng.chisquare(freedom, (len(self.errors), len(freedom))) / freedom)
         means = self.centre + error * self.errors
         left = np.ones(means.shape, bool)
         while True:
