@@ -139,7 +139,8 @@ def brown_forsythe(values: Floats) -> float:
     if len(distances) < 2 or total <= len(distances):
         return 1.0
     inside = sum(float(((d - d.mean()) ** 2).sum()) for d in distances)
-    between = sum(len(d) * (float(d.mean()) - float(np.concatenate(distances).mean())) ** 2 for d in distances)
+    middle = float(np.concatenate(distances).mean())
+    between = sum(len(d) * (float(d.mean()) - middle) ** 2 for d in distances)
     if inside <= 1e-12 * (between + inside):
         # every arm's distances are alike: two seeds each tell of no spread within
         return 1.0
