@@ -35,7 +35,7 @@ def page(report: Report, images: Mapping[str, bytes]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, loader=loader)
     return environment.get_template("compare.html.j2").render(
         name=f"{report.title}: comparison",
-        format_counts=format_counts(report),
+        counted=format_counts(report),
         warnings=[*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))],
         tasks=[_task(t) for t in report.tasks],
         ranking=over_tasks(report),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from initlab.compare.ending import ENDINGS, Ending
 from initlab.compare.result import Comparison, Row, usual_method
+from initlab.core.text import interval_text
 from initlab.statistics.judgement import verdict
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def columns(made: Comparison, rows: Sequence[Row] | None = None) -> list[Column]
         column("n", lambda r: str(r.n or "")),
         column("mean", lambda r: number(r.mean)),
         column("sd", lambda r: number(r.sd), drop=5),
-        column("95 %", lambda r: f"{number(r.low)} … {number(r.high)}" if math.isfinite(r.low) else ""),
+        column("95 %", lambda r: interval_text(r.low, r.high)),
         column("best set", lambda r: verdict(first=r.rank == 1, in_best_set=r.winner), numbers=False),
         column("p", lambda r: probability(r.p), drop=3),
         column("p equivalent", lambda r: probability(r.p_equivalent), drop=3),
@@ -190,7 +191,8 @@ def answer_lines(made: Comparison) -> list[str]:
     """The result: the best arms, the probability of the best one, and the number of seeds for a clearer result."""
     able = [r for r in made.rows if r.rank is not None]
     best = able[0]
-    half = f" [{number(best.low)}, {number(best.high)}]" if math.isfinite(best.low) else ""
+    ends = interval_text(best.low, best.high)
+    half = f" [{ends}]" if ends else ""
     head = f"best: {best.arm.name} with {made.by.metric} {number(best.mean)}{half}"
     lines: list[str] = []
     if best.winner is None or len(able) == 1:

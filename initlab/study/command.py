@@ -17,8 +17,8 @@ from initlab.config.searchpath import as_override, typed_searchpath
 from initlab.core.error_line import print_error
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
-from initlab.study.results import leaderboard
 from initlab.study.results.live import LiveTable
+from initlab.study.results.outcome import outcome_of
 from initlab.study.results.parent import ParentRun, has_ended, open_parent
 from initlab.study.results.terminal import print_report, print_start
 from initlab.study.search import tune
@@ -74,7 +74,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in arm_results(study))
     if not to_do and has_ended(plan):
         left = _deliver_rest(plan, study, track) if tracking.spools(plan.workdir) else 0
-        print_report(plan, study, (), interrupted=False, arguments=shown, left=left)
+        print_report(plan, study, outcome_of(plan, study), (), interrupted=False, arguments=shown, left=left)
         return _exit_code(plan, study, interrupted=False)
     parent = open_parent(plan, track)
     plan = replace(plan, parent=parent.uid)
@@ -93,13 +93,12 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         status = "killed" if asked.is_set() else "finished"
     finally:
         live.close()
-        arms = arm_results(study)
-        summary = leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction)
-        note = parent.close(plan, study, arms, status=status, summary=summary)
+        made = outcome_of(plan, study)
+        note = parent.close(plan, study, made, status=status)
         left = _deliver_rest(plan, study, track)
         plan = replace(plan, parent=parent.run_id)
         plan.save()
-    print_report(plan, study, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
+    print_report(plan, study, made, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
     return _exit_code(plan, study, interrupted=asked.is_set())
 
 

@@ -9,6 +9,7 @@ from initlab.core.redact import redact_passwords
 from initlab.core.text import to_one_line
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.leaderboard import Row
+from initlab.study.results.outcome import Outcome
 from initlab.study.search.arms import ENDED, ArmResult, varying
 from initlab.study.space.plan import Plan
 
@@ -24,39 +25,37 @@ _TITLES = {
     "heat_map": ("Every combination", "The mean over seeds; grey where an arm has no value."),
     "importance": (
         "Importance of the keys",
-        "Shares by PED-ANOVA of reaching the top arms; with few arms only a hint.",
+        "Shares by PED-ANOVA of reaching the top arms; grey where random orders of the arms give as much.",
     ),
     "parallel": ("Parallel coordinates", "One line an arm, from its choices to its score; the best in black."),
     "history": ("Optimisation history", "Each arm by trial number, and the best so far."),
 }
 
 
-def page(plan: Plan, arms: Sequence[ArmResult], images: Mapping[str, bytes], *, summary: str, weights: str) -> str:
+def page(plan: Plan, made: Outcome, images: Mapping[str, bytes]) -> str:
     """The page as text; values from the configuration are escaped.
 
     Args:
         plan: of the study.
-        arms: in any state.
+        made: its result.
         images: PNG files by stem, as `make_figures` names them.
-        summary: of `board.summary`.
-        weights: of `importance.line`.
     """
     from jinja2 import Environment, PackageLoader
 
-    rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
-    keys = varying(arms)
+    rows = made.rows
+    keys = varying(made.arms)
     ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
     more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
     answers = (
         _best(plan, rows),
         _without_result(rows),
-        _robustness(plan, arms),
-        ("Importance", [weights.removeprefix("importance: ")]),
+        _robustness(plan, made.arms),
+        ("Importance", [made.importance.removeprefix("importance: ")]),
     )
     environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
     return environment.get_template("study.html.j2").render(
         name=plan.name,
-        summary=summary,
+        summary=made.summary,
         answers=[(heading, lines) for heading, lines in answers if any(lines)],
         caption=f"By {ways}, mean over seeds with its 95 % interval{more}.",
         columns=["rank", *plan.metrics, "seeds", *_best_column(rows), *keys, "state", "note"],

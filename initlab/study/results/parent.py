@@ -20,8 +20,8 @@ from initlab.report.drawing import to_png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.figures import make_figures
+from initlab.study.results.outcome import Outcome
 from initlab.study.results.page import page
-from initlab.study.search import importance
 from initlab.study.search.arms import ArmResult
 from initlab.study.search.storage import redact_passwords
 from initlab.study.space.plan import Plan
@@ -68,18 +68,16 @@ class ParentRun:
             self._serial += 1
             _save_state(plan, self._serial)
 
-    def close(self, plan: Plan, study: Study, arms: Sequence[ArmResult], *, status: RunStatus, summary: str) -> str:
+    def close(self, plan: Plan, study: Study, made: Outcome, *, status: RunStatus) -> str:
         """Record the leaderboard as note, table and figures; returns the message of the tracker."""
-        rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
-        weights = importance.format_importance(arms, study, plan.direction)
-        text = leaderboard.table(rows, metric=plan.settings.metric, width=110, limit=100)
-        note = f"{summary}\n\n```\n{text}\n```\n\n{weights}"
+        text = leaderboard.table(made.rows, metric=plan.settings.metric, width=110, limit=100)
+        note = f"{made.summary}\n\n```\n{text}\n```\n\n{made.importance}"
         lost = ""
         try:
-            self._sink.tag({"mlflow.note.content": note, "initlab.verdict": summary[:200]})
+            self._sink.tag({"mlflow.note.content": note, "initlab.verdict": made.summary[:200]})
             if not isinstance(self._sink, tracking.NullSink):
                 with tempfile.TemporaryDirectory() as scratch:
-                    for path, folder in _files(plan, study, arms, Path(scratch), summary=summary, weights=weights):
+                    for path, folder in _files(plan, study, made, Path(scratch)):
                         self._sink.artifact(path, folder)
         except (StoreError, OSError) as error:
             lost = f"the study's parent run lacks its table or figures: {' '.join(str(error).split())}"
@@ -141,29 +139,31 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
     return ParentRun(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
 
 
-def _files(
-    plan: Plan, study: Study, arms: Sequence[ArmResult], folder: Path, *, summary: str, weights: str
-) -> list[tuple[Path, str]]:
+def _files(plan: Plan, study: Study, made: Outcome, folder: Path) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
-    (folder / "leaderboard.csv").write_text(_csv(plan, arms), encoding="utf-8")
+    (folder / "leaderboard.csv").write_text(_csv(plan, made.arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
     drawn = make_figures(
-        _as_judged(plan, arms), study, metric=plan.settings.metric, direction=plan.direction, name=plan.name
+        _as_judged(made),
+        study,
+        metric=plan.settings.metric,
+        direction=plan.direction,
+        name=plan.name,
+        noise=made.noise,
     )
     images = {stem: to_png(figure) for stem, figure in drawn.items()}
     for stem, data in images.items():
         (folder / f"{stem}.png").write_bytes(data)
         found.append((folder / f"{stem}.png", "figures"))
-    (folder / "report.html").write_text(page(plan, arms, images, summary=summary, weights=weights), encoding="utf-8")
+    (folder / "report.html").write_text(page(plan, made, images), encoding="utf-8")
     return [*found, (folder / "report.html", "")]
 
 
-def _as_judged(plan: Plan, arms: Sequence[ArmResult]) -> list[ArmResult]:
+def _as_judged(made: Outcome) -> list[ArmResult]:
     """The arms with the value that the leaderboard gives them, so that figures show its numbers."""
-    if len(plan.metrics) > 1:
-        return list(arms)
-    rows = leaderboard.standings(arms, direction=plan.direction)
-    return [r.result if r.rank is None else replace(r.result, value=r.mean, state="complete") for r in rows]
+    if any(r.others for r in made.rows):
+        return list(made.arms)
+    return [r.result if r.rank is None else replace(r.result, value=r.mean, state="complete") for r in made.rows]
 
 
 def _best(plan: Plan, arms: Sequence[ArmResult]) -> dict[str, float]:

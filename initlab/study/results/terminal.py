@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from initlab.core.redact import redact_passwords
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.live import format_duration
-from initlab.study.search import importance, tune
+from initlab.study.results.outcome import Outcome
+from initlab.study.search import tune
 from initlab.study.search.samplers import notes
 from initlab.study.search.trials import arm_results, doomed_values
 from initlab.study.space.plan import Plan
@@ -39,6 +40,7 @@ def print_start(plan: Plan, study: Study, fresh: int) -> None:
 def print_report(
     plan: Plan,
     study: Study,
+    made: Outcome,
     told: Sequence[str],
     *,
     interrupted: bool,
@@ -47,14 +49,12 @@ def print_report(
     left: int = 0,
 ) -> None:
     """Print the leaderboard, the importance of keys, and the command to type next."""
-    arms = arm_results(study)
     for line in told:
         print(line)
-    rows = leaderboard.leaderboard(arms, direction=plan.direction, metric=plan.metrics)
-    print(leaderboard.table(rows, metric=plan.settings.metric, width=_width()))
-    print(leaderboard.summary(arms, metric=plan.settings.metric, direction=plan.direction))
-    print(importance.format_importance(arms, study, plan.direction))
-    for line in robustness.lines(arms, plan.direction):
+    print(leaderboard.table(made.rows, metric=plan.settings.metric, width=_width()))
+    print(made.summary)
+    print(made.importance)
+    for line in robustness.lines(made.arms, plan.direction):
         print(line)
     spared = doomed_values(study)
     if spared:
@@ -64,8 +64,8 @@ def print_report(
         print(f"Study {plan.name} is run {plan.parent}; open it: python -m initlab ui")
     if interrupted:
         print(f"Next: python -m initlab -m {shlex.join(map(redact_passwords, arguments))}   (goes on where it stopped)")
-    elif plan.parent and sum(a.value is not None for a in arms) > 1:
-        print(f"Next: python -m initlab compare study={plan.name}   (corrected tests, effects, seeds needed)")
+    elif plan.parent and sum(a.value is not None for a in made.arms) > 1:
+        print(f"Next: python -m initlab compare study={plan.name}   (p-values, effects, figures, seeds needed)")
     if note:
         print(note)
     if left:

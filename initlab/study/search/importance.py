@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MIN_ARMS = 4
 #: maximum number of keys that the line names
 _NAMED = 6
-#: orders of the values that show what importance arises by chance, and the most trials for which they are tried
-_SHUFFLES, _SHUFFLED = 40, 500
+#: trials in all random orders together, and the most trials for which these are tried
+_SHUFFLES, _SHUFFLED = 3000, 500
 
 
 def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
@@ -31,6 +31,20 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
     in the top, so the quantile is wider than a tenth for fewer than fifty. Source: Watanabe, Bansal & Hutter, IJCAI
     2023.
     """
+    found = _weights(study)
+    if found is None:
+        return None
+    raw, quantile, count = found
+    total = sum(raw.values())
+    # all zero: Optuna would give every parameter the same share, although nothing was measured
+    if not raw or not math.isfinite(total) or total <= 0:
+        return None
+    ordered = sorted(raw.items(), key=lambda item: -item[1])
+    return {key: value / total for key, value in ordered}, quantile, count
+
+
+def _weights(study: optuna.Study) -> tuple[dict[str, float], float, int] | None:
+    """The same before it is scaled to a sum of 1."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import TrialState
 
@@ -48,18 +62,13 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], float, int] | No
             )
         except (ValueError, RuntimeError):
             return None
-    total = sum(raw.values())
-    # all zero: Optuna would give every parameter the same share, although nothing was measured
-    if not raw or not math.isfinite(total) or total <= 0:
-        return None
-    ordered = sorted(raw.items(), key=lambda item: -item[1])
-    return {key: value / total for key, value in ordered}, quantile, count
+    return raw, quantile, count
 
 
-def chance_levels(study: optuna.Study) -> dict[str, float]:
-    """Parameter → the share of the importance that it has in one of 20 random orders, where nothing matters.
+def within_noise(study: optuna.Study) -> frozenset[str]:
+    """The parameters that are as important in more than 5 % of random orders of the values, in which nothing matters.
 
-    The values are shuffled among the trials. A share below that is within noise.
+    A permutation test of 20 to 200 orders, fewer where there are many trials; nothing is said of more than 500.
     """
     import optuna
     from optuna.trial import TrialState
@@ -68,8 +77,12 @@ def chance_levels(study: optuna.Study) -> dict[str, float]:
     trials = [
         t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if all(map(math.isfinite, t.values))
     ]
-    rng, seen = random.Random(0), dict[str, list[float]]()
-    for _ in range(_SHUFFLES):
+    found = _weights(study)
+    if found is None or len(trials) > _SHUFFLED:
+        return frozenset()
+    rng, as_much = random.Random(0), dict.fromkeys(found[0], 0)
+    orders = max(20, min(200, _SHUFFLES // len(trials)))
+    for _ in range(orders):
         order = rng.sample(range(len(trials)), len(trials))
         shuffled = optuna.create_study(directions=study.directions)
         shuffled.add_trials(
@@ -78,11 +91,10 @@ def chance_levels(study: optuna.Study) -> dict[str, float]:
                 for t, i in zip(trials, order, strict=True)
             ]
         )
-        found = importances(shuffled)
-        for key, share in (found[0] if found else {}).items():
-            seen.setdefault(key, []).append(share)
-    # where nothing separated the shuffled trials there is nothing to go by
-    return {k: sorted(v)[min(len(v) - 1, math.floor(0.95 * len(v)))] for k, v in seen.items()}
+        by_chance = _weights(shuffled)
+        for key, weight in (by_chance[0] if by_chance else {}).items():
+            as_much[key] += weight >= found[0].get(key, 0.0) * (1 - 1e-9)
+    return frozenset(k for k, n in as_much.items() if (n + 1) / (orders + 1) > 0.05)
 
 
 def study_of_arms(arms: Sequence[ArmResult], direction: Directions) -> optuna.Study:
@@ -115,20 +127,22 @@ def study_with_parameters(arms: Sequence[ArmResult], study: optuna.Study | None,
     return study_of_arms(arms, direction)
 
 
-def format_importance(arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions) -> str:
-    """Format the importance of each key in one line, or why there is none."""
+def format_importance(
+    arms: Sequence[ArmResult], study: optuna.Study | None, direction: Directions
+) -> tuple[str, frozenset[str]]:
+    """The importance of each key in one line, or why there is none; and the keys that are `within_noise`."""
     used = study_with_parameters(arms, study, direction)
     found = importances(used)
     if found is None:
-        return f"importance: not computed; {_why_not(arms)}"
+        return f"importance: not computed; {_why_not(arms)}", frozenset()
     shares, _, count = found
-    chance = chance_levels(used) if count <= _SHUFFLED else {}
+    noise = within_noise(used)
     told = [
-        f"{to_one_line(key)} {f'{100 * share:.0f} %' if share > chance.get(key, 0.0) else 'within noise'}"
+        f"{to_one_line(key)} {f'{100 * share:.0f} %' if key not in noise else 'within noise'}"
         for key, share in list(shares.items())[:_NAMED]
     ]
     more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
-    return f"importance: {', '.join(told)}{more} ({count} arms)"
+    return f"importance: {', '.join(told)}{more} ({count} arms)", noise
 
 
 def _why_not(arms: Sequence[ArmResult]) -> str:

@@ -212,9 +212,12 @@ def test_the_limit_keeps_the_best_and_counts_the_rest() -> None:
 def test_an_empty_study_and_one_without_result() -> None:
     assert table([], metric=METRIC, width=80) == "no arm yet"
     assert leaderboard([], direction="maximize") == []
-    assert summary([], metric=METRIC, direction="maximize") == "0 arms"
+    assert summary([], leaderboard([], direction="maximize", metric=METRIC), metric=METRIC) == "0 arms"
     failed = [arm(i, state="failed", reason="raised") for i in range(3)]
-    assert summary(failed, metric=METRIC, direction="minimize") == "3 arms: 3 failed; none has a result"
+    assert (
+        summary(failed, leaderboard(failed, direction="minimize", metric=METRIC), metric=METRIC)
+        == "3 arms: 3 failed; none has a result"
+    )
     assert table(leaderboard(failed, direction="minimize"), metric=METRIC, width=80).count("failed: raised") == 3
 
 
@@ -236,13 +239,15 @@ def test_summary_names_the_best_with_its_interval() -> None:
         arm(4, state="failed", init="zeros", activation="sigmoid"),
     ]
     found = judge(np.array([values, [0.909, 0.915, 0.910], [0.1, 0.1, 0.11]])).intervals
-    assert summary(arms, metric=METRIC, direction="maximize") == (
+    assert summary(arms, leaderboard(arms, direction="maximize", metric=METRIC), metric=METRIC) == (
         "5 arms: 3 complete, 1 pruned, 1 failed; best init=he, activation=relu with val/accuracy"
         f" 0.9120 [{found.low[0]:.4f} … {found.high[0]:.4f}] (3 seeds); 1 more not distinguishable from it"
     )
-    assert summary([arm(0, [0.5], init="he")], metric=METRIC, direction="maximize") == (
-        "1 arm: 1 complete; best init=he with val/accuracy 0.5000 (1 seed)"
-    )
+    assert summary(
+        [arm(0, [0.5], init="he")],
+        leaderboard([arm(0, [0.5], init="he")], direction="maximize", metric=METRIC),
+        metric=METRIC,
+    ) == ("1 arm: 1 complete; best init=he with val/accuracy 0.5000 (1 seed)")
 
 
 # ------------------------------------------------------------------ while it goes on

@@ -171,12 +171,12 @@ def test_the_leaderboard_goes_front_by_front() -> None:
     assert [w for w in heading.split() if w in ("rank", *METRICS)] == ["rank", *METRICS]
     assert first.split()[:4] == ["2", "1", "front", "0.8500"] and "0.5500" in first
     assert third.split()[:3] == ["0", "2", "0.4500"] and "pruned: diverged" in last
-    assert summary(arms, metric=METRICS, direction=WAYS).startswith(
+    assert summary(arms, leaderboard(arms, direction=WAYS, metric=METRICS), metric=METRICS).startswith(
         "4 arms: 3 complete, 1 pruned; 2 on the front, best in val/accuracy: init=i2, activation=relu with"
         " val/accuracy 0.8500 ["
     )
-    assert "train/loss 0.5500 [" in summary(arms, metric=METRICS, direction=WAYS)
-    assert summary(arms, metric=METRICS, direction=WAYS).count("(2 seeds)") == 1
+    assert "train/loss 0.5500 [" in summary(arms, leaderboard(arms, direction=WAYS, metric=METRICS), metric=METRICS)
+    assert summary(arms, leaderboard(arms, direction=WAYS, metric=METRICS), metric=METRICS).count("(2 seeds)") == 1
     counted = table(leaderboard([arm(0, (0.5, 151_242.0))], direction=WAYS), metric=METRICS, width=90)
     assert "151242 " in counted
 
@@ -249,13 +249,13 @@ def test_the_importance_of_a_grid_is_in_a_line() -> None:
         )
         for n, (i, a) in enumerate(choices)
     ]  # fmt: skip
-    head, _, second = importance.format_importance(one, optuna.create_study(), "maximize").partition(", ")
+    head, _, second = importance.format_importance(one, optuna.create_study(), "maximize")[0].partition(", ")
     assert head.startswith("importance: init ") and float(head.split()[-2]) > 80
     assert second == "activation within noise (12 arms)"
     several = [
         arm(n, (0.9, 0.1) if i == "he" else (0.1, 0.9), init=i, activation=a) for n, (i, a) in enumerate(choices)
     ]
-    assert importance.format_importance(several, None, WAYS).startswith("importance: init ")
+    assert importance.format_importance(several, None, WAYS)[0].startswith("importance: init ")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_why_there_is_no_importance(values: list[float], keys: int, said: str) -
         ArmResult(trial=n, arm="", choices={f"k{k}": f"v{n % (k + 2)}" for k in range(keys)}, state="complete", value=v)
         for n, v in enumerate(values)
     ]
-    assert importance.format_importance(arms, None, "maximize") == f"importance: not computed; {said}"
+    assert importance.format_importance(arms, None, "maximize")[0] == f"importance: not computed; {said}"
     assert "importance" not in make_figures(arms, None, metric="m", direction="maximize")
 
 

@@ -26,6 +26,7 @@ def make_figures(
     metric: Metrics,
     direction: Directions,
     name: str = "study",
+    noise: frozenset[str] = frozenset(),
 ) -> dict[str, Figure]:
     """File stem → figure; a figure without data is left out.
 
@@ -38,6 +39,7 @@ def make_figures(
         metric: key of the objective, or of each.
         direction: of the objective, or of each.
         name: of the study, for the titles.
+        noise: keys that are within noise, drawn grey.
     """
     keys, metrics, ways = varying(arms), each(metric), _directions(direction)
     made: dict[str, Figure | None] = {}
@@ -52,7 +54,7 @@ def make_figures(
         alone = [a.judged_by(k) for a in arms]
         for stem, make in drawn.items():
             made[stem if k == 0 else f"{stem}_{k + 1}"] = make(alone, key, way)
-    made["importance"] = importance(study_with_parameters(arms, study, direction), name=name)
+    made["importance"] = importance(study_with_parameters(arms, study, direction), noise=noise, name=name)
     return {stem: figure for stem, figure in sorted(made.items()) if figure is not None}
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from initlab.core.text import format_number, interval_text, to_one_line
-from initlab.study.results.leaderboard.ranking import Row, leaderboard
+from initlab.study.results.leaderboard.ranking import Row
 from initlab.study.search.arms import ArmResult, counts
-from initlab.study.space.objectives import Directions, Metrics, each
+from initlab.study.space.objectives import Metrics, each
 
 
-def summary(arms: Sequence[ArmResult], *, metric: Metrics, direction: Directions) -> str:
+def summary(arms: Sequence[ArmResult], rows: Sequence[Row], *, metric: Metrics) -> str:
     """The study in one line: number of arms by state, the best one, and how many are not distinguishable from it.
-
     With several objectives: number of arms on the front, and the best one in the first objective.
+
+    Args:
+        rows: the leaderboard of `arms`.
+        metric: of each objective.
     """
     many = f"{len(arms)} arm{'' if len(arms) == 1 else 's'}"
     if not arms:
         return many
-    rows = leaderboard(arms, direction=direction, metric=metric)
     best, head = rows[0], f"{many}: {counts(arms)}"
     if best.rank is None:
         return f"{head}; none has a result"
