@@ -12,15 +12,17 @@ afterwards, so that even a perfect choice has some.
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing as mp
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.resumable import read, train_cells
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -141,7 +143,7 @@ def candidates_of(name: str) -> tuple[list[str], str, str]:
     return list(dict.fromkeys([*able, DEFAULT])), advice.init, advice.confidence
 
 
-def cells(done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+def cells() -> Iterator[dict[str, Any]]:
     for name, (_, rates) in SETTINGS.items():
         inits, advised, confidence = candidates_of(name)
         for init in inits:
@@ -174,23 +176,6 @@ def train(cell: dict[str, Any]) -> dict[str, Any]:
     except ConfigError as refused:
         return {**cell, "refused": str(refused)}
     return {**cell, "accuracy": result.metrics.get("val/accuracy", 0.0) if result.status == "finished" else 0.0}
-
-
-def train_grid(file: Path, workers: int) -> None:
-    rows = read(file)
-    done = {(r["setting"], r["init"], r["lr"], r["seed"]) for r in rows}
-    todo = list(cells(done))
-    print(f"{len(done)} runs done, {len(todo)} to go", flush=True)
-    with mp.get_context("spawn").Pool(workers) as pool, file.open("a") as out:
-        for i, row in enumerate(pool.imap_unordered(train, todo)):
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-            if i % 50 == 0:
-                print(f"{i} of {len(todo)}: {row['setting']}", flush=True)
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def arms_of(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
@@ -244,7 +229,10 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     if sys.argv[1] == "run":
-        train_grid(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
+        train_cells(
+            Path(sys.argv[2]), list(cells()), train, keys=("setting", "init", "lr", "seed"),
+            workers=int(sys.argv[3]) if len(sys.argv) > 3 else 1,
+        )  # fmt: skip
     else:
         # the advice of today on the runs of before
         report(read(Path(sys.argv[2])), {n: candidates_of(n)[1] for n in SETTINGS})

@@ -18,11 +18,16 @@ import json
 import math
 import multiprocessing as mp
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.resumable import read, train_cells
 
 CHOSEN_ON = ("relu", "tanh", "gelu", "sigmoid", "elu", "sin")
 HELD_OUT = ("silu", "selu", "softsign", "leaky_relu activation.negative_slope=0.2", "softplus", "erf")
@@ -111,19 +116,6 @@ def again(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **look(row)}
 
 
-def train_grid(out: Path, workers: int) -> None:
-    key = lambda c: (c["model"], c["depth"], c["activation"], c["init"])  # noqa: E731
-    done = {key(json.loads(line)) for line in out.read_text().splitlines()} if out.exists() else set()
-    todo = [c for c in grid() if key(c) not in done]
-    print(f"{len(done)} cells done, {len(todo)} to go", flush=True)
-    with mp.get_context("spawn").Pool(workers) as pool, out.open("a") as file:
-        for i, row in enumerate(pool.imap_unordered(one, todo)):
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            if i % 20 == 0:
-                print(f"{i}/{len(todo)} {row['model']} depth {row['depth']}", flush=True)
-
-
 def look_again(file: Path, workers: int) -> None:
     rows = read(file)
     with mp.get_context("spawn").Pool(workers) as pool:
@@ -132,10 +124,6 @@ def look_again(file: Path, workers: int) -> None:
 
 
 # ------------------------------------------------------------------ how well it ranks
-def read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that were trained, each with `success`: above half of the best arm's accuracy with its kind of model."""
     from initlab.diagnosis.trainability import score_of, verdict_of
@@ -255,7 +243,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        train_grid(arguments.file, arguments.workers)
+        train_cells(
+            arguments.file, list(grid()), one, keys=("model", "depth", "activation", "init"), workers=arguments.workers
+        )
     elif arguments.command == "look":
         look_again(arguments.file, arguments.workers)
     elif arguments.command == "fit":
