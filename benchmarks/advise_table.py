@@ -149,15 +149,8 @@ def cells() -> Iterator[dict[str, Any]]:
         for init in inits:
             for rate in rates:
                 for seed in SEEDS:
-                    if (name, init, rate, seed) not in done:
-                        yield {
-                            "setting": name,
-                            "init": init,
-                            "lr": rate,
-                            "seed": seed,
-                            "advised": advised,
-                            "confidence": confidence,
-                        }
+                    cell = {"setting": name, "init": init, "lr": rate, "seed": seed}
+                    yield {**cell, "advised": advised, "confidence": confidence}
 
 
 def train(cell: dict[str, Any]) -> dict[str, Any]:
