@@ -53,16 +53,16 @@ def notes_of(made: Comparison, raw: Raw) -> list[str]:
         low, high = share_interval(row.failed, row.n, 0.95)
         lines.append(
             f"{row.arm.name}: {row.failed} of {row.n} seeds did not learn (95 % interval of the share: {low:.0%} to"
-            f" {high:.0%}); {made.by.metric} where it learned: {row.level:.4g}"
+            f" {high:.0%}); mean {made.by.metric} of the others: {row.level:.4g}"
         )
     if raw.again:
         lines.append(f"{raw.again} seeds were trained again: the latest run counts")
     if len(n) > 1 and not any(r.winner is not None for r in made.rows):
         if max(n) < tests.SEEDS:
             many = "one seed" if max(n) == 1 else f"{max(n)} seeds"
-            lines.append(f"{many} an arm: nothing is called worse below {tests.SEEDS} seeds (replicas=5)")
+            lines.append(f"{many} per arm: with fewer than {tests.SEEDS} no arm is called worse (replicas=5)")
         else:
-            lines.append("no arm differs from seed to seed: there is nothing to judge a difference by")
+            lines.append("every arm has equal values under all seeds: differences between arms cannot be tested")
     return lines
 
 

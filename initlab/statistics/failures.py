@@ -26,8 +26,8 @@ _RANGE_OF = (1.128, 1.693, 2.059, 2.326, 2.534, 2.704, 2.847, 2.970, 3.078)
 def failed_seeds(values: Floats, *, floor: float = math.nan, known: Mask | None = None) -> Mask:
     """Which values are of seeds that failed, in arms of which other seeds learned; an arm that never learned has none.
 
-    An arm that fails under some seeds has two levels and hardly anything between. Its mean has no t interval, and what
-    its values scatter says nothing of the other arms.
+    The values of an arm that fails under some seeds lie on two levels. A t interval does not fit its mean, and its
+    variance says nothing about the other arms.
 
     Args:
         values: arms × seeds, more is better, NaN for holes.

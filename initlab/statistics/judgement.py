@@ -46,10 +46,10 @@ class Judgement:
 def judge(
     values: Floats, *, alpha: float = 0.05, floor: float = math.nan, known: Mask | None = None, thorough: bool = True
 ) -> Judgement:
-    """Judge arms whose rows are in `order_of`.
+    """Judge the arms of a study.
 
     Args:
-        values: arms × seeds, more is better, each arm with a value at least, the best first.
+        values: arms × seeds, more is better, each arm with a value at least, sorted by `order_of`.
         alpha: level of the best set.
         floor, known: of `failures.failed_seeds`.
         thorough: also the probabilities and the number of seeds, which take longer.

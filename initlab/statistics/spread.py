@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from initlab.statistics.rows import Floats, Mask
 
 #: levels at which arms count as spread differently, and at which a single one scatters more or less than the rest;
-#: with few seeds these tests find little, and are asked to find more
+#: with few seeds the tests have little power, so that their levels are higher
 UNEQUAL, _MORE, _LESS = 0.05, 0.05, 0.01
 _UNEQUAL_FEW, _MORE_FEW, _FEW = 0.25, 0.25, 6
 
@@ -28,7 +28,7 @@ class Spread:
     Attributes:
         variance: of a single value of each arm.
         freedom: degrees of freedom of each variance.
-        method: how each was come by.
+        method: how each was estimated.
         alike: whether all arms with a spread share one variance.
     """
 
@@ -82,10 +82,10 @@ def spread(values: Floats, *, apart: Mask | None = None, share_from: int = 2) ->
 
 
 def cautious(values: Floats) -> Spread:
-    """Variance of each arm for a test that must not be deceived by an arm that scattered little by chance.
+    """Variance of each arm for a test in which an arm with a small spread by chance must not look certain.
 
-    The common variance of all arms, or an arm's own where it is larger. Less than the common one is believed only as
-    far as the arm's own seeds show it: to the upper end of its variance's confidence interval, at 5 % over all arms.
+    The common variance of all arms, or an arm's own where it is larger. A smaller one is used only
+    where the upper end of its confidence interval (5 % over all arms) is below the common one, and then that upper end.
     """
     from scipy.stats import chi2
 

@@ -12,7 +12,7 @@ def inverse_variance(walk: Walk, index: int) -> float:
     """E[1/variance] over the channels of a tensor, by which batch norm multiplies the squared gradient.
 
     Where the tensor joins several of different variance (DenseNet: new channels beside averaged ones), and nothing else
-    reads it, the gradient that each receives is set right on the way: channels that scatter less receive more of it.
+    reads it, the shares of the gradient are corrected too: channels of a smaller variance receive more of it.
     """
     node = walk.graph.nodes[index]
     if node.op == "join" and walk.readers[index] == 1 and len(walk.back[index]) == len(node.inputs):

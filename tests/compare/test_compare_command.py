@@ -97,7 +97,7 @@ def test_several_tasks_are_judged_one_by_one_and_ranked(workdir: Path, store: Pa
 def test_what_can_be_said_of_little_is_said(workdir: Path, store: Path) -> None:
     write(store, grid({("he", "relu"): [0.9], ("zeros", "relu"): [0.1]}), study="one-seed")
     write(store, grid({("he", "relu"): [0.9, 0.91, 0.89]}), study="one-arm")
-    few = "one seed an arm: nothing is called worse below 3 seeds"
+    few = "one seed per arm: with fewer than 3 no arm is called worse"
     for name, part in (("one-seed", few), ("one-arm", "there is one arm")):
         done = initlab("compare", f"study={name}", "log=false", cwd=workdir)
         assert done.returncode == 0 and part in done.stdout, done.stdout + done.stderr

@@ -199,7 +199,7 @@ def _format_ranking(made: Comparison) -> list[str]:
     """The result of the comparison, in its own words."""
     said = [f"{line[:1].upper()}{line[1:]}" for line in answer_lines(made)[:1]]
     if all(r.winner is None for r in made.rows):
-        said.append("Too few seeds for a test: nothing is called worse (replicas=5).")
+        said.append("Too few seeds for a test: no arm is called worse (replicas=5).")
     return said
 
 

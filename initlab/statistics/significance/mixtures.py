@@ -27,8 +27,8 @@ def more_failures(failed: Mask, present: Mask) -> Floats:
 def below_a_mixture(values: Floats, failed: Mask, lead: int, others: Ints) -> Floats:
     """p-value of each of `others` having the mean of arm `lead`, under which some seeds failed, or more.
 
-    The level at which the two intervals part, by bisection. Of two intervals that touch, the difference is beyond the
-    level of each (Schenker & Gentleman, 2001), so that this errs to the side of no difference.
+    1 minus the confidence at which the two intervals just separate, by bisection. This is larger than the exact p-value
+    (Schenker & Gentleman, 2001): a difference may be missed, but not invented.
     """
     from scipy.stats import t
 

@@ -38,8 +38,8 @@ def seeds_needed(
 
     The elimination of `winner_set` is simulated on the means and the scatter of all arms of the study: telling two arms
     of 18 apart takes more seeds than telling the same two alone. Infinite where the two do not differ or more than
-    10,000 would be needed; NaN where nothing scatters or too little is known. The observed difference is taken for the
-    true one, which is too hopeful, since the first two were chosen by the same numbers.
+    10,000 would be needed; NaN where nothing scatters or too little is known. The observed difference is taken as the
+    true one. That is optimistic: the first two arms were chosen by the same numbers.
 
     Args:
         floor, known: of `failures.failed_seeds`.

@@ -25,7 +25,7 @@ _TITLES = {
     "heat_map": ("Every combination", "The mean over seeds; grey where an arm has no value."),
     "importance": (
         "Importance of the keys",
-        "Shares by PED-ANOVA of reaching the top arms; grey where random orders of the arms give as much.",
+        "Shares by PED-ANOVA of reaching the top arms; grey: not more important than in random data.",
     ),
     "parallel": ("Parallel coordinates", "One line an arm, from its choices to its score; the best in black."),
     "history": ("Optimisation history", "Each arm by trial number, and the best so far."),
@@ -80,7 +80,7 @@ def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
     if close:
         lines.append(f"not distinguishable from it (at 5 %, corrected for all arms): {_list_names(close)}")
     if first.seeds < 3:
-        lines.append("with fewer than three seeds an arm nothing is called worse: use replicas=5")
+        lines.append("with fewer than three seeds per arm no arm is called worse: use replicas=5")
     return "The best", lines
 
 
