@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from initlab.statistics import significance as tests
@@ -63,6 +64,14 @@ def test_hedges_correction_takes_the_bias_away(n: int) -> None:
         [tests.hedges_g(m, s, n) for m, s in zip(drawn.mean(axis=1), drawn.std(axis=1, ddof=1), strict=True)]
     )
     assert found.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_holm_is_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    for m in (1, 2, 7, 40):
+        p = np.round(rng.uniform(size=m) ** 3, 2)  # with ties
+        assert holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
+    assert np.isnan(holm([math.nan])).all()
 
 
 def test_holm_by_hand() -> None:

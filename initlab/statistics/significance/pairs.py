@@ -130,13 +130,14 @@ def corrected_p_values(values: Floats, best: int) -> tuple[Floats, Floats, str]:
 
 
 def holm(p: Sequence[float]) -> Floats:
-    """Holm's step-down correction, 1979, of the p-values that there are."""
-    found = np.array(p, float)
-    known = np.isfinite(found)
-    if known.any():
-        from statsmodels.stats.multitest import multipletests
+    """Holm's step-down correction, 1979, of the p-values that there are.
 
-        found[known] = multipletests(found[known], method="holm")[1]
+    The k-th smallest of m is multiplied by m - k + 1, and none is below a smaller one.
+    """
+    found = np.array(p, float)
+    known = np.flatnonzero(np.isfinite(found))
+    order = known[np.argsort(found[known], kind="stable")]
+    found[order] = np.minimum(1.0, np.maximum.accumulate(found[order] * np.arange(len(order), 0, -1)))
     return found
 
 
