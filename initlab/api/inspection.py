@@ -19,7 +19,6 @@ from initlab.api.look import Look, LossFunction, fitting_batch, look_at, require
 from initlab.api.network import graph_of
 from initlab.core.tables import as_frame, as_html, as_text
 from initlab.diagnosis import trainability
-from initlab.network.findings import equal_layers
 from initlab.network.state import preserve_state
 from initlab.probes import Snapshot, lag_peak, snapshot
 from initlab.spec import Outlook, Prediction, Site
@@ -152,7 +151,7 @@ def inspect(
         remedies = _remedies(model, seen, seed=seed, silence=silence, keep=keep, frozen=frozen, verdict=verdict)
     return Inspection(
         verdict=verdict, reasons=reasons, remedies=remedies, prediction=said, seen=measured, outlook=outlook,
-        unknown=unknown, notes=(*seen.notes, *equal_layers(model, seen.sites)), sites=seen.sites,
+        unknown=unknown, notes=(*seen.notes, *seen.at_start.equal, *seen.at_start.loud), sites=seen.sites,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from initlab.activations import activations_of, naming
 from initlab.api.gains import ActivationLike, as_activation
 from initlab.errors import ConfigError, InitlabError
+from initlab.network import findings
 from initlab.network.inputs import batch_size, call, cloned, main_output, own_loss, tensors
 from initlab.network.sites import survey
 from initlab.network.state import preserve_state
@@ -25,11 +26,12 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A network as it was found: its parameters, activations, and what is to be said of them."""
+    """A network as it was found: its parameters, activations, what is to be said of them, and of their numbers."""
 
     sites: tuple[Site, ...]
     context: InitContext
     notes: tuple[str, ...]
+    at_start: findings.Start
 
 
 def look_at(
@@ -78,7 +80,9 @@ def look_at(
         activation=default or first or next(iter(seen.values()), naming.parse_activation("identity")),
         activations=seen, batches=batches, sites=found.sites, seed=seed,
     )  # fmt: skip
-    return Look(sites=found.sites, context=context, notes=notes)
+    return Look(
+        sites=found.sites, context=context, notes=notes, at_start=findings.at_start(model, found.sites)
+    )  # fmt: skip
 
 
 def _can_be_called(model: nn.Module, example: Any) -> bool:

@@ -133,6 +133,7 @@ def evidence_of(
         branches=len({s.branch.index for s in look.sites if s.branch is not None}),
         norms=sum(s.role == "norm" for s in look.sites),
         running_statistics=any(n.endswith("running_var") for n, _ in model.named_buffers()),
+        equal_layers=look.at_start.equal, loud_tables=look.at_start.loud,
     )  # fmt: skip
 
 

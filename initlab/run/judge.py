@@ -32,6 +32,8 @@ def evidence_of(experiment: Experiment, prepared: Prepared, profile: Profile, ou
         norms=sum(s.kind == "norm" and s.role == "norm" for s in prepared.sites),
         input_square=_input_square(prepared),
         output_cut=_output_cut(prepared),
+        equal_layers=prepared.at_start.equal,
+        loud_tables=prepared.at_start.loud,
         running_statistics=any(name.endswith("running_var") for name, _ in prepared.model.named_buffers()),
     )
 

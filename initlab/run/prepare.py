@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from initlab.core import seeds
 from initlab.diagnosis import trainability
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork, require_fit
-from initlab.network import sites
+from initlab.network import findings, sites
 from initlab.network.graph import trace
 from initlab.network.state import preserve_state
 from initlab.probes import Snapshot, lag_peak, snapshot
@@ -47,6 +47,7 @@ class Prepared:
     sites: tuple[Site, ...]
     context: InitContext
     initialised: inits.Applied
+    at_start: findings.Start = field(default_factory=findings.Start)
 
     @property
     def parameters(self) -> int:
@@ -85,7 +86,10 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
         done = inits.apply(model, found.sites, experiment.init, context=context, seed=experiment.seed)
     except ConfigError as error:
         raise (error if error.key.startswith("init") else error.under("init")) from error
-    return Prepared(device=device, splits=splits, model=model, sites=found.sites, context=context, initialised=done)
+    return Prepared(
+        device=device, splits=splits, model=model, sites=found.sites, context=context, initialised=done,
+        at_start=findings.at_start(model, found.sites),
+    )  # fmt: skip
 
 
 def _batches(experiment: Experiment, splits: Splits) -> Callable[[int], Batch]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from initlab import config
+from initlab import config, inspect, watch
 from initlab.cli.console import _next
 from initlab.config import compose
 from initlab.diagnosis.rules import headline, judge
 from initlab.run.judge import evidence_of
 from initlab.run.prepare import prepare
-from initlab.spec import Profile, RunResult
+from initlab.spec import Finding, Profile, RunResult
 from initlab.train import Outcome
 from tests.cases import experiment, untracked
 from tests.cli.driver import initlab
@@ -125,3 +129,39 @@ def test_what_surrounds_the_layers_is_judged() -> None:
     cut = tuple(replace(s, activation=hidden.activation) if s.role == "head" else s for s in prepared.sites)
     ended = evidence_of(made, replace(prepared, sites=cut), Profile(), outcome)
     assert ended.output_cut == "relu" and "output_cut_off" in {f.name for f in judge(ended)}
+
+
+def test_copied_layers_and_a_loud_tied_embedding_are_told(tmp_path: Path) -> None:
+    layer = nn.Linear(16, 16)
+    copied = nn.Sequential(*[m for _ in range(4) for m in (deepcopy(layer), nn.Tanh())], nn.Linear(16, 3))
+    seen = watched(copied, torch.randn(32, 16), torch.randint(3, (32,)), tmp_path)
+    (told,) = [f for f in seen if f.name == "identical_layers"]
+    assert "0.weight and 2.weight, 4.weight, 6.weight hold the same numbers" in told.evidence
+
+    class Tied(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.table = nn.Embedding(50, 64)
+            nn.init.normal_(self.table.weight, std=scale)
+            self.mix = nn.Linear(64, 64)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return F.linear(torch.tanh(self.mix(self.table(tokens))), self.table.weight)
+
+    tokens = torch.randint(50, (32,))
+    assert "loud_embedding" in {f.name for f in watched(Tied(1.0), tokens, tokens, tmp_path)}
+    assert "loud_embedding" not in {f.name for f in watched(Tied(0.02), tokens, tokens, tmp_path)}
+    assert any("embedding and head at once" in n for n in inspect(Tied(1.0), (tokens, tokens)).notes)
+
+
+def watched(model: nn.Module, inputs: Tensor, targets: Tensor, workdir: Path) -> tuple[Finding, ...]:
+    """The findings of 20 updates."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer, track=False, workdir=workdir) as looked:
+        for _ in range(20):
+            loss = F.cross_entropy(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            looked.log(loss=loss)
+    return looked.findings

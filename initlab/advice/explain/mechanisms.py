@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from initlab.diagnosis.rules import bounds
+from initlab.network.findings import LOUD
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ MECHANISMS: dict[str, Mechanism] = {
         "an activation cuts off half of the answers directly before the loss",
         "the last weight's output passes an activation that is constant below zero",
         "an answer below zero is the same as zero to the loss, and φ' = 0 there: no gradient corrects it",
+    ),
+    "identical_layers": Mechanism(
+        "layers are copies of one another",
+        "two or more weights held the same numbers, bit for bit, before training",
+        "a deep copy copies the numbers too: layers that begin alike are not independent draws, and their changes of the"
+        " signal add up instead of averaging out",
+    ),
+    "loud_embedding": Mechanism(
+        "the matrix that is embedding and head at once is too large for a head",
+        f"sqrt(d E[w²]) of a tied matrix is above {LOUD:g} before training",
+        "a state of mean square 1 and d entries gives logits of mean square d E[w²]: the loss begins at about"
+        " ln V + d E[w²]/2 instead of ln V",
     ),
     "born_dead": Mechanism(
         "units are off for every example from the start, so that no gradient can turn them on",

@@ -14,7 +14,12 @@ from initlab.diagnosis.rules.evidence import Evidence
 from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
 from initlab.diagnosis.rules.outcome import at_chance, has_learned_well
 from initlab.diagnosis.rules.serialize import FILE, findings_from_json, findings_to_json
-from initlab.diagnosis.rules.setting import inputs_not_standardised, output_cut_off
+from initlab.diagnosis.rules.setting import (
+    identical_layers,
+    inputs_not_standardised,
+    loud_embedding,
+    output_cut_off,
+)
 from initlab.diagnosis.rules.signal import (
     became_saturated,
     born_dead,
@@ -36,6 +41,8 @@ Rule = Callable[[Evidence], Finding | None]
 RULES: tuple[Rule, ...] = (
     inputs_not_standardised,
     output_cut_off,
+    identical_layers,
+    loud_embedding,
     symmetric_units,
     born_dead,
     vanishing,
@@ -72,7 +79,15 @@ _AT_START = (
 #: never move; without a signal units are off, and without a gradient weights do not move; an exploding gradient moves
 #: weights too far, and weights that moved too far leave units dead or saturated
 _CONSEQUENCES: dict[str, tuple[str, ...]] = {
-    "symmetric_units": ("born_dead", "dead_units", "updates_too_small", "vanishing", "became_saturated", "few_updates"),
+    "symmetric_units": (
+        "identical_layers",
+        "born_dead",
+        "dead_units",
+        "updates_too_small",
+        "vanishing",
+        "became_saturated",
+        "few_updates",
+    ),
     "born_dead": ("dead_units", "updates_too_small", "vanishing", "few_updates"),
     "vanishing": ("dead_units", "updates_too_small", "few_updates"),
     "unscaled_branches": ("exploding", "updates_too_large", "became_saturated", "dead_units"),

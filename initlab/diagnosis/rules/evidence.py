@@ -27,6 +27,8 @@ class Evidence:
         branches: residual branches; norms: normalising layers.
         running_statistics: whether norms keep averages of training, which mean nothing before the first update.
         input_square: mean square of the prepared inputs, None where they are not numbers.
+        equal_layers: a sentence for each set of layers that held the same numbers before training.
+        loud_tables: a sentence for each tied embedding that was too large for logits before training.
         output_cut: the activation that cuts half of the answers off, directly before the loss; empty where none does.
     """
 
@@ -44,6 +46,8 @@ class Evidence:
     running_statistics: bool = False
     input_square: float | None = None
     output_cut: str = ""
+    equal_layers: tuple[str, ...] = ()
+    loud_tables: tuple[str, ...] = ()
 
     def rows(self, statistic: str, site: str | None = None) -> list[ProfileRow]:
         return [r for r in self.profile.rows if r.statistic == statistic and (site is None or r.site == site)]

@@ -24,5 +24,7 @@ def findings_to_json(evidence: Evidence, findings: Sequence[Finding]) -> str:
 def findings_from_json(text: str, profile: Profile) -> Evidence:
     """Reads the evidence from `findings_to_json`. Raises ValueError, KeyError or TypeError for other text."""
     plain: dict[str, Any] = json.loads(text)["evidence"]
-    plain |= {"hidden": tuple(plain["hidden"]), "baseline": Baseline(**plain["baseline"]), "profile": profile}
+    lists = ("hidden", "equal_layers", "loud_tables")
+    plain |= {k: tuple(plain[k]) for k in lists if k in plain}
+    plain |= {"baseline": Baseline(**plain["baseline"]), "profile": profile}
     return Evidence(**plain)

@@ -1,4 +1,4 @@
-"""Rules for what surrounds the layers: the scale of the inputs, an activation before the loss."""
+"""Rules for the setting: scale of the inputs, activation before the loss, copied layers, a loud tied embedding."""
 
 from __future__ import annotations
 
@@ -31,4 +31,28 @@ def output_cut_off(e: Evidence) -> Finding | None:
         evidence=f"{e.output_cut} stands directly before the loss: answers below zero are cut off and get no gradient;"
         " remove it",
         source="a softmax or a linear output takes numbers of either sign (Goodfellow et al., 2016, section 6.2.2)",
+    )
+
+
+def identical_layers(e: Evidence) -> Finding | None:
+    """Layers that were copies of one another before training, as deep copies of one layer are."""
+    if not e.equal_layers:
+        return None
+    return Finding(
+        name="identical_layers",
+        severity="warning",
+        evidence="before training " + "; ".join(e.equal_layers),
+        source="theory and initialisers assume that layers are drawn independently (Poole et al., NeurIPS 2016)",
+    )
+
+
+def loud_embedding(e: Evidence) -> Finding | None:
+    """A matrix that is embedding and head at once, with the scale of an embedding: the first logits are too large."""
+    if not e.loud_tables:
+        return None
+    return Finding(
+        name="loud_embedding",
+        severity="warning",
+        evidence="before training " + "; ".join(e.loud_tables),
+        source="a tied matrix is drawn for logits: N(0, 0.02²) in GPT-2 (Radford et al., 2019)",
     )
