@@ -43,8 +43,8 @@ MECHANISMS: dict[str, Mechanism] = {
     "identical_layers": Mechanism(
         "layers are copies of one another",
         "two or more weights held the same numbers, bit for bit, before training",
-        "a deep copy copies the numbers too: layers that begin alike are not independent draws, and their changes of the"
-        " signal add up instead of averaging out",
+        "a deep copy copies the numbers too: layers that begin alike are not independent draws, and their changes of"
+        " the signal add up instead of averaging out",
     ),
     "loud_embedding": Mechanism(
         "the matrix that is embedding and head at once is too large for a head",
