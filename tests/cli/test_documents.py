@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "mine.npz", x=rng.normal(size=(120, 8, 8)).astype("float32"), y=np.arange(120) % 3)
     (folder / "conf" / "schedule").mkdir(parents=True)
     (folder / "conf" / "schedule" / "nightly.yaml").write_text(
-        "cron: '30 1 * * *'\ntimezone: UTC\nrun: ["init=he,xavier"]\n", encoding="utf-8"
+        "cron: '30 1 * * *'\ntimezone: UTC\nrun:\n  - init=he,xavier\n", encoding="utf-8"
     )
     small = ("init=he,xavier", "replicas=2", "data=digits", "model=mlp", *CUT)
     own = typed(next(c for c in commands() if "study.name=own" in c))
