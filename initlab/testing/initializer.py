@@ -66,7 +66,7 @@ class InitializerCases:
             seed: of the run.
             state: of torch's global generator, which decides the values that are there before.
         """
-        torch.manual_seed(state)
+        torch.default_generator.manual_seed(state)
         model = case.build()
         before = values(model)
         try:
@@ -152,7 +152,7 @@ class InitializerCases:
             gradient = first.grad = torch.ones_like(first)
             buffers = {n: b.clone() for n, b in model.named_buffers()}
             sites, init = case.sites(model), self.factory()
-            torch.manual_seed(3)
+            torch.default_generator.manual_seed(3)
             state = torch.get_rng_state()
             if step == "applied":
                 inits.apply(model, sites, init, context=case.context(), seed=0)
@@ -199,7 +199,7 @@ class InitializerCases:
 
     def _stored(self, case: NetworkCase, dtype: torch.dtype) -> dict[str, Tensor]:
         context = case.context(dtype) if self.needs_data else replace(case.context(), batches=None)
-        torch.manual_seed(5)
+        torch.default_generator.manual_seed(5)
         model = case.build().to(dtype)
         inits.apply(model, case.sites(model), self.factory(), context=context, seed=0)
         assert {p.dtype for p in model.parameters()} == {dtype}

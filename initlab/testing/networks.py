@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -88,6 +88,7 @@ class NetworkCase:
     build: Callable[[], nn.Module]
     inputs: Tensor
     activation: Activation
+    _read: dict[object, tuple[Site, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def batch(self, dtype: torch.dtype = torch.float32) -> Batch:
         """The inputs in `dtype` with random classes, and the cross entropy."""
@@ -99,8 +100,12 @@ class NetworkCase:
         return InitContext(activation=self.activation, batches=lambda _i: self.batch(dtype))
 
     def sites(self, model: nn.Module) -> tuple[Site, ...]:
-        """The parameters of `model`, which `build` made, in the dtype that it has now."""
-        return describe(model, self._as(self.inputs[:2], next(model.parameters()).dtype))
+        """The parameters of `model`, which `build` made, in the dtype that it has now; read once for each structure."""
+        dtype = next(model.parameters()).dtype
+        structure = (dtype, repr(model), tuple(n for n, _ in model.named_parameters()))
+        if structure not in self._read:
+            self._read[structure] = describe(model, self._as(self.inputs[:2], dtype))
+        return self._read[structure]
 
     def _as(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype) if x.is_floating_point() else x

@@ -22,10 +22,10 @@ def test_language_model() -> None:
     assert result.metrics["val/bits_per_char"] <= 2.35
 
 
-@pytest.mark.parametrize("init", ["auto", "lsuv", "chrono", "recurrent", "log_prior", "metainit"])
+@pytest.mark.parametrize("init", ["auto", "lsuv", "chrono", "recurrent", "log_prior", "metainit init.steps=5"])
 def test_initialisers_that_look_at_data_know_tokens(init: str) -> None:
     small = ("model.hidden_size=16", "data.sequence_length=16", "trainer.max_steps=3", "trainer.epochs=1")
-    result, told = untracked("task=text", f"init={init}", *small)
+    result, told = untracked("task=text", *f"init={init}".split(), *small)
     assert result.status == "finished"
     assert told.records[0].metrics["val/loss"] < 6
 

@@ -65,6 +65,8 @@ def mean_squares() -> dict[str, Tensor]:
     return {f: torch.tensor(r) for f, r in rows.items()}
 
 
+# one worker: the networks are drawn once
+@pytest.mark.xdist_group("mean squares")
 @pytest.mark.parametrize("formula", STABLE)
 def test_the_forward_gain_keeps_the_second_moment(formula: str) -> None:
     """1 ± 5 % through layer 20, in the mean over four networks.

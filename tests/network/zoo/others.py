@@ -45,10 +45,13 @@ def hugging(config: str, model: str, inputs: Any = None, **options: Any) -> tupl
 
 
 def segmentation(name: str, encoder: str) -> tuple[Callable[[], nn.Module], Any]:
+    # the last stages are the widest: without them the same kinds of layers are there, with few of the parameters
+    depth = {"Unet": {"encoder_depth": 3, "decoder_channels": (64, 32, 16)}, "FPN": {"encoder_depth": 4}}
+
     def make() -> nn.Module:
         import segmentation_models_pytorch as smp
 
-        return getattr(smp, name)(encoder, encoder_weights=None, classes=4)
+        return getattr(smp, name)(encoder, encoder_weights=None, classes=4, **depth.get(name, {}))
 
     return make, images(size=64)
 
