@@ -1,14 +1,13 @@
-"""How well does what is said before the first step rank what happens afterwards?
+"""How often does what is said before the first update come true?
 
-    python benchmarks/predictor.py run FILE       train the grid; can be stopped and goes on where it was
-    python benchmarks/predictor.py look FILE      predict and measure again, where that has changed and training has not
-    python benchmarks/predictor.py fit FILE       the constants of the score, from the training activations
-    python benchmarks/predictor.py report FILE    figures on the held-out activations
+    python benchmarks/predictor.py run FILE [--count N]   train the runs; can be stopped and goes on where it was
+    python benchmarks/predictor.py look FILE              look again at all of them, where looking has changed
+    python benchmarks/predictor.py fit FILE               the model's constants (initlab/diagnosis/probability.json)
+    python benchmarks/predictor.py report FILE            the tables and the diagram of docs/predictor.md
 
-The grid: 11 initialisers x 12 activations x depths 3-50 (perceptron of width 100) and 3-30 (plain convolutional network
-of 12 channels, batches of 32), on `mnist_mini`, 340 updates of SGD with momentum 0.9, learning rate 0.01, clipped to
-norm 1, seed 0.
-Six activations are for choosing thresholds, six others are held out and looked at once.
+Each run is a network of `predictor_grid.py`: perceptrons, convolutions, residual, normalised and recurrent networks on
+four data sets, 12 activations, 11 initialisations, SGD with momentum 0.9 and Adam at three rates each; 300 updates of
+32 examples, one seed. It trains if its accuracy is more than half way from chance to the best of its kind and data.
 """
 
 from __future__ import annotations
@@ -19,240 +18,250 @@ import math
 import multiprocessing as mp
 import os
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
+from benchmarks.predictor_grid import grid, held_in, is_held_out, make_colour_digits, overrides
 from benchmarks.resumable import read, train_cells
 
-CHOSEN_ON = ("relu", "tanh", "gelu", "sigmoid", "elu", "sin")
-HELD_OUT = ("silu", "selu", "softsign", "leaky_relu activation.negative_slope=0.2", "softplus", "erf")
-INITS = (
-    "he", "xavier", "lecun", "orthogonal", "torch_default", "uniform init.a=0.05", "normal init.std=0.01",
-    "normal init.std=0.2", "he init.gain=2.5", "edge_of_chaos", "lsuv",
-)  # fmt: skip
-MODELS = {
-    "mlp model.width=100": (3, 10, 20, 35, 50),
-    "convnet model.width=12 model.readout=flatten trainer.batch_size=32": (3, 10, 30),
-}
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+Row = dict[str, Any]
 CHANCE = 0.1
-COMMON = (
-    "task=image", "data=mnist_mini", "optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9",
-    "trainer.clip_grad_norm=1.0", "trainer.epochs=6", "trainer.max_steps=340", "trainer.checkpoint=false",
-    "trainer.test_with=last", "probes=none", "tracking=none", "device=cpu", "seed=0",
-)  # fmt: skip
+RESAMPLES = 1000
 
 
-def grid() -> Iterator[dict[str, Any]]:
-    """Every cell, cheap ones first, so that a partial run covers all of the smaller depths."""
-    cells = [
-        {"model": model, "depth": depth, "activation": activation, "init": init, "held_out": activation in HELD_OUT}
-        for model, depths in MODELS.items()
-        for depth in depths
-        for activation in (*CHOSEN_ON, *HELD_OUT)
-        for init in INITS
-    ]
-    yield from sorted(cells, key=lambda c: (c["depth"] * (4 if "convnet" in c["model"] else 1), c["model"]))
-
-
-def overrides(cell: dict[str, Any]) -> list[str]:
-    return [
-        *COMMON,
-        *(f"model={cell['model']} model.depth={cell['depth']}").split(),
-        *f"activation={cell['activation']}".split(),
-        *f"init={cell['init']}".split(),
-    ]
-
-
-def look(cell: dict[str, Any]) -> dict[str, Any]:
-    """What is said and measured of a cell before its first step; ``refused`` where its initialiser is not for it."""
+def look(cell: Row, folder: Path) -> Row:
+    """What is measured before the first update; ``refused`` where the initialiser is not for this network."""
     import torch
 
     from initlab import config
-    from initlab.diagnosis.trainability import risk
-    from initlab.errors import ConfigError
+    from initlab.errors import InitlabError
     from initlab.run.prepare import foresee, prepare
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        prepared = prepare(config.experiment(config.compose(overrides(cell))))
-    except ConfigError as refused:
+        experiment = config.experiment(config.compose(overrides(cell, folder)))
+        forecast = foresee(prepare(experiment), experiment)
+    except InitlabError as refused:
         return {"refused": str(refused)}
-    forecast = foresee(prepared)
-    parts = risk(forecast.prediction, forecast.seen)
-    return {
-        "risk": asdict(parts),
-        "score": forecast.outlook.score,
-        "verdict": forecast.outlook.verdict,
-        "predicted": asdict(forecast.prediction),
-        "measured": asdict(forecast.seen),
-    }
+    return {"quantities": dict(forecast.quantities)}
 
 
-def one(cell: dict[str, Any]) -> dict[str, Any]:
+def one(cell: Row, folder: Path) -> Row:
     """Look, then train, and say how it ended."""
     from initlab import config
     from initlab.run.train import run
 
-    begun = time.perf_counter()
-    row: dict[str, Any] = {**cell, **look(cell)}
+    row = {**cell, **look(cell, folder)}
     if "refused" in row:
         return row
-    result = run(config.experiment(config.compose(overrides(cell))))
-    row["status"] = result.status
-    row["accuracy"] = result.metrics.get("test/accuracy", CHANCE)
-    row["train_loss"] = result.metrics.get("train/loss", math.nan)
-    row["seconds"] = time.perf_counter() - begun
-    return row
+    result = run(config.experiment(config.compose(overrides(cell, folder))))
+    accuracy = result.metrics.get("test/accuracy", math.nan)
+    return {**row, "status": result.status, "accuracy": accuracy if math.isfinite(accuracy) else CHANCE}
 
 
-def again(row: dict[str, Any]) -> dict[str, Any]:
-    """The same row with its look taken again, for when the prediction has changed and training has not."""
-    return {**row, **look(row)}
+def again(row: Row, folder: Path) -> Row:
+    return {**row, **look(row, folder)}
 
 
-def look_again(file: Path, workers: int) -> None:
-    rows = read(file)
-    with mp.get_context("spawn").Pool(workers) as pool:
-        fresh = list(pool.imap(again, rows, chunksize=8))
-    file.write_text("".join(json.dumps(r) + "\n" for r in fresh))
-
-
-# ------------------------------------------------------------------ how well it ranks
-def trained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that were trained, each with `success`: above half of the best arm's accuracy with its kind of model."""
-    from initlab.diagnosis.trainability import score_of, verdict_of
-
-    done = [r for r in rows if "accuracy" in r]
-    best: dict[str, float] = {}
+# ------------------------------------------------------------------ what came of them
+def trained(rows: list[Row]) -> list[Row]:
+    """Rows that were trained, each with `success`; the best is the mean of the three best of its kind and data."""
+    done = [r for r in rows if "accuracy" in r and r.get("quantities")]
+    of: dict[tuple[str, str], list[float]] = defaultdict(list)
     for r in done:
-        best[family(r)] = max(best.get(family(r), 0.0), r["accuracy"])
+        of[family(r)].append(r["accuracy"])
+    best = {k: float(np.mean(sorted(v)[-3:])) for k, v in of.items()}
     for r in done:
-        r["success"] = r["accuracy"] > best[family(r)] / 2
-        parts = r["risk"].values()
-        r["total"] = min(sum(parts), 1e6) if all(math.isfinite(p) for p in parts) else 1e6
-        r["verdict"] = verdict_of(score_of(r["total"]))
+        r["success"] = r["accuracy"] - CHANCE > (best[family(r)] - CHANCE) / 2
     return done
 
 
-def family(row: dict[str, Any]) -> str:
-    return str(row["model"]).split()[0]
+def family(row: Row) -> tuple[str, str]:
+    kind = row["kind"]
+    return row["data"], "recurrent" if kind == "recurrent" else "mlp" if "mlp" in kind else "conv"
 
 
-def fit(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """MIDDLE and POWER of the score 1/(1 + (risk/MIDDLE)^POWER), by maximum likelihood on the training activations."""
-    import numpy as np
-    from scipy.optimize import minimize
+def fitted(rows: list[Row]) -> dict[str, Any]:
+    """Constant, knots and values of the additive model, by penalised maximum likelihood."""
+    from sklearn.linear_model import LogisticRegression
 
-    chosen = [r for r in trained(rows) if not r["held_out"]]
-    x = np.log([max(r["total"], 1e-6) for r in chosen])
-    y = np.array([r["success"] for r in chosen])
+    names = list(rows[0]["quantities"])
+    x = np.array([[r["quantities"][n] for n in names] for r in rows])
+    y = np.array([r["success"] for r in rows])
+    knots = [
+        sorted({round(float(k), 3) for k in np.quantile(x[:, j], [0.05, 0.35, 0.65, 0.95])}) for j in range(len(names))
+    ]
+    knots = [k if len(k) > 1 else [k[0], k[0] + 1.0] for k in knots]
+    # hat functions: the value of a piecewise linear function at its knots
+    design = np.hstack(
+        [np.stack([np.interp(x[:, j], k, np.eye(len(k))[i]) for i in range(len(k))], 1) for j, k in enumerate(knots)]
+    )
+    found = LogisticRegression(C=1.0, max_iter=5000).fit(design, y)
+    weights = iter(found.coef_[0])
+    return {
+        "constant": round(float(found.intercept_[0]), 4),
+        "quantities": {
+            n: {"knots": k, "values": [round(float(next(weights)), 4) for _ in k]}
+            for n, k in zip(names, knots, strict=True)
+        },
+    }
 
-    def loss(p: Any) -> float:
-        t = (x - p[0]) * math.exp(p[1])
-        return float(np.mean(np.logaddexp(0.0, np.where(y, t, -t))))
 
-    found = minimize(loss, [1.0, 1.0], method="Nelder-Mead")
-    return math.exp(float(found.x[0])), math.exp(float(found.x[1]))
+def predicted(model: dict[str, Any], rows: Iterable[Row]) -> np.ndarray:
+    """Probabilities of the model for the rows."""
+    odds = [
+        model["constant"]
+        + sum(float(np.interp(r["quantities"][n], f["knots"], f["values"])) for n, f in model["quantities"].items())
+        for r in rows
+    ]
+    return 1 / (1 + np.exp(-np.array(odds)))
 
 
-def figures(rows: list[dict[str, Any]], *, resamples: int = 2000) -> dict[str, Any]:
-    """AUC and Spearman of the score with bootstrap intervals, false alarms, and the confusion table."""
-    import numpy as np
-    from scipy.stats import spearmanr
-    from sklearn.metrics import roc_auc_score
+# ------------------------------------------------------------------ figures
+def figures(p: np.ndarray, rows: list[Row]) -> dict[str, Any]:
+    """AUC, calibration error, false alarms and misses, with bootstrap intervals."""
+    from initlab.diagnosis.trainability import IMPROBABLE, PROBABLE
 
     y = np.array([r["success"] for r in rows])
-    risk = np.array([r["total"] for r in rows])
-    accuracy = np.array([r["accuracy"] for r in rows])
     rng = np.random.default_rng(0)
-    # whole (activation, depth, model) groups are drawn, since arms of one network are not independent
-    keys = [(r["model"], r["depth"], r["activation"]) for r in rows]
-    groups = {k: [i for i, other in enumerate(keys) if other == k] for k in dict.fromkeys(keys)}
-    names = list(groups)
-    aucs: list[float] = []
-    rhos: list[float] = []
-    for _ in range(resamples):
-        index = [i for g in rng.integers(len(names), size=len(names)) for i in groups[names[g]]]
-        if 0 < y[index].sum() < len(index):
-            aucs.append(float(roc_auc_score(y[index], -risk[index])))
-            rhos.append(float(spearmanr(-risk[index], accuracy[index]).statistic))
-    verdicts = [r["verdict"] for r in rows]
-    table = {
-        v: (
-            sum(a and w == v for a, w in zip(y, verdicts, strict=True)),
-            sum(not a and w == v for a, w in zip(y, verdicts, strict=True)),
-        )
-        for v in ("trainable", "marginal", "untrainable")
+    draws = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
+    measures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+        "auc": auc,
+        "ece": calibration_error,
+        "false alarms": lambda p, y: share(p[y] <= IMPROBABLE),
+        "misses": lambda p, y: share(p[~y] >= PROBABLE),
     }
     return {
-        "n": len(rows),
-        "trains": float(y.mean()),
-        "auc": float(roc_auc_score(y, -risk)),
-        "auc_interval": [float(v) for v in np.quantile(aucs, [0.025, 0.975])],
-        "spearman": float(spearmanr(-risk, accuracy).statistic),
-        "spearman_interval": [float(v) for v in np.quantile(rhos, [0.025, 0.975])],
-        # of the networks that trained, how many were called untrainable; of those that did not, called trainable
-        "false_alarms": table["untrainable"][0] / max(1, int(y.sum())),
-        "misses": table["trainable"][1] / max(1, int((~y).sum())),
-        "confusion": {k: [int(n) for n in v] for k, v in table.items()},
-    }
+        "n": len(rows), "trained": float(y.mean()),
+        **{k: (f(p, y), *np.nanquantile([f(p[d], y[d]) for d in draws], [0.025, 0.975])) for k, f in measures.items()},
+    }  # fmt: skip
 
 
-def report(rows: list[dict[str, Any]]) -> None:
-    done = trained(rows)
-    parts = {
-        "chosen on": [r for r in done if not r["held_out"]],
-        "held out": [r for r in done if r["held_out"]],
-        "held out, mlp": [r for r in done if r["held_out"] and family(r) == "mlp"],
-        "held out, convnet": [r for r in done if r["held_out"] and family(r) == "convnet"],
-    }
-    print(f"{len(done)} networks trained, {sum('refused' in r for r in rows)} refused by their initialiser")
-    print("| networks | n | that train | AUC (95 %) | Spearman (95 %) | false alarms | misses |")
-    print("|---|---|---|---|---|---|---|")
-    for name, group in parts.items():
-        if not group:
-            continue
-        f = figures(group)
-        intervals = {k: "{:.3f} ({:.3f}-{:.3f})".format(f[k], *f[f"{k}_interval"]) for k in ("auc", "spearman")}
-        print(
-            f"| {name} | {f['n']} | {f['trains']:.0%} | {intervals['auc']} | {intervals['spearman']}"
-            f" | {f['false_alarms']:.1%} | {f['misses']:.1%} |"
-        )
-    print("\nHeld out: verdict before training against what happened")
-    print("| verdict | trained | did not |\n|---|---|---|")
-    for verdict, (yes, no) in figures(parts["held out"], resamples=50)["confusion"].items():
-        print(f"| {verdict} | {yes} | {no} |")
-    print("\nEach part of the risk alone, held out: AUC")
+def share(which: np.ndarray) -> float:
+    return float(which.mean()) if len(which) else math.nan
+
+
+def auc(p: np.ndarray, y: np.ndarray) -> float:
     from sklearn.metrics import roc_auc_score
 
-    for part in ("gradient", "depth", "information"):
-        values = [-min(r["risk"][part], 1e6) if math.isfinite(r["risk"][part]) else -1e6 for r in parts["held out"]]
-        print(f"  {part:<12} {roc_auc_score([r['success'] for r in parts['held out']], values):.3f}")
+    return float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else math.nan
+
+
+def calibration_error(p: np.ndarray, y: np.ndarray) -> float:
+    """Expected calibration error over ten bins of equal count."""
+    order = np.argsort(p, kind="stable")
+    return float(sum(abs(p[b].mean() - y[b].mean()) * len(b) for b in np.array_split(order, 10)) / len(p))
+
+
+def report(rows: list[Row], model: dict[str, Any], *, picture: Path | None) -> None:
+    """The tables as Markdown, and the reliability diagram."""
+    from initlab.diagnosis.trainability import IMPROBABLE, PROBABLE, verdict_of
+
+    done = trained(rows)
+    held = [r for r in done if is_held_out(r)]
+    print(f"{len(done)} runs, {sum('refused' in r for r in rows)} refused by their initialiser\n")
+    groups: dict[str, list[Row]] = {"fitted on": [r for r in done if not is_held_out(r)], "**held out**": held}
+    groups |= {
+        f"held out, {o.upper() if o == 'sgd' else 'Adam'}": [r for r in held if r["optimizer"] == o]
+        for o in ("sgd", "adam")
+    }
+    groups |= {f"held-out {g}": [r for r in held if held_in(r)[g]] for g in ("activation", "depth", "width", "data")}
+    groups |= {f"held out, {k}": [r for r in held if r["kind"] == k] for k in sorted({r["kind"] for r in held})}
+    print(
+        "| runs | n | that train | AUC (95 %) | calibration error | false alarms | misses |",
+        "|---|---|---|---|---|---|---|",
+        sep="\n",
+    )
+    for name, group in groups.items():
+        row_of(name, predicted(model, group), group)
+    for one, other in (("sgd", "adam"), ("adam", "sgd")):
+        alone = fitted([r for r in done if not is_held_out(r) and r["optimizer"] == one])
+        unseen = [r for r in held if r["optimizer"] == other]
+        row_of(f"held out, {other}, fitted on {one} alone", predicted(alone, unseen), unseen)
+    p, y = predicted(model, held), np.array([r["success"] for r in held])
+    verdicts = [verdict_of(float(v), PROBABLE, IMPROBABLE) for v in p]
+    print("\n| said (held out) | trained | did not |\n|---|---|---|")
+    for verdict in ("trainable", "marginal", "untrainable"):
+        hits = [bool(s) for s, v in zip(y, verdicts, strict=True) if v == verdict]
+        print(f"| {verdict} | {sum(hits)} | {len(hits) - sum(hits)} |")
+    print("\n| probability said (held out) | runs | mean said | trained |\n|---|---|---|---|")
+    for low in np.arange(0, 1, 0.1):
+        bin_ = (p >= low) & (p < low + 0.1 + 1e-9 * (low > 0.85))
+        if bin_.any():
+            print(f"| {low:.1f}-{low + 0.1:.1f} | {bin_.sum()} | {p[bin_].mean():.2f} | {y[bin_].mean():.2f} |")
+    if picture is not None:
+        draw(p, y, picture)
+
+
+def row_of(name: str, p: np.ndarray, group: list[Row]) -> None:
+    if len(group) < 20:
+        return
+    f = figures(p, group)
+    text = {k: "{:.3f} ({:.3f}-{:.3f})".format(*f[k]) for k in ("auc", "ece", "false alarms", "misses")}
+    print(
+        f"| {name} | {f['n']} | {f['trained']:.0%} | {text['auc']} | {text['ece']} | {text['false alarms']}"
+        f" | {text['misses']} |"
+    )
+
+
+def draw(p: np.ndarray, y: np.ndarray, file: Path) -> None:
+    """The reliability diagram: share that trained against the probability that was said."""
+    from matplotlib.figure import Figure
+    from scipy.stats import beta
+
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="probability said before training", ylabel="share that trained", title="held-out runs"
+    )
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for b in np.array_split(np.argsort(p, kind="stable"), 10):
+        k, n = int(y[b].sum()), len(b)
+        low, high = beta.ppf(0.025, k + 0.5, n - k + 0.5), beta.ppf(0.975, k + 0.5, n - k + 0.5)
+        axes.plot([p[b].mean()] * 2, [low, high], color="tab:blue", linewidth=1.5)
+        axes.plot(p[b].mean(), k / n, "o", color="tab:blue", markersize=5)
+    figure.savefig(file, dpi=150)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "look", "fit", "report"))
-    parser.add_argument("file", nargs="?", type=Path, default=Path("predictor.jsonl"))
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
+    file: Path = arguments.file.resolve()
+    images = file.parent / "colour_digits.npz"
+    if arguments.command in ("run", "look") and not images.exists():
+        make_colour_digits(images)
     if arguments.command == "run":
-        train_cells(
-            arguments.file, list(grid()), one, keys=("model", "depth", "activation", "init"), workers=arguments.workers
-        )
+        train = partial(one, folder=file.parent)
+        train_cells(file, grid(arguments.count), train, keys=("number",), workers=arguments.workers)
     elif arguments.command == "look":
-        look_again(arguments.file, arguments.workers)
+        rows = read(file)
+        with mp.get_context("spawn").Pool(arguments.workers) as pool:
+            fresh = list(pool.imap(partial(again, folder=file.parent), rows, chunksize=8))
+        file.write_text("".join(json.dumps(r) + "\n" for r in fresh))
     elif arguments.command == "fit":
-        middle, power = fit(read(arguments.file))
-        print(f"MIDDLE, POWER = {middle:.2f}, {power:.2f}")
+        from initlab.diagnosis.probability import FILE
+
+        model = fitted([r for r in trained(read(file)) if not is_held_out(r)])
+        FILE.write_text(json.dumps(model, indent=1) + "\n")
+        print(f"{FILE} was written")
     else:
-        report(read(arguments.file))
+        from initlab.diagnosis.probability import table
+
+        report(read(file), table(), picture=arguments.picture)
 
 
 if __name__ == "__main__":

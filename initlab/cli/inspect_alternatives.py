@@ -27,6 +27,8 @@ _ORDER = {"untrainable": 0, "marginal": 1, "trainable": 2}
 _RECURRENT = ("rnn", "lstm", "gru", "irnn")
 #: how much a score must rise within the same verdict to be called better
 _RISE = 0.1
+#: scores that differ by less are too close to prefer an unusual remedy to a customary one
+_NEAR = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +70,9 @@ def advise(found: Inspection) -> Advice:
     tried = _try(found)
     better = [a for a in tried if a.is_better_than(found.outlook)]
     if better:
-        # the first of the best verdict: remedies come in the order of how customary they are
-        most = max(_ORDER[a.outlook.verdict] for a in better)
-        chosen = next(a for a in better if _ORDER[a.outlook.verdict] == most)
+        # the first of those near the best: remedies come in the order of how customary they are
+        most = max(a.outlook.score for a in better)
+        chosen = next(a for a in better if a.outlook.score > most - _NEAR)
         line = f"try {chosen.overrides}  ({chosen.remedy.why}): {_words(chosen.outlook)}"
         return Advice(lines=(line,), next=command(experiment, *chosen.remedy.overrides))
     shown = ", ".join(f"{a.overrides} ({_words(a.outlook)})" for a in tried)
@@ -119,7 +121,7 @@ def _try(found: Inspection) -> list[Alternative]:
         try:
             changed = _compose(list(overrides))
             with process.settings(changed):
-                outlook = foresee(prepare(changed, splits=found.prepared.splits)).outlook
+                outlook = foresee(prepare(changed, splits=found.prepared.splits), changed).outlook
         except InitlabError:
             continue
         tried.append(Alternative(remedy=remedy, outlook=outlook))
@@ -148,4 +150,4 @@ def _without(experiment: Experiment, *drop: str) -> Experiment:
 
 
 def _words(outlook: Outlook) -> str:
-    return f"{outlook.verdict}, score {outlook.score:.2f}"
+    return f"{outlook.verdict}, {outlook.figure}"

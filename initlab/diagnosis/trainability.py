@@ -11,8 +11,9 @@ In recurrent networks a fourth part is added, in the unit of the first: the grow
 time. A gradient that vanishes is no risk in itself: gates learn to remember, and near steps are enough for many tasks
 (docs/results.md).
 
-The sum is the risk r. The score is 1/(1 + (r/MIDDLE)^POWER), whose two constants were fitted on networks with six
-activations and checked on six others (`benchmarks/predictor.py`, docs/predictor.md).
+The sum is the risk r. Where the optimiser, its rate and the number of updates are known, the score is the probability
+that such a run trains (`probability.py`). Where they are not, it is 1/(1 + (r/MIDDLE)^POWER), which ranks plain
+networks by what depth does to them and knows nothing of the rate (docs/predictor.md).
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from initlab.probes import Snapshot
+from initlab.diagnosis.probability import probability, quantities
+from initlab.probes import FirstUpdate, Snapshot
 from initlab.spec import Outlook, Prediction, Trainability
 
-#: from risk to score: the risk at which half of the networks train, and how sharply it turns; fitted by
-#: `python benchmarks/predictor.py fit`
+#: from risk to score: the risk at which half of the networks train, and how sharply it turns; fitted on plain networks
+#: with six activations and one optimiser
 MIDDLE, POWER = 3.67, 6.19
-#: scores between these are marginal
+#: scores of the risk between these are marginal
 TRAINABLE, UNTRAINABLE = 0.75, 0.25
+#: probabilities between these are marginal: of the runs that did not train, at most 3 % shall be called trainable
+PROBABLE, IMPROBABLE = 0.9, 0.15
 #: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
 LARGE_LOSS_FACTOR = 3.0
+#: of reasons: an update of more than a tenth of its weight is large (Karpathy, 2015); updates that move weights by less
+#: than a tenth of their size in all, or the loss by less than a third to first order, are few or small
+LARGE_UPDATE, SMALL_PATH, SMALL_GAIN = 0.1, 0.1, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -67,22 +74,38 @@ def risk(prediction: Prediction, seen: Snapshot, lag_peak: float = 1.0) -> Risk:
     return Risk(gradient, depth, max(information, 0.0), time)
 
 
-def judge(prediction: Prediction, seen: Snapshot, *, untrained_loss: float, lag_peak: float = 1.0) -> Outlook:
-    """Predicts trainability with an ordinary learning rate.
+def judge(
+    prediction: Prediction, seen: Snapshot, *, untrained_loss: float, lag_peak: float = 1.0,
+    first: FirstUpdate | None = None, updates: int = 0,
+) -> Outlook:  # fmt: skip
+    """Predicts trainability, with the run's optimiser and number of updates where they are known.
 
     Args:
         prediction: of theory, for the network as initialised.
         seen: the same network on one batch.
         untrained_loss: of a network that says nothing of its input, ln C of a classifier; one far above it is told.
         lag_peak: of a recurrent network: the largest factor by which the gradient of a last state grows back in time.
+        first: what the optimiser's first update would do; None where no optimiser is known.
+        updates: of the run; without `first` it is not used.
     """
     parts = risk(prediction, seen, lag_peak)
-    score = score_of(parts.total)
-    verdict = verdict_of(score)
+    if first is None:
+        score = score_of(parts.total)
+        verdict = verdict_of(score)
+    else:
+        known = quantities(parts, seen, first, updates=updates, untrained_loss=untrained_loss)
+        score = probability(known) if math.isfinite(seen.loss) else 0.0
+        verdict = verdict_of(score, PROBABLE, IMPROBABLE)
     # of a network that will train only what is large is worth a word
     worth_telling = 1.0 if verdict == "trainable" else 0.5
+    reasons = _reasons(parts, prediction, seen, untrained_loss, worth_telling)
+    if not reasons and first is not None and verdict != "trainable":
+        reasons = _reasons_of_update(first, updates)
     return Outlook(
-        verdict=verdict, score=score, reasons=_reasons(parts, prediction, seen, untrained_loss, worth_telling)
+        verdict=verdict,
+        score=score,
+        reasons=reasons or ("no vanishing or exploding gradient expected",),
+        calibrated=first is not None,
     )
 
 
@@ -91,9 +114,9 @@ def score_of(total: float) -> float:
     return 1 / (1 + min((total / MIDDLE) ** POWER, 1e300))
 
 
-def verdict_of(score: float) -> Trainability:
-    """The score in one word."""
-    return "trainable" if score >= TRAINABLE else "marginal" if score > UNTRAINABLE else "untrainable"
+def verdict_of(score: float, high: float = TRAINABLE, low: float = UNTRAINABLE) -> Trainability:
+    """The score in one word: trainable from `high` on, untrainable up to `low`."""
+    return "trainable" if score >= high else "marginal" if score > low else "untrainable"
 
 
 def _reasons(
@@ -124,4 +147,19 @@ def _reasons(
     found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > threshold]
     if seen.loss > LARGE_LOSS_FACTOR * untrained_loss:
         found.append(f"the loss before training is {seen.loss:.3g}; guessing gives {untrained_loss:.2f}")
-    return tuple(found) or ("no vanishing or exploding gradient expected",)
+    return tuple(found)
+
+
+def _reasons_of_update(first: FirstUpdate, updates: int) -> tuple[str, ...]:
+    """Why a network whose signal and gradient survive depth does not look as if it trained."""
+    _, moved, most = first.moved
+    found: list[str] = []
+    if most > LARGE_UPDATE:
+        found.append(f"an update changes a weight by {most:.2g} of its size: the rate is large")
+    elif moved * updates < SMALL_PATH:
+        found.append(f"{updates} updates at this rate move the weights by about {moved * updates:.1g} of their size")
+    gain = first.learned * updates / first.loss if first.loss > 0 else 1.0
+    if gain < SMALL_GAIN:
+        share = max(0.0, gain)
+        found.append(f"{updates} such updates would lower the loss by {share:.1%} by what inputs say of the answers")
+    return tuple(found) or ("runs with a first update like this one trained in part only",)

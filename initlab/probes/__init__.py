@@ -1,6 +1,7 @@
 """Probes: measurements of a run on a schedule. They change no number of the training."""
 
 from initlab.probes.dead import DeadUnits
+from initlab.probes.first_update import FirstUpdate, first_update
 from initlab.probes.histograms import take_histograms
 from initlab.probes.observer import Observer
 from initlab.probes.profile import ProfileLog
@@ -10,11 +11,13 @@ from initlab.probes.symmetry import unit_spread
 
 __all__ = [
     "DeadUnits",
+    "FirstUpdate",
     "LayerSnapshot",
     "Observer",
     "ProfileLog",
     "RecurrentLayers",
     "Snapshot",
+    "first_update",
     "lag_peak",
     "snapshot",
     "take_histograms",

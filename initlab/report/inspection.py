@@ -33,7 +33,7 @@ def write_inspection(
         for source, rows in (("predicted", prediction.layers), ("measured", seen.layers))
         for key in _PANELS
     }
-    figure = predicted_and_measured(series, name=f"{name}: {outlook.verdict} (score {outlook.score:.2f})")
+    figure = predicted_and_measured(series, name=f"{name}: {outlook.verdict} ({outlook.figure})")
     if figure is None:
         return ()
     path = folder / "predicted_and_measured.png"
@@ -111,7 +111,7 @@ def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder:
     for panel in panels[len(rests) :]:
         panel.set_visible(False)
     if mesh is not None:
-        figure.colorbar(mesh, ax=panels, label="predicted score (1 is best)", shrink=0.8)
+        figure.colorbar(mesh, ax=panels, label="probability that it trains", shrink=0.8)
     path = folder / "sweep.png"
     path.write_bytes(to_png(figure))
     return (path,)

@@ -66,7 +66,7 @@ def format_score(metrics: Mapping[str, float], part: PartName) -> str:
 
 def format_outlook(said: Outlook) -> str:
     """The outlook in one sentence."""
-    return f"{said.verdict} (score {said.score:.2f}): {'; '.join(said.reasons)}"
+    return f"{said.verdict} ({said.figure}): {'; '.join(said.reasons)}"
 
 
 def note(experiment: Experiment, result: RunResult, notes: Sequence[str] = ()) -> str:

@@ -116,7 +116,7 @@ def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
     begun = time.perf_counter()
     with process.settings(experiment):
         prepared = prepare(experiment)
-        forecast = foresee(prepared)
+        forecast = foresee(prepared, experiment)
         batch = _batch(prepared, settings.examples)
         spectra: tuple[Spectrum, ...] = ()
         if settings.jacobian:
@@ -205,7 +205,7 @@ def as_json(inspection: Inspection) -> dict[str, object]:
 def note(inspection: Inspection) -> str:
     """The verdict and its reasons in Markdown."""
     outlook = inspection.outlook
-    lines = [f"**{inspection.experiment.name}**: {outlook.verdict} (score {outlook.score:.2f})", ""]
+    lines = [f"**{inspection.experiment.name}**: {outlook.verdict} ({outlook.figure})", ""]
     lines += [f"- {reason}" for reason in outlook.reasons]
     lines += [f"- {sentence}" for sentence in inspection.advice]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -12,12 +12,13 @@ from initlab import inits, theory
 from initlab.activations import activations_of
 from initlab.core import seeds
 from initlab.diagnosis import trainability
+from initlab.diagnosis.probability import quantities
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork, require_fit
 from initlab.network import findings, sites
 from initlab.network.graph import trace
 from initlab.network.state import preserve_state
-from initlab.probes import Snapshot, lag_peak, snapshot
+from initlab.probes import Snapshot, first_update, lag_peak, snapshot
 from initlab.run import process
 from initlab.spec import (
     IO,
@@ -116,20 +117,39 @@ class Forecast:
     prediction: Prediction
     seen: Snapshot
     outlook: Outlook
+    quantities: Mapping[str, float] = field(default_factory=dict)
 
 
-def foresee(prepared: Prepared) -> Forecast:
-    """Prediction, one look at a batch, and the outlook. Changes nothing: training is bit for bit the same after it."""
+def foresee(prepared: Prepared, experiment: Experiment | None = None) -> Forecast:
+    """Prediction, a look at two batches, and the outlook. Changes nothing: training is bit for bit the same after it.
+
+    Args:
+        prepared: the network.
+        experiment: whose optimiser and number of updates the outlook is for; None where it is for none in particular.
+    """
     prediction = predict(prepared)
     assert prepared.context.batches is not None
     seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
+    peak, untrained = lag_peak(prepared.model, prepared.sites, prepared.context), prepared.splits.baseline.untrained
+    first, updates = None, 0
+    if experiment is not None:
+        updates = updates_of(experiment, prepared.splits)
+        first = first_update(
+            prepared.model, prepared.sites, prepared.context.batches, experiment.optimizer,
+            clip=experiment.trainer.clip_grad_norm, seed=experiment.seed,
+        )  # fmt: skip
     outlook = trainability.judge(
-        prediction,
-        seen,
-        untrained_loss=prepared.splits.baseline.untrained,
-        lag_peak=lag_peak(prepared.model, prepared.sites, prepared.context),
-    )
-    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
+        prediction, seen, untrained_loss=untrained, lag_peak=peak, first=first, updates=updates
+    )  # fmt: skip
+    parts = trainability.risk(prediction, seen, peak)
+    found = quantities(parts, seen, first, updates=updates, untrained_loss=untrained) if first is not None else {}
+    return Forecast(prediction=prediction, seen=seen, outlook=outlook, quantities=found)
+
+
+def updates_of(experiment: Experiment, splits: Splits) -> int:
+    """Number of updates of the whole run, as its settings say."""
+    settings = experiment.trainer
+    return settings.max_steps or settings.epochs * -(-len(splits.train) // settings.batch_size)
 
 
 def predict(prepared: Prepared) -> Prediction:

@@ -17,7 +17,7 @@ from initlab.run.assemble import probe_once, training_loop
 from initlab.run.ending import Ending, closing_scores
 from initlab.run.judge import evidence_of
 from initlab.run.narrator import Foreseeing, Narrator, Silent
-from initlab.run.prepare import Forecast, Prepared, forecast_rows, foresee, prepare
+from initlab.run.prepare import Forecast, Prepared, forecast_rows, foresee, prepare, updates_of
 from initlab.run.record import closing_record, open_record, save_results, write_closing
 from initlab.spec import Experiment, Profile, RunResult, RunStatus
 from initlab.train import Checkpoints, Outcome, train
@@ -116,7 +116,7 @@ def _train_recorded(
     # probes=none is for those who want the loss and no look at anything
     wanted = experiment.probes.enabled or isinstance(narrator, Foreseeing)
     # also without a tracker: what it measures is evidence for the rules, whose verdict must not depend on the record
-    forecast = foresee(prepared) if reopened is None and wanted else None
+    forecast = foresee(prepared, experiment) if reopened is None and wanted else None
     if forecast is not None and isinstance(narrator, Foreseeing):
         narrator.foreseen(forecast.outlook)
     sink = open_record(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink
@@ -204,8 +204,7 @@ def _record_all(
     narrator: Narrator,
 ) -> tuple[dict[str, float], Outcome]:
     """Pass every record to the sink and the narrator; returns the last value of each metric, and how training ended."""
-    settings = experiment.trainer
-    total = settings.max_steps or settings.epochs * -(-len(prepared.splits.train) // settings.batch_size)
+    total = updates_of(experiment, prepared.splits)
     metrics: dict[str, float] = {}
     steps = train(loop)
     while True:

@@ -79,8 +79,16 @@ class Outlook:
         verdict: in one word.
         score: between 0 and 1, the higher the better; how well it ranks what happens is in docs/predictor.md.
         reasons: sentences with the evidence, the gravest first.
+        calibrated: whether the score is the probability that a run with this optimiser, rate and number of updates
+            trains; without an optimiser it only ranks.
     """
 
     verdict: Trainability
     score: float
     reasons: tuple[str, ...]
+    calibrated: bool = False
+
+    @property
+    def figure(self) -> str:
+        """The score with its name: ``probability 0.93``, or ``score 0.93`` where it is none."""
+        return f"{'probability' if self.calibrated else 'score'} {self.score:.2f}"

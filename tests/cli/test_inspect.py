@@ -52,7 +52,7 @@ def test_what_is_printed(told: tuple[Path, subprocess.CompletedProcess[str]]) ->
     # Schoenholz et al., ICLR 2017: tanh at σ_w² = 4, σ_b² = 0.05
     field = next(line for line in lines if "tanh at σ_w = 2" in line)
     assert "chaotic" in field and "q* = 2.1955" in field and "χ₁ = 1.3424" in field and "ξ_c = 6.98" in field
-    assert re.search(r"^[+!x] (trainable|marginal|untrainable) \(score [01]\.\d\d\): ", done.stdout, re.MULTILINE)
+    assert re.search(r"^[+!x] (trainable|marginal|untrainable) \(probability [01]\.\d\d\): ", done.stdout, re.MULTILINE)
     assert lines[-1].startswith("Next: python -m initlab data=digits model=mlp")
     assert "(kind inspect)" in done.stdout and "\x1b" not in done.stdout, "no colours where there is no terminal"
 
@@ -91,7 +91,7 @@ def test_an_untrainable_network_is_an_answer_and_not_an_error(tmp_path: Path) ->
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "x untrainable (score 0.0" in done.stdout
+    assert "x untrainable (probability 0.0" in done.stdout
     rows = [line for line in done.stdout.splitlines() if line.startswith(("layers.", "…"))]
     assert len(rows) == 15 and rows[7] == "…", "fourteen of the fifty layers"
     assert list(tmp_path.iterdir()) == [] and "kind inspect" not in done.stdout, "no tracker: nothing is written"

@@ -15,6 +15,7 @@ from tests.cases import experiment
 
 QUICK = (
     "data=digits", "data.limit=200", "model.width=32", "tracking=none", "inspect.examples=64", "inspect.ntk_examples=0",
+    "trainer.max_steps=1000",
     "inspect.jacobian=false", "inspect.gradient_quotient=false",
 )  # fmt: skip
 
@@ -43,15 +44,16 @@ def as_proposed(advice: Advice) -> Experiment:
         (("model=mlp", "model.depth=40", "activation=sigmoid", "init=xavier"), "activation=tanh init=xavier"),
     ],
 )
-def test_the_next_command_is_trainable_and_differs(overrides: tuple[str, ...], taken: str) -> None:
+def test_the_next_command_is_better_and_differs(overrides: tuple[str, ...], taken: str) -> None:
     advice, verdict = advice_of(*overrides)
     assert verdict == "untrainable"
     (line,) = advice.lines
-    assert line.startswith("try ") and taken in line and ": trainable, score " in line
+    assert line.startswith("try ") and taken in line and "untrainable" not in line
     assert advice.next.endswith(line.split("  (")[0].removeprefix("try "))
     proposed = as_proposed(advice)
     assert set(overrides) - set(proposed.overrides) and not [o for o in proposed.overrides if o.startswith("init.")]
-    assert inspect(proposed, experiment(*QUICK, "model=mlp").inspect).outlook.verdict == "trainable"
+    after = inspect(proposed, experiment(*QUICK, "model=mlp").inspect).outlook
+    assert after.verdict != "untrainable" and after.score > 0.5
 
 
 def test_of_a_trainable_network_the_next_command_is_its_training() -> None:
@@ -69,7 +71,7 @@ def test_where_nothing_is_better_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     (line,) = advice.lines
     # the second is refused: softplus has no critical point
     assert line == (
-        "nothing that was tried is better: init=zeros (untrainable, score 0.00),"
-        " init=normal init.std=0.001 (untrainable, score 0.00)"
+        "nothing that was tried is better: init=zeros (untrainable, probability 0.00),"
+        " init=normal init.std=0.001 (untrainable, probability 0.00)"
     )
     assert advice.next.startswith("python -m initlab advise data=digits") and "init=" not in advice.next
