@@ -46,7 +46,7 @@ def loud_tables(model: nn.Module, sites: tuple[Site, ...]) -> tuple[str, ...]:
         if p is None or not site.tied or p.dim() != 2:
             continue
         d = p.shape[1]
-        size = math.sqrt(d * float(p.detach().float().square().mean()))
+        size = math.sqrt(d * float(_real(p).float().square().mean()))
         if size > LOUD:
             found.append(
                 f"{site.name} is embedding and head at once; its entries make logits of root mean square {size:.2g}, "
@@ -62,7 +62,7 @@ def equal_layers(model: nn.Module, sites: tuple[Site, ...]) -> tuple[str, ...]:
     for site in sites:
         p = parameters.get(site.name)
         if p is not None and site.role in ("weight", "recurrent", "head") and p.numel() > 1:
-            some = p.detach().flatten()[:: max(1, p.numel() // 64)][:64].double().tolist()
+            some = _real(p).flatten()[:: max(1, p.numel() // 64)][:64].double().tolist()
             if any(some):
                 by_sum.setdefault((tuple(p.shape), math.fsum(some)), []).append(site.name)
     return tuple(_sentences(parameters, by_sum))
@@ -78,3 +78,8 @@ def _sentences(
                 f"{names[0]} and {', '.join(same[:4])}{' and more' if len(same) > 4 else ''} hold the same numbers: "
                 "copies of one layer start alike; initialise them anew"
             )
+
+
+def _real(p: nn.Parameter) -> torch.Tensor:
+    """The numbers of `p`; of a complex one real and imaginary parts."""
+    return torch.view_as_real(p.detach()) if p.is_complex() else p.detach()

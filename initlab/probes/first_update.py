@@ -130,14 +130,19 @@ def _update(
 
 
 def _product(a: Gradients, b: Gradients) -> float:
-    found = float(torch.stack([(a[n].double() * b[n].double()).sum() for n in a]).sum()) if a else 0.0
+    found = float(torch.stack([(_wide(a[n]) * _wide(b[n])).sum() for n in a]).sum()) if a else 0.0
     return found if math.isfinite(found) else math.nan
 
 
 def _norm(x: Tensor) -> Tensor:
-    return x.double().norm()
+    return _wide(x).norm()
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     size = _norm(a) * _norm(b)
-    return (a.double() * b.double()).sum() / size if bool(size > 0) else size.new_zeros(())
+    return (_wide(a) * _wide(b)).sum() / size.clamp_min(torch.finfo(size.dtype).tiny)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In double precision, where the device has it: squares of vanishing gradients are below what single holds."""
+    return x.double() if x.device.type != "mps" else x.float()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,19 @@ def test_the_command_explains_and_tries(tmp_path: Path) -> None:
     assert "init=he: It helped" in done.stdout
     again = initlab("explain", "run=last", "try=true", cwd=tmp_path)
     assert again.returncode == 0 and "There is nothing to try." in again.stdout
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["init=zeros trainer.epochs=1", "model.depth=20 init=normal init.std=0.01 trainer.epochs=1", "trainer.max_steps=3"],
+)
+def test_the_command_that_it_prints_runs(tmp_path: Path, broken: str) -> None:
+    assert initlab(*TINY.split(), *broken.split(), cwd=tmp_path).returncode == 0
+    done = initlab("explain", "run=last", cwd=tmp_path)
+    text = " ".join(done.stdout.split())
+    (proposed,) = re.findall(r"Try: python -m initlab (.+?)(?: Cause:| \(| Before the first|$)", text)
+    again = initlab(*shlex.split(proposed), "tracking.report=false", cwd=tmp_path)
+    assert again.returncode == 0, (proposed, again.stderr)
 
 
 @pytest.mark.parametrize(

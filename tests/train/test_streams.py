@@ -104,7 +104,8 @@ def test_what_a_run_of_a_language_model_leaves(workdir: Path) -> None:
     assert {"sample.txt", "gradient_by_lag.png", "hidden_states.png", "recurrence.png", "report.html"} <= names
     (page,) = (workdir / "mlruns").rglob("report.html")
     assert "sample.txt" in page.read_text(encoding="utf-8")
-    assert result.outlook is not None and result.outlook.verdict == "trainable"
+    # thirty updates are few, and it is said so
+    assert result.outlook is not None and result.outlook.verdict != "untrainable"
 
 
 @pytest.mark.parametrize(("gain", "explodes"), [(1.0, False), (math.sqrt(2), False), (2.0, True), (3.0, True)])
