@@ -86,7 +86,11 @@ def of_a_row(whole: Callable[[Tensor], Tensor], dims: int) -> Callable[[Tensor],
 
 
 def is_elementwise(fn: Callable[[Tensor], Any], dims: int) -> bool:
-    """Whether each entry of fn(x) depends on the same entry of x alone, by one function: tried on numbers."""
+    """Whether each entry of fn(x) depends on the same entry of x alone, by one function: tried on numbers.
+
+    A function that has no value on one side of zero, as the root or the logarithm of a mean, is none: a signal has
+    both signs.
+    """
     shape: tuple[int, ...] = (3, *([2] * max(dims - 2, 0)), 8) if dims > 1 else (24,)
     generator = torch.Generator().manual_seed(7)
     x = torch.empty(shape, dtype=torch.float64).normal_(0.0, 1.5, generator=generator)
@@ -102,7 +106,7 @@ def is_elementwise(fn: Callable[[Tensor], Any], dims: int) -> bool:
     if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
         return False
     return (
-        torch.equal(y.nan_to_num(), again.nan_to_num())
+        bool(torch.isfinite(y).all()) and torch.equal(y, again)
         and _same(y[half], mixed[half]) and _same(y.flip(turned), flipped)
         and not _same(y, torch.zeros_like(y))
     )  # fmt: skip

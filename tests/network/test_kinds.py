@@ -406,3 +406,22 @@ def test_wrong_arguments_get_a_sentence() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             call()
+
+
+@pytest.mark.parametrize(
+    "pooled",
+    [
+        lambda h: (h.relu().square().mean(0, keepdim=True).expand_as(h) + 1e-5).sqrt(),
+        lambda h: (h.relu().mean(1, keepdim=True).expand_as(h) + 1e-5).log(),
+        lambda h: h.relu().var(0, keepdim=True).expand_as(h).add(1e-5).pow(0.5),
+    ],
+    ids=["root of a mean", "logarithm of a mean", "deviation"],
+)
+def test_a_function_of_positive_numbers_alone_is_no_activation(pooled: Callable[[Tensor], Tensor]) -> None:
+    """Statistics pooling: a root or a logarithm has no value for half of a signal, and no Gaussian moments."""
+    model = Written(lambda m, x: m.c(pooled(m.b(torch.relu(m.a(x))))))
+    for init in ("he", "orthogonal", "xavier", "lsuv"):
+        initlab.initialize(model, init, data=[(normal(64, D), torch.randint(5, (64,)))])
+        assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    initlab.initialize(model, "he", data=[(normal(64, D), torch.randint(5, (64,)))])
+    assert scale(model) == pytest.approx(2.0, rel=0.2)
