@@ -53,7 +53,7 @@ def look(cell: Row, folder: Path) -> Row:
         forecast = foresee(prepare(experiment), experiment)
     except InitlabError as refused:
         return {"refused": str(refused)}
-    return {"quantities": dict(forecast.quantities)}
+    return {"quantities": dict(forecast.outlook.quantities)}
 
 
 def one(cell: Row, folder: Path) -> Row:

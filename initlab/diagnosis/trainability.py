@@ -89,6 +89,7 @@ def judge(
         updates: of the run; without `first` it is not used.
     """
     parts = risk(prediction, seen, lag_peak)
+    known: dict[str, float] = {}
     if first is None:
         score = score_of(parts.total)
         verdict = verdict_of(score)
@@ -105,7 +106,7 @@ def judge(
         verdict=verdict,
         score=score,
         reasons=reasons or ("no vanishing or exploding gradient expected",),
-        calibrated=first is not None,
+        quantities=known,
     )
 
 

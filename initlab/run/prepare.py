@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,6 @@ from initlab import inits, theory
 from initlab.activations import activations_of
 from initlab.core import seeds
 from initlab.diagnosis import trainability
-from initlab.diagnosis.probability import quantities
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork, require_fit
 from initlab.network import findings, sites
@@ -117,7 +116,6 @@ class Forecast:
     prediction: Prediction
     seen: Snapshot
     outlook: Outlook
-    quantities: Mapping[str, float] = field(default_factory=dict)
 
 
 def foresee(prepared: Prepared, experiment: Experiment | None = None) -> Forecast:
@@ -141,9 +139,7 @@ def foresee(prepared: Prepared, experiment: Experiment | None = None) -> Forecas
     outlook = trainability.judge(
         prediction, seen, untrained_loss=untrained, lag_peak=peak, first=first, updates=updates
     )  # fmt: skip
-    parts = trainability.risk(prediction, seen, peak)
-    found = quantities(parts, seen, first, updates=updates, untrained_loss=untrained) if first is not None else {}
-    return Forecast(prediction=prediction, seen=seen, outlook=outlook, quantities=found)
+    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
 
 
 def updates_of(experiment: Experiment, splits: Splits) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -79,14 +80,19 @@ class Outlook:
         verdict: in one word.
         score: between 0 and 1, the higher the better; how well it ranks what happens is in docs/predictor.md.
         reasons: sentences with the evidence, the gravest first.
-        calibrated: whether the score is the probability that a run with this optimiser, rate and number of updates
-            trains; without an optimiser it only ranks.
+        quantities: from which the score is the probability that a run with this optimiser, rate and number of updates
+            trains; empty where no optimiser is known, and the score only ranks.
     """
 
     verdict: Trainability
     score: float
     reasons: tuple[str, ...]
-    calibrated: bool = False
+    quantities: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the score is a probability."""
+        return bool(self.quantities)
 
     @property
     def figure(self) -> str:

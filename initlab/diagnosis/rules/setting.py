@@ -12,12 +12,11 @@ def inputs_not_standardised(e: Evidence) -> Finding | None:
     square = e.input_square
     if square is None or INPUT_SQUARE_LOW <= square <= INPUT_SQUARE_HIGH:
         return None
-    return Finding(
-        name="inputs_not_standardised",
-        severity="warning",
-        evidence=f"the inputs' mean square is {square:.3g}; initialisers assume about 1: subtract the mean and divide"
+    return _warning(
+        "inputs_not_standardised",
+        f"the inputs' mean square is {square:.3g}; initialisers assume about 1: subtract the mean and divide"
         " by the standard deviation of the training part",
-        source="inputs of mean 0 and variance 1 (LeCun, Bottou, Orr & Müller, 1998, section 4.3)",
+        "inputs of mean 0 and variance 1 (LeCun, Bottou, Orr & Müller, 1998, section 4.3)",
     )
 
 
@@ -25,12 +24,11 @@ def output_cut_off(e: Evidence) -> Finding | None:
     """An activation such as ReLU directly before the loss: negative answers are cut off."""
     if not e.output_cut:
         return None
-    return Finding(
-        name="output_cut_off",
-        severity="warning",
-        evidence=f"{e.output_cut} stands directly before the loss: answers below zero are cut off and get no gradient;"
+    return _warning(
+        "output_cut_off",
+        f"{e.output_cut} stands directly before the loss: answers below zero are cut off and get no gradient;"
         " remove it",
-        source="a softmax or a linear output takes numbers of either sign (Goodfellow et al., 2016, section 6.2.2)",
+        "a softmax or a linear output takes numbers of either sign (Goodfellow et al., 2016, section 6.2.2)",
     )
 
 
@@ -38,11 +36,10 @@ def identical_layers(e: Evidence) -> Finding | None:
     """Layers that were copies of one another before training, as deep copies of one layer are."""
     if not e.equal_layers:
         return None
-    return Finding(
-        name="identical_layers",
-        severity="warning",
-        evidence="before training " + "; ".join(e.equal_layers),
-        source="theory and initialisers assume that layers are drawn independently (Poole et al., NeurIPS 2016)",
+    return _warning(
+        "identical_layers",
+        "before training " + "; ".join(e.equal_layers),
+        "theory and initialisers assume that layers are drawn independently (Poole et al., NeurIPS 2016)",
     )
 
 
@@ -50,9 +47,12 @@ def loud_embedding(e: Evidence) -> Finding | None:
     """A matrix that is embedding and head at once, with the scale of an embedding: the first logits are too large."""
     if not e.loud_tables:
         return None
-    return Finding(
-        name="loud_embedding",
-        severity="warning",
-        evidence="before training " + "; ".join(e.loud_tables),
-        source="a tied matrix is drawn for logits: N(0, 0.02²) in GPT-2 (Radford et al., 2019)",
+    return _warning(
+        "loud_embedding",
+        "before training " + "; ".join(e.loud_tables),
+        "a tied matrix is drawn for logits: N(0, 0.02²) in GPT-2 (Radford et al., 2019)",
     )
+
+
+def _warning(name: str, evidence: str, source: str) -> Finding:
+    return Finding(name=name, severity="warning", evidence=evidence, source=source)
