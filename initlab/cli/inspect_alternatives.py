@@ -29,6 +29,8 @@ _RECURRENT = ("rnn", "lstm", "gru", "irnn")
 _RISE = 0.1
 #: scores that differ by less are too close to prefer an unusual remedy to a customary one
 _NEAR = 0.25
+#: log10 of ‖ΔW‖/‖W‖ of an ordinary update (Karpathy, 2015)
+_USUAL = -3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,17 @@ def _remedies(found: Inspection) -> list[Remedy]:
     listed += [*by_init, *no_bias(params), *by_network]
     if by_init:  # a change of the network does not make up for its weights
         listed += [replace(r, overrides=(*by_init[0].overrides, *r.overrides)) for r in by_network]
+    listed += _usual_rate(found)
     return list({r.overrides: r for r in reversed(listed)}.values())[::-1]
+
+
+def _usual_rate(found: Inspection) -> list[Remedy]:
+    """The rate at which an update is of the usual size, where this one is far from it."""
+    moved, rate = found.outlook.quantities.get("moved"), found.experiment.params.get("optimizer.lr")
+    if moved is None or not isinstance(rate, float) or abs(moved - _USUAL) < 1:
+        return []
+    usual = float(f"{rate * 10 ** (_USUAL - moved):.0e}")
+    return [Remedy(overrides=(f"optimizer.lr={usual:g}",), why="updates of about 1e-3 of a weight are usual")]
 
 
 def _without(experiment: Experiment, *drop: str) -> Experiment:

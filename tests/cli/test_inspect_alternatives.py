@@ -75,3 +75,10 @@ def test_where_nothing_is_better_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         " init=normal init.std=0.001 (untrainable, probability 0.00)"
     )
     assert advice.next.startswith("python -m initlab advise data=digits") and "init=" not in advice.next
+
+
+def test_where_the_rate_is_the_reason_the_rate_is_proposed() -> None:
+    advice, verdict = advice_of("model=mlp", "model.depth=4", "optimizer=sgd", "optimizer.lr=1e-6")
+    assert verdict != "trainable" and advice.lines[0].startswith("try optimizer.lr=")
+    proposed = as_proposed(advice)
+    assert float(str(proposed.params["optimizer.lr"])) > 1e-4
