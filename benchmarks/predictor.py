@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.predictor_grid import grid, held_in, is_held_out, make_colour_digits, overrides
+from benchmarks.predictor_grid import SPLITS, grid, make_colour_digits, overrides
 from benchmarks.resumable import read, train_cells
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -163,44 +163,53 @@ def calibration_error(p: np.ndarray, y: np.ndarray) -> float:
     return float(sum(abs(p[b].mean() - y[b].mean()) * len(b) for b in np.array_split(order, 10)) / len(p))
 
 
-def report(rows: list[Row], model: dict[str, Any], *, picture: Path | None) -> None:
+def left_out(rows: list[Row], split: str) -> np.ndarray:
+    """The probability of each run, by a model that was fitted without its whole group: its activation, its data, …"""
+    said = np.full(len(rows), math.nan)
+    for group in {r[split] for r in rows}:
+        within = np.array([r[split] == group for r in rows])
+        model = fitted([r for r, w in zip(rows, within, strict=True) if not w])
+        said[within] = predicted(model, [r for r, w in zip(rows, within, strict=True) if w])
+    return said
+
+
+def report(rows: list[Row], *, picture: Path | None) -> None:
     """The tables as Markdown, and the reliability diagram."""
     from initlab.diagnosis.trainability import IMPROBABLE, PROBABLE, verdict_of
 
     done = trained(rows)
-    held = [r for r in done if is_held_out(r)]
     print(f"{len(done)} runs, {sum('refused' in r for r in rows)} refused by their initialiser\n")
-    groups: dict[str, list[Row]] = {"fitted on": [r for r in done if not is_held_out(r)], "**held out**": held}
-    groups |= {
-        f"held out, {o.upper() if o == 'sgd' else 'Adam'}": [r for r in held if r["optimizer"] == o]
-        for o in ("sgd", "adam")
-    }
-    groups |= {f"held-out {g}": [r for r in held if held_in(r)[g]] for g in ("activation", "depth", "width", "data")}
-    groups |= {f"held out, {k}": [r for r in held if r["kind"] == k] for k in sorted({r["kind"] for r in held})}
     print(
-        "| runs | n | that train | AUC (95 %) | calibration error | false alarms | misses |",
+        "| left out | n | that train | AUC (95 %) | calibration error | false alarms | misses |",
         "|---|---|---|---|---|---|---|",
         sep="\n",
     )
-    for name, group in groups.items():
-        row_of(name, predicted(model, group), group)
-    for one, other in (("sgd", "adam"), ("adam", "sgd")):
-        alone = fitted([r for r in done if not is_held_out(r) and r["optimizer"] == one])
-        unseen = [r for r in held if r["optimizer"] == other]
-        row_of(f"held out, {other}, fitted on {one} alone", predicted(alone, unseen), unseen)
-    p, y = predicted(model, held), np.array([r["success"] for r in held])
+    of = {split: left_out(done, split) for split in SPLITS}
+    for split, p in of.items():
+        row_of(f"**{split}**", p, done)
+        for name in ("sgd", "adam"):
+            parts_of(f"{split}, {name}", p, done, "optimizer", name)
+    for split in ("data", "kind"):
+        for group in sorted({r[split] for r in done}):
+            parts_of(group, of[split], done, split, group)
+    p, y = of["activation"], np.array([r["success"] for r in done])
     verdicts = [verdict_of(float(v), PROBABLE, IMPROBABLE) for v in p]
-    print("\n| said (held out) | trained | did not |\n|---|---|---|")
+    print("\n| said (activation left out) | trained | did not |\n|---|---|---|")
     for verdict in ("trainable", "marginal", "untrainable"):
         hits = [bool(s) for s, v in zip(y, verdicts, strict=True) if v == verdict]
         print(f"| {verdict} | {sum(hits)} | {len(hits) - sum(hits)} |")
-    print("\n| probability said (held out) | runs | mean said | trained |\n|---|---|---|---|")
+    print("\n| probability said (activation left out) | runs | mean said | trained |\n|---|---|---|---|")
     for low in np.arange(0, 1, 0.1):
         bin_ = (p >= low) & (p < low + 0.1 + 1e-9 * (low > 0.85))
         if bin_.any():
             print(f"| {low:.1f}-{low + 0.1:.1f} | {bin_.sum()} | {p[bin_].mean():.2f} | {y[bin_].mean():.2f} |")
     if picture is not None:
-        draw(p, y, picture)
+        draw({split: of[split] for split in ("activation", "depth", "data")}, y, picture)
+
+
+def parts_of(name: str, p: np.ndarray, rows: list[Row], key: str, value: Any) -> None:
+    within = np.array([r[key] == value for r in rows])
+    row_of(name, p[within], [r for r, w in zip(rows, within, strict=True) if w])
 
 
 def row_of(name: str, p: np.ndarray, group: list[Row]) -> None:
@@ -214,21 +223,21 @@ def row_of(name: str, p: np.ndarray, group: list[Row]) -> None:
     )
 
 
-def draw(p: np.ndarray, y: np.ndarray, file: Path) -> None:
-    """The reliability diagram: share that trained against the probability that was said."""
+def draw(said: dict[str, np.ndarray], y: np.ndarray, file: Path) -> None:
+    """The reliability diagram: share that trained against the probability that was said, with 95 % intervals."""
     from matplotlib.figure import Figure
     from scipy.stats import beta
 
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="probability said before training", ylabel="share that trained", title="held-out runs"
-    )
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for b in np.array_split(np.argsort(p, kind="stable"), 10):
-        k, n = int(y[b].sum()), len(b)
-        low, high = beta.ppf(0.025, k + 0.5, n - k + 0.5), beta.ppf(0.975, k + 0.5, n - k + 0.5)
-        axes.plot([p[b].mean()] * 2, [low, high], color="tab:blue", linewidth=1.5)
-        axes.plot(p[b].mean(), k / n, "o", color="tab:blue", markersize=5)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, (split, p) in zip(figure.subplots(1, len(said), sharey=True), said.items(), strict=True):
+        axes.set(xlabel="probability said before training", title=f"{split} left out of the fit")
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        for b in np.array_split(np.argsort(p, kind="stable"), 10):
+            k, n = int(y[b].sum()), len(b)
+            low, high = beta.ppf(0.025, k + 0.5, n - k + 0.5), beta.ppf(0.975, k + 0.5, n - k + 0.5)
+            axes.plot([p[b].mean()] * 2, [low, high], color="tab:blue", linewidth=1.5)
+            axes.plot(p[b].mean(), k / n, "o", color="tab:blue", markersize=5)
+    figure.axes[0].set_ylabel("share of the runs that trained")
     figure.savefig(file, dpi=150)
 
 
@@ -255,13 +264,11 @@ def main() -> None:
     elif arguments.command == "fit":
         from initlab.diagnosis.probability import FILE
 
-        model = fitted([r for r in trained(read(file)) if not is_held_out(r)])
+        model = fitted(trained(read(file)))
         FILE.write_text(json.dumps(model, indent=1) + "\n")
         print(f"{FILE} was written")
     else:
-        from initlab.diagnosis.probability import table
-
-        report(read(file), table(), picture=arguments.picture)
+        report(read(file), picture=arguments.picture)
 
 
 if __name__ == "__main__":
