@@ -266,7 +266,6 @@ def recurrent(**values: float) -> Evidence:
 @pytest.mark.parametrize(
     ("reading", "inside", "outside", "name", "severity"),
     [
-        ("reach", 50.0, 49.0, "short_memory", "warning"),
         ("lag_peak", math.exp(3) * 0.99, math.exp(3) * 1.01, "exploding", "warning"),
         ("lag_peak", math.exp(3) * 0.99, 1001.0, "exploding", "failure"),
         ("lag_peak", math.exp(3) * 0.99, math.nan, "exploding", "failure"),
@@ -278,6 +277,14 @@ def test_recurrent_layers(reading: str, inside: float, outside: float, name: str
     assert names(recurrent(**{reading: inside})) == [("healthy", "ok")]
     found = names(recurrent(**{reading: outside}))
     assert found == [(name, severity)]
+
+
+@pytest.mark.parametrize(("accuracy", "severity"), [(0.35, "warning"), (0.5, "warning"), (0.6, "note"), (0.85, "note")])
+def test_a_short_memory_is_no_harm_where_the_network_learned_all_the_same(accuracy: float, severity: str) -> None:
+    short = with_curve(recurrent(reach=49.0), "val/accuracy", (0, 0.1), (20, accuracy))
+    assert ("short_memory", severity) in names(short)
+    enough = with_curve(recurrent(reach=50.0), "val/accuracy", (0, 0.1), (20, accuracy))
+    assert names(enough) == [("healthy", "ok")]
 
 
 def test_near_steps_are_enough_where_every_step_is_answered() -> None:

@@ -31,6 +31,9 @@ HARDLY_MOVED = 0.1
 FEW_STEPS = 10
 # learned fraction from which on a finding is a remark: it cost less than a tenth of what can be learned
 LEARNED_WELL = 0.9
+# learned fraction from which on a network whose gradient does not reach the beginning of a sequence has found a way all
+# the same: gates learn to remember, and near steps can be enough (docs/sequences.md)
+LEARNED_ENOUGH = 0.5
 # initialisers assume inputs of mean square 1; within a factor of 20 lie pixels in [0, 1], which train
 # as well; beyond, the first layer's signal is 4 times off (LeCun et al., 1998, section 4.3)
 INPUT_SQUARE_LOW, INPUT_SQUARE_HIGH = 1 / 20, 20.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from initlab.diagnosis.remedies import longer_memory, smaller_recurrence
-from initlab.diagnosis.rules.bounds import CLOSED_WARN, SATURATED_WARN
+from initlab.diagnosis.rules.bounds import CLOSED_WARN, LEARNED_ENOUGH, SATURATED_WARN
 from initlab.diagnosis.rules.evidence import Evidence
+from initlab.diagnosis.rules.outcome import learned_fraction
 from initlab.spec import Finding, Severity
 
 
@@ -16,7 +17,8 @@ def short_memory(e: Evidence) -> Finding | None:
         return None
     site = min(short, key=lambda s: short[s])
     # a sequence with a target at each step can be learned mostly from near steps; one with a target at its end may not
-    severity: Severity = "note" if e.answer_per_step else "warning"
+    near_enough = e.answer_per_step or learned_fraction(e) >= LEARNED_ENOUGH
+    severity: Severity = "note" if near_enough else "warning"
     return Finding(
         name="short_memory",
         severity=severity,
