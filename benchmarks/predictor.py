@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.predictor_grid import SPLITS, grid, make_colour_digits, overrides
+from benchmarks.predictor_grid import SPLITS, from_zero, grid, make_colour_digits, overrides
 from benchmarks.resumable import read, train_cells
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -50,7 +50,7 @@ def look(cell: Row, folder: Path) -> Row:
     torch.set_flush_denormal(True)
     try:
         experiment = config.experiment(config.compose(overrides(cell, folder)))
-        forecast = foresee(prepare(experiment), experiment)
+        forecast = foresee(prepare(experiment))
     except InitlabError as refused:
         return {"refused": str(refused)}
     return {"quantities": dict(forecast.outlook.quantities)}
@@ -255,7 +255,8 @@ def main() -> None:
         make_colour_digits(images)
     if arguments.command == "run":
         train = partial(one, folder=file.parent)
-        train_cells(file, grid(arguments.count), train, keys=("number",), workers=arguments.workers)
+        cells = [*grid(arguments.count), *from_zero(arguments.count // 8, arguments.count)]
+        train_cells(file, cells, train, keys=("number",), workers=arguments.workers)
     elif arguments.command == "look":
         rows = read(file)
         with mp.get_context("spawn").Pool(arguments.workers) as pool:

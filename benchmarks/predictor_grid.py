@@ -66,8 +66,42 @@ def grid(count: int) -> list[Cell]:
     return cells
 
 
+#: initialisers that begin with a zero behind which there is no gradient, each with the norms that it is for
+FROM_ZERO = (
+    ("fixup", ("none",)), ("fixup", ("none",)), ("skipinit", ("none",)), ("zero_gamma", ("batch", "layer")),
+)  # fmt: skip
 #: in each of these a whole group is left out of the fit and predicted, one group after the other
 SPLITS = ("activation", "depth", "width", "data", "kind", "optimizer")
+
+
+def from_zero(count: int, first: int) -> list[Cell]:
+    """`count` residual networks of which parts begin at zero, numbered from `first` on."""
+    rng = random.Random(7)
+    cells: list[Cell] = []
+    for number in range(first, first + count):
+        init, norms = rng.choice(FROM_ZERO)
+        kind = rng.choice(("residual mlp", "residual mlp", "residual conv", "resnet"))
+        activation, (optimizer, lr) = rng.choice(ACTIVATIONS), rng.choice(STEPS)
+        data = rng.choice(DATA if "mlp" in kind else ("digits", "digits", "colour", "mnist_mini"))
+        if kind == "residual mlp":
+            depth, width = rng.choice((5, 9, 17, 31)), rng.choice((32, 64, 100, 200))
+            model = f"model=mlp model.depth={depth} model.width={width} model.residual=true model.branch_depth=2"
+        elif kind == "resnet":
+            depth, width = (8 if data == "mnist_mini" else rng.choice((8, 14))), rng.choice((4, 8))
+            model = f"model=resnet model.depth={depth} model.width={width}"
+        else:
+            depth, width = rng.choice((5, 9) if data == "mnist_mini" else (5, 9, 17)), rng.choice((6, 12))
+            model = f"model=convnet model.depth={depth} model.width={width} model.readout=flatten model.residual=true"
+        model += f" model.norm={rng.choice(norms)}"
+        if norms == ("none",) and kind != "residual conv":
+            model += " model.branch_scale=true"
+        cells.append(
+            {
+                "number": number, "data": data, "kind": kind, "model": model, "depth": depth, "width": width,
+                "activation": activation, "init": init, "optimizer": optimizer, "lr": lr,
+            }
+        )  # fmt: skip
+    return cells
 
 
 def overrides(cell: Cell, folder: Path) -> list[str]:

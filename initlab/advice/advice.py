@@ -19,9 +19,12 @@ Confidence = Literal["high", "medium", "low", "none"]
 
 #: minimum number of runs for using their mean, and for a high confidence
 _MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
-#: results on held-out networks (docs/predictor.md): verdict → (number that trained, number with this verdict)
-_HELD_OUT_NETWORKS = "held-out plain networks with this verdict (300 updates of SGD at 0.01 or Adam at 0.001)"
-_HELD_OUT = {"trainable": (98, 119), "marginal": (10, 23), "untrainable": (11, 75)}
+#: results of docs/predictor.md: verdict → (number that trained, number with this verdict). Of a risk, on plain networks
+#: that had no part in it; of a probability, on all kinds of networks, each with its activation left out of the fit
+_OF_RISK = "held-out plain networks with this verdict (300 updates of SGD at 0.01 or Adam at 0.001)"
+_BY_RISK = {"trainable": (98, 119), "marginal": (10, 23), "untrainable": (11, 75)}
+_OF_PROBABILITY = "runs with this verdict that had no part in the prediction"
+_BY_PROBABILITY = {"trainable": (397, 419), "marginal": (460, 831), "untrainable": (22, 436)}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -55,6 +58,7 @@ class Advice:
         return [
             {
                 "init": o.init, "activation": o.activation, "risk": o.risk,
+                "probability": o.outlook.score if o.outlook is not None and o.outlook.calibrated else None,
                 "verdict": o.refused or ("" if o.outlook is None else o.outlook.verdict), "why": o.why,
             }
             for o in self.options
@@ -82,10 +86,10 @@ def decide(
 ) -> Advice:
     """Choose an option.
 
-    Options are ordered by what is usually best. A later one must lower the risk before training by a whole unit to be
-    preferred to an earlier one, as in `init=auto`: risk separates networks that train from networks that do not, and
-    nothing finer. Similar runs do: where two options or more have some, the one with the best mean is chosen, unless
-    its risk is above the lowest by more than that unit.
+    Options are ordered by what is usually best. A later one must have ten times the odds that the run trains (or,
+    where no optimiser is known, a risk that is lower by one) to be preferred to an earlier one, as in `init=auto`: the
+    prediction separates networks that train from networks that do not, and nothing finer. Similar runs do: where two
+    options or more have some, the one with the best mean is chosen, unless its odds are worse than that.
 
     Args:
         options: in order, of one or of several activations.
@@ -101,12 +105,12 @@ def decide(
     candidates = usable if usable[0].init == DEFAULT else [o for o in usable if o.init != DEFAULT] or usable
     best = candidates[0]
     for option in candidates[1:]:
-        if option.risk < best.risk - MARGIN:
+        if option.rank < best.rank - MARGIN:
             best = option
     known = [
         o for o in usable
         if (p := past.get((o.init, o.activation))) is not None and p.runs >= _MIN_RUNS and p.scores
-        and 2 * p.trained > p.runs and (silent or o.risk <= best.risk + MARGIN)
+        and 2 * p.trained > p.runs and (silent or o.rank <= best.rank + MARGIN)
     ]  # fmt: skip
     chosen, from_runs = best, False
     if len(known) >= _MIN_RUNS or (silent and known):
@@ -117,7 +121,7 @@ def decide(
     confidence, reason = _confidence(chosen, seen, silent=silent, from_runs=from_runs, taken=taken)
     more = (f"activation={chosen.activation}",) if composed and chosen.activation != composed else ()
     overrides = (f"init={chosen.init}", *more)
-    rest = sorted((o for o in options if o is not chosen), key=lambda o: o.risk)
+    rest = sorted((o for o in options if o is not chosen), key=lambda o: o.rank)
     return Advice(
         init=chosen.init, activation=chosen.activation, overrides=overrides, expected=_expected(chosen, seen, silent),
         confidence=confidence, reason=reason, options=(chosen, *rest), past=past, knows=knows,
@@ -136,10 +140,14 @@ def _expected(chosen: Option, seen: Past | None, silent: str) -> str:
     words = {
         "trainable": "it should train", "marginal": "it may train", "untrainable": "it does not train as it stands",
     }  # fmt: skip
+    verdict, said = chosen.outlook.verdict, words[chosen.outlook.verdict]
+    if chosen.outlook.calibrated:
+        trained, called = _BY_PROBABILITY[verdict]
+        return f"{said}, with probability {chosen.outlook.score:.2f}: {trained} of {called} {_OF_PROBABILITY} did"
     if not chosen.plain:
-        return words[chosen.outlook.verdict]
-    trained, called = _HELD_OUT[chosen.outlook.verdict]
-    return f"{words[chosen.outlook.verdict]}: {trained} of {called} {_HELD_OUT_NETWORKS} did"
+        return said
+    trained, called = _BY_RISK[verdict]
+    return f"{said}: {trained} of {called} {_OF_RISK} did"
 
 
 def _confidence(
@@ -159,10 +167,11 @@ def _confidence(
         return "none", f"theory does not cover {silent}, and there are {few}"
     if not trainable:
         return "low", f"the outlook of the best candidate is {chosen.outlook.verdict}: {chosen.outlook.reasons[0]}"
-    if chosen.plain:
+    if chosen.plain or (chosen.outlook.calibrated and not chosen.unknown):
+        kinds = "networks of this kind" if chosen.outlook.calibrated else "plain networks"
         return (
             "medium",
-            "the prediction ranks plain networks well, but no finer differences; too few similar runs to compare",
+            f"the prediction ranks {kinds} well, but no finer differences; too few similar runs to compare",
         )
     return (
         "low",

@@ -1,9 +1,10 @@
 """`init=auto`: chooses an initialisation from the network structure and one batch, and gives its reasons.
 
 Candidates that suit the structure are drawn in turn, each is evaluated before training (prediction and one forward and
-backward pass), and the one with the lowest risk is chosen. Risk ranks the results of training (docs/predictor.md), but
-not differences of a per cent; between candidates of nearly equal risk the earlier one in the list is chosen. The list
-is in the order in which they did best on the networks of docs/auto.md.
+backward pass; in a run also the first update of its optimiser), and the one with the best prospects is chosen: the
+probability that the run trains, or the risk where no optimiser is known. Both rank the results of training
+(docs/predictor.md), but not differences of a per cent; between candidates with nearly the same prospects the earlier
+one in the list is chosen. The list is in the order in which they did best on the networks of docs/auto.md.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from torch import Tensor, nn
 
 from initlab import inits, theory
 from initlab.core import seeds
-from initlab.diagnosis.trainability import risk
+from initlab.diagnosis.assess import Assessment, assess
 from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
 from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import trace
 from initlab.network.inputs import call, cloned, head, main_output, own_loss
 from initlab.network.state import preserve_state
-from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
-#: a later candidate must lower the risk by this much to be preferred to an earlier one
+#: a later candidate must be better by this much to be preferred to an earlier one: ten times the odds that the run
+#: trains, where optimiser and length are known, else one unit of risk
 MARGIN = 1.0
 #: logits of a larger root mean square than this are scaled down at the head
 LOUD_LOGITS = 1.0
@@ -46,12 +47,13 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
     """Choose scheme, gain and corrections from the network's sites and one batch, with the reasons.
 
     Reads the structure (residual branches, norms, recurrent layers, embeddings, activations), evaluates the schemes
-    made for it, and chooses the one with the lowest risk before training. Then corrects the head: logits of a root mean
-    square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior. Needs data;
-    costs a draw, a forward and a backward pass for each candidate (about five).
+    made for it, and chooses the one with the best prospects before training. Then corrects the head: logits of a root
+    mean square above 1 are scaled down, and where the classes are imbalanced its bias becomes the log prior. Needs
+    data; costs a draw and one to five forward and backward passes for each candidate (about five).
 
     Args:
-        margin: how much lower the risk of a later candidate must be.
+        margin: how much better a later candidate must be: log10 of the odds that the run trains; units of risk where
+            no optimiser is known.
         head: whether the head is corrected.
         keep: name patterns of parameters that keep their module's own value.
     """
@@ -62,28 +64,31 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             raise ConfigError("init", "auto", "needs data: it runs a batch through the network")
         listed = candidates(sites, context)
         tried: list[tuple[float, Candidate]] = []
+        words: list[str] = []
+        calibrated = False
         refused: list[str] = []
         for candidate in listed:
             kept = with_kept(candidate.initializer, keep)
             try:
                 while kept.plan is not None:
                     kept, _ = kept.plan(model, sites, context)
-                total = _risk_of(model, sites, kept, context)
+                found = _assess(model, sites, kept, context)
             except ConfigError as error:
                 refused.append(f"{candidate.initializer.name} ({error.expected})")
                 continue
-            tried.append((total, replace(candidate, initializer=kept)))
+            tried.append((math.inf if found is None else found.rank, replace(candidate, initializer=kept)))
+            words.append(f"{kept.name} {_text(found)}")
+            calibrated = calibrated or (found is not None and found.outlook.calibrated)
         if not tried:
             raise InitlabError(f"init=auto: no scheme suits this network: {'; '.join(refused)}")
         best = tried[0]
-        for total, candidate in tried[1:]:
-            if total < best[0] - margin:
-                best = (total, candidate)
+        for rank, candidate in tried[1:]:
+            if rank < best[0] - margin:
+                best = (rank, candidate)
         chosen = best[1]
-        table = ", ".join(f"{c.initializer.name} {_text(total)}" for total, c in tried)
         reasons = (
             f"auto: {_structure(sites, context)}",
-            f"auto: risk before training: {table}"
+            f"auto: {'probability that it trains' if calibrated else 'risk before training'}: {', '.join(words)}"
             + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
             f"auto: {chosen.initializer.name}, {chosen.why}",
         )
@@ -137,8 +142,8 @@ def with_kept(init: Initializer, keep: tuple[str, ...]) -> Initializer:
 
 
 # ------------------------------------------------------------------ evaluating one candidate
-def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> float:
-    """Draw `init` into the model and return its risk; inf where a value is not finite."""
+def _assess(model: nn.Module, sites: tuple[Site, ...], init: Initializer, context: InitContext) -> Assessment | None:
+    """Draw `init` into the model and look at it; None where a value was not finite already while it was drawn."""
     assert context.batches is not None
     if init.check is not None:
         init.check(sites, context)
@@ -149,14 +154,15 @@ def _risk_of(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
     except ConfigError:
         raise
     except InitlabError:
-        return math.inf
+        return None
     batch = context.batches(0)
     with preserve_state(model):
         _seed_dropout(model, context.seed)
         model.train()
         graph = trace(model, head(batch.inputs, 64), moments=True)
         prediction = theory.predict(graph, sites, theory.scales(model), context)
-        return risk(prediction, snapshot(model, sites, batch, context), lag_peak(model, sites, context)).total
+        untrained = math.nan if context.training is None else context.training.untrained_loss
+        return assess(model, sites, context, prediction, untrained_loss=untrained)
 
 
 def _seed_dropout(model: nn.Module, seed: int) -> None:
@@ -242,5 +248,10 @@ def _is_imbalanced(entropy: float, classes: int, examples: int) -> bool:
     return entropy < BALANCED * expected and not by_chance
 
 
-def _text(total: float) -> str:
-    return f"{total:.2f}" if math.isfinite(total) else "∞"
+def _text(found: Assessment | None) -> str:
+    """The figure by which a candidate is compared."""
+    if found is None:
+        return "∞"
+    if found.outlook.calibrated:
+        return f"{found.outlook.score:.3f}"
+    return f"{found.risk:.2f}" if math.isfinite(found.risk) else "∞"

@@ -11,12 +11,11 @@ from torch import nn
 from initlab import inits, theory
 from initlab.advice.auto import candidates, with_kept
 from initlab.core.text import listed
-from initlab.diagnosis import trainability
+from initlab.diagnosis.assess import assess
 from initlab.errors import InitlabError
 from initlab.network.graph import Graph, trace
 from initlab.network.inputs import head
 from initlab.network.state import preserve_state
-from initlab.probes import lag_peak, snapshot
 from initlab.spec import InitContext, Initializer, Outlook, Prediction, Site
 
 #: number of examples from which the input moments of the prediction are computed
@@ -32,6 +31,7 @@ class Option:
     Attributes:
         why: reason for being a candidate.
         risk: of `trainability.risk`; inf where a value was not finite.
+        rank: by which options are compared, the lower the better; of `Assessment.rank`.
         outlook: None where the scheme does not suit this network; `refused` then says why.
         plain: whether theory has a depth scale for the network and covers all of its operations.
         unsure: why it is not plain. unknown: what the prediction does not cover; empty where it covers all.
@@ -41,6 +41,7 @@ class Option:
     activation: str
     why: str
     risk: float = math.inf
+    rank: float = math.inf
     outlook: Outlook | None = None
     plain: bool = False
     unsure: str = ""
@@ -94,12 +95,10 @@ def _evaluate(
     with preserve_state(model):
         graph = trace(model.train(), head(batch.inputs, _EXAMPLES), moments=True)
     said = theory.predict(graph, sites, theory.scales(model), context)
-    seen, peak = snapshot(model, sites, batch, context), lag_peak(model, sites, context)
+    found = assess(model, sites, context, said, untrained_loss=untrained_loss)
     return Option(
-        init=option.init, activation=option.activation, why=option.why,
-        risk=trainability.risk(said, seen, peak).total,
-        outlook=trainability.judge(said, seen, untrained_loss=untrained_loss, lag_peak=peak),
-        plain=not math.isnan(said.trainable_depth) and not said.out_of_scope,
+        init=option.init, activation=option.activation, why=option.why, risk=found.risk, rank=found.rank,
+        outlook=found.outlook, plain=not math.isnan(said.trainable_depth) and not said.out_of_scope,
         unsure=_unsure(graph, said), unknown=unknown_parts(sites, said),
     )  # fmt: skip
 

@@ -113,7 +113,7 @@ def _past(experiment: Experiment) -> tuple[dict[tuple[str, str], Past], str]:
 
 
 def _table(advice: Advice) -> None:
-    head = ["init", "activation", "outlook", "risk", "like runs", "trained", "score"]
+    head = ["init", "activation", "outlook", "probability", "like runs", "trained", "score"]
     rows: list[list[str]] = []
     for option in [o for o in advice.options if o.outlook is not None][:_ROWS]:
         past = advice.past.get((option.init, option.activation))
@@ -122,7 +122,7 @@ def _table(advice: Advice) -> None:
                 option.init,
                 option.activation,
                 option.outlook.verdict if option.outlook else "",
-                f"{option.risk:.2f}",
+                f"{option.outlook.score:.2f}" if option.outlook and option.outlook.calibrated else "",
                 str(past.runs) if past else "0",
                 str(past.trained) if past else "",
                 past.words() if past and past.scores else "",

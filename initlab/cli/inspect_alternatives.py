@@ -123,7 +123,7 @@ def _try(found: Inspection) -> list[Alternative]:
         try:
             changed = _compose(list(overrides))
             with process.settings(changed):
-                outlook = foresee(prepare(changed, splits=found.prepared.splits), changed).outlook
+                outlook = foresee(prepare(changed, splits=found.prepared.splits)).outlook
         except InitlabError:
             continue
         tried.append(Alternative(remedy=remedy, outlook=outlook))

@@ -76,7 +76,7 @@ def risk(prediction: Prediction, seen: Snapshot, lag_peak: float = 1.0) -> Risk:
 
 def judge(
     prediction: Prediction, seen: Snapshot, *, untrained_loss: float, lag_peak: float = 1.0,
-    first: FirstUpdate | None = None, updates: int = 0,
+    first: FirstUpdate | None = None, later: Snapshot | None = None, updates: int = 0,
 ) -> Outlook:  # fmt: skip
     """Predicts trainability, with the run's optimiser and number of updates where they are known.
 
@@ -86,6 +86,7 @@ def judge(
         untrained_loss: of a network that says nothing of its input, ln C of a classifier; one far above it is told.
         lag_peak: of a recurrent network: the largest factor by which the gradient of a last state grows back in time.
         first: what the optimiser's first update would do; None where no optimiser is known.
+        later: of a network of which parts begin at zero, the measurement once these have moved; `first` is of then too.
         updates: of the run; without `first` it is not used.
     """
     parts = risk(prediction, seen, lag_peak)
@@ -94,7 +95,7 @@ def judge(
         score = score_of(parts.total)
         verdict = verdict_of(score)
     else:
-        known = quantities(parts, seen, first, updates=updates, untrained_loss=untrained_loss)
+        known = quantities(parts, later or seen, first, updates=updates, untrained_loss=untrained_loss)
         score = probability(known) if math.isfinite(seen.loss) else 0.0
         verdict = verdict_of(score, PROBABLE, IMPROBABLE)
     # of a network that will train only what is large is worth a word

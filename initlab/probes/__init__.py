@@ -1,5 +1,6 @@
 """Probes: measurements of a run on a schedule. They change no number of the training."""
 
+from initlab.probes.awaken import awakened
 from initlab.probes.dead import DeadUnits
 from initlab.probes.first_update import FirstUpdate, first_update
 from initlab.probes.histograms import take_histograms
@@ -17,6 +18,7 @@ __all__ = [
     "ProfileLog",
     "RecurrentLayers",
     "Snapshot",
+    "awakened",
     "first_update",
     "lag_peak",
     "snapshot",

@@ -116,7 +116,7 @@ def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
     begun = time.perf_counter()
     with process.settings(experiment):
         prepared = prepare(experiment)
-        forecast = foresee(prepared, experiment)
+        forecast = foresee(prepared)
         batch = _batch(prepared, settings.examples)
         spectra: tuple[Spectrum, ...] = ()
         if settings.jacobian:

@@ -11,13 +11,13 @@ from torch import nn
 from initlab import inits, theory
 from initlab.activations import activations_of
 from initlab.core import seeds
-from initlab.diagnosis import trainability
+from initlab.diagnosis.assess import assess
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork, require_fit
 from initlab.network import findings, sites
 from initlab.network.graph import trace
 from initlab.network.state import preserve_state
-from initlab.probes import Snapshot, first_update, lag_peak, snapshot
+from initlab.probes import Snapshot
 from initlab.run import process
 from initlab.spec import (
     IO,
@@ -29,6 +29,7 @@ from initlab.spec import (
     ProfileRow,
     Site,
     Splits,
+    Training,
 )
 
 #: examples in a batch that a data-driven initialiser looks at; fewer where each has many answers, but never below 16
@@ -81,6 +82,8 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
         activation=experiment.activation,
         activations={**found.activations, **activations_of(model, experiment.activation)},
         batches=_batches(experiment, splits),
+        seed=experiment.seed,
+        training=training_of(experiment, splits),
     )
     try:
         done = inits.apply(model, found.sites, experiment.init, context=context, seed=experiment.seed)
@@ -118,28 +121,24 @@ class Forecast:
     outlook: Outlook
 
 
-def foresee(prepared: Prepared, experiment: Experiment | None = None) -> Forecast:
-    """Prediction, a look at two batches, and the outlook. Changes nothing: training is bit for bit the same after it.
-
-    Args:
-        prepared: the network.
-        experiment: whose optimiser and number of updates the outlook is for; None where it is for none in particular.
-    """
+def foresee(prepared: Prepared) -> Forecast:
+    """Prediction, a look at two batches, and the outlook. Training is bit for bit the same after it."""
     prediction = predict(prepared)
-    assert prepared.context.batches is not None
-    seen = snapshot(prepared.model, prepared.sites, prepared.context.batches(0), prepared.context)
-    peak, untrained = lag_peak(prepared.model, prepared.sites, prepared.context), prepared.splits.baseline.untrained
-    first, updates = None, 0
-    if experiment is not None:
-        updates = updates_of(experiment, prepared.splits)
-        first = first_update(
-            prepared.model, prepared.sites, prepared.context.batches, experiment.optimizer,
-            clip=experiment.trainer.clip_grad_norm, seed=experiment.seed,
-        )  # fmt: skip
-    outlook = trainability.judge(
-        prediction, seen, untrained_loss=untrained, lag_peak=peak, first=first, updates=updates
+    found = assess(
+        prepared.model, prepared.sites, prepared.context, prediction,
+        untrained_loss=prepared.splits.baseline.untrained,
     )  # fmt: skip
-    return Forecast(prediction=prediction, seen=seen, outlook=outlook)
+    return Forecast(prediction=prediction, seen=found.seen, outlook=found.outlook)
+
+
+def training_of(experiment: Experiment, splits: Splits) -> Training:
+    """Optimiser and number of updates of the whole run, as its settings say."""
+    return Training(
+        optimizer=experiment.optimizer,
+        updates=updates_of(experiment, splits),
+        untrained_loss=splits.baseline.untrained,
+        clip=experiment.trainer.clip_grad_norm,
+    )
 
 
 def updates_of(experiment: Experiment, splits: Splits) -> int:

@@ -116,7 +116,7 @@ def _train_recorded(
     # probes=none is for those who want the loss and no look at anything
     wanted = experiment.probes.enabled or isinstance(narrator, Foreseeing)
     # also without a tracker: what it measures is evidence for the rules, whose verdict must not depend on the record
-    forecast = foresee(prepared, experiment) if reopened is None and wanted else None
+    forecast = foresee(prepared) if reopened is None and wanted else None
     if forecast is not None and isinstance(narrator, Foreseeing):
         narrator.foreseen(forecast.outlook)
     sink = open_record(experiment, prepared, workdir, forecast) if reopened is None else reopened.sink

@@ -7,7 +7,7 @@ N (units). Sequences of numbers lie as (B, F, T), sequences of tokens as (B, T).
 from initlab.spec.activations import Activation, ElementwiseFn, GaussianMoments, TorchNonlinearity
 from initlab.spec.data import IO, Baseline, Part, PartName, Provenance, Splits
 from initlab.spec.experiment import Experiment, LrSchedule, OptimizerFactory
-from initlab.spec.inits import Adapt, Batch, Draw, InitContext, Initializer, LrScale, StepKind
+from initlab.spec.inits import Adapt, Batch, Draw, InitContext, Initializer, LrScale, StepKind, Training
 from initlab.spec.models import Carrying, ModelBuilder
 from initlab.spec.predictions import LayerPrediction, Outlook, Prediction, Trainability
 from initlab.spec.probes import LayerReading, Probe, ProbeFactory
@@ -103,6 +103,7 @@ __all__ = [
     "TrackingSettings",
     "Trainability",
     "TrainerSettings",
+    "Training",
     "UnitActivity",
     "UnitFloat",
 ]

@@ -27,6 +27,23 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the network will be trained, as far as it decides whether it trains.
+
+    Attributes:
+        optimizer: makes the optimiser of the parameter groups that it is given, with its rate.
+        updates: of the whole run.
+        untrained_loss: of an answer that is independent of the input, in nats.
+        clip: norm to which gradients are clipped; None where they are not.
+    """
+
+    optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+    updates: int
+    untrained_loss: float
+    clip: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class InitContext:
     """The network and data that an initialiser may read besides the site.
 
@@ -37,6 +54,7 @@ class InitContext:
         batches: i → the i-th batch of training data, the same for every initialiser under one seed; None where there
             are no data.
         seed: of the run.
+        training: optimiser and length of the run; None where they are not known.
     """
 
     activation: Activation
@@ -44,6 +62,7 @@ class InitContext:
     sites: tuple[Site, ...] = ()
     batches: Callable[[int], Batch] | None = None
     seed: int = 0
+    training: Training | None = None
 
     def after(self, site: Site) -> Activation | None:
         """The activation that the site's output feeds, None where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -93,6 +94,11 @@ class Outlook:
     def calibrated(self) -> bool:
         """Whether the score is a probability."""
         return bool(self.quantities)
+
+    @property
+    def odds_against(self) -> float:
+        """Log10 of the odds that a run does not train, within ±9; only for a score that is a probability."""
+        return math.log10((1 - self.score + 1e-9) / (self.score + 1e-9))
 
     @property
     def figure(self) -> str:

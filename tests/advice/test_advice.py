@@ -22,7 +22,7 @@ DEEP = ("data=digits", "model=mlp", "model.depth=20", "model.width=48")
 
 def option(init: str, risk: float, verdict: str = "trainable", activation: str = "relu") -> Option:
     outlook = Outlook(verdict=verdict, score=0.9, reasons=("because",))  # type: ignore[arg-type]
-    return Option(init=init, activation=activation, why="", risk=risk, outlook=outlook, plain=True)
+    return Option(init=init, activation=activation, why="", risk=risk, rank=risk, outlook=outlook, plain=True)
 
 
 def past(*scores: float, trained: int | None = None) -> Past:

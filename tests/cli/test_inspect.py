@@ -98,7 +98,7 @@ def test_an_untrainable_network_is_an_answer_and_not_an_error(tmp_path: Path) ->
 
 
 def test_a_sweep_is_a_table_with_holes_and_one_run_with_a_heat_map(tmp_path: Path) -> None:
-    sweep = "sweep={init: [he, edge_of_chaos], activation: [relu, softplus], model.depth: [3, 20]}"
+    sweep = "sweep={init: [he, edge_of_chaos], activation: [relu, softplus], model.depth: [3, 40]}"
     done = initlab("inspect", "data=digits", "model=mlp", "model.width=32", sweep, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -108,7 +108,7 @@ def test_a_sweep_is_a_table_with_holes_and_one_run_with_a_heat_map(tmp_path: Pat
     for (init, activation, _), line in rows.items():
         refused = (init, activation) == ("edge_of_chaos", "softplus")
         assert ("refused" in line and "no critical point" in line) is refused
-    assert "untrainable" in rows["he", "softplus", "20"]
+    assert "untrainable" in rows["he", "softplus", "40"]
     run, place = only_run(tmp_path)
     assert run.data.tags["initlab.kind"] == "inspect"
     counts = {k: run.data.metrics[f"inspect/{k}"] for k in ("trainable", "marginal", "untrainable")}

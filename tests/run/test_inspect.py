@@ -178,7 +178,7 @@ def test_a_training_run_keeps_its_prediction(trained: tuple[Path, RunResult, Rec
     kept = store(folder).get_run(result.run_id)
     (place,) = (folder / "mlruns").rglob(f"{result.run_id}/artifacts")
     said = json.loads((place / "prediction.json").read_text())
-    forecast = foresee(prepare(experiment(*TRAINED)), experiment(*TRAINED))
+    forecast = foresee(prepare(experiment(*TRAINED)))
     assert kept.data.tags["initlab.outlook"] == said["outlook"]["verdict"] == forecast.outlook.verdict
     assert [r["q"] for r in said["prediction"]["layers"]] == [r.q for r in forecast.prediction.layers]
     assert [r["q"] for r in said["measured"]["layers"]] == pytest.approx([r.q for r in forecast.seen.layers])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -50,9 +51,11 @@ def test_he_does_not(lr: float) -> None:
 
 
 def test_it_was_said_before_the_first_step() -> None:
-    he, fixup = (foresee(prepare(experiment(*DEEP, f"init={init}"))) for init in ("he", "fixup"))
+    made = [prepare(experiment(*DEEP, f"init={init}")) for init in ("he", "fixup")]
+    he, fixup = (foresee(replace(p, context=replace(p.context, training=None))) for p in made)
     assert he.outlook.verdict == "untrainable"
     assert any("the loss before training" in reason for reason in he.outlook.reasons)
     assert fixup.outlook.verdict == "trainable" and fixup.outlook.score > he.outlook.score
+    assert foresee(made[1]).outlook.score > foresee(made[0]).outlook.score
     chosen = prepare(experiment(*DEEP, "init=auto")).initialised
     assert chosen.initializer.name in ("torch_default", "residual_scaled", "fixup")
