@@ -51,7 +51,7 @@ class Row:
 
 def explained(name: str, case: Case, workdir: Path, *, attempt: bool = True) -> Row:
     """Train the case, read it back, explain it, and try its remedies until one helps, at most three."""
-    overrides = [*case.overrides.split(), "tracking.report=false", "trainer.checkpoint=false"]
+    overrides = [*case.words, "tracking.report=false", "trainer.checkpoint=false"]
     experiment = config.experiment(config.compose(overrides), overrides=overrides)
     result = run(experiment, workdir=workdir)
     told = explain.read_recorded(tracking.find_run(result.run_id, experiment.tracking, workdir=workdir))

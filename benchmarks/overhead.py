@@ -25,7 +25,10 @@ from initlab.run.prepare import prepare
 from initlab.run.train import run
 from initlab.spec import Experiment
 
-BASE = ("tracking.report=false", "trainer.checkpoint=false", "trainer.test_with=last", "probes.histograms=false")
+BASE = (
+    "data=mnist_mini", "tracking.report=false", "trainer.checkpoint=false", "trainer.test_with=last",
+    "probes.histograms=false",
+)  # fmt: skip
 NETWORKS = {
     "MLP 784-256-256-10, batch 64": ("model=mlp", "trainer.epochs=30"),
     "reference CNN, batch 64": ("model=cnn", "trainer.epochs=4"),

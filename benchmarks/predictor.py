@@ -189,7 +189,7 @@ def report(rows: list[Row], *, picture: Path | None) -> None:
         row_of(f"**{split}**", p, done)
         for name in ("sgd", "adam"):
             parts_of(f"{split}, {name}", p, done, "optimizer", name)
-    for split in ("data", "kind"):
+    for split in ("data", "kind", "init"):
         for group in sorted({r[split] for r in done}):
             parts_of(group, of[split], done, split, group)
     p, y = of["activation"], np.array([r["success"] for r in done])

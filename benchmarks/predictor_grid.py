@@ -71,7 +71,7 @@ FROM_ZERO = (
     ("fixup", ("none",)), ("fixup", ("none",)), ("skipinit", ("none",)), ("zero_gamma", ("batch", "layer")),
 )  # fmt: skip
 #: in each of these a whole group is left out of the fit and predicted, one group after the other
-SPLITS = ("activation", "depth", "width", "data", "kind", "optimizer")
+SPLITS = ("activation", "init", "depth", "width", "data", "kind", "optimizer")
 
 
 def from_zero(count: int, first: int) -> list[Cell]:

@@ -24,7 +24,7 @@ _MIN_RUNS, _HIGH_CONFIDENCE_RUNS = 2, 3
 _OF_RISK = "held-out plain networks with this verdict (300 updates of SGD at 0.01 or Adam at 0.001)"
 _BY_RISK = {"trainable": (98, 119), "marginal": (10, 23), "untrainable": (11, 75)}
 _OF_PROBABILITY = "runs with this verdict that had no part in the prediction"
-_BY_PROBABILITY = {"trainable": (397, 419), "marginal": (460, 831), "untrainable": (22, 436)}
+_BY_PROBABILITY = {"trainable": (481, 505), "marginal": (507, 921), "untrainable": (26, 444)}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

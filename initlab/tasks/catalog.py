@@ -29,8 +29,8 @@ def listing(root: Path | None = None) -> list[Entry]:
 
 def _images(home: Path) -> list[Entry]:
     return [
-        _mnist_mini(),
         _digits(),
+        _mnist_mini(),
         _idx(idx.MNIST, home),
         _idx(idx.FASHION_MNIST, home),
         _cifar10(home),

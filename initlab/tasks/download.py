@@ -7,13 +7,10 @@ half-way, the target is never a part of a file. Two processes that want the same
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Sequence
 from pathlib import Path
 
 from initlab.errors import DataError
@@ -68,7 +65,7 @@ def check_md5(path: Path, md5: str) -> None:
         )
 
 
-def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=mnist_mini needs no download") -> Path:
+def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=digits needs no download") -> Path:
     """Ensures that `target` exists: downloads it from the first of `urls` that works.
 
     Args:
@@ -96,24 +93,22 @@ def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=m
 
 # ------------------------------------------------------------------ pieces
 def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None:
-    from torchvision.datasets.utils import download_url
+    import pooch
 
+    pooch.get_logger().setLevel("WARNING")
     # whoever holds the lock owns this folder; what lies in it was left by a process that died
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     reasons: list[str] = []
+    fetcher = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_SECONDS_OF_SILENCE)
     try:
         for url in urls:
             try:
-                with _socket_timeout(), _quiet_off_terminal():
-                    download_url(url, str(part), filename=target.name, md5=md5)
-                # torchvision checked the sum; moving within one folder is atomic
+                pooch.retrieve(url, known_hash=f"md5:{md5}", fname=target.name, path=part, downloader=fetcher)
+                # pooch checked the sum; moving within one folder is atomic
                 (part / target.name).replace(target)
                 return
-            except (RuntimeError, OSError, ValueError) as error:
-                close = getattr(error, "close", None)
-                if close is not None:  # an HTTP error holds its connection
-                    close()
+            except (OSError, ValueError) as error:
                 reasons.append(f"{url}: {_reason(error)}")
                 shutil.rmtree(part, ignore_errors=True)
     finally:
@@ -122,7 +117,8 @@ def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError) and "corrupted" in str(error):
+    # the checksum differs, or fewer bytes came than were announced
+    if "hash" in str(error) or "IncompleteRead" in str(error):
         return "broke off or has a wrong checksum"
     return str(error) or type(error).__name__
 
@@ -135,18 +131,3 @@ def _missing(target: Path, urls: Sequence[str], md5: str, why: str, instead: str
         f"{target} is not there and could not be fetched ({why}). "
         f"Put it there by hand from {source} (md5 {md5}); {instead}",
     )
-
-
-@contextmanager
-def _socket_timeout() -> Generator[None]:
-    """Turns a long silence of a server into an error. torchvision's downloader has no timeout of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SECONDS_OF_SILENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _quiet_off_terminal() -> redirect_stderr[io.StringIO] | nullcontext[None]:
-    return nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())

@@ -89,9 +89,9 @@ def test_the_readme_counts_what_is_there() -> None:
 
 def test_a_task_brings_its_data_and_model_and_both_can_be_overridden() -> None:
     plain = experiment("task=image")
-    assert (plain.params["data"], plain.params["model"]) == ("mnist_mini", "cnn")
-    other = experiment("task=image", "data=digits", "model=mlp")
-    assert (other.params["data"], other.params["model"]) == ("digits", "mlp")
+    assert (plain.params["data"], plain.params["model"]) == ("digits", "cnn")
+    other = experiment("task=image", "data=mnist_mini", "model=mlp")
+    assert (other.params["data"], other.params["model"]) == ("mnist_mini", "mlp")
 
 
 def message(*overrides: str) -> str:

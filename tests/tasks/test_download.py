@@ -132,7 +132,7 @@ def test_no_network_says_which_file_to_put_where(tmp_path: Path) -> None:
         fetch(tmp_path / "file.gz", [url], MD5)
     assert str(tmp_path / "file.gz") in str(caught.value)
     assert MD5 in str(caught.value)
-    assert "data=mnist_mini" in str(caught.value)
+    assert "data=digits" in str(caught.value)
     assert left(tmp_path) == []
 
 

@@ -153,7 +153,7 @@ def test_a_root_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_listing_knows_what_is_here(tmp_path: Path) -> None:
     entries = {e.name: e for e in listing(tmp_path)}
-    assert list(entries)[:2] == ["mnist_mini", "digits"]
+    assert list(entries)[:2] == ["digits", "mnist_mini"]
     assert entries["digits"].present
     assert entries["mnist_mini"].present
     assert not entries["mnist"].present

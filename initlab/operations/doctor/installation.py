@@ -9,7 +9,7 @@ from importlib import metadata
 from initlab.operations.doctor.line import Line, ok, problem, warning
 
 #: packages whose versions are shown
-_SHOWN = ("torch", "torchvision", "mlflow", "optuna", "hydra-core", "omegaconf", "apscheduler", "sqlalchemy")
+_SHOWN = ("torch", "torchvision", "mlflow", "optuna", "hydra-core", "omegaconf", "cronsim", "sqlalchemy")
 _INSTALL = "pip install -c constraints.txt -e . (a checkout), or pip install --upgrade initlab"
 
 

@@ -71,8 +71,6 @@ def data() -> Iterator[Line]:
             yield problem("data", str(error), f"delete it; python -m initlab data {which.name} fetches it again")
     here = [e.name for e in entries if e.present]
     yield ok("data", f"{root}; here: {', '.join(here) or 'none'}")
-    if not any(name in here for name in ("mnist_mini", "digits")):
-        yield warning("data", "no data set for a first run", 'pip install "initlab[samples]"')
 
 
 def _unwritable(place: Path) -> str:

@@ -12,14 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from heapq import merge
-from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from initlab.errors import ConfigError
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.cron import CronTrigger
 
 FORM = "five fields, MINUTE HOUR DAY MONTH WEEKDAY, such as '30 2 * * mon-fri' (half past two on working days)"
 _NICKNAMES = {
@@ -50,8 +45,8 @@ class Rule:
         return ZoneInfo(self.timezone)
 
     @cached_property
-    def _triggers(self) -> tuple[CronTrigger, ...]:
-        return tuple(_trigger(fields) for fields in _alternatives(self.expression))
+    def _fields(self) -> str:
+        return _fields(self.expression)
 
     def between(self, after: datetime, until: datetime) -> list[datetime]:
         """Instants (UTC) later than `after` and no later than `until`, in order."""
@@ -91,8 +86,10 @@ class Rule:
         return wall.replace(tzinfo=self._zone, fold=0).astimezone(UTC)
 
     def _walls(self, first: datetime) -> Iterator[datetime]:
-        """Wall times of the matches from `first` on; APScheduler sees a clock without changes."""
-        return merge(*(_matches(trigger, first) for trigger in self._triggers))
+        """Wall times of the matches from `first` on: times without a zone, of a clock without changes."""
+        from cronsim import CronSim
+
+        return CronSim(self._fields, first.replace(second=0, microsecond=0) - timedelta(minutes=1))
 
 
 def parse_rule(expression: str, timezone: str) -> Rule:
@@ -107,14 +104,30 @@ def parse_rule(expression: str, timezone: str) -> Rule:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError("timezone", timezone, f"no such time zone{_suggestion(timezone)}") from error
     made = Rule(" ".join(expression.split()), timezone)
+    from cronsim import CronSimError
+
     try:
         if len(expression) > _LONGEST:
             raise ValueError(f"longer than {_LONGEST} characters")
         if made.upcoming(datetime.now(UTC)) is None:
             raise ConfigError("cron", expression, "this date never comes")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, CronSimError) as error:
+        if isinstance(error, CronSimError) and _is_good_but_for_its_month(made):
+            raise ConfigError("cron", expression, "this date never comes") from error
         raise ConfigError("cron", expression[:_LONGEST], f"must be {FORM} ({error})") from error
     return made
+
+
+def _is_good_but_for_its_month(rule: Rule) -> bool:
+    """Whether the day of the month exists in other months."""
+    from cronsim import CronSim, CronSimError
+
+    minute, hour, day, _, weekday = rule.expression.split()
+    try:
+        CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2000, 1, 1))
+    except CronSimError:
+        return False
+    return True
 
 
 def _suggestion(timezone: str) -> str:
@@ -126,23 +139,20 @@ def _suggestion(timezone: str) -> str:
 
 
 # ------------------------------------------------------------------ the expression
-def _alternatives(expression: str) -> list[tuple[str, str, str, str, str]]:
-    """The fields; two alternatives where a day may match by its date or by its weekday."""
+def _fields(expression: str) -> str:
+    """The five fields, nicknames replaced and weekdays as single names."""
     fields = _NICKNAMES.get(expression.lower(), expression).lower().split()
     if len(fields) != 5:
         raise ValueError(f"{len(fields)} fields")
-    minute, hour, day, month, weekday = fields
-    weekday = _weekdays(weekday)
-    # cron(5): a field that begins with a star does not restrict
-    if day.startswith("*") or weekday == "*" or fields[4].startswith("*"):
-        return [(minute, hour, day, month, weekday)]
-    return [(minute, hour, day, month, "*"), (minute, hour, "*", month, weekday)]
+    if any(c in field for field in fields[:4] for c in "lw#?"):
+        raise ValueError("L, W, # and ? are of other crons")
+    *others, weekday = fields
+    # a field that begins with a star does not restrict, also where it has a step
+    return " ".join([*others, weekday if weekday == "*" else _weekdays(weekday)])
 
 
 def _weekdays(field: str) -> str:
-    """Weekdays as single names: APScheduler's 0 is Monday, and its week ends on Sunday."""
-    if field == "*":
-        return field
+    """Weekdays as single names, so that ranges over the end of the week work."""
     found: list[str] = []
     for part in field.split(","):
         span, slash, step = part.partition("/")
@@ -168,20 +178,3 @@ def _weekday(text: str) -> int:
     if text.isdecimal() and len(text) == 1 and int(text) <= 7:
         return int(text)
     raise ValueError(f"{text or 'nothing'} as a day of the week")
-
-
-def _trigger(fields: tuple[str, str, str, str, str]) -> CronTrigger:
-    from apscheduler.triggers.cron import CronTrigger
-
-    minute, hour, day, month, weekday = fields
-    return CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
-
-
-def _matches(trigger: Any, first: datetime) -> Iterator[datetime]:
-    at = first.replace(tzinfo=UTC)
-    while True:
-        found = trigger.get_next_fire_time(None, at)
-        if found is None:
-            return
-        yield found.replace(tzinfo=None)
-        at = found + timedelta(minutes=1)

