@@ -96,7 +96,9 @@ class InitializerCases:
 
     def test_it_is_for_something(self) -> None:
         """At least one of the networks is not refused."""
-        assert next(self.initialised(), None) is not None, "every network is refused: set `networks` to some that it is for"
+        assert next(self.initialised(), None) is not None, (
+            "every network is refused: set `networks` to some that it is for"
+        )
 
     def test_data_are_asked_for_by_name(self) -> None:
         """Without data an initialiser that needs them says so; any other works."""
