@@ -12,8 +12,9 @@ from tests.cases import untracked
 #: where it is not an image that a model reads
 TASKS = {
     "speech": ("task=speech",), "speech_cnn": ("task=speech",), "tdnn": ("task=speech",), "crnn": ("task=speech",),
-    "m5": ("task=speech", "data.features=waveform"), "text": ("task=text",), "synthetic": ("task=synthetic", "data.length=50"),
-    "rnn": ("task=text",), "lstm": ("task=text",), "gru": ("task=text",), "irnn": ("task=synthetic", "data.length=50"),
+    "m5": ("task=speech", "data.features=waveform"), "text": ("task=text",),
+    "rnn": ("task=text",), "lstm": ("task=text",), "gru": ("task=text",),
+    "synthetic": ("task=synthetic", "data.length=50"), "irnn": ("task=synthetic", "data.length=50"),
 }  # fmt: skip
 #: needs audio files
 WITHOUT = ("m5",)
