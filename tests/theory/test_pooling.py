@@ -46,6 +46,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("act", "pool", "first", "residual"), CASES)
 def test_gradient_through_max_pooling(act: str, pool: tuple[int, int, int], first: bool, residual: bool) -> None:
     torch.manual_seed(0)
