@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.configuration_files import keep_files
+
 for name in [n for n in os.environ if n.startswith(("MLFLOW_", "HYDRA_"))]:
     del os.environ[name]
 
@@ -63,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the collector from going through all that was imported and collected, again and again."""
+    """Parse configuration files once; keep the collector from what was imported and collected."""
+    keep_files()
     gc.collect()
     gc.freeze()
 

@@ -15,7 +15,6 @@ import contextlib
 import gc
 import json
 import os
-import pickle
 import pkgutil
 import runpy
 import select
@@ -32,6 +31,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from tests.configuration_files import keep_files
 
 #: what `python -m` may run in a forked process
 MODULES = frozenset({
@@ -349,34 +350,12 @@ def _keep_store(folder: Path) -> None:
     client.create = copy
 
 
-def _keep_files() -> None:
-    """Read each configuration file once: a child takes what was read of a file that has not changed since."""
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
-    from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
+def _read_files() -> None:
+    """Read the configuration files that most programs read, for all children."""
     from initlab import config
     from initlab.core.plugins import installed_plugins
 
-    read: dict[tuple[object, ...], bytes] = {}
-    Plugins.instance()
-    for source in (FileConfigSource, ImportlibResourcesConfigSource):
-
-        def load_config(self: Any, config_path: str, source: Any = source) -> Any:
-            key: tuple[object, ...] = (self.provider, self.path, config_path)
-            if source is FileConfigSource:
-                try:
-                    state = (Path(self.path) / source._normalize_file_name(config_path)).stat()
-                except OSError:
-                    return source.load_config(self, config_path)
-                key += (state.st_ino, state.st_size, state.st_mtime_ns)
-            if key not in read:
-                read[key] = pickle.dumps(source.load_config(self, config_path))
-            return pickle.loads(read[key])
-
-        keeping: Any = type(source.__name__, (source,), {"load_config": load_config})
-        SourcesRegistry.instance().types[source.scheme()] = keeping
+    keep_files()
     for overrides in (["data=digits", "model=mlp"], *([f"task={name}"] for name in config.groups()["task"])):
         config.compose([*overrides, "seed=1", "optimizer.lr=1e-3"])
     installed_plugins.cache_clear()
@@ -386,7 +365,7 @@ def main() -> None:
     """Import, serve, and be the program in each child."""
     for name in (*_IMPORTS, *_modules()):
         import_module(name)
-    _keep_files()
+    _read_files()
     # the collector of a child would otherwise go through all that was imported, and copy the memory that it is in
     gc.collect()
     gc.freeze()
