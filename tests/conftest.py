@@ -7,6 +7,7 @@ test that starts a process all the same fails.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.configuration_files import keep_files
 
 for name in [n for n in os.environ if n.startswith(("MLFLOW_", "HYDRA_"))]:
     del os.environ[name]
@@ -61,8 +64,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(map(item.get_closest_marker, ("process", "slow"))))
 
 
+def pytest_collection_finish() -> None:
+    """Parse configuration files once; keep the collector from what was imported and collected."""
+    keep_files()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Give the memory back, unless a test failed whose folder may tell why."""
+    gc.unfreeze()
     base = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     if exitstatus == 0 and not hasattr(session.config, "workerinput") and base.is_relative_to(_MEMORY):
         shutil.rmtree(base, ignore_errors=True)

@@ -140,7 +140,7 @@ def build_group(
     adapt: Adapter | None = None,
 ) -> Any:
     """The object that the group's factory makes (`instantiate.build`), with the files of the group for errors."""
-    made = build(tree, group, extras=extras, choices=groups().get(group, []), packages=packages, adapt=adapt)
+    made = build(tree, group, extras=extras, choices=lambda: groups().get(group, []), packages=packages, adapt=adapt)
     require_kind(group, made, str(tree[group]["_target_"]))
     return made
 

@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from initlab.config.arm import flatten
 from initlab.config.environment import restrict_env_resolver
+from initlab.config.hydra_compose import compose_values, compose_with_hydra
 from initlab.config.overrides import quote_formulas
 from initlab.config.own_targets import allow_new_keys
-from initlab.config.searchpath import as_override, folders_of, typed_searchpath
+from initlab.config.searchpath import folders_of, typed_searchpath
 from initlab.core.plugins import conf_dir, conf_dirs
 from initlab.errors import ConfigError
 
@@ -39,16 +40,13 @@ def compose(overrides: list[str], *, folder: Path | None = None, searchpath: Seq
     Raises:
         ConfigError: for an unknown group, file, or key; names the valid ones.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     places = typed_searchpath() if searchpath is None else searchpath
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder or conf_dir()), version_base="1.3", job_name="initlab"):
-        return hydra_compose(
-            "config", overrides=[*quote_formulas(allow_new_keys(overrides)), *([as_override(places)] if places else [])]
-        )
+    conf, typed, added = folder or conf_dir(), quote_formulas(allow_new_keys(overrides)), folders_of(places)
+    if len(added) == len(places):
+        composed = compose_values(typed, conf, places, [conf, *conf_dirs()[1:], *added])
+        if composed is not None:
+            return composed
+    return compose_with_hydra(typed, conf, places)
 
 
 def groups() -> dict[str, list[str]]:

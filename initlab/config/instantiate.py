@@ -35,7 +35,7 @@ def build(
     group: str,
     *,
     extras: Mapping[str, Any] | None = None,
-    choices: Iterable[str] = (),
+    choices: Callable[[], Iterable[str]] = tuple,
     packages: Iterable[str] = (),
     adapt: Adapter | None = None,
 ) -> Any:
@@ -45,7 +45,7 @@ def build(
         tree: the whole resolved configuration.
         group: name of the group.
         extras: objects built before, passed where the factory has a parameter of that name.
-        choices: files of the group, for the error where none was chosen.
+        choices: returns the files of the group, for the error where none was chosen.
         packages: allowed in `_target_` in addition to initlab, torch and torchvision.
         adapt: makes the object from a target that is no factory of initlab's kind (and its name, and the keys); None
             where it is one.
@@ -55,7 +55,7 @@ def build(
     """
     node = tree.get(group)
     if not isinstance(node, dict) or "_target_" not in node:
-        raise ConfigError(group, None, f"no file was chosen; {one_of(choices)}")
+        raise ConfigError(group, None, f"no file was chosen; {one_of(choices())}")
     arguments = dict(cast("dict[str, Any]", node))
     target = arguments.pop("_target_")
     _no_target_below(arguments, group)

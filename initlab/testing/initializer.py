@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -77,22 +77,28 @@ class InitializerCases:
             assert equal(before, values(model)), f"{case}: refused after the network was changed: {refusal}"
             return refusal
 
+    def initialised(self) -> Iterator[tuple[NetworkCase, nn.Module, Applied]]:
+        """The networks that are not refused, initialised with seed 0, one after the other."""
+        for case in self.networks:
+            outcome = self.applied(case)
+            if not isinstance(outcome, ConfigError):
+                yield case, *outcome
+
     def supported(self) -> list[NetworkCase]:
         """The networks that are not refused."""
-        return [case for case in self.networks if not isinstance(self.applied(case), ConfigError)]
+        return [case for case, *_ in self.initialised()]
 
     # -------------------------------------------------------------- claimed or refused
     def test_every_parameter_is_claimed_or_the_network_refused(self) -> None:
         """A refused network is left as it was; else each parameter has a rule and a finite value."""
-        for case in self.networks:
-            outcome = self.applied(case)
-            if isinstance(outcome, ConfigError):
-                continue
-            check_claimed(*outcome)
+        for _, model, done in self.initialised():
+            check_claimed(model, done)
 
     def test_it_is_for_something(self) -> None:
         """At least one of the networks is not refused."""
-        assert self.supported(), "every network is refused: set `networks` to some that it is for"
+        assert next(self.initialised(), None) is not None, (
+            "every network is refused: set `networks` to some that it is for"
+        )
 
     def test_data_are_asked_for_by_name(self) -> None:
         """Without data an initialiser that needs them says so; any other works."""
@@ -109,19 +115,19 @@ class InitializerCases:
     # -------------------------------------------------------------- seed and name
     def test_values_depend_on_the_seed_and_nothing_before(self) -> None:
         """Neither torch's global generator nor the values that were there before have a say."""
-        for case in self.supported():
-            one, again = self.applied(case, state=5), self.applied(case, state=6)
-            assert not isinstance(one, ConfigError) and not isinstance(again, ConfigError)
-            kept = {name for name, rule in one[1].rules.items() if rule == "kept"}
-            for name, value in values(one[0]).items():
+        for case, model, done in self.initialised():
+            again = self.applied(case, state=6)
+            assert not isinstance(again, ConfigError)
+            kept = {name for name, rule in done.rules.items() if rule == "kept"}
+            for name, value in values(model).items():
                 assert name in kept or torch.equal(value, values(again[0])[name]), (case, name)
 
     def test_another_seed_gives_other_values(self) -> None:
         """Where the initialiser is random; else the same."""
-        for case in self.supported():
-            one, other = self.applied(case, seed=0), self.applied(case, seed=1)
-            assert not isinstance(one, ConfigError) and not isinstance(other, ConfigError)
-            assert equal(values(one[0]), values(other[0])) is not self.is_random(one[0]), case
+        for case, model, _ in self.initialised():
+            other = self.applied(case, seed=1)
+            assert not isinstance(other, ConfigError)
+            assert equal(values(model), values(other[0])) is not self.is_random(model), case
 
     def test_another_layer_changes_no_other_draw(self) -> None:
         """Layers of equal name and shape get equal values in a deeper network."""

@@ -73,8 +73,8 @@ def integrate(
     total, error = torch.zeros_like(scale[:, 0]), torch.zeros_like(scale[:, 0])
     for depth in range(_DEPTH):
         middle = (low + high) / 2
-        left, _ = panels(low, middle)
-        right, _ = panels(middle, high)
+        halves, _ = panels(torch.cat([low, middle]), torch.cat([middle, high]))
+        left, right = halves.chunk(2, dim=-1)
         gap = (left + right - coarse).abs()
         open_ = (gap > tolerance * scale).any(0)
         # rounding noise (of sin at h = 1e5, say) never settles: it stays in the error estimate

@@ -26,7 +26,7 @@ def brackets(f: Callable[[float], float], grid: list[float]) -> list[tuple[float
     """(x, y, f(x), f(y)) of neighbours on the grid between which `f` changes its sign; both values finite.
 
     Two roots between the same neighbours show no change. Where |f| has a minimum on the grid without one, the minimum
-    is closed in on, and if `f` is beyond zero there, both halves are given.
+    is closed in on, and if `f` is beyond zero there, both halves are given. Where `f` is constant, nothing is searched.
     """
     values = [f(x) for x in grid]
     found: list[tuple[float, float, float, float]] = []
@@ -36,8 +36,12 @@ def brackets(f: Callable[[float], float], grid: list[float]) -> list[tuple[float
         before = values[i - 1] if i > 0 else math.nan
         if (a < 0) != (b < 0):
             found.append((x, y, a, b))
-        # rounding noise has minima everywhere
-        elif (before < 0) == (a < 0) and _NOISE < abs(a) <= min(abs(before), abs(b)) < math.inf:
+        # rounding noise has minima everywhere, around zero and around a constant
+        elif (
+            (before < 0) == (a < 0)
+            and _NOISE < abs(a) <= min(abs(before), abs(b)) < math.inf
+            and max(abs(before), abs(b)) > abs(a) * (1 + _NOISE)
+        ):
             at = _nearest_to_zero(f, grid[i - 1], y, a < 0)
             value = f(at)
             if (value < 0) != (a < 0):

@@ -18,6 +18,7 @@ from initlab.api import Watch
 from initlab.errors import ConfigError
 from initlab.run.train import run
 from tests.cases import Recorder, experiment
+from tests.cli.driver import initlab as command_line
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -360,8 +361,5 @@ for _ in range(3):
     step.step()
 """
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=300)
-    out = subprocess.run(
-        [sys.executable, "-m", "initlab", "explain", "run=last"], cwd=tmp_path, check=True, capture_output=True,
-        text=True, timeout=300,
-    ).stdout  # fmt: skip
-    assert "finished after 3 updates" in out
+    done = command_line("explain", "run=last", cwd=tmp_path)
+    assert done.returncode == 0 and "finished after 3 updates" in done.stdout, done.stderr

@@ -32,6 +32,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tests.configuration_files import keep_files
+
 #: what `python -m` may run in a forked process
 MODULES = frozenset({
     "initlab", "initlab.tracking.deliver.helper_main", "initlab.study.workers.worker_main", "torch.distributed.run",
@@ -348,10 +350,22 @@ def _keep_store(folder: Path) -> None:
     client.create = copy
 
 
+def _read_files() -> None:
+    """Read the configuration files that most programs read, for all children."""
+    from initlab import config
+    from initlab.core.plugins import installed_plugins
+
+    keep_files()
+    for overrides in (["data=digits", "model=mlp"], *([f"task={name}"] for name in config.groups()["task"])):
+        config.compose([*overrides, "seed=1", "optimizer.lr=1e-3"])
+    installed_plugins.cache_clear()
+
+
 def main() -> None:
     """Import, serve, and be the program in each child."""
     for name in (*_IMPORTS, *_modules()):
         import_module(name)
+    _read_files()
     # the collector of a child would otherwise go through all that was imported, and copy the memory that it is in
     gc.collect()
     gc.freeze()

@@ -170,10 +170,10 @@ def _log_norm(
     """Mean and standard error of log(‖h_L‖²/‖h_0‖²) over networks."""
     ratios = []
     x = noise(1, width)
+    model = nn.Sequential(*[m for _ in range(depth) for m in (nn.Linear(width, width), activation.make())])
+    sites, context = describe(model, x), InitContext(activation=activation)
     for seed in range(runs):
-        layers = [m for _ in range(depth) for m in (nn.Linear(width, width), activation.make())]
-        model = nn.Sequential(*layers)
-        draw(init, model, x, activation, seed)
+        inits.apply(model, sites, init, context=context, seed=seed)
         with torch.no_grad():
             ratios.append(math.log(float(model(x).square().sum() / x.square().sum())))
     values = torch.tensor(ratios)
@@ -210,9 +210,10 @@ def rai(init: Initializer) -> None:
     def dead(scheme: Initializer) -> float:
         x = torch.linspace(-1, 1, 21)[:, None]
         count = 0
+        model = nn.Sequential(*[m for i in range(8) for m in (nn.Linear(1 if i == 0 else 2, 2), nn.ReLU())])
+        sites, context = describe(model), InitContext(activation=activations.relu())
         for seed in range(150):
-            model = nn.Sequential(*[m for i in range(8) for m in (nn.Linear(1 if i == 0 else 2, 2), nn.ReLU())])
-            draw(scheme, model, seed=seed)
+            inits.apply(model, sites, scheme, context=context, seed=seed)
             with torch.no_grad():
                 count += int(float(model(x).std(0).max()) == 0)
         return count / 150

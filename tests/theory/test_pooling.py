@@ -46,11 +46,12 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("act", "pool", "first", "residual"), CASES)
 def test_gradient_through_max_pooling(act: str, pool: tuple[int, int, int], first: bool, residual: bool) -> None:
     torch.manual_seed(0)
     model = Plain(getattr(F, act), pool, first=first, residual=residual)
-    x, y = torch.randn(16, 3, 32, 32), torch.randint(10, (16,))
+    x, y = torch.randn(16, 3, 24, 24), torch.randint(10, (16,))
     signal: dict[str, list[float]] = {}
     gradient: dict[str, list[float]] = {}
     for seed in range(9):
