@@ -15,7 +15,7 @@ from initlab.errors import ConfigError, UnknownNameError, one_of
 
 Group = Literal["run", "look", "study", "team", "upkeep"]
 #: flags of Hydra whose value is the next word
-_WITH_VALUE = frozenset(
+WITH_VALUE = frozenset(
     {
         "--cfg",
         "-c",
@@ -31,7 +31,7 @@ _WITH_VALUE = frozenset(
     }
 )
 #: flags that ask for a study
-_SEARCH = ("-m", "--multirun")
+SEARCH = ("-m", "--multirun")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             if flag is not None and flag[0].kind == "flag":
                 given[flag[0].name] = "true"
                 continue
-            if argument in _SEARCH and command.name != "train":
+            if argument in SEARCH and command.name != "train":
                 instead = "; inspect takes 'sweep={init: [he, xavier]}'" if command.name == "inspect" else ""
                 raise ConfigError(argument, None, f"trains a study, which {command.name} does not{instead}")
             overrides.append(argument)
-            if argument in _WITH_VALUE:
+            if argument in WITH_VALUE:
                 overrides += [next(rest, "")]
             continue
         key, equals, value = argument.partition("=")
@@ -172,7 +172,7 @@ def flags_last(overrides: Sequence[str]) -> list[str]:
     rest = iter(overrides)
     for argument in rest:
         (flags if argument.startswith("-") else plain).append(argument)
-        if argument in _WITH_VALUE:
+        if argument in WITH_VALUE:
             flags += [value] if (value := next(rest, None)) is not None else []
     return [*plain, *flags]
 

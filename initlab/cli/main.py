@@ -16,7 +16,7 @@ from typing import NoReturn
 from initlab.cli.arguments import Command, Option, parse
 from initlab.core.error_line import print_error
 from initlab.core.exit import run_and_exit
-from initlab.errors import InitlabError, UnknownNameError, one_of
+from initlab.errors import InitlabError
 
 _STUDY = Option(name="study", help="name of the study", former=("study.name",))
 _STORAGE = Option(
@@ -259,10 +259,13 @@ def _dispatch(typed: list[str]) -> int:
 
     named = bool(typed) and typed[0][:1] not in ("-", "+", "~") and "=" not in typed[0]
     if named and typed[0] not in COMMANDS:
-        known = [c for c in COMMANDS if c != "train"]
-        raise UnknownNameError(
-            f"{typed[0]}: no such command; {one_of(known, typed[0])}, or begin with KEY=VALUE to train"
-        )
+        lower = typed[0].lower()
+        if lower not in COMMANDS:
+            from initlab.cli.corrections import unknown_command
+
+            raise unknown_command(typed, COMMANDS)
+        print(f"initlab: {typed[0]} is read as {lower}", file=sys.stderr)
+        typed = [lower, *typed[1:]]
     command, rest = (COMMANDS[typed[0]], typed[1:]) if named else (COMMANDS["train"], typed)
     if "--version" in rest:
         from initlab.core.version import __version__
@@ -275,7 +278,10 @@ def _dispatch(typed: list[str]) -> int:
         return help_pages.print_help(rest, COMMANDS)
     if "--help" in rest or "-h" in rest:
         return help_pages.print_help([command.name] if named else [], COMMANDS)
-    arguments = parse(command, rest, help_pages.options_of(command))
+    from initlab.cli.corrections import correct
+
+    options = help_pages.options_of(command)
+    arguments = parse(command, correct(command, rest, options, COMMANDS), options)
     if not command.composes:
         return _load(command)(arguments)
     from initlab.cli.compose import compose_and_run

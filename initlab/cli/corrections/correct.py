@@ -1,0 +1,88 @@
+"""Checks the words behind a command, in the order in which a reader would: form, keys, names, values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+
+from initlab.cli.arguments import SEARCH, WITH_VALUE, Command, Option
+from initlab.cli.corrections.catalogue import groups, keys_of_group, top_keys
+from initlab.cli.corrections.keys import check_key
+from initlab.cli.corrections.names import correct_names
+from initlab.cli.corrections.settings import check_port, check_settings
+from initlab.cli.corrections.words import check_words
+from initlab.core.error_line import escape_control_characters
+
+#: words with which files that are not of `conf/` may be chosen: Hydra knows them
+_ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "hydra.searchpath")
+
+
+def correct(
+    command: Command, typed: Sequence[str], options: Sequence[Option], commands: Collection[str]
+) -> list[str]:
+    """What was typed behind `command`, with upper and lower case put right, which is said on stderr.
+
+    Raises:
+        InitlabError: with exit code 2, for what is neither a setting nor an option; it says what to type.
+    """
+    own = {spelling: o for o in options for spelling in (o.name, *o.former)}
+    flags = [o.name for o in options if o.kind == "flag"]
+    check_words(typed, command=command.name, options=[o.name for o in options], flags=flags, commands=commands)
+    for word in typed:
+        key, _, value = word.partition("=")
+        if key.endswith("port") and key in own:
+            check_port(key, value)
+    if command.accepts is not None or command.name in ("schedule", "server", "data", "doctor"):
+        return list(typed)
+    multirun = any(w in SEARCH for w in typed)
+    elsewhere = any(w.partition("=")[0].lstrip("+") in _ELSEWHERE for w in typed)
+    overrides = _overrides(typed, own)
+    lowered = {o: o if elsewhere else _lower_key(o) for o in overrides}
+    changed = list(lowered.values())
+    with_target = {k.partition(".")[0] for k in (o.partition("=")[0].lstrip("+") for o in changed) if "._target_" in k}
+    found: dict[str, str] = {}
+    for before, override in lowered.items():
+        key, equals, value = override.partition("=")
+        name = key.lstrip("+~")
+        if not elsewhere and equals and not key.startswith(("+", "~")):
+            check_key(name, value, changed, [*with_target])
+        found[before] = override if elsewhere else correct_names(
+            override, multirun=multirun, command=command.name, overrides=changed
+        )  # fmt: skip
+    for before, after in found.items():
+        if before != after:
+            _say(f"{before} is read as {after}")
+    words = [found.get(w, w) for w in typed]
+    for line in check_settings(_overrides(words, own), multirun=multirun, command=command.name):
+        _say(line)
+    return words
+
+
+def _say(line: str) -> None:
+    print(f"initlab: {escape_control_characters(line)}", file=sys.stderr)
+
+
+def _overrides(typed: Sequence[str], own: Collection[str]) -> list[str]:
+    """The words that are overrides of the configuration: no flags, their values, or options of the command."""
+    found: list[str] = []
+    words = iter(typed)
+    for word in words:
+        if word in WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-") and "=" in word and word.partition("=")[0].lstrip("+") not in own:
+            found.append(word)
+    return found
+
+
+def _lower_key(override: str) -> str:
+    """The override with its key in lower case, where only that is a key."""
+    key, equals, value = override.partition("=")
+    lower = key.lower()
+    if lower == key:
+        return override
+    first, _, rest = lower.lstrip("+~").partition(".")
+    known = first in groups() and (not rest or rest.partition(".")[0] in keys_of_group(first)) or lower in top_keys()
+    original = key.lstrip("+~").partition(".")[2].partition(".")[0]
+    if not known or (rest and original in keys_of_group(first)):
+        return override
+    return f"{lower}{equals}{value}"
