@@ -150,11 +150,6 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             given[option.name] = value.strip("'\"")
     most, meaning = command.words
     if len(words) > most:
-        listed = next((o for o in overrides if o.endswith(",") and "=" in o), None)
-        if listed is not None:
-            key, _, value = listed.partition("=")
-            what = f"ends with a comma; write several values without spaces and add -m: -m {listed}{words[most]}"
-            raise ConfigError(key, value, what)
         of = f"takes {most} ({meaning})" if most else "takes none"
         raise UnknownNameError(f"{command.name} {' '.join(words)}: {words[most]} is one word too many; it {of}")
     return Arguments(words=tuple(words), given=given, overrides=tuple(overrides))
@@ -193,7 +188,7 @@ def _require_accepted(command: Command, key: str, value: str, names: Sequence[st
         return
     keys = [a if "." in a else f"{a}.uri" if a == "tracking" else a for a in command.accepts if a != "hydra"]
     raise ConfigError(
-        key, value or None, f"initlab {command.name} takes no such option; {one_of([*names, *keys], key)}"
+        key, value or None, f"initlab {command.name} takes no such option; {one_of(dict.fromkeys([*names, *keys]), key)}"
     )
 
 

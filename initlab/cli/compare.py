@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.cli.folders import check_writable
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
 from initlab.compare.metric import Metric, choose_metric, study_metric
@@ -40,8 +41,8 @@ def compare_command(config: DictConfig, _arguments: Arguments) -> int:
     """
     settings = configuration.compare_settings(config)
     where = configuration.tracking_settings(config)
-    if settings.out is not None and Path(settings.out).exists() and not Path(settings.out).is_dir():
-        raise ConfigError("compare.out", settings.out, "is a file; name a directory")
+    if settings.out is not None:
+        check_writable("out", Path(settings.out))
     found = tracking.read_runs(
         where, workdir=Path.cwd(), studies=settings.study, experiments=settings.experiments, words=settings.filter or ""
     )

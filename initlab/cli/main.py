@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from initlab.cli.arguments import Command, Option, parse
-from initlab.core.error_line import print_error
+from initlab.core.error_line import print_error, print_notice
 from initlab.core.exit import run_and_exit
 from initlab.errors import InitlabError
 
@@ -264,7 +264,7 @@ def _dispatch(typed: list[str]) -> int:
             from initlab.cli.corrections import unknown_command
 
             raise unknown_command(typed, COMMANDS)
-        print(f"initlab: {typed[0]} is read as {lower}", file=sys.stderr)
+        print_notice(f"{typed[0]} is read as {lower}")
         typed = [lower, *typed[1:]]
     command, rest = (COMMANDS[typed[0]], typed[1:]) if named else (COMMANDS["train"], typed)
     if "--version" in rest:

@@ -19,14 +19,19 @@ def unknown_command(words: Sequence[str], commands: Collection[str]) -> UnknownN
     """The error for a command line whose first word is no command; it says what to type instead."""
     word, following = words[0], words[1] if len(words) > 1 else ""
     known = [c for c in commands if c != "train"]
-    instead = meant_by_word(word, following)
+    lower = word.lower()
+    exact = lower in {*groups(), *top_keys(), *COMMANDS} or following.startswith("=")
+    near = [] if exact else difflib.get_close_matches(lower, commands, n=1, cutoff=0.75)
+    if near:
+        typed = " ".join([near[0], *words[1:]]) if near[0] != "train" else " ".join(words[1:]) or "init=he"
+        return UnknownNameError(f"{word}: no such command; did you mean {near[0]}? write initlab {typed}")
+    value = words[2] if following == "=" and len(words) > 2 else following  # noqa: PLR2004 - key, =, value
+    instead = meant_by_word(word, f"={value}" if following == "=" else following)
     if instead:
         return UnknownNameError(f"{word}: no such command; {instead}")
-    end = f"initlab --help lists the commands: {', '.join(sorted(known))}; KEY=VALUE trains"
-    near = difflib.get_close_matches(word.lower(), known, n=1)
-    if near:
-        return UnknownNameError(f"{word}: no such command; did you mean {near[0]}? {end}")
-    return UnknownNameError(f"{word}: no such command; {end}")
+    return UnknownNameError(
+        f"{word}: no such command; initlab --help lists them: {', '.join(sorted(known))}; initlab KEY=VALUE trains"
+    )
 
 
 def meant_by_word(word: str, following: str = "", lead: str = "initlab ") -> str:

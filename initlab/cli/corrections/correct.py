@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Sequence
 
 from initlab.cli.arguments import SEARCH, WITH_VALUE, Command, Option
 from initlab.cli.corrections.catalogue import groups, keys_of_group, top_keys
-from initlab.cli.corrections.keys import check_key
-from initlab.cli.corrections.names import correct_names
-from initlab.cli.corrections.settings import check_port, check_settings
+from initlab.cli.corrections.keys import check_key, check_option
+from initlab.cli.corrections.names import check_data_words, correct_names
+from initlab.cli.corrections.settings import check_port, check_removals, check_settings, check_uri
 from initlab.cli.corrections.words import check_words
-from initlab.core.error_line import escape_control_characters
+from initlab.core.error_line import print_notice
 
 #: words with which files that are not of `conf/` may be chosen: Hydra knows them
 _ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "hydra.searchpath")
@@ -27,13 +26,23 @@ def correct(
     """
     own = {spelling: o for o in options for spelling in (o.name, *o.former)}
     flags = [o.name for o in options if o.kind == "flag"]
-    check_words(typed, command=command.name, options=[o.name for o in options], flags=flags, commands=commands)
+    check_words(
+        typed, command=command.name, options=[o.name for o in options], flags=flags, commands=commands,
+        takes_words=command.words[0] > 0,
+    )  # fmt: skip
     for word in typed:
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
         if key.endswith("port") and key in own:
             check_port(key, value)
+        if key == "tracking.uri":
+            check_uri(value)
+        if equals and key not in own and not key.startswith(("-", "+", "~")):
+            check_option(command, key, value, [o.name for o in options])
+    if command.name == "data":
+        check_data_words(typed)
     if command.accepts is not None or command.name in ("schedule", "server", "data", "doctor"):
         return list(typed)
+    check_removals(typed)
     multirun = any(w in SEARCH for w in typed)
     elsewhere = any(w.partition("=")[0].lstrip("+") in _ELSEWHERE for w in typed)
     overrides = _overrides(typed, own)
@@ -51,15 +60,11 @@ def correct(
         )  # fmt: skip
     for before, after in found.items():
         if before != after:
-            _say(f"{before} is read as {after}")
+            print_notice(f"{before} is read as {after}")
     words = [found.get(w, w) for w in typed]
     for line in check_settings(_overrides(words, own), multirun=multirun, command=command.name):
-        _say(line)
+        print_notice(line)
     return words
-
-
-def _say(line: str) -> None:
-    print(f"initlab: {escape_control_characters(line)}", file=sys.stderr)
 
 
 def _overrides(typed: Sequence[str], own: Collection[str]) -> list[str]:

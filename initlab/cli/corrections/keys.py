@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from initlab.cli.arguments import Command
+from initlab.cli.conf_files import files_of
 from initlab.cli.corrections.catalogue import (
     chosen_file,
     files_with,
@@ -40,7 +42,9 @@ def full_keys(key: str) -> list[str]:
 def _near(name: str) -> list[str]:
     """Keys whose last part is close to `name`."""
     every = {k: g for g in reversed(sorted(groups())) if groups_with_keys(g) for k in keys_of_group(g)}
-    near = difflib.get_close_matches(name, [*every, *groups(), *top_keys(), *KEYS], n=1, cutoff=0.8)
+    first = [g for g in groups() if groups_with_keys(g)] + sorted(top_keys())
+    near = difflib.get_close_matches(name, first, n=1, cutoff=0.7)
+    near = near or difflib.get_close_matches(name, [*every, *KEYS], n=1, cutoff=0.8)
     if not near:
         return []
     word = KEYS.get(near[0], near[0])
@@ -91,26 +95,57 @@ def check_key(key: str, value: str, overrides: Sequence[str], own: Sequence[str]
     chosen = chosen_file(first, overrides)
     if first in _HELD_BY_COMPOSITION or chosen is None or second in keys_of(first, chosen):
         return
-    having = _same_task_first(files_with(first, second), first)
+    having = _usual_first(files_with(first, second), first)
+    typed = any(o.startswith(f"{first}=") for o in overrides)
+    this = f"{first}={chosen}" if typed else f"the {first} of this task" if first in ("model", "data") else f"{first}={chosen}"
     raise ConfigError(
-        key, value, f"{first}={chosen} has no {second}; {listed(f'{first}={n}' for n in having)} {_have(having)}"
+        key, value, f"{this} has no {second}; {listed(f'{first}={n}' for n in having)} {_have(having)}"
         f" it: write {first}={having[0]} {key}={value}"
     )  # fmt: skip
+
+
+#: options by another name, of commands that take few
+_OPTIONS = {
+    "explain": {"id": "run", "run_id": "run", "runid": "run", "name": "study"},
+    "worker": {"name": "study"},
+    "export": {"name": "study", "folder": "to", "out": "to"},
+    "import": {"folder": "from", "name": "as", "study": "as"},
+    "compare": {"name": "study", "studies": "study", "folder": "out", "to": "out"},
+}
+
+
+def check_option(command: Command, key: str, value: str, options: Sequence[str]) -> None:
+    """Raise ConfigError for a misspelt option of a command, or one by another name."""
+    lead = f"initlab {command.name} "
+    if command.accepts is None:
+        known = key.partition(".")[0] in groups() or key in top_keys()
+        near = [] if known or "." in key else difflib.get_close_matches(key, options, n=1, cutoff=0.75)
+        if near:
+            raise ConfigError(key, value, f"unknown key; did you mean {near[0]}? write {lead}{near[0]}={value}")
+        return
+    other = _OPTIONS.get(command.name, {}).get(key)
+    if other:
+        raise ConfigError(key, value, f"{lead.strip()} takes no such option; write {lead}{other}={value}")
+    full = KEYS.get(key, f"tracking.{key}" if key == "uri" else "")
+    if full.partition(".")[0] in command.accepts:
+        raise ConfigError(key, value, f"{lead.strip()} takes no such option; write {lead}{full}={value}")
 
 
 def unknown(key: str, value: str, meant: Sequence[str], overrides: Sequence[str]) -> ConfigError:
     """The error for an unknown key, with what may be meant by it."""
     if not meant:
         names = sorted({*groups(), *top_keys()} - {"compare", "gc", "inspect"})
-        return ConfigError(key, value, f"unknown key; the first part of a key is one of {', '.join(names)}")
+        of = f"keys begin with one of {', '.join(names)}"
+        return ConfigError(key, value, f"unknown key; initlab help GROUP lists what there is; {of}")
     first, others = meant[0], meant[1:]
     typed = f"{first}={value}" if value else f"{first}=VALUE"
     group, _, last = first.partition(".")
     chosen = chosen_file(group, overrides) if group not in _HELD_BY_COMPOSITION else None
     if last and chosen is not None and last not in keys_of(group, chosen) and (having := files_with(group, last)):
-        having = _same_task_first(having, group)
-        typed = f"{group}={having[0]} {typed}"
-    if first in ("replicas",):
+        typed = f"{group}={_usual_first(having, group)[0]} {typed}"
+    elif chosen is not None and last:
+        others = ()  # they are of files that are not chosen
+    if group in ("replicas", "study"):
         typed = f"-m {typed}"
     also = f" (or {listed(others)})" if others else ""
     return ConfigError(key, value or None, f"unknown key; write {typed}{also}")
@@ -130,8 +165,7 @@ def _have(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
 
 
-def _same_task_first(names: Sequence[str], group: str) -> list[str]:
-    """The plain network first: it takes any data."""
-    return sorted(names, key=lambda n: (n != "mlp", n in ("image", "speech", "text", "synthetic"), n)) if (
-        group == "model"
-    ) else list(names)
+def _usual_first(names: Sequence[str], group: str) -> list[str]:
+    """The usual file first; the aliases that tasks have for their models last."""
+    usual = {"model": "mlp", "optimizer": "sgd", "init": "normal"}.get(group)
+    return sorted(names, key=lambda n: (n != usual, n in files_of("task"), n))

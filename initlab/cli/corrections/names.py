@@ -64,7 +64,6 @@ def _one(group: str, name: str, override: str, overrides: Sequence[str]) -> str:
     if name.lower() in files:
         return name.lower()
     lists = f"initlab help {group} lists all {len(files)}"
-    shown = f"{group}={name}"
     instead = _instead(group, name)
     if instead:
         several = f" (in a study: {_in_study(instead)})" if "," in override and " " in instead else ""
@@ -77,7 +76,7 @@ def _one(group: str, name: str, override: str, overrides: Sequence[str]) -> str:
         raise ConfigError(group, name, f"is a file of {elsewhere}: write {elsewhere}={name.lower()}; {lists}")
     del overrides
     few = ", ".join(sorted(files)) if len(files) <= 12 else f"{', '.join(sorted(files)[:8])}, ..."
-    raise ConfigError(group, name, f"no such file ({shown}); choose from {few}; {lists}")
+    raise ConfigError(group, name, f"no such file; choose from {few}; {lists}")
 
 
 def _instead(group: str, name: str) -> str:
@@ -104,6 +103,25 @@ def _device(name: str) -> str:
         raise ConfigError("device", name, f"did you mean device=cuda:{base[4:]}?")
     if base.isdecimal():
         raise ConfigError("device", name, f"did you mean device=cuda:{base}? device=auto takes a GPU if there is one")
-    near = difflib.get_close_matches(base, _DEVICES, n=1)
+    near = difflib.get_close_matches(base, _DEVICES, n=1, cutoff=0.75)
     hint = f"did you mean device={near[0]}? " if near else ""
     raise ConfigError("device", name, f"{hint}choose from auto, cpu, cuda, cuda:N, mps")
+
+
+def check_data_words(words: Sequence[str]) -> None:
+    """Raise ConfigError for what stands behind ``initlab data`` and names no data set."""
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in ("data", "name", "dataset"):
+            raise ConfigError(key, value, f"is written without {key}=: write initlab data {value}")
+        if equals or word.startswith("-"):
+            continue
+        if word in ("list", "ls", "all", "show"):
+            raise ConfigError("data", word, "initlab data lists the data sets; initlab data NAME fetches one")
+        files = files_of("data")
+        if word not in files:
+            instead = _instead("data", word).partition(" ")[0].partition("=")[2]
+            near = difflib.get_close_matches(word.lower(), files, n=1)
+            meant = instead or (near[0] if near else "")
+            hint = f"did you mean {meant}? write initlab data {meant}; " if meant else ""
+            raise ConfigError("data", word, f"no such data set; {hint}initlab data lists all {len(files)}")

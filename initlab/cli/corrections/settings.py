@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from initlab.cli.corrections.catalogue import groups, top_keys
+from initlab.cli.corrections.catalogue import chosen_file, groups, keys_of, top_keys
 from initlab.cli.corrections.keys import full_keys
 from initlab.errors import ConfigError
+from initlab.study.space.metrics import check_metrics
 
 _NUMBER = re.compile(r"\d+,\d+")
 #: the largest share of the data that is sensibly held out
@@ -31,6 +32,11 @@ def check_settings(overrides: Sequence[str], *, multirun: bool, command: str) ->
             if meant:
                 raise ConfigError(key, value, f"nothing reads this key; write {meant[0]}={value}")
             yield f"{key}={value}: nothing of initlab reads this key; initlab --cfg job shows those that are read"
+        if key.startswith("+") and not key.startswith("++") and name.count(".") == 1:
+            group, _, last = name.partition(".")
+            chosen = chosen_file(group, overrides) if group in groups() else None
+            if chosen is not None and last in keys_of(group, chosen):
+                raise ConfigError(key, value, f"is a key already; write {name}={value}, without +")
         if _NUMBER.fullmatch(value) and not multirun and name not in ("seed", "study", "experiment"):
             point = value.replace(",", ".")
             raise ConfigError(
@@ -38,8 +44,8 @@ def check_settings(overrides: Sequence[str], *, multirun: bool, command: str) ->
             )
         if name.startswith("data.") and name.endswith("_fraction"):
             yield from _share(name, value)
-        if name == "tracking.uri":
-            _check_uri(value)
+        if name == "study.metric":
+            check_metrics(m.strip(" '\"") for m in value.strip("[]").split(","))
         if name.endswith("port"):
             check_port(name, value)
     if command == "train" and not multirun:
@@ -77,7 +83,8 @@ def _share(key: str, value: str) -> Iterator[str]:
         yield f"{key}={value}: holds out {share:.0%} of the examples, and little is left to train on; 0.1 is usual"
 
 
-def _check_uri(value: str) -> None:
+def check_uri(value: str) -> None:
+    """Raise ConfigError for an address without its scheme."""
     text = value.strip("'\"")
     if re.fullmatch(r"[A-Za-z][\w.-]*:\d+/?|\d+(\.\d+){3}(:\d+)?/?", text):
         raise ConfigError("tracking.uri", value, f"has no scheme; write tracking.uri=http://{text}")
@@ -95,3 +102,15 @@ def _of_a_study(settings: dict[str, str]) -> Iterator[str]:
     if of_study:
         key = of_study[0]
         yield f"{key}={settings[key]}: is of a study; this trains one run. Add -m and several values: -m init=he,xavier"
+
+
+def check_removals(words: Sequence[str]) -> None:
+    """Raise ConfigError for ``~KEY`` of what every run needs, or of what is not there."""
+    for word in words:
+        if not word.startswith("~"):
+            continue
+        key = word[1:].partition("=")[0]
+        if key in groups() and key != "experiment":
+            raise ConfigError(word, None, f"~ removes a key, and every run has {key}; initlab help {key} lists files")
+        if "." not in key and key not in top_keys() and "@" not in key:
+            raise ConfigError(word, None, "~ removes a key, and there is none of this name; leave it out")

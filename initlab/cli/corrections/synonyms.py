@@ -217,6 +217,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
         "cifar": "data=cifar10",
         "fmnist": "data=fashion_mnist",
         "imagefolder": "data=image_folder",
+        "imagenet": "data=image_folder data.path=FOLDER",
         "shakespeare": "data=tiny_shakespeare",
         "speechcommands": "data=speech_commands",
     },

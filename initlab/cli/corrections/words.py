@@ -11,6 +11,7 @@ from initlab.cli.conf_files import files_of
 from initlab.cli.corrections.catalogue import groups, keys_of, top_keys
 from initlab.cli.corrections.commands import meant_by_word
 from initlab.cli.corrections.keys import full_keys
+from initlab.cli.corrections.synonyms import KEYS
 from initlab.config.overrides import HYDRA_FUNCTIONS, split_at_top_level
 from initlab.errors import ConfigError, UnknownNameError
 
@@ -18,12 +19,20 @@ from initlab.errors import ConfigError, UnknownNameError
 _FLAGS = frozenset(
     {"--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--info", "-i"}
 ) | WITH_VALUE  # fmt: skip
+#: values of flags that take one of a few
+_VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all")}
 _CALL = re.compile(r"([A-Za-z_]\w*)\((.*)\)", re.DOTALL)
 _KEY_VALUE = re.compile(r"\s(\w[\w.]*)=")
 
 
 def check_words(
-    words: Sequence[str], *, command: str, options: Collection[str], flags: Collection[str], commands: Collection[str]
+    words: Sequence[str],
+    *,
+    command: str,
+    options: Collection[str],
+    flags: Collection[str],
+    commands: Collection[str],
+    takes_words: bool = False,
 ) -> None:
     """Raise for a word of a form that nothing takes; the message says what to type.
 
@@ -33,6 +42,7 @@ def check_words(
         options: of the command alone.
         flags: options that are also written as ``--name``.
         commands: all commands.
+        takes_words: whether the command takes words without ``=``.
     """
     after_flag = False
     for i, word in enumerate(words):
@@ -43,43 +53,90 @@ def check_words(
             _check_flag(word, following, command, options, flags)
             after_flag = word in WITH_VALUE
         elif "=" in word and not word.startswith("="):
-            _check_setting(word, following, command)
+            _check_setting(word, following, command, commands)
         else:
+            before = words[i - 1] if i else ""
+            if before.endswith(",") and "=" in before:
+                key, _, value = before.partition("=")
+                end = next((n for n in range(i, len(words)) if not words[n].endswith(",")), len(words) - 1)
+                typed = before + "".join(words[i : end + 1])
+                what = f"ends with a comma; write several values without spaces and add -m: -m {typed}"
+                raise ConfigError(key, value, what)
             _check_word(word, following, command, commands, words)
+            if not takes_words:
+                _check_option(word, following, command, options, flags)
 
 
 def _check_flag(word: str, following: str, command: str, options: Collection[str], flags: Collection[str]) -> None:
     name, equals, value = word.partition("=")
-    if name in _FLAGS or (name.startswith("--") and name[2:] in flags):
+    if name.startswith("--") and name[2:] in flags:
+        return
+    if name in _FLAGS and name[2:] not in options and (not equals or name.startswith("--")):
+        wanted = _VALUES.get(name)
+        if wanted and (value if equals else following) not in wanted:
+            raise ConfigError(word, None, f"wants one of {', '.join(wanted)}: write {name} {wanted[0]}")
         return
     key = name.lstrip("-").replace("-", "_") if name.strip("-") else ""
     lead = "initlab " if command == "train" else f"initlab {command} "
     known = [key] if key in options or key.partition(".")[0] in groups() or key in top_keys() else []
-    near_flag = difflib.get_close_matches(name, [f for f in (*_FLAGS, *(f"--{f}" for f in flags)) if len(f) > 2], n=1)
-    if not known and near_flag and not equals:
+    long = [f for f in (*_FLAGS, *(f"--{f}" for f in flags)) if f.startswith("--")]
+    near_flag = difflib.get_close_matches("--" + name.lstrip("-"), long, n=1, cutoff=0.75)
+    if key == "config" or (near_flag and not equals and not known and key not in KEYS):
+        near_flag = near_flag or ["--config-dir"]
         raise UnknownNameError(f"{name}: no such flag; did you mean {near_flag[0]}? initlab --help lists what there is")
+    if name in ("-M", "-mr", "--sweep"):
+        raise UnknownNameError(f"{name}: no such flag; did you mean -m?")
+    if key in ("gpu", "cuda", "cpu") and command in _COMPOSING:
+        device = "cpu" if key == "cpu" else "cuda"
+        raise ConfigError(word, None, f"settings are written without dashes: write {lead}device={device}")
     meant = known or ([] if command not in _COMPOSING else full_keys(key))
     if not meant and options:
         meant = difflib.get_close_matches(key, options, n=1)
     if meant:
-        given = value if equals else following if following and not following.startswith("-") else "VALUE"
-        sign = "-m " if meant[0] == "replicas" else ""
+        given = value if equals else "true" if meant[0] == "apply" else following if following and not following.startswith("-") else "VALUE"
+        sign = "-m " if meant[0].partition(".")[0] in ("replicas", "study") and command == "train" else ""
         raise ConfigError(word, None, f"settings are written without dashes: write {lead}{sign}{meant[0]}={given}")
     raise UnknownNameError(f"{word}: no such flag; settings are written KEY=VALUE; {lead}--help lists what there is")
+
+
+#: what a word alone may be for
+_MAIN = {
+    "compare": "study", "explain": "run", "export": "study", "import": "from", "server": "port", "ui": "port",
+    "worker": "study",
+}  # fmt: skip
+
+
+def _check_option(word: str, following: str, command: str, options: Collection[str], flags: Collection[str]) -> None:
+    """A word that is the name of an option, or the value of the command's main one."""
+    if word in flags:
+        raise UnknownNameError(f"{command} {word}: write initlab {command} --{word}")
+    if word in options:
+        value = "true" if word == "apply" else following if following and "=" not in following else "VALUE"
+        raise UnknownNameError(f"{command} {word}: is an option; write initlab {command} {word}={value}")
+    main = _MAIN.get(command)
+    if main is not None:
+        raise UnknownNameError(f"{command} {word}: options are written NAME=VALUE; write initlab {command} {main}={word}")
 
 
 #: commands that take the keys of a run
 _COMPOSING = ("train", "inspect", "advise")
 
 
-def _check_setting(word: str, following: str, command: str) -> None:
+def _check_setting(word: str, following: str, command: str, commands: Collection[str]) -> None:
     key, _, value = word.partition("=")
     lead = "" if command == "train" else f"{command} "
+    first = key.split()[0] if key.split() else ""
+    if first in commands and first != key.strip():
+        raise ConfigError(word, None, f"is several words in one pair of quotes; write initlab {word}")
+    if not key.strip("+~ "):
+        raise ConfigError(word, None, "names no key; settings are written KEY=VALUE")
     if key != key.strip() or (value != value.strip() and value.strip()):
         raise ConfigError(word.strip(), None, f"has spaces around =; write {lead}{key.strip()}={value.strip()}")
     name = key.lstrip("+")
     if value.startswith("=") and not name.startswith("activation.f"):
         raise ConfigError(word, None, f"has = twice; write {lead}{key}={value.lstrip('= ')}")
+    if value.endswith(",") and not (following and "=" not in following):
+        raise ConfigError(key, value, f"ends with a comma; write {lead}{key}={value.rstrip(',')}")
     if not value and name in groups():
         if following and "=" not in following and not following.startswith("-"):
             raise ConfigError(word, None, f"has spaces around =; write {lead}{key}={following}")
@@ -114,7 +171,8 @@ def _check_word(word: str, following: str, command: str, commands: Collection[st
     others = " ".join(w for w in words if w != word)
     if word in commands:
         what = f"initlab {word}" + (f" {others}" if others and word != command else "")
-        raise UnknownNameError(f"{command} {word}: the command comes first, and once: write {what}")
+        told = word if command == "train" else f"{command} {word}"
+        raise UnknownNameError(f"{told}: the command comes first, and once: write {what}")
     if following == "=" and len(words) > (at := words.index(word)) + 2:
         raise UnknownNameError(f"{word} =: has spaces around =; write {lead}{word}={words[at + 2]}")
     if command in _COMPOSING:

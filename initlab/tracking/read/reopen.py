@@ -20,7 +20,7 @@ from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri
+from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri, sqlite_file
 from initlab.tracking.upkeep.sync import folders, spools
 
 
@@ -55,7 +55,14 @@ def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Resumed
         local = _from_spool(run_id, settings, workdir=workdir)
         if local is not None:
             return local
-        return _from_store(run_id, settings, uri=readable_uri(settings, workdir), workdir=workdir)
+        uri = readable_uri(settings, workdir)
+        file = sqlite_file(uri)
+        if file is not None and not file.exists():
+            raise UnknownNameError(
+                f"resume={run_id}: no such run; there is no store here yet ({describe_location(uri)}): cd to the folder"
+                " where it was trained, or name its store, tracking.uri=..."
+            )
+        return _from_store(run_id, settings, uri=uri, workdir=workdir)
     except OSError as error:
         raise workdir_error(workdir, error) from error
 
