@@ -12,7 +12,7 @@ from pathlib import Path
 
 from initlab.cli.arguments import Command
 from initlab.cli.help import options_of
-from initlab.cli.main import TABLE
+from initlab.cli.table import TABLE
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- commands: written by docs/make_commands.py -->", "<!-- end of commands -->"

@@ -188,7 +188,9 @@ def _require_accepted(command: Command, key: str, value: str, names: Sequence[st
         return
     keys = [a if "." in a else f"{a}.uri" if a == "tracking" else a for a in command.accepts if a != "hydra"]
     raise ConfigError(
-        key, value or None, f"initlab {command.name} takes no such option; {one_of(dict.fromkeys([*names, *keys]), key)}"
+        key,
+        value or None,
+        f"initlab {command.name} takes no such option; {one_of(dict.fromkeys([*names, *keys]), key)}",
     )
 
 

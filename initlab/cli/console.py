@@ -57,7 +57,7 @@ class Console:
             self._bar.update(
                 self._task, completed=record.step, total=max(total, record.step), text=_scores(self._epoch)
             )
-        elif any(k.startswith("val/") for k in metrics):
+        if any(k.startswith("val/") for k in metrics):
             self._say(f"epoch {round(record.epoch)} (update {record.step}): {_scores(self._epoch)}")
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
@@ -89,7 +89,11 @@ class Console:
         return f"\x1b[{_COLOUR[severity]}m{mark}\x1b[0m" if self._out.isatty() else mark
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        """Print a line; above the progress bar where one is shown."""
+        if self._bar is not None and self._out.isatty():
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self._out, flush=True)
 
 
 def _progress_bar(stream: TextIO) -> Any:

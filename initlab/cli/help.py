@@ -59,7 +59,8 @@ def options_of(command: Command) -> tuple[Option, ...]:
         key = f"{command.section}.{entry.key}"
         option = own.get(key) or Option(name=entry.key, key=key, former=(key,))
         found.append(replace(option, help=option.help or entry.comment, default=option.default or entry.default))
-    return tuple(found)
+    keys = {o.key for o in found}
+    return (*found, *(o for o in command.options if o.key not in keys))
 
 
 def overview(commands: Iterable[Command]) -> str:

@@ -34,6 +34,7 @@ def export_command(config: DictConfig, arguments: Arguments) -> int:
 
     folder = Path(to).expanduser().absolute()
     settings = configuration.tracking_settings(config)
+    study = tracking.find_studies([study], settings, workdir=Path.cwd())[0]
     record = export_record(study, workdir=Path.cwd(), storage=_storage(config))
     runs, points = tracking.export_study(study, settings, workdir=Path.cwd(), to=folder, say=_say)
     if record is not None:

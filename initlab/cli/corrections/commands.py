@@ -25,7 +25,7 @@ def unknown_command(words: Sequence[str], commands: Collection[str]) -> UnknownN
     if near:
         typed = " ".join([near[0], *words[1:]]) if near[0] != "train" else " ".join(words[1:]) or "init=he"
         return UnknownNameError(f"{word}: no such command; did you mean {near[0]}? write initlab {typed}")
-    value = words[2] if following == "=" and len(words) > 2 else following  # noqa: PLR2004 - key, =, value
+    value = words[2] if following == "=" and len(words) > 2 else following
     instead = meant_by_word(word, f"={value}" if following == "=" else following)
     if instead:
         return UnknownNameError(f"{word}: no such command; {instead}")

@@ -16,9 +16,7 @@ from initlab.core.error_line import print_notice
 _ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "hydra.searchpath")
 
 
-def correct(
-    command: Command, typed: Sequence[str], options: Sequence[Option], commands: Collection[str]
-) -> list[str]:
+def correct(command: Command, typed: Sequence[str], options: Sequence[Option], commands: Collection[str]) -> list[str]:
     """What was typed behind `command`, with upper and lower case put right, which is said on stderr.
 
     Raises:
@@ -86,7 +84,7 @@ def _lower_key(override: str) -> str:
     if lower == key:
         return override
     first, _, rest = lower.lstrip("+~").partition(".")
-    known = first in groups() and (not rest or rest.partition(".")[0] in keys_of_group(first)) or lower in top_keys()
+    known = (first in groups() and (not rest or rest.partition(".")[0] in keys_of_group(first))) or lower in top_keys()
     original = key.lstrip("+~").partition(".")[2].partition(".")[0]
     if not known or (rest and original in keys_of_group(first)):
         return override

@@ -41,7 +41,7 @@ def full_keys(key: str) -> list[str]:
 
 def _near(name: str) -> list[str]:
     """Keys whose last part is close to `name`."""
-    every = {k: g for g in reversed(sorted(groups())) if groups_with_keys(g) for k in keys_of_group(g)}
+    every = {k: g for g in sorted(groups(), reverse=True) if groups_with_keys(g) for k in keys_of_group(g)}
     first = [g for g in groups() if groups_with_keys(g)] + sorted(top_keys())
     near = difflib.get_close_matches(name, first, n=1, cutoff=0.7)
     near = near or difflib.get_close_matches(name, [*every, *KEYS], n=1, cutoff=0.8)
@@ -97,7 +97,13 @@ def check_key(key: str, value: str, overrides: Sequence[str], own: Sequence[str]
         return
     having = _usual_first(files_with(first, second), first)
     typed = any(o.startswith(f"{first}=") for o in overrides)
-    this = f"{first}={chosen}" if typed else f"the {first} of this task" if first in ("model", "data") else f"{first}={chosen}"
+    this = (
+        f"{first}={chosen}"
+        if typed
+        else f"the {first} of this task"
+        if first in ("model", "data")
+        else f"{first}={chosen}"
+    )
     raise ConfigError(
         key, value, f"{this} has no {second}; {listed(f'{first}={n}' for n in having)} {_have(having)}"
         f" it: write {first}={having[0]} {key}={value}"

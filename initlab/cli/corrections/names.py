@@ -37,10 +37,23 @@ def correct_names(override: str, *, multirun: bool, command: str, overrides: Seq
         if kept != pieces:
             raise several_values(f"{key}={value}", f"{key}={','.join(kept)}", command)
         return override
+    _check_one_file(name, pieces, override)
     if any("(" in piece or piece[:1] in ("'", '"') for piece in pieces):
         return override
     found = ",".join(_one(name, piece.strip(), override, overrides) for piece in pieces)
     return f"{key}={found}"
+
+
+def _check_one_file(group: str, pieces: Sequence[str], override: str) -> None:
+    """Raise ConfigError for names that are one file with several values of a key (kaiming_normal,kaiming_uniform)."""
+    typed = [_instead(group, piece.strip()).split(" ") for piece in pieces]
+    if len(pieces) < 2 or any(len(t) != 2 for t in typed):
+        return
+    files, keys = {t[0] for t in typed}, {t[1].partition("=")[0] for t in typed}
+    if len(files) == len(keys) == 1:
+        values = ",".join(t[1].partition("=")[2] for t in typed)
+        what = f"is one file with several values of a key; write -m {files.pop()} {keys.pop()}={values}"
+        raise ConfigError(group, override.partition("=")[2], what)
 
 
 def _meant(group: str, name: str) -> str:
@@ -98,7 +111,9 @@ def _device(name: str) -> str:
     if base in _DEVICES:
         return lower
     if base in DEVICES:
-        raise ConfigError("device", name, f"did you mean device={DEVICES[base]}? device=auto takes a GPU if there is one")
+        raise ConfigError(
+            "device", name, f"did you mean device={DEVICES[base]}? device=auto takes a GPU if there is one"
+        )
     if base.startswith("cuda") and base[4:].isdecimal():
         raise ConfigError("device", name, f"did you mean device=cuda:{base[4:]}?")
     if base.isdecimal():

@@ -24,7 +24,7 @@ def check_settings(overrides: Sequence[str], *, multirun: bool, command: str) ->
         ConfigError: for a value that is refused whatever else is typed.
     """
     yield from _twice(overrides)
-    settings = dict(o.partition("=")[::2] for o in overrides if "=" in o and not o.startswith("~"))
+    settings = {o.partition("=")[0]: o.partition("=")[2] for o in overrides if "=" in o and not o.startswith("~")}
     for key, value in settings.items():
         name = key.lstrip("+")
         if key.startswith("+") and "." not in name and "@" not in name and name not in {*groups(), *top_keys()}:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Sequence
 
 from initlab.cli.arguments import WITH_VALUE
-from initlab.cli.conf_files import files_of
-from initlab.cli.corrections.catalogue import groups, keys_of, top_keys
+from initlab.cli.conf_files import files_of, find_file, read_conf_file
+from initlab.cli.corrections.catalogue import groups, top_keys
 from initlab.cli.corrections.commands import meant_by_word
 from initlab.cli.corrections.keys import full_keys
 from initlab.cli.corrections.synonyms import KEYS
@@ -62,9 +62,26 @@ def check_words(
                 typed = before + "".join(words[i : end + 1])
                 what = f"ends with a comma; write several values without spaces and add -m: -m {typed}"
                 raise ConfigError(key, value, what)
-            _check_word(word, following, command, commands, words)
+            _check_quotes(words, i)
             if not takes_words:
+                _check_word(word, following, command, commands, words)
                 _check_option(word, following, command, options, flags)
+
+
+def _check_quotes(words: Sequence[str], at: int) -> None:
+    """Raise ConfigError where a space inside brackets has split a setting in two (``sweep={init: [he]}``)."""
+    begun = next((n for n in range(at - 1, -1, -1) if "=" in words[n]), None)
+    if begun is None:
+        return
+    for end in range(at, len(words)):
+        text = " ".join(words[begun : end + 1])
+        if _open(" ".join(words[begun:at])) > 0 and _open(text) == 0:
+            raise ConfigError(words[begun], None, f"a space has ended it; put quotes around it: '{text}'")
+
+
+def _open(text: str) -> int:
+    """How many brackets are open at the end of `text`."""
+    return sum(c in "([{" for c in text) - sum(c in ")]}" for c in text)
 
 
 def _check_flag(word: str, following: str, command: str, options: Collection[str], flags: Collection[str]) -> None:
@@ -93,7 +110,15 @@ def _check_flag(word: str, following: str, command: str, options: Collection[str
     if not meant and options:
         meant = difflib.get_close_matches(key, options, n=1)
     if meant:
-        given = value if equals else "true" if meant[0] == "apply" else following if following and not following.startswith("-") else "VALUE"
+        given = (
+            value
+            if equals
+            else "true"
+            if meant[0] == "apply"
+            else following
+            if following and not following.startswith("-")
+            else "VALUE"
+        )
         sign = "-m " if meant[0].partition(".")[0] in ("replicas", "study") and command == "train" else ""
         raise ConfigError(word, None, f"settings are written without dashes: write {lead}{sign}{meant[0]}={given}")
     raise UnknownNameError(f"{word}: no such flag; settings are written KEY=VALUE; {lead}--help lists what there is")
@@ -115,7 +140,9 @@ def _check_option(word: str, following: str, command: str, options: Collection[s
         raise UnknownNameError(f"{command} {word}: is an option; write initlab {command} {word}={value}")
     main = _MAIN.get(command)
     if main is not None:
-        raise UnknownNameError(f"{command} {word}: options are written NAME=VALUE; write initlab {command} {main}={word}")
+        raise UnknownNameError(
+            f"{command} {word}: options are written NAME=VALUE; write initlab {command} {main}={word}"
+        )
 
 
 #: commands that take the keys of a run
@@ -157,7 +184,8 @@ def _check_file(word: str, group: str, value: str, lead: str) -> None:
         return
     name, arguments = call[1], [a.strip() for a in split_at_top_level(call[2]) if a.strip()]
     known = name.lower() in files_of(group)
-    first = next(iter(sorted(keys_of(group, name.lower()))), "") if known else ""
+    entries = read_conf_file(find_file(group, name.lower())).entries if known else ()
+    first = entries[0].key if entries else ""
     settings = [f"{group}.{a.replace(' ', '')}" if "=" in a else f"{group}.{first}={a}" for a in arguments]
     typed = " ".join([f"{group}={name.lower()}", *(settings if known else ())])
     raise ConfigError(word, None, f"a file and its keys are written apart: write {lead}{typed}")

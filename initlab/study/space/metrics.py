@@ -38,7 +38,7 @@ def check_metrics(metrics: Iterable[str], key: str = "study.metric") -> None:
         if not slash:
             near = [f"val/{metric.lower()}"] if metric.lower() in _SCORES else near or _by_last_part(metric)
         hint = f"did you mean {near[0]}? " if near else ""
-        if hint or not slash or group not in _OPEN and not group.isidentifier():
+        if hint or not slash or (group not in _OPEN and not group.isidentifier()):
             usual = "val/accuracy, val/loss, test/loss, diag/grad_norm, throughput/samples_per_s, seconds, parameters"
             raise ConfigError(key, metric, f"{hint}no run has such a number; there are {usual}")
 
