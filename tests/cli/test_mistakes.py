@@ -91,7 +91,8 @@ def test_a_warning_stands_and_the_command_goes_on(
     "line",
     [
         "init=he", "-m init=he,xavier", "init.gain=2", "init=uniform init.a=0.1", "model=mlp model.depth=30",
-        "init=by_role init.recurrent=he(gain=2)", "activation=expr activation.f=x*tanh(x)", "hydra.verbose=true", "+study.note=x",
+        "init=by_role init.recurrent=he(gain=2)", "activation=expr activation.f=x*tanh(x)", "hydra.verbose=true",
+            "+study.note=x",
         "optimizer=sgd optimizer.momentum=0.9", "data=npz data.path=x.npz", "'tracking.tags={team: vision}'",
         "model._target_=mypkg.Net model.width=64", "experiment=adding_lstm model.hidden_size=8",
         "--config-dir here init=mine", "study.conditions={init.gain:{init:[he]}} init.gain=1,2", "trainer=quick",
