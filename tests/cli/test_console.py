@@ -123,3 +123,20 @@ def test_the_layer_table_fits_and_has_a_legend(network: tuple[str, ...], width: 
         assert (name in head) == (f"{name}: " in text)
         assert name in text
     assert ("Left out at this width" in text) == (width == 80)
+
+
+def test_advise_shows_on_a_terminal_what_it_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    from initlab.cli.advise import options_of
+
+    experiment = config.experiment(config.compose([*DIGITS]))
+    prepared = prepare(experiment)
+    screen, plain = Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    options_of(experiment, prepared, typed=False, silent="")
+    shown = [line for line in screen.getvalue().split("\r\x1b[K") if line]
+    assert shown[0] == "looking at the initialisations with relu (1 of 6)"
+    assert [line.split()[-3] for line in shown] == [f"({n}" for n in range(1, 7)]
+    assert screen.getvalue().endswith("\r\x1b[K"), "the line is cleared at the end"
+    monkeypatch.setattr("sys.stderr", plain)
+    options_of(experiment, prepared, typed=True, silent="")
+    assert plain.getvalue() == "", "nothing of it where there is no terminal"
