@@ -97,7 +97,7 @@ def as_fields(advice: Advice) -> dict[str, Any]:
                 "init": option.init,
                 "activation": option.activation,
                 "outlook": option.outlook.verdict if option.outlook else None,
-                "probability": option.outlook.probability if option.outlook else None,
+                "probability": option.outlook.score if option.outlook and option.outlook.calibrated else None,
                 "risk": option.risk,
                 "refused": option.refused or None,
                 "like_runs": past.runs if past else 0,
