@@ -12,11 +12,22 @@ from pathlib import Path
 
 from initlab.cli.arguments import Command
 from initlab.cli.help import options_of
-from initlab.cli.main import TABLE
+from initlab.cli.table import TABLE
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- commands: written by docs/make_commands.py -->", "<!-- end of commands -->"
 TITLES = {"run": "Run", "look": "Look before and after", "study": "Study", "team": "Team", "upkeep": "Upkeep"}
+
+NAMES = """\
+## Names of runs and studies
+
+Where a run or a study is named (`run=`, `resume=`, `study=`), `last` is the newest one, and the beginning of an id
+(four characters or more) or of a study's name is enough. One that fits several is refused, and the message names them.
+
+## JSON
+
+`list`, `compare`, `explain`, `advise` and `doctor` take `--json`; [json.md](json.md) has the fields.
+"""
 
 
 def cell(text: str) -> str:
@@ -56,6 +67,7 @@ def page() -> str:
         lines += [f"## {title}", ""]
         for command in (c for c in TABLE if c.group == group):
             lines += section(command)
+    lines += [NAMES]
     return "\n".join(lines).rstrip() + "\n"
 
 

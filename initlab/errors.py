@@ -66,6 +66,13 @@ class StoreError(InitlabError):
 def one_of(options: Iterable[str], given: object = None) -> str:
     """Text for an error: the valid options, and the nearest one where `given` looks like a slip of the keyboard."""
     names = sorted(options)
-    near = difflib.get_close_matches(str(given), names, n=1) if given is not None else []
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"choose from {', '.join(names)}{hint}"
+    near = nearest(names, given)
+    choose = f"choose from {', '.join(names)}"
+    return f"did you mean {near}? ({choose})" if near else choose
+
+
+def nearest(names: Iterable[str], given: object) -> str:
+    """The name that is most like `given`, whatever its case; empty where none is."""
+    known = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(given).lower(), known, n=1) if given is not None else []
+    return known[near[0]] if near else ""

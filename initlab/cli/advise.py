@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from initlab import config as configuration
 from initlab import tracking
 from initlab.activations import parse_activation
 from initlab.advice import Advice, Option, Past, decide, evaluate_options, past_runs, unpredicted_parts
+from initlab.cli.json_output import is_asked, print_json
 from initlab.diagnosis.remedies import architecture_changes
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork
@@ -31,10 +33,11 @@ _ACTIVATIONS = ("relu", "gelu", "silu", "elu", "selu", "tanh")
 _ROWS = 16
 
 
-def advise_command(config: DictConfig, _arguments: Arguments) -> int:
+def advise_command(config: DictConfig, arguments: Arguments) -> int:
     """Look at the candidates, at like runs, and say what to take. 0 also where nothing is known: that is an answer."""
     from hydra.core.hydra_config import HydraConfig
 
+    as_json = is_asked(arguments)
     hydra = HydraConfig.get()
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
     overrides = [str(o) for o in hydra.overrides.task]
@@ -47,6 +50,15 @@ def advise_command(config: DictConfig, _arguments: Arguments) -> int:
         options = options_of(experiment, prepared, typed=typed, silent=silent)
     advice = decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
     command = shell_line(replace_overrides(overrides, advice.overrides))
+    to_know = _to_know(advice, overrides)
+    if as_json:
+        network = {
+            "data": prepared.splits.provenance.name,
+            "model": experiment.params.get("model"),
+            "parameters": prepared.parameters,
+        }
+        print_json("advise", {**network, **as_fields(advice), "next": command if advice.knows else to_know})
+        return 0
     print(
         f"{prepared.splits.provenance.name}, {experiment.params.get('model')}, {prepared.parameters:,} parameters:"
         f" looked at {len(options)} candidates" + (f", and at {taken}" if taken else "; no like runs in the store")
@@ -65,11 +77,49 @@ def advise_command(config: DictConfig, _arguments: Arguments) -> int:
         print(
             f"No initialisation makes it likely to train. Change the network: {' or '.join(changes) or 'fewer layers'}"
         )
-    if not advice.knows:
-        inits = ",".join(o.init for o in advice.options if o.outlook is not None)
-        again = replace_overrides(overrides, (f"init={inits}", "replicas=3"))
-        print(f"To know: {shell_line(again, 'python -m initlab -m')}")
+    print(f"Next: {command if advice.knows else to_know}")
     return 0
+
+
+def _to_know(advice: Advice, overrides: list[str]) -> str:
+    """The study that would tell, where nothing is known."""
+    inits = ",".join(o.init for o in advice.options if o.outlook is not None)
+    return shell_line(replace_overrides(overrides, (f"init={inits}", "replicas=3")), "python -m initlab -m")
+
+
+def as_fields(advice: Advice) -> dict[str, Any]:
+    """The fields of `advise --json`; the schema is in docs/commands.md."""
+    rows: list[dict[str, Any]] = []
+    for option in advice.options:
+        past = advice.past.get((option.init, option.activation))
+        rows.append(
+            {
+                "init": option.init,
+                "activation": option.activation,
+                "outlook": option.outlook.verdict if option.outlook else None,
+                "probability": option.outlook.score if option.outlook and option.outlook.calibrated else None,
+                "risk": option.risk,
+                "refused": option.refused or None,
+                "like_runs": past.runs if past else 0,
+                "trained": past.trained if past else None,
+            }
+        )
+    return {
+        "knows": advice.knows,
+        "init": advice.init,
+        "activation": advice.activation,
+        "overrides": list(advice.overrides),
+        "expected": advice.expected,
+        "confidence": advice.confidence,
+        "reason": advice.reason,
+        "options": rows,
+    }
+
+
+def _progress(text: str) -> None:
+    """Show on a terminal what is looked at; an empty text clears the line."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silent: str) -> tuple[Option, ...]:
@@ -78,14 +128,17 @@ def options_of(experiment: Experiment, prepared: Prepared, *, typed: bool, silen
     Where the prediction is silent on the network there is nothing that would tell activations apart.
     """
     own = experiment.activation.name
-    found = list(_of(experiment, prepared))
     model = experiment.model
     fixed = isinstance(model, OwnNetwork) and model.activation_key is None
-    for name in () if typed or silent or fixed else _ACTIVATIONS:
-        if name != own:
-            builder = model.with_activation() if isinstance(model, OwnNetwork) else model
-            other = replace(experiment, activation=parse_activation(name), model=builder)
-            found += _of(other, prepare(other, splits=prepared.splits))
+    others = [] if typed or silent or fixed else [name for name in _ACTIVATIONS if name != own]
+    _progress(f"looking at the initialisations with {own} (1 of {len(others) + 1})")
+    found = list(_of(experiment, prepared))
+    for number, name in enumerate(others, 2):
+        _progress(f"looking at the initialisations with {name} ({number} of {len(others) + 1})")
+        builder = model.with_activation() if isinstance(model, OwnNetwork) else model
+        other = replace(experiment, activation=parse_activation(name), model=builder)
+        found += _of(other, prepare(other, splits=prepared.splits))
+    _progress("")
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from initlab.errors import ConfigError, UnknownNameError, one_of
 
 Group = Literal["run", "look", "study", "team", "upkeep"]
 #: flags of Hydra whose value is the next word
-_WITH_VALUE = frozenset(
+WITH_VALUE = frozenset(
     {
         "--cfg",
         "-c",
@@ -31,7 +31,7 @@ _WITH_VALUE = frozenset(
     }
 )
 #: flags that ask for a study
-_SEARCH = ("-m", "--multirun")
+SEARCH = ("-m", "--multirun")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             if flag is not None and flag[0].kind == "flag":
                 given[flag[0].name] = "true"
                 continue
-            if argument in _SEARCH and command.name != "train":
+            if argument in SEARCH and command.name != "train":
                 instead = "; inspect takes 'sweep={init: [he, xavier]}'" if command.name == "inspect" else ""
                 raise ConfigError(argument, None, f"trains a study, which {command.name} does not{instead}")
             overrides.append(argument)
-            if argument in _WITH_VALUE:
+            if argument in WITH_VALUE:
                 overrides += [next(rest, "")]
             continue
         key, equals, value = argument.partition("=")
@@ -150,11 +150,6 @@ def parse(command: Command, typed: Sequence[str], options: Sequence[Option]) -> 
             given[option.name] = value.strip("'\"")
     most, meaning = command.words
     if len(words) > most:
-        listed = next((o for o in overrides if o.endswith(",") and "=" in o), None)
-        if listed is not None:
-            key, _, value = listed.partition("=")
-            what = f"ends with a comma; write several values without spaces and add -m: -m {listed}{words[most]}"
-            raise ConfigError(key, value, what)
         of = f"takes {most} ({meaning})" if most else "takes none"
         raise UnknownNameError(f"{command.name} {' '.join(words)}: {words[most]} is one word too many; it {of}")
     return Arguments(words=tuple(words), given=given, overrides=tuple(overrides))
@@ -172,7 +167,7 @@ def flags_last(overrides: Sequence[str]) -> list[str]:
     rest = iter(overrides)
     for argument in rest:
         (flags if argument.startswith("-") else plain).append(argument)
-        if argument in _WITH_VALUE:
+        if argument in WITH_VALUE:
             flags += [value] if (value := next(rest, None)) is not None else []
     return [*plain, *flags]
 
@@ -193,7 +188,9 @@ def _require_accepted(command: Command, key: str, value: str, names: Sequence[st
         return
     keys = [a if "." in a else f"{a}.uri" if a == "tracking" else a for a in command.accepts if a != "hydra"]
     raise ConfigError(
-        key, value or None, f"initlab {command.name} takes no such option; {one_of([*names, *keys], key)}"
+        key,
+        value or None,
+        f"initlab {command.name} takes no such option; {one_of(dict.fromkeys([*names, *keys]), key)}",
     )
 
 

@@ -6,11 +6,15 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.cli.compare_json import as_fields
+from initlab.cli.folders import check_writable
+from initlab.cli.json_output import is_asked, print_json
 from initlab.compare import arms as of_arms
 from initlab.compare.comparison import compare, over_tasks
 from initlab.compare.metric import Metric, choose_metric, study_metric
@@ -32,23 +36,30 @@ if TYPE_CHECKING:
 _CURVES = 20_000
 
 
-def compare_command(config: DictConfig, _arguments: Arguments) -> int:
+def compare_command(config: DictConfig, arguments: Arguments) -> int:
     """Compare what `config` says. Returns 0 also where no arm is distinguishable from another.
 
     Raises:
         InitlabError: with exit code 2 where there is nothing that could be compared.
     """
+    as_json = is_asked(arguments)
     settings = configuration.compare_settings(config)
     where = configuration.tracking_settings(config)
-    if settings.out is not None and Path(settings.out).exists() and not Path(settings.out).is_dir():
-        raise ConfigError("compare.out", settings.out, "is a file; name a directory")
+    if settings.out is not None:
+        check_writable("out", Path(settings.out))
+    settings = replace(settings, study=tracking.find_studies(settings.study, where, workdir=Path.cwd()))
     found = tracking.read_runs(
         where, workdir=Path.cwd(), studies=settings.study, experiments=settings.experiments, words=settings.filter or ""
     )
     runs, parents, title = _chosen(found, settings)
     report = _report(found, runs, parents, settings, title)
-    _show(report, settings)
-    _keep(report, found, parents, settings)
+    if as_json:
+        print_json("compare", as_fields(report))
+    else:
+        _show(report, settings)
+    _keep(report, found, parents, settings, say=not as_json)
+    if not as_json:
+        print(f"Next: {_next(report, parents, settings)}")
     return 0
 
 
@@ -156,7 +167,20 @@ def _print_table(shown: Sequence[Column], task: Comparison, rows: int) -> None:
     Console().print(table)
 
 
-def _keep(report: Report, found: Found, parents: Sequence[RunRecord], settings: CompareSettings) -> None:
+def _next(report: Report, parents: Sequence[RunRecord], settings: CompareSettings) -> str:
+    """What follows a comparison: the files of it, or why the arms rank as they do."""
+    studies = [p.tags.get("initlab.study", "") for p in parents]
+    if len(studies) == 1 and settings.out is not None:
+        return f"python -m initlab explain study={studies[0]}   (why they rank so)"
+    if len(studies) == 1:
+        return f"python -m initlab compare study={studies[0]} out=comparison   (table, figures and a page as files)"
+    best = next((r for t in report.tasks for r in t.rows if r.rank == 1), None)
+    if best is not None and best.arm.runs:
+        return f"python -m initlab explain run={next(iter(best.arm.runs.values())).run_id}   (a run of the best arm)"
+    return "python -m initlab list"
+
+
+def _keep(report: Report, found: Found, parents: Sequence[RunRecord], settings: CompareSettings, *, say: bool) -> None:
     """Files where they were asked for, and with the study's own run."""
     log = settings.log and len(parents) == 1 and not settings.filter
     if settings.out is None and not log:
@@ -169,9 +193,10 @@ def _keep(report: Report, found: Found, parents: Sequence[RunRecord], settings: 
             files = write(report, folder)
         except OSError as error:
             raise ConfigError("compare.out", settings.out, f"cannot be written to ({error.strerror})") from error
-        if settings.out is not None:
+        if settings.out is not None and say:
             print(f"table, figures and page are in {folder}: open {folder / 'comparison.html'}")
         if log:
             why = tracking.keep_files(found, parents[0].run_id, files, "compare", workdir=Path.cwd())
             said = f"not kept with the study's run: {why}" if why else f"kept under compare/ of run {parents[0].run_id}"
-            print(said)
+            if say:
+                print(said)

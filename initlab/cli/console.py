@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from initlab.core.error_line import print_notice
 from initlab.report.note import SCORES, command, format_outlook, format_result, replace_overrides, shell_line
 from initlab.spec import Experiment, Record, RunResult
 
@@ -39,6 +40,8 @@ class Console:
         )
         for sentence_ in (*splits.notes, *prepared.initialised.notes[:_NOTES]):
             self._say(f"  {sentence_}")
+        for line in doubtful_settings(experiment, prepared):
+            print_notice(line)
         if folder is not None:
             self._say(f"records go to {_short(folder)} first, and from there to the store")
         if self._err.isatty():
@@ -54,7 +57,7 @@ class Console:
             self._bar.update(
                 self._task, completed=record.step, total=max(total, record.step), text=_scores(self._epoch)
             )
-        elif any(k.startswith("val/") for k in metrics):
+        if any(k.startswith("val/") for k in metrics):
             self._say(f"epoch {round(record.epoch)} (update {record.step}): {_scores(self._epoch)}")
 
     def finished(self, experiment: Experiment, result: RunResult, uri: str) -> None:
@@ -86,7 +89,11 @@ class Console:
         return f"\x1b[{_COLOUR[severity]}m{mark}\x1b[0m" if self._out.isatty() else mark
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        """Print a line; above the progress bar where one is shown."""
+        if self._bar is not None and self._out.isatty():
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self._out, flush=True)
 
 
 def _progress_bar(stream: TextIO) -> Any:
@@ -110,6 +117,28 @@ def _scores(metrics: dict[str, float]) -> str:
     if best is not None:
         shown.append((f"val {SCORES[best]}", f"val/{best}"))
     return ", ".join(f"{label} {metrics[key]:.4f}" for label, key in shown if key in metrics)
+
+
+def doubtful_settings(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """Sentences about settings that are possible and mean little with this data."""
+    splits, trainer = prepared.splits, experiment.trainer
+    found: list[str] = []
+    examples = len(splits.train)
+    if splits.io.vocabulary is None and trainer.batch_size > examples:
+        found.append(
+            f"trainer.batch_size={trainer.batch_size}: is larger than the {examples} training examples: every epoch is"
+            f" one update; write trainer.batch_size={_power_of_two(examples // 10)} or less"
+        )
+    if len(splits.val) > examples:
+        found.append(
+            f"data: {len(splits.val)} examples are held out for validation, and {examples} are left to train on"
+            " (data.val_fraction)"
+        )
+    return found
+
+
+def _power_of_two(number: int) -> int:
+    return 2 ** max(0, number.bit_length() - 1)
 
 
 def place(uri: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from initlab import config as configuration
 from initlab.cli.arguments import Arguments
 from initlab.cli.compose import compose_and_run
+from initlab.report.note import shell_line
 
 #: class names or tokens that are shown
 _NAMES = 40
@@ -36,7 +37,8 @@ def _list() -> int:
         about = "; ".join(part for part in (entry.title, entry.size, entry.licence) if part)
         print(f"{entry.name:<{width}}  {state:<8}  {about}")
         print(f"{'':<{width}}            {entry.where}")
-    print("Fetch and verify one: python -m initlab data NAME")
+    absent = next((e.name for e in entries if not e.present), entries[0].name)
+    print(f"Next: python -m initlab data {absent}   (fetches and verifies it; data NAME for another)")
     return 0
 
 
@@ -46,6 +48,7 @@ def _visible(name: str) -> str:
 
 def _verify(config: DictConfig) -> int:
     import torch
+    from hydra.core.hydra_config import HydraConfig
 
     splits = configuration.task_object(config).open(seed=int(config.seed), device=torch.device("cpu"))
     where = splits.provenance
@@ -61,4 +64,8 @@ def _verify(config: DictConfig) -> int:
     for counted in splits.notes:
         print(counted)
     print(f"source {where.source}; licence {where.licence or 'unknown'}; digest {where.digest}")
+    chosen = HydraConfig.get().runtime.choices
+    settings = [f"{group}={chosen[group]}" for group in ("task", "data") if chosen[group] != "image"]
+    settings += [str(o) for o in HydraConfig.get().overrides.task if not str(o).startswith(("task=", "data="))]
+    print(f"Next: {shell_line(settings)}   (trains a network on it)")
     return 0

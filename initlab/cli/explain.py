@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from initlab import config as configuration
 from initlab import tracking
 from initlab.advice import explain
 from initlab.cli.console import Console
+from initlab.cli.json_output import is_asked, print_json
 from initlab.errors import ConfigError
 from initlab.report.note import replace_overrides, shell_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from initlab.advice.explain.recorded import Recorded
+    from initlab.advice.explain.story import Explanation
     from initlab.cli.arguments import Arguments
+    from initlab.spec import TrackingSettings
 
 
 def explain_command(config: DictConfig, arguments: Arguments) -> int:
@@ -25,15 +30,14 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         ConfigError: where neither or both of a run and a study are named.
     """
     run, study, attempt = _named(arguments)
+    as_json = is_asked(arguments)
+    if as_json and attempt:
+        raise ConfigError("json", "true", "explains and trains nothing; leave out --try")
     settings = configuration.tracking_settings(config)
     if not settings.enabled:
         raise ConfigError("tracking", "none", "there is nothing to read without a store; leave out tracking=none")
     if study:
-        from initlab.advice.explain.study import explain_study
-
-        for line in explain_study(study, settings, workdir=Path.cwd()):
-            print(line)
-        return 0
+        return _explain_study(study, settings, as_json=as_json)
     told = explain.read_recorded(tracking.find_run(run, settings, workdir=Path.cwd()))
     found = explain.explain_run(told.evidence)
     typed = configuration.original_overrides(told.config)
@@ -42,19 +46,26 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         in_own_code(r.overrides, r.why) if watched else shell_line(replace_overrides(typed, r.overrides))
         for r in found.remedies
     ]
+    if as_json:
+        print_json("explain", _as_fields(told, found, commands))
+        return 0
     for line in explain.format_explanation(told, found, commands):
         print(line)
-    if attempt and watched:
+    if watched and attempt:
         raise ConfigError(
             "try", "true", "run was recorded by initlab.watch in a loop of its own, which only you can repeat"
         )
-    if not attempt:
-        if commands and not watched:
-            print(f"Or let initlab try it: python -m initlab explain run={told.run.run_id} --try")
-        return 0
-    if not commands:
+    if attempt and commands:
+        return _try(told, found, settings, typed)
+    if attempt:
         print("There is nothing to try.")
-        return 0
+    elif commands and not watched:
+        print(f"Or let initlab try it: python -m initlab explain run={told.run.run_id} --try")
+    return 0
+
+
+def _try(told: Recorded, found: Explanation, settings: TrackingSettings, typed: list[str]) -> int:
+    """Train what the remedies say, and print which of them helped."""
     print()
     consoles: list[Console] = []
 
@@ -74,6 +85,39 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
     if helped is not None:
         print(f"Next: {shell_line(replace_overrides(typed, helped.remedy.overrides))}")
     return 0
+
+
+def _explain_study(asked: str, settings: TrackingSettings, *, as_json: bool) -> int:
+    from initlab.advice.explain.study import explain_study
+
+    study = tracking.find_studies([asked], settings, workdir=Path.cwd())[0]
+    lines = explain_study(study, settings, workdir=Path.cwd())
+    following = f"python -m initlab compare study={study}"
+    if as_json:
+        print_json("explain", {"study": study, "lines": lines, "next": following})
+        return 0
+    for line in lines:
+        print(line)
+    print(f"Next: {following}")
+    return 0
+
+
+def _as_fields(told: Recorded, found: Explanation, commands: list[str]) -> dict[str, Any]:
+    """The fields of the answer about a run; its schema is in docs/commands.md."""
+    return {
+        "run": told.run.run_id,
+        "name": told.run.name,
+        "status": told.status,
+        "outcome": found.outcome if found.cause is not None else "well",
+        "cause": None if found.cause is None else asdict(found.cause),
+        "others": [asdict(f) for f in found.others],
+        "remedies": [
+            {"overrides": list(r.overrides), "why": r.why, "command": c}
+            for r, c in zip(found.remedies, commands, strict=True)
+        ],
+        "predicted": told.outlook or None,
+        "next": commands[0] if commands else None,
+    }
 
 
 def in_own_code(overrides: tuple[str, ...], why: str) -> str:

@@ -37,6 +37,9 @@ def print_help(words: Sequence[str], commands: Mapping[str, Command]) -> int:
         UnknownNameError: for a name that is none of them.
     """
     named = [w for w in words if not w.startswith("-")]
+    if len(named) > 1:
+        both = f"{named[0]}={named[1]}" if named[0] in group_names() else named[0]
+        raise UnknownNameError(f"help {' '.join(named)}: takes one name; write initlab help {both}")
     if not named:
         print(overview(commands.values()))
     elif named[0] in commands and named[0] != "help":
@@ -56,7 +59,8 @@ def options_of(command: Command) -> tuple[Option, ...]:
         key = f"{command.section}.{entry.key}"
         option = own.get(key) or Option(name=entry.key, key=key, former=(key,))
         found.append(replace(option, help=option.help or entry.comment, default=option.default or entry.default))
-    return tuple(found)
+    keys = {o.key for o in found}
+    return (*found, *(o for o in command.options if o.key not in keys))
 
 
 def overview(commands: Iterable[Command]) -> str:

@@ -17,6 +17,7 @@ from initlab import config as configuration
 from initlab import report, tracking
 from initlab.cli.console import next_line, place
 from initlab.cli.inspect_alternatives import advise, compose_changed, what_trains
+from initlab.cli.inspect_table import layer_lines, short
 from initlab.errors import ConfigError
 from initlab.report.note import format_outlook as outlook_sentence
 from initlab.run.inspect import Inspection, inspect, note, record
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from initlab.cli.arguments import Arguments
 
 _MARK = {"trainable": ("+", "32"), "marginal": ("!", "33"), "untrainable": ("x", "31")}
-#: layers of a deep network that are shown on the terminal; all of them are in inspect.json
-_ROWS = 14
 
 
 def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
@@ -68,7 +67,7 @@ def _show(found: Inspection) -> None:
     )
     for sentence in prepared.initialised.notes:
         print(f"  {sentence}")
-    _print_table(*_layer_table(found))
+    print("\n".join(layer_lines(found)))
     print(_summary(found))
     for sentence in found.advice:
         print(f"  {sentence}")
@@ -77,55 +76,6 @@ def _show(found: Inspection) -> None:
     mark, colour = _MARK[outlook.verdict]
     shown = f"\x1b[{colour}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
     print(f"{shown} {outlook_sentence(outlook)}")
-
-
-def _layer_table(found: Inspection) -> tuple[list[str], list[list[str]]]:
-    """Columns in pairs: what theory says, then what was measured."""
-    said = {r.site: r for r in found.prediction.layers}
-    spectra = {s.site: s for s in found.spectra if s.site}
-    head = [
-        "layer",
-        "q theory",
-        "q",
-        "c theory",
-        "c",
-        "log10 grad² theory",
-        "log10 grad²",
-        "χ",
-        "saturated theory",
-        "saturated",
-        "off",
-        "eff. rank",
-        "J mean s²",
-        "J cond.",
-    ]
-    rows: list[list[str]] = []
-    layers = found.seen.layers
-    for i, row in enumerate(layers):
-        if len(layers) > _ROWS and _ROWS // 2 <= i < len(layers) - _ROWS // 2:
-            if i == _ROWS // 2:
-                rows.append(["…"] + [""] * (len(head) - 1))
-            continue
-        t, j = said.get(row.site), spectra.get(row.site)
-        rows.append(
-            [
-                row.site,
-                _short(t.q if t else None),
-                _short(row.q),
-                _short(t.c if t else None, 3),
-                _short(row.c, 3),
-                _short(t.log10_gradient if t else None, 2),
-                _short(row.log10_gradient, 2),
-                _short(t.chi if t else None, 3),
-                _share(t.saturated if t else None),
-                _share(row.saturated),
-                _share(row.off),
-                _short(row.effective_rank, 1),
-                _short(j.mean_square if j else None),
-                _short(j.condition if j else None),
-            ]
-        )
-    return head, rows
 
 
 def _summary(found: Inspection) -> str:
@@ -189,9 +139,9 @@ def _sweep(experiment: Experiment) -> int:
         [
             *(str(c[k]) for k in axes),
             c["verdict"],
-            _short(c["score"], 2),
-            _short(c.get("trainable_depth"), 0),
-            _short(c.get("log10_gradient"), 2),
+            short(c["score"], 2),
+            short(c.get("trainable_depth"), 0),
+            short(c.get("log10_gradient"), 2),
             textwrap.shorten(str(c["reason"]), 110),
         ]
         for c in cells
@@ -270,15 +220,3 @@ def _print_table(head: list[str], rows: list[list[str]]) -> None:
                 for i, (cell, w) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
         )
-
-
-def _short(value: float | None, digits: int | None = None) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.3g}" if digits is None or abs(value) >= 1e5 else f"{value:.{digits}f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.0%}"

@@ -1,8 +1,6 @@
-"""Command-line entry point and the table of commands: `python -m initlab [COMMAND] [overrides]`.
+"""Command-line entry point: `python -m initlab [COMMAND] [overrides]`. The commands are in `table.py`.
 
-One table says every command: its name, one line of help, its group, options and module. Help, completion and the
-documentation are made from it. Heavy libraries are imported by the command that needs them: `--help` must answer before
-torch would have loaded.
+Heavy libraries are imported by the command that needs them: `--help` must answer before torch would have loaded.
 """
 
 from __future__ import annotations
@@ -13,220 +11,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
-from initlab.cli.arguments import Command, Option, parse
-from initlab.core.error_line import print_error
+from initlab.cli.arguments import Command, parse
+from initlab.cli.table import COMMANDS
+from initlab.core.error_line import print_error, print_notice
 from initlab.core.exit import run_and_exit
-from initlab.errors import InitlabError, UnknownNameError, one_of
-
-_STUDY = Option(name="study", help="name of the study", former=("study.name",))
-_STORAGE = Option(
-    name="storage",
-    help="URL of Optuna's database, where the study was given one",
-    former=("study.storage",),
-    key="study.storage",
-)
-
-TABLE: tuple[Command, ...] = (
-    Command(
-        name="train",
-        help="train one run (the default command); with -m a study",
-        group="run",
-        target="initlab.cli.launch:launch",
-        composes=False,
-        example="python -m initlab task=image init=he activation=relu",
-        details="With -m, keys take several values and every combination is trained: -m init=he,xavier replicas=3.\n"
-        "resume=RUN_ID continues a run that was stopped or killed.",
-    ),
-    Command(
-        name="inspect",
-        help="predicted and measured signal by layer at initialisation, without training",
-        group="look",
-        target="initlab.cli.inspect:inspect_command",
-        section="inspect",
-        example="python -m initlab inspect model=mlp model.depth=50 init=he activation=tanh",
-    ),
-    Command(
-        name="advise",
-        help="recommend an initialisation and an activation, before training",
-        group="look",
-        target="initlab.cli.advise:advise_command",
-        example="python -m initlab advise task=image model=mlp model.depth=30",
-    ),
-    Command(
-        name="explain",
-        help="explain the result of a run or a study, and what to try next",
-        group="look",
-        target="initlab.cli.explain:explain_command",
-        accepts=("tracking", "hydra"),
-        options=(
-            Option(name="run", help="id of a run, or last"),
-            Option(name="study", help="name of a study", former=("study.name",)),
-            Option(name="try", help="also train what the first remedies say (--try)", kind="flag", default="false"),
-        ),
-        example="python -m initlab explain run=last --try",
-    ),
-    Command(
-        name="compare",
-        help="compare the arms of a study, with intervals and tests",
-        group="study",
-        target="initlab.cli.compare:compare_command",
-        section="compare",
-        options=(
-            Option(name="study", key="compare.study", kind="names", former=("study.name", "compare.study")),
-            Option(
-                name="experiment",
-                key="compare.experiments",
-                kind="names",
-                former=("experiments", "tracking.experiment", "compare.experiments"),
-            ),
-            Option(name="baseline", key="compare.baseline", kind="names", former=("compare.baseline",)),
-            Option(name="filter", key="compare.filter", kind="text", former=("compare.filter",)),
-        ),
-        accepts=("tracking", "hydra"),
-        example="python -m initlab compare study=NAME baseline=init=xavier out=comparison",
-    ),
-    Command(
-        name="worker",
-        help="one more worker for a study that was started here",
-        group="study",
-        target="initlab.cli.worker:worker_command",
-        options=(
-            Option(name="study", key="study.name", help="name of the study", former=("study.name",)),
-            _STORAGE,
-        ),
-        accepts=("study", "tracking", "hydra"),
-        example="python -m initlab worker study=NAME",
-    ),
-    Command(
-        name="schedule",
-        help="run studies at given times, compared with the ones before",
-        group="study",
-        target="initlab.cli.schedule:schedule_command",
-        composes=False,
-        accepts=(),
-        words=(2, "list | next [N] | run NAME | history [NAME]"),
-        options=(
-            Option(
-                name="folder",
-                help="of YAML files, a schedule each",
-                default="conf/schedule",
-                former=("schedule.folder",),
-            ),
-            Option(
-                name="storage",
-                help="database of firings; postgresql://... for several machines (or INITLAB_SCHEDULE_STORAGE)",
-                default=".initlab/schedule.db",
-                former=("schedule.storage",),
-            ),
-            Option(name="rows", help="lines of the history", default="20", former=("schedule.rows",)),
-        ),
-        example="python -m initlab schedule list",
-        details="Without a word it runs the schedules until SIGTERM or Ctrl-C; studies that run then are resumed at the"
-        " next start.\n"
-        "list: the schedules, when each is due, and how its last firing ended. next [N]: the next N times, 10 by"
-        " default. run NAME: a firing now, and wait for its end. history [NAME]: past firings and their results.\n"
-        "Exit codes: 0 fine, 1 the firing of `run` failed, 2 bad input in any schedule, before anything starts.",
-    ),
-    Command(
-        name="ui",
-        help="open the MLflow UI on the store of this directory",
-        group="team",
-        target="initlab.cli.store:ui_command",
-        options=(
-            Option(
-                name="port",
-                key="tracking.ui_port",
-                help="on this machine alone",
-                default="5000",
-                former=("tracking.ui_port",),
-            ),
-        ),
-        accepts=("tracking", "hydra"),
-        example="python -m initlab ui port=5001",
-    ),
-    Command(
-        name="server",
-        help="an MLflow server with accounts, on SQLite or PostgreSQL",
-        group="team",
-        target="initlab.cli.server:server_command",
-        composes=False,
-        accepts=(),
-        options=(
-            Option(name="port", help="of MLflow, on loopback", default="5000"),
-            Option(name="home", help="folder of records, artifacts, accounts and secrets", default=".initlab/server"),
-            Option(name="postgres", help="an embedded PostgreSQL instead of SQLite", default="false"),
-            Option(name="postgres_port", help="where that listens, on loopback", default="5433"),
-            Option(name="workers", help="processes that answer requests", default="2"),
-            Option(name="allowed_hosts", help="names, beside localhost, by which clients reach it (NAME,NAME)"),
-        ),
-        example="python -m initlab server port=5000 postgres=true",
-    ),
-    Command(
-        name="export",
-        help="write a study's runs into a folder, for another store",
-        group="team",
-        target="initlab.cli.transfer:export_command",
-        accepts=("tracking", "hydra"),
-        options=(_STUDY, Option(name="to", help="folder to write"), _STORAGE),
-        example="python -m initlab export study=NAME to=FOLDER",
-    ),
-    Command(
-        name="import",
-        help="bring exported runs into the store",
-        group="team",
-        target="initlab.cli.transfer:import_command",
-        accepts=("tracking", "hydra"),
-        options=(
-            Option(name="from", help="folder that was exported"),
-            Option(name="as", help="name of the study in this store", default="its own"),
-            _STORAGE,
-        ),
-        example="python -m initlab import from=FOLDER tracking.uri=http://mlflow:5000",
-    ),
-    Command(
-        name="data",
-        help="list the data sets, or fetch and verify one",
-        group="upkeep",
-        target="initlab.cli.data:data_command",
-        composes=False,
-        words=(1, "NAME"),
-        example="python -m initlab data mnist",
-    ),
-    Command(
-        name="sync",
-        help="send records that never reached the tracking server, end killed runs",
-        group="upkeep",
-        target="initlab.cli.store:sync_command",
-        accepts=("tracking", "hydra"),
-        example="python -m initlab sync",
-    ),
-    Command(
-        name="doctor",
-        help="check this installation: libraries, device, disk, data, store",
-        group="upkeep",
-        target="initlab.cli.doctor:doctor_command",
-        example="python -m initlab doctor",
-    ),
-    Command(
-        name="gc",
-        help="list what may be deleted to free disk space; apply=true deletes it",
-        group="upkeep",
-        target="initlab.cli.gc:gc_command",
-        section="gc",
-        accepts=("tracking", "hydra"),
-        example="python -m initlab gc apply=true",
-    ),
-    Command(
-        name="help",
-        help="help on a command, a configuration group or one of its files",
-        group="upkeep",
-        target="initlab.cli.help:print_help",
-        composes=False,
-        words=(1, "COMMAND | GROUP | GROUP=NAME"),
-        example="python -m initlab help init=lsuv",
-    ),
-)
-COMMANDS = {c.name: c for c in TABLE}
+from initlab.errors import InitlabError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -259,10 +48,13 @@ def _dispatch(typed: list[str]) -> int:
 
     named = bool(typed) and typed[0][:1] not in ("-", "+", "~") and "=" not in typed[0]
     if named and typed[0] not in COMMANDS:
-        known = [c for c in COMMANDS if c != "train"]
-        raise UnknownNameError(
-            f"{typed[0]}: no such command; {one_of(known, typed[0])}, or begin with KEY=VALUE to train"
-        )
+        lower = typed[0].lower()
+        if lower not in COMMANDS:
+            from initlab.cli.corrections import unknown_command
+
+            raise unknown_command(typed, COMMANDS)
+        print_notice(f"{typed[0]} is read as {lower}")
+        typed = [lower, *typed[1:]]
     command, rest = (COMMANDS[typed[0]], typed[1:]) if named else (COMMANDS["train"], typed)
     if "--version" in rest:
         from initlab.core.version import __version__
@@ -275,7 +67,10 @@ def _dispatch(typed: list[str]) -> int:
         return help_pages.print_help(rest, COMMANDS)
     if "--help" in rest or "-h" in rest:
         return help_pages.print_help([command.name] if named else [], COMMANDS)
-    arguments = parse(command, rest, help_pages.options_of(command))
+    from initlab.cli.corrections import correct
+
+    options = help_pages.options_of(command)
+    arguments = parse(command, correct(command, rest, options, COMMANDS), options)
     if not command.composes:
         return _load(command)(arguments)
     from initlab.cli.compose import compose_and_run

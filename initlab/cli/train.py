@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from initlab import config as configuration
 from initlab import tracking
 from initlab.cli.console import Console
+from initlab.core.error_line import print_notice
 from initlab.errors import ConfigError
 from initlab.run.episodes import run_episodes
 from initlab.run.train import run
@@ -36,7 +37,9 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
             if config.resume is not None:
                 return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
-            tracking.check_access(experiment.tracking, workdir=Path.cwd())
+            waits = tracking.check_access(experiment.tracking, workdir=Path.cwd())
+            if waits and ranks.is_first:
+                print_notice(f"tracking: {waits}")
             if experiment.task.episodes is None:
                 return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
             if not ranks.is_single:

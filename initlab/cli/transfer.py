@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.cli.folders import check_writable
 from initlab.errors import ConfigError
 from initlab.tracking.spool.spool import write_atomic
 from initlab.tracking.transfer.format import OPTUNA, read_json
@@ -28,10 +29,12 @@ def export_command(config: DictConfig, arguments: Arguments) -> int:
     study, to = arguments.given.get("study", ""), arguments.given.get("to", "")
     if not study or not to:
         raise ConfigError("to" if study else "study", None, f"name a study and a folder, {_EXPORT}")
+    check_writable("to", Path(to))
     from initlab.study.search.transfer import as_text, export_record  # brings optuna
 
     folder = Path(to).expanduser().absolute()
     settings = configuration.tracking_settings(config)
+    study = tracking.find_studies([study], settings, workdir=Path.cwd())[0]
     record = export_record(study, workdir=Path.cwd(), storage=_storage(config))
     runs, points = tracking.export_study(study, settings, workdir=Path.cwd(), to=folder, say=_say)
     if record is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from initlab.study.workers.join import join
+from initlab.study.workers.join import find_study, join
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -16,4 +16,12 @@ if TYPE_CHECKING:
 def worker_command(config: DictConfig, _arguments: Arguments) -> int:
     """Train arms of the study until none is left. Returns the exit code."""
     name, storage = config.study.name, config.study.storage
-    return join(Path.cwd(), None if name is None else str(name), storage=None if storage is None else str(storage))
+    study = find_study(Path.cwd(), None if name is None else str(name))
+    code = join(Path.cwd(), study, storage=None if storage is None else str(storage))
+    if code == 0:
+        print(f"worker: no arm of study {study} is left to train")
+        print(f"Next: python -m initlab compare study={study}")
+    else:
+        print(f"worker: stopped before study {study} was done")
+        print(f"Next: python -m initlab worker study={study}   (goes on with what is left)")
+    return code

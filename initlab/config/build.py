@@ -179,6 +179,15 @@ def _device(name: str) -> str:
     return name
 
 
+def _has_gpu(device: str) -> bool:
+    """Whether a run on `device` is on a GPU; ``auto`` takes one where there is one."""
+    if device != "auto":
+        return device != "cpu"
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """A readable run name: model-init-activation-seed, by the names of the factories."""
     flat = flatten({g: tree[g] for g in ("data", "model", "init", "activation") if g in tree})
@@ -191,7 +200,7 @@ def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
 
 def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> None:
     trainer = experiment_.trainer
-    if trainer.precision == "fp16" and experiment_.device == "cpu":
+    if trainer.precision == "fp16" and not _has_gpu(experiment_.device):
         raise ConfigError("trainer.precision", "fp16", "needs a GPU; on a CPU use fp32 or bf16")
     if experiment_.resume is not None and not experiment_.tracking.enabled:
         raise ConfigError("resume", experiment_.resume, "needs tracking: tracking=none keeps nothing to resume from")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from initlab.config.targets import locate
-from initlab.errors import ConfigError, InitlabError, one_of
+from initlab.errors import ConfigError, InitlabError, nearest, one_of
 
 T = TypeVar("T")
 #: (target, its name, the group's other keys) → the object, or None where the target is called as a factory
@@ -206,6 +206,6 @@ def _error_sentence(error: ValidationError, value: object) -> str:
         str(item.get("ctx", {}).get("expected", "")) for item in error.errors() if item["type"] == "literal_error"
     ]
     if isinstance(value, str) and literals:
-        near = one_of([w.strip(" '") for w in literals[0].replace(" or ", ",").split(",")], value)
-        hint = near[near.index(" (did") :] if " (did" in near else ""
-    return f"must be {' or '.join(parts)}{hint}"
+        near = nearest([w.strip(" '") for w in literals[0].replace(" or ", ",").split(",")], value)
+        hint = f"did you mean {near}? " if near else ""
+    return f"{hint}must be {' or '.join(parts)}"

@@ -10,7 +10,7 @@ from initlab.errors import ConfigError
 
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
 #: functions of Hydra's override grammar
-_HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
+HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
 #: maximum nesting of brackets in an override
 _DEEPEST = 50
 
@@ -51,7 +51,7 @@ def _check_readable(override: str) -> None:
 def _quoted_call(value: str) -> str:
     """``he(gain=2)`` in quotes; a function of Hydra's grammar, and everything else, as it is."""
     called = _CALL.fullmatch(value)
-    return f'"{value}"' if called is not None and called[1] not in _HYDRA_FUNCTIONS else value
+    return f'"{value}"' if called is not None and called[1] not in HYDRA_FUNCTIONS else value
 
 
 def split_at_top_level(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from initlab.config.compose import groups
 from initlab.config.overrides import quote_formulas, split_at_top_level
 from initlab.errors import ConfigError
 
@@ -27,13 +28,27 @@ def explain_several_values(text: str, overrides: Sequence[str], command: str) ->
     line = found[2]
     # as typed: initlab has put quotes around formulas
     typed = next((o for o in overrides if o == line or _as_read(o) == line), line)
+    return several_values(typed, typed, command)
+
+
+def several_values(typed: str, meant: str, command: str) -> ConfigError:
+    """The error for several values of one key.
+
+    Args:
+        typed: the override.
+        meant: the same with its values as they are spelt.
+        command: of the command line.
+    """
     key, _, value = typed.partition("=")
+    _, _, wanted = meant.partition("=")
     if key.lstrip("+") == "seed":
         return ConfigError(key, value, "holds several values: seeds are replicas of a study, add -m and replicas=R")
     # not of a function: sort(2,1)
-    values = split_at_top_level(value) if len(split_at_top_level(value)) > 1 else []
-    as_list = f'"{key}=[{value}]" (a list) or ' if values else ""
-    as_one = f"for one value write {as_list}\"{key}='{value}'\" (a text), quotes included"
+    values = split_at_top_level(wanted) if len(split_at_top_level(wanted)) > 1 else []
+    as_list = f'"{key}=[{wanted}]" (a list) or ' if values else ""
+    as_one = f"for one value write {as_list}\"{key}='{wanted}'\" (a text), quotes included"
+    # a group takes the name of one file, and no list or text
+    end = "" if key.lstrip("+") in groups() else f"; {as_one}"
     if command == "inspect":
         grid = ", ".join(values or ["A", "B"])
         what = f"inspect takes 'sweep={{{key.lstrip('+')}: [{grid}]}}'"
@@ -41,9 +56,9 @@ def explain_several_values(text: str, overrides: Sequence[str], command: str) ->
         what = f"{command} takes one"
     else:
         sampler = " and a sampler (study=tpe study.trials=N)" if "interval(" in value else ""
-        shown = f"'{typed}'" if _NEEDS_QUOTES & set(typed) else typed
+        shown = f"'{meant}'" if _NEEDS_QUOTES & set(meant) else meant
         what = f"add -m{sampler} to train each of them (initlab -m {shown})"
-    return ConfigError(key, value, f"holds several values: {what}; {as_one}")
+    return ConfigError(key, value, f"holds several values: {what}{end}")
 
 
 def _as_read(override: str) -> str:

@@ -1,4 +1,4 @@
-"""Prints an error as one line on stderr; with INITLAB_DEBUG=1 raises it with its traceback."""
+"""Prints an error or a notice as one line on stderr; with INITLAB_DEBUG=1 raises it with its traceback."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def print_error(error: BaseException, code: int, *, cause: BaseException | None 
     text = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …"
     print(escape_control_characters(f"initlab: {text}"), file=sys.stderr)
     return code
+
+
+def print_notice(text: str) -> None:
+    """Prints one line on stderr that is no error: the command goes on."""
+    print(escape_control_characters(f"initlab: {' '.join(text.split())}"), file=sys.stderr, flush=True)
 
 
 def escape_control_characters(text: str) -> str:

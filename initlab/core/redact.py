@@ -17,3 +17,8 @@ def redact_passwords(text: str) -> str:
 def has_password(text: str) -> bool:
     """Whether `text` holds a URL with a password."""
     return redact_passwords(text) != text
+
+
+def has_masked_password(text: str) -> bool:
+    """Whether `text` holds a password that was replaced by ***."""
+    return ":***@" in text or "password=***" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
+from initlab.core.redact import has_masked_password
 from initlab.spec import Experiment, Outlook, PartName, RunResult
 
 #: scores in the order of what they say to a person, and how they are called
@@ -23,11 +24,20 @@ def command(experiment: Experiment, *overrides: str) -> str:
 
 
 def shell_line(overrides: Sequence[str], starts: str = "python -m initlab") -> str:
-    """A command line, with shell-special arguments quoted."""
+    """A command line, with shell-special arguments quoted.
+
+    A setting whose password is masked would not work when it is typed: it is left out, and what to set instead is said.
+    """
+    masked = [o.partition("=")[0].lstrip("+") for o in overrides if has_masked_password(o)]
+    overrides = [o for o in overrides if not has_masked_password(o)]
     # keys of one's own class need no sign where its `_target_` is typed (config/own_targets.py)
     own = {o.lstrip("+").partition(".")[0] for o in overrides if o.startswith("++") and "._target_=" in o}
     plain = (o.lstrip("+") if o.startswith("++") and o.lstrip("+").partition(".")[0] in own else o for o in overrides)
-    return " ".join([starts, *map(_quote, plain)])
+    line = " ".join([starts, *map(_quote, plain)])
+    if not masked:
+        return line
+    instead = "set MLFLOW_TRACKING_URI first" if masked == ["tracking.uri"] else f"add {'=... '.join(masked)}=..."
+    return f"{line}   ({instead}: passwords are not printed)"
 
 
 def replace_overrides(typed: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:

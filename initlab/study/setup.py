@@ -12,6 +12,7 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.config.own_targets import plain_keys
 from initlab.config.searchpath import packages_of, require_usual_main, typed_searchpath
+from initlab.core.error_line import print_notice
 from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import StudySettings, TrackingSettings
@@ -96,7 +97,9 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
         require_same_judgement(known, plan)
     track = configuration.tracking_settings(configs[0])
     check_separate_databases(storage, tracking.resolve_uri(track, workdir))
-    tracking.check_access(track, workdir=workdir)
+    waits = tracking.check_access(track, workdir=workdir)
+    if waits:
+        print_notice(f"tracking: {waits}")
     engine.check(plan)
     record = open_storage(storage)
     plan.save()

@@ -5,6 +5,7 @@ The only package that imports mlflow: not at import time and not in the training
 
 from initlab.tracking.read.artifacts import StoredRun, find_run
 from initlab.tracking.read.records import Curve, Found, RunRecord
+from initlab.tracking.read.references import find_studies, resolve, study_names
 from initlab.tracking.read.reopen import ResumedRun, reopen
 from initlab.tracking.read.runs import keep_files, read_artifact, read_curves, read_runs
 from initlab.tracking.record.model import log_model
@@ -38,6 +39,7 @@ __all__ = [
     "end_duplicates",
     "export_study",
     "find_run",
+    "find_studies",
     "import_runs",
     "keep_files",
     "log_model",
@@ -45,9 +47,11 @@ __all__ = [
     "read_curves",
     "read_runs",
     "reopen",
+    "resolve",
     "resolve_uri",
     "spools",
     "start",
+    "study_names",
     "sync",
     "ui",
     "ui_url",

@@ -112,7 +112,7 @@ def test_the_advised_command_can_be_typed_and_like_runs_raise_the_confidence(tmp
 def test_what_it_does_not_know_it_says(tmp_path: Path) -> None:
     done = initlab("advise", "task=text", "model.hidden_size=16", cwd=tmp_path)
     assert done.returncode == 0 and "initlab does not know: theory does not cover recurrent layers" in done.stdout
-    assert "To know: python -m initlab -m task=text" in done.stdout
+    assert "Next: python -m initlab -m task=text" in done.stdout
 
 
 def test_a_network_that_no_scheme_saves(tmp_path: Path) -> None:

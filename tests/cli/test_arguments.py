@@ -8,7 +8,7 @@ import pytest
 
 from initlab.cli.arguments import Command, parse
 from initlab.cli.help import options_of
-from initlab.cli.main import COMMANDS, TABLE
+from initlab.cli.table import COMMANDS, TABLE
 from initlab.errors import ConfigError, UnknownNameError
 from tests.cli.driver import initlab
 

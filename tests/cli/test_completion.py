@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from initlab.cli.completion import candidates
-from initlab.cli.main import COMMANDS
+from initlab.cli.table import COMMANDS
 from tests.cli.driver import environment, initlab
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from initlab.cli.arguments import Command
 from initlab.cli.help import options_of
-from initlab.cli.main import TABLE
+from initlab.cli.table import TABLE
 from initlab.config import groups
 from initlab.core.version import __version__
 from tests.cli.driver import environment, initlab

@@ -46,8 +46,11 @@ def test_what_is_printed(told: tuple[Path, subprocess.CompletedProcess[str]]) ->
     lines = done.stdout.splitlines()
     assert "4 hidden layers" in lines[0] and "without training" in lines[0]
     head = next(line for line in lines if line.startswith("layer"))
-    for column in ("q theory", "c theory", "log10 grad² theory", "χ", "saturated", "eff. rank", "J mean s²"):
+    for column in ("q", "c", "log10 grad²", "χ", "saturated"):
         assert column in head
+        assert f"{column}: " in " ".join(x.strip() for x in lines), "the legend says what it is"
+    table = lines[lines.index(head) :]
+    assert max(len(x) for x in table[: 1 + 4 + 3]) <= 80 and "a is predicted, b measured" in done.stdout
     assert [line.split()[0] for line in lines if line.startswith("layers.")] == [f"layers.{i}.weight" for i in range(4)]
     # Schoenholz et al., ICLR 2017: tanh at σ_w² = 4, σ_b² = 0.05
     field = next(line for line in lines if "tanh at σ_w = 2" in line)

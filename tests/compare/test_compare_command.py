@@ -122,7 +122,7 @@ def test_what_can_be_said_of_little_is_said(workdir: Path, store: Path) -> None:
         (["tracking.uri=sqlite:///absent.db"], ["there is no store here yet"]),
         (["tracking.uri=http://127.0.0.1:9", "study=six"], ["tracking.uri=http://127.0.0.1:9", "did not answer"]),
         (["study=six", "alpha=2"], ["compare.alpha=2", "less than 1"]),
-        (["study=six", "out=mlflow.db"], ["compare.out=mlflow.db", "is a file"]),
+        (["study=six", "out=mlflow.db"], ["out=mlflow.db", "is a file"]),
     ],
 )
 def test_where_nothing_can_be_shown_a_sentence_says_why(

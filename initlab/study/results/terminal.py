@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from initlab.core.redact import redact_passwords
+from initlab.report.note import shell_line
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.live import format_duration
 from initlab.study.results.outcome import Outcome
@@ -63,7 +63,8 @@ def print_report(
     if plan.parent:
         print(f"Study {plan.name} is run {plan.parent}; open it: python -m initlab ui")
     if interrupted:
-        print(f"Next: python -m initlab -m {shlex.join(map(redact_passwords, arguments))}   (goes on where it stopped)")
+        again = shell_line(list(map(redact_passwords, arguments)), "python -m initlab -m")
+        print(f"Next: {again}   (goes on where it stopped)")
     elif plan.parent and sum(a.value is not None for a in made.arms) > 1:
         print(f"Next: python -m initlab compare study={plan.name}   (p-values, effects, figures, seeds needed)")
     if note:

@@ -9,15 +9,15 @@ from typing import Literal
 
 from initlab.errors import ConfigError
 from initlab.spec import RunResult, StudySettings
+from initlab.study.space.metrics import COSTS, check_metrics
 
 Direction = Literal["maximize", "minimize"]
 #: of a study's one objective, or of each where there are several
 Metrics = str | tuple[str, ...]
 Directions = Direction | tuple[Direction, ...]
 
-#: suffixes of scores, and costs of a run, of which less is better
+#: suffixes of scores of which less is better
 _LESS = ("loss", "perplexity", "bits_per_char")
-_COSTS = ("seconds", "steps", "parameters")
 #: metrics that an error message lists; metrics of single layers would make it very long
 _NAMED = ("train/", "val/", "test/", "diag/", "throughput/")
 
@@ -35,6 +35,7 @@ def resolve_objectives(settings: StudySettings, monitor: str) -> tuple[Metrics, 
     metrics = tuple(monitor if m == "auto" else m for m in each(settings.metric))
     if not metrics or len(set(metrics)) < len(metrics):
         raise ConfigError("study.metric", _listed(metrics), "give one key, or a list of different ones")
+    check_metrics(metrics)
     ways = each(settings.direction)
     if ways == ("auto",):
         ways = ("auto",) * len(metrics)
@@ -53,7 +54,7 @@ def each(one_or_several: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _by_name(metric: str) -> Direction:
-    if metric in _COSTS or metric.endswith(_LESS):
+    if metric in COSTS or metric.endswith(_LESS):
         return "minimize"
     if metric.startswith(("train/", "val/", "test/", "throughput/", "episode/")):
         return "maximize"
@@ -92,7 +93,7 @@ def select_values(found: Mapping[str, float], metrics: Metrics) -> tuple[float, 
         if metric not in found:
             near = difflib.get_close_matches(metric, found, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            keys = sorted(k for k in found if k.startswith(_NAMED) or k in _COSTS)
+            keys = sorted(k for k in found if k.startswith(_NAMED) or k in COSTS)
             text = f"the run has no such number{hint}; it has {', '.join(keys)}"
             raise ConfigError("study.metric", metric, text)
     values = tuple(found[m] for m in each(metrics))

@@ -10,6 +10,27 @@ from initlab.errors import ConfigError, one_of
 from initlab.study.search.storage import choose_url
 from initlab.study.space.plan import STUDIES, folder_of, load
 from initlab.study.workers import worker_main
+from initlab.tracking import resolve
+
+
+def find_study(workdir: Path, asked: str | None) -> str:
+    """The name of the study below `workdir` that is meant: its name, the beginning of one, or ``last``.
+
+    Raises:
+        ConfigError: there is no such study.
+        UnknownNameError: the beginning of several names.
+    """
+    plans = [
+        (p, (p / "plan.json").stat().st_mtime) for p in (workdir / STUDIES).glob("*") if (p / "plan.json").is_file()
+    ]
+    known = [p.name for p, _ in sorted(plans, key=lambda pair: -pair[1])]
+    name = None if asked is None else resolve(asked, dict.fromkeys(known, ""), key="study")
+    if name in known and load(folder_of(workdir, name)) is not None:
+        return name
+    if not known:
+        what = f"no study was started here ({workdir / STUDIES} holds none); begin one: initlab -m init=he,xavier"
+        raise ConfigError("study", asked, what)
+    raise ConfigError("study", asked, f"write initlab worker study={known[0]}; {one_of(known, asked)}")
 
 
 def join(workdir: Path, name: str | None, *, storage: str | None = None) -> int:
@@ -22,14 +43,10 @@ def join(workdir: Path, name: str | None, *, storage: str | None = None) -> int:
     Raises:
         ConfigError: there is no such study, or its storage cannot be reached.
     """
-    known = sorted(p.name for p in (workdir / STUDIES).glob("*") if (p / "plan.json").is_file())
-    plan = None if name is None else load(folder_of(workdir, name))
-    if name is None or plan is None:
-        raise ConfigError(
-            "study.name", name,
-            one_of(known, name) if known else f"no study was started here ({workdir / STUDIES} holds none)",
-        )  # fmt: skip
+    folder = folder_of(workdir, find_study(workdir, name))
+    plan = load(folder)
+    assert plan is not None
     return worker_main.main(
-        folder_of(workdir, name), os.getpid() + time.time_ns() % 1_000_000, leader=0,
+        folder, os.getpid() + time.time_ns() % 1_000_000, leader=0,
         storage=None if storage is None else choose_url(storage, plan.storage, workdir),
     )  # fmt: skip

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from initlab.errors import ConfigError, StoreError, UnknownNameError
 from initlab.spec import TrackingSettings
+from initlab.tracking.read.references import LAST, SHORTEST_ID, resolve
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, readable_uri, sqlite_file
 from initlab.tracking.upkeep.sync import spools
 
-#: name of the latest trained run
-LAST = "last"
-#: number of latest runs that are searched for `last`, for a prefix, and for names to suggest
-_RECENT_RUNS = 200
+#: number of latest runs that are searched for `last` and for names to suggest, and for the beginning of an id
+_RECENT_RUNS, _ALL_RUNS = 200, 1000
+#: characters of an id
+_WHOLE_ID = 32
 #: number of runs that an error message lists
 _LISTED_RUNS = 8
 
@@ -65,7 +66,9 @@ def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> Stored
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
     try:
         store = connect(uri, workdir=workdir)
-        recent = {i: tags for i, tags in store.latest_runs(_RECENT_RUNS) if "initlab.kind" in tags}
+        whole = asked == LAST or len(asked) >= _WHOLE_ID
+        latest = store.latest_runs(_RECENT_RUNS if whole else _ALL_RUNS)
+        recent = {i: tags for i, tags in latest if "initlab.kind" in tags}
         run_id = _match_recent(asked, recent) or _find_by_id(store, asked)
         if run_id is None:
             raise UnknownNameError(_unknown_run_message(asked, recent, uri, workdir))
@@ -82,13 +85,12 @@ def _match_recent(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | 
     for run_id, tags in recent.items():
         if asked in (run_id, tags.get("initlab.uid")):
             return run_id
-    # seven digits name one of millions, as people abbreviate commits
-    begun = [
-        i
-        for i, tags in recent.items()
-        if len(asked) >= 7 and (i.startswith(asked) or tags.get("initlab.uid", "").startswith(asked))
-    ]
-    return begun[0] if len(begun) == 1 else None
+    names = {i: tags.get("mlflow.runName", "") for i, tags in recent.items()}
+    by_id = resolve(asked, names, key="run", shortest=SHORTEST_ID)
+    if by_id in recent:
+        return by_id
+    uids = {tags.get("initlab.uid", ""): i for i, tags in recent.items()}
+    return uids.get(resolve(asked, {u: names[i] for u, i in uids.items() if u}, key="run", shortest=SHORTEST_ID))
 
 
 def _find_by_id(store: Store, asked: str) -> str | None:

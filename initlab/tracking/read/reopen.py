@@ -14,14 +14,18 @@ from typing import get_args
 
 from initlab.errors import ConfigError, StoreError, UnknownNameError, one_of
 from initlab.spec import RunHeader, RunStatus, TrackingSettings
+from initlab.tracking.read.references import SHORTEST_ID, resolve
 from initlab.tracking.record.sink import RunSink
 from initlab.tracking.record.start import local_db, workdir_error
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri
+from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri, sqlite_file
 from initlab.tracking.upkeep.sync import folders, spools
+
+#: characters of an id, and number of latest runs that are searched for the beginning of one
+_WHOLE_ID, _RECENT_RUNS = 32, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +55,42 @@ def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Resumed
     if not settings.enabled:
         raise ConfigError("resume", run_id, "an untracked run cannot be resumed; leave out tracking=none")
     resolve_uri(settings, workdir)  # an invalid URI is reported first
+    run_id = _known_run(run_id, settings, workdir=workdir)
     try:
         local = _from_spool(run_id, settings, workdir=workdir)
         if local is not None:
             return local
-        return _from_store(run_id, settings, uri=readable_uri(settings, workdir), workdir=workdir)
+        uri = readable_uri(settings, workdir)
+        file = sqlite_file(uri)
+        if file is not None and not file.exists():
+            raise UnknownNameError(
+                f"resume={run_id}: no such run; there is no store here yet ({describe_location(uri)}): cd to the folder"
+                " where it was trained, or name its store, tracking.uri=..."
+            )
+        return _from_store(run_id, settings, uri=uri, workdir=workdir)
     except OSError as error:
         raise workdir_error(workdir, error) from error
+
+
+def _known_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> str:
+    """The id of the run that ``last`` or the beginning of an id names; `asked` where it is whole, or unknown."""
+    if len(asked) >= _WHOLE_ID:
+        return asked
+    waiting = sorted(spools(workdir), key=lambda i: -i.folder.stat().st_mtime)
+    # a run whose records wait was killed, or its server is away: it is what one wants to resume
+    known = {i.run_id or i.uid: i.name for i in waiting}
+    if asked in {*known, *(i.uid for i in waiting)}:
+        return asked
+    uri = readable_uri(settings, workdir)
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        try:
+            for run_id, tags in connect(uri, workdir=workdir).latest_runs(_RECENT_RUNS):
+                if tags.get("initlab.kind") == "train":
+                    known.setdefault(run_id, tags.get("mlflow.runName", ""))
+        except StoreFaultError as fault:
+            raise StoreError(f"resume={asked}: {fault.reason}") from fault
+    return resolve(asked, known, key="resume", shortest=SHORTEST_ID)
 
 
 def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> ResumedRun | None:

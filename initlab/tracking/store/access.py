@@ -20,23 +20,30 @@ _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _PLUGIN_VARIABLES = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 
 
-def check_access(settings: TrackingSettings, *, workdir: Path) -> None:
+def check_access(settings: TrackingSettings, *, workdir: Path) -> str:
     """Request the experiment of the runs from the server of `settings`: one request, without importing MLflow.
 
     Sends nothing where records go to a file, or offline. No answer is no error: the spool holds the records meanwhile.
+    Returns a sentence that says so, empty where the server answered.
 
     Raises:
         ConfigError: the server refuses (account, permission, name), or its certificate cannot be trusted.
     """
     if not settings.enabled or settings.offline:
-        return
+        return ""
     uri = resolve_uri(settings, workdir)
     if not is_server(uri) or any(os.environ.get(key) for key in _PLUGIN_VARIABLES):
-        return
+        return ""
     fault = _request_experiment(uri, settings.experiment)
     if fault is not None and fault.kind == "denied":
         place = describe_location(uri)
         raise ConfigError("tracking.uri", place, fault.reason.removeprefix(f"{place} ")) from fault
+    if fault is None or fault.kind != "away":
+        return ""
+    return (
+        f"{fault.reason}: training goes on, and its records wait in .initlab/spool; to send them later:"
+        " python -m initlab sync"
+    )
 
 
 def _request_experiment(uri: str, experiment: str) -> StoreFaultError | None:

@@ -97,4 +97,6 @@ def ui_url(uri: str, *, run_id: str = "", experiment_id: str = "") -> str:
     file = sqlite_file(uri)
     if file is not None and file == Path.cwd() / "mlflow.db":
         return "python -m initlab ui"
-    return f"mlflow ui --backend-store-uri {mask_password(uri)}"
+    if mask_password(uri) != uri:
+        return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"   (set it first: passwords are not printed)'
+    return f"mlflow ui --backend-store-uri {uri}"

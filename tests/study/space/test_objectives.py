@@ -323,10 +323,12 @@ def test_objectives_that_cannot_be_are_refused_and_changed_ones_are_another_stud
     assert not (workdir / ".initlab" / "studies").exists()
 
     named = (*TINY, "init=he,zeros", "study.name=n", "trainer.epochs=1")
-    first = initlab("-m", *named, "study.metric=val/acuracy", cwd=workdir, timeout=200)
-    assert first.returncode == 1 and states(workdir) == {"FAIL": 2}
-    assert "did you mean val/accuracy" in " ".join(first.stdout.split())
+    misspelt = initlab("-m", *named, "study.metric=val/acuracy", cwd=workdir)
+    assert misspelt.returncode == 2 and "did you mean val/accuracy?" in misspelt.stderr
+    assert not (workdir / ".initlab" / "studies").exists(), "nothing was trained for it"
+    first = initlab("-m", *named, "study.metric=val/loss", cwd=workdir, timeout=200)
+    assert first.returncode == 0 and states(workdir) == {"COMPLETE": 2}
     other = initlab("-m", *named, two, cwd=workdir)
     assert other.returncode == 2 and not other.stdout
-    assert "study.metric: val/acuracy became val/accuracy, train/loss" in other.stderr
-    assert "study.direction: maximize became maximize, minimize" in other.stderr
+    assert "study.metric: val/loss became val/accuracy, train/loss" in other.stderr
+    assert "study.direction: minimize became maximize, minimize" in other.stderr

@@ -57,7 +57,7 @@ def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path) -> No
 
 def test_a_study_that_is_not_here_is_named(workdir: Path) -> None:
     absent = initlab("worker", "study=mine", cwd=workdir)
-    assert absent.returncode == 2 and "study.name=mine: no study was started here" in absent.stderr
+    assert absent.returncode == 2 and "study=mine: no study was started here" in absent.stderr
     (workdir / ".initlab" / "studies" / "yours").mkdir(parents=True)
     (workdir / ".initlab" / "studies" / "yours" / "plan.json").write_text("{}")
     unnamed = initlab("worker", cwd=workdir)
