@@ -104,7 +104,11 @@ def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None
     try:
         for url in urls:
             try:
-                pooch.retrieve(url, known_hash=f"md5:{md5}", fname=target.name, path=part, downloader=fetcher)
+                # its own protocol of a downloader names the arguments otherwise than its downloaders do
+                pooch.retrieve(
+                    url, known_hash=f"md5:{md5}", fname=target.name, path=part,
+                    downloader=fetcher,  # pyright: ignore[reportArgumentType]
+                )  # fmt: skip
                 # pooch checked the sum; moving within one folder is atomic
                 (part / target.name).replace(target)
                 return
