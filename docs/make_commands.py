@@ -1,4 +1,4 @@
-"""Writes the table of commands into README.md and docs/commands.md, from the table of the command line.
+"""Writes docs/commands.md from the table of the command line.
 
     python docs/make_commands.py [--check]
 
@@ -15,7 +15,6 @@ from initlab.cli.help import options_of
 from initlab.cli.table import TABLE
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- commands: written by docs/make_commands.py -->", "<!-- end of commands -->"
 TITLES = {"run": "Run", "look": "Look before and after", "study": "Study", "team": "Team", "upkeep": "Upkeep"}
 
 NAMES = """\
@@ -36,7 +35,7 @@ def cell(text: str) -> str:
 
 
 def table() -> str:
-    """The commands with one example each, for the README."""
+    """The commands with one example each."""
     lines = ["| command | what it does | example |", "|---|---|---|"]
     lines += [f"| `{c.name}` | {cell(c.help)} | `{cell(c.example)}` |" for c in TABLE]
     return "\n".join(lines)
@@ -62,6 +61,7 @@ def page() -> str:
         "configuration also take its groups and keys, such as `init=he model.depth=50` (`initlab help GROUP` lists the",
         "files of a group, `initlab help GROUP=NAME` the keys of a file). Words are defined in the",
         "[glossary](glossary.md).", "",
+        table(), "",
     ]  # fmt: skip
     for group, title in TITLES.items():
         lines += [f"## {title}", ""]
@@ -73,11 +73,7 @@ def page() -> str:
 
 def main() -> int:
     """Write the pages, or with ``--check`` compare them. Returns the exit code."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    pages = {readme: f"{before}{BEGIN}\n{table()}\n{END}{after}", ROOT / "docs" / "commands.md": page()}
+    pages = {ROOT / "docs" / "commands.md": page()}
     stale = [file for file, content in pages.items() if not file.exists() or file.read_text("utf-8") != content]
     if "--check" in sys.argv[1:]:
         for file in stale:

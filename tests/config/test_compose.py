@@ -80,11 +80,12 @@ def test_a_hostile_formula_is_refused_by_key() -> None:
             experiment("activation=expr", f"activation.f={formula}")
 
 
-def test_the_readme_counts_what_is_there() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for group, page in (("init", "inits"), ("activation", "activations")):
+def test_the_pages_count_what_is_there() -> None:
+    root = Path(__file__).parents[2]
+    readme, choices = ((root / p).read_text(encoding="utf-8") for p in ("README.md", "docs/choices.md"))
+    for group, page, words in (("init", "inits", "initialisers"), ("activation", "activations", "activations")):
         files = set(config.groups()[group]) - {"default"}  # stands for one of the others
-        assert f": {len(files)} in [`docs/{page}.md`]" in readme
+        assert f": {len(files)} in [`{page}.md`]" in choices and f"{len(files)} {words}" in readme
 
 
 def test_a_task_brings_its_data_and_model_and_both_can_be_overridden() -> None:
