@@ -75,7 +75,8 @@ class Console:
         if result.tracking_note:
             self._say(result.tracking_note)
         elif experiment.tracking.enabled:
-            self._say(f"Run {result.run_id} is in {place(uri)}")
+            page = f"; its page: python -m initlab report run={result.run_id[:8]}" if experiment.tracking.report else ""
+            self._say(f"Run {result.run_id} is in {place(uri)}{page}")
         self._say(f"Next: {_next(experiment, result)}")
 
     def close(self) -> None:
@@ -144,7 +145,7 @@ def _power_of_two(number: int) -> int:
 def place(uri: str) -> str:
     """Address of a store, with the command that opens it where it is on this machine."""
     if uri.startswith("sqlite:"):
-        return f"{uri}; open it: python -m initlab ui"
+        return f"{uri} (python -m initlab ui)"
     return uri
 
 

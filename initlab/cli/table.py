@@ -75,6 +75,21 @@ TABLE: tuple[Command, ...] = (
         example="python -m initlab explain run=last --try",
     ),
     Command(
+        name="report",
+        help="open the page of a run or a study: verdict, figures, tables",
+        group="look",
+        target="initlab.cli.report:report_command",
+        accepts=("tracking", "hydra"),
+        options=(
+            Option(name="run", help="id of a run, the beginning of one, or last", default="last"),
+            Option(name="study", help="name of a study, the beginning of one, or last, instead of a run"),
+            Option(name="out", help="folder that the page is written to", default=".initlab/reports"),
+            Option(name="open", help="whether the browser is opened, where there is a terminal", default="true"),
+        ),
+        example="python -m initlab report run=last",
+        details="The page is one file without scripts, which can be sent to others.",
+    ),
+    Command(
         name="compare",
         help="compare the arms of a study, with intervals and tests",
         group="study",
