@@ -8,6 +8,7 @@ from initlab.tasks.sources.idx import fashion_mnist, mnist
 from initlab.tasks.sources.image_folder import image_folder
 from initlab.tasks.sources.npz import npz
 from initlab.tasks.sources.packaged import digits, mnist_mini
+from initlab.tasks.sources.table import table
 
 __all__ = [
     "Entry",
@@ -21,4 +22,5 @@ __all__ = [
     "mnist",
     "mnist_mini",
     "npz",
+    "table",
 ]

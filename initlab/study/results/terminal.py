@@ -61,7 +61,8 @@ def print_report(
         best = (max if plan.maximises else min)(value for _, value in spared)
         print(f"{len(spared)} arms that were called doomed ran on; the best of them reached {best:.4g}")
     if plan.parent:
-        print(f"Study {plan.name} is run {plan.parent}; its page: python -m initlab report study={plan.name}; all runs: python -m initlab ui")
+        print(f"Study {plan.name} is run {plan.parent} (python -m initlab ui)")
+        print(f"its page: python -m initlab report study={plan.name}")
     if interrupted:
         again = shell_line(list(map(redact_passwords, arguments)), "python -m initlab -m")
         print(f"Next: {again}   (goes on where it stopped)")
