@@ -44,11 +44,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, A
         client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
         experiment = next(e for e in client.search_experiments() if e.name == "initlab")
         runs = client.search_runs([experiment.experiment_id], max_results=100)
+        # the first line is the address of these runs
+        assert f"{address}/#/experiments/{experiment.experiment_id}/runs " in (folder / "ui.log").read_text()
         (parent,) = (r for r in runs if r.data.tags["initlab.kind"] == "study")
         yield address, str(experiment.experiment_id), parent, [r for r in runs if r is not parent]
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.kill(server.pid, signal.SIGTERM)
         server.wait(20)
+        # the whole tree has ended
+        assert not answers(f"{address}/health")
 
 
 @pytest.fixture(scope="module")
