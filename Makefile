@@ -54,6 +54,18 @@ tests: $(VENV)/.installed-test
 fast: $(VENV)/.installed-test
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not process and not slow" $(PYTEST_ARGS)
 
+# the builder of the site needs nothing of initlab
+$(VENV)/.installed-docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group docs
+	@touch $@
+
+# the site, in build/site; a page or a link that does not exist is an error
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/make_api.py --check
+	$(BIN)/python -m zensical build --strict --clean
+
 # a server for a team, without containers; POSTGRES=1: on PostgreSQL instead of SQLite; SERVER='port=5001 home=DIR'
 server: $(VENV)/.installed-server
 	$(BIN)/python -m initlab server $(if $(POSTGRES),postgres=true) $(SERVER)

@@ -42,7 +42,8 @@ class Inspection:
     Attributes:
         verdict: ``trainable``, ``marginal``, ``untrainable``, or ``not known`` where theory does not cover the network
             and nothing that was measured is wrong.
-        reasons: of the verdict, the gravest first. remedies: what to do, as a call; empty where nothing has to be done.
+        reasons: of the verdict, the gravest first.
+        remedies: what to do, as a call; empty where nothing has to be done.
         prediction, seen, outlook: theory, measurement and the outlook that they give.
         unknown: what the prediction does not cover.
         notes: what else there is to know: tied, frozen or unused parameters, equal layers.

@@ -51,10 +51,11 @@ def test_the_numbers_of_the_faq() -> None:
     page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
     torch_default, tanh = initlab.meanfield("relu", sigma_w=3**-0.5), initlab.meanfield("tanh", sigma_w=5 / 3)
     sigmoid, critical = initlab.meanfield("sigmoid", sigma_w=3**-0.5), initlab.critical_point("sigmoid")
+    leaky = initlab.gain("leaky_relu(negative_slope=2.23606797749979)")  # √5
     assert torch_default.chi_1 == pytest.approx(1 / 6) and critical is not None
     for said in (
         f"6ξ = {torch_default.trainable_depth:.2f} layers",
-        f"{initlab.gain('relu'):.4f} at a = 0, {initlab.gain('leaky_relu(negative_slope=2.23606797749979)'):.4f} at a = √5",
+        f"{initlab.gain('relu'):.4f} at a = 0, {leaky:.4f} at a = √5",
         f"q\\* = {tanh.q_star:.4f} (a root mean square of {tanh.q_star**0.5 * 3 / 5:.4f}",
         f"χ₁ = {tanh.chi_1:.4f}",
         f"keeps q = 1 is {initlab.gain('tanh'):.4f}, with χ₁ = 1.178",
