@@ -66,3 +66,14 @@ def test_the_numbers_of_the_faq() -> None:
         f"(σ_w = {critical.sigma_w:.2f})",
     ):
         assert said in " ".join(page.split()), said
+
+
+@pytest.mark.parametrize(
+    ("page", "chinese"), [("README.md", "docs/zh/README.md"), ("docs/tutorial.md", "docs/zh/tutorial.md")]
+)
+def test_a_translation_has_the_same_commands_and_code(page: str, chinese: str) -> None:
+    def shown(file: str) -> list[str]:
+        return re.findall(r"^```.*?^```$", (ROOT / file).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+    assert len(shown(page)) > 4
+    assert shown(chinese) == shown(page)
