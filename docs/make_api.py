@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import griffe
 
@@ -22,7 +23,9 @@ MODULES = (
     ("initlab.init", "initlab.init", "initlab.init", "Single tensors and modules, in the manner of `torch.nn.init`."),
 )
 ERRORS = "initlab.errors"
-WIDTH = 100
+WIDTH = 84
+#: what a function returns is one text, without a name or a type
+WHOLE: dict[str, Any] = {"returns_multiple_items": False, "returns_named_value": False}
 
 
 def reference() -> str:
@@ -85,7 +88,7 @@ def text(thing: griffe.Object) -> Iterator[str]:
     """The docstring as Markdown: sentences, then what is listed, then examples."""
     if thing.docstring is None:
         return
-    for section in thing.docstring.parse("google", warnings=False):
+    for section in thing.docstring.parse("google", warnings=False, **WHOLE):
         match section.kind:
             case griffe.DocstringSectionKind.text:
                 yield from as_text(section.value)
