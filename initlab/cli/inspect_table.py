@@ -21,7 +21,7 @@ _ROWS = 14
 _WIDTH = 80
 _GAP = 2
 #: characters of a layer's name
-_NAME = 18
+_NAME = 24
 _NONE = "–"
 
 
@@ -99,13 +99,13 @@ def _columns(found: Inspection) -> tuple[list[str], list[Column]]:
             heading="χ",
             legend="factor of the squared gradient from layer to layer, 1 is stable",
             cells=[short(t.chi if t else None, 2) for t in theory],
-            drop=2,
+            drop=1,
         ),
         Column(
             heading="saturated",
             legend="share of units where the activation is flat",
             cells=pair([share(t.saturated if t else None) for t in theory], [share(r.saturated) for r in shown]),
-            drop=1,
+            drop=2,
         ),
         Column(heading="off", legend="share of zeros", cells=[share(r.off) for r in shown], drop=4),
         Column(

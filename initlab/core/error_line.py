@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from initlab.core.redact import redact_passwords
 from initlab.errors import InitlabError
 
 _DEBUG = "INITLAB_DEBUG"
@@ -22,13 +23,14 @@ def print_error(error: BaseException, code: int, *, cause: BaseException | None 
     if not isinstance(error, InitlabError):
         text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
     text = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …"
-    print(escape_control_characters(f"initlab: {text}"), file=sys.stderr)
+    print(escape_control_characters(f"initlab: {redact_passwords(text)}"), file=sys.stderr)
     return code
 
 
 def print_notice(text: str) -> None:
-    """Prints one line on stderr that is no error: the command goes on."""
-    print(escape_control_characters(f"initlab: {' '.join(text.split())}"), file=sys.stderr, flush=True)
+    """Prints one line on stderr that is no error: the command goes on. What was typed may hold a password."""
+    text = redact_passwords(" ".join(text.split()))
+    print(escape_control_characters(f"initlab: {text}"), file=sys.stderr, flush=True)
 
 
 def escape_control_characters(text: str) -> str:

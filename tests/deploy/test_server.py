@@ -98,7 +98,7 @@ def test_everything_killed_at_once(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("port=0", "must be a whole number from 1 to 65535"),
+        ("port=0", "write a whole number from 1 to 65535"),
         ("port=five", "must be a whole number"),
         ("prot=5000", "did you mean port?"),
         ("postgres=perhaps", "must be true or false"),

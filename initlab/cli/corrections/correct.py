@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from initlab.cli.arguments import SEARCH, WITH_VALUE, Command, Option
 from initlab.cli.corrections.catalogue import groups, keys_of_group, top_keys
@@ -12,6 +14,8 @@ from initlab.cli.corrections.settings import check_port, check_removals, check_s
 from initlab.cli.corrections.words import check_words
 from initlab.core.error_line import print_notice
 
+#: in the plan of a study that was begun with files of somebody's own
+_FROZEN = re.compile(r'"searchpath":\s*\[\s*"')
 #: words with which files that are not of `conf/` may be chosen: Hydra knows them
 _ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "hydra.searchpath")
 
@@ -42,7 +46,7 @@ def correct(command: Command, typed: Sequence[str], options: Sequence[Option], c
         return list(typed)
     check_removals(typed)
     multirun = any(w in SEARCH for w in typed)
-    elsewhere = any(w.partition("=")[0].lstrip("+") in _ELSEWHERE for w in typed)
+    elsewhere = any(w.partition("=")[0].lstrip("+") in _ELSEWHERE for w in typed) or (multirun and _has_own_files())
     overrides = _overrides(typed, own)
     lowered = {o: o if elsewhere else _lower_key(o) for o in overrides}
     changed = list(lowered.values())
@@ -63,6 +67,12 @@ def correct(command: Command, typed: Sequence[str], options: Sequence[Option], c
     for line in check_settings(_overrides(words, own), multirun=multirun, command=command.name):
         print_notice(line)
     return words
+
+
+def _has_own_files() -> bool:
+    """Whether a study of this directory was begun with files of somebody's own: it has copies of them."""
+    plans = Path(".initlab", "studies").glob("*/plan.json")
+    return any(_FROZEN.search(plan.read_text(encoding="utf-8", errors="replace")) for plan in plans)
 
 
 def _overrides(typed: Sequence[str], own: Collection[str]) -> list[str]:

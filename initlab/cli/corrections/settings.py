@@ -32,7 +32,8 @@ def check_settings(overrides: Sequence[str], *, multirun: bool, command: str) ->
             if meant:
                 raise ConfigError(key, value, f"nothing reads this key; write {meant[0]}={value}")
             yield f"{key}={value}: nothing of initlab reads this key; initlab --cfg job shows those that are read"
-        if key.startswith("+") and not key.startswith("++") and name.count(".") == 1:
+        # a mapping is joined to the one that is there
+        if key.startswith("+") and not key.startswith("++") and name.count(".") == 1 and value[:1] != "{":
             group, _, last = name.partition(".")
             chosen = chosen_file(group, overrides) if group in groups() else None
             if chosen is not None and last in keys_of(group, chosen):
