@@ -113,6 +113,7 @@ def check_key(key: str, value: str, overrides: Sequence[str], own: Sequence[str]
 #: options by another name, of commands that take few
 _OPTIONS = {
     "explain": {"id": "run", "run_id": "run", "runid": "run", "name": "study"},
+    "report": {"id": "run", "run_id": "run", "runid": "run", "name": "study", "folder": "out", "to": "out"},
     "worker": {"name": "study"},
     "export": {"name": "study", "folder": "to", "out": "to"},
     "import": {"folder": "from", "name": "as", "study": "as"},
