@@ -37,6 +37,7 @@ ELSEWHERE = {
     " schedule run": "trains what the schedule's file says: tests/schedule",
     "resume=": "needs a run that was killed: tests/reliability",
     "--try": "trains the remedies: tests/advice",
+    " report ": "the runs here have no page: tests/cli/test_report.py",
     " data mnist": "downloads: tests/tasks",
     " completion": "prints a shell's script: tests/cli",
 }

@@ -18,6 +18,7 @@ from tests.cli.driver import initlab
 NEEDS = {
     ("data", "image_folder"): ["data.path=."],
     ("data", "npz"): ["data.path=nowhere.npz"],
+    ("data", "table"): ["data.path=nowhere.csv"],
     ("data", "audio_folder"): ["data.path=."],
     ("data", "text_file"): ["data.path=nowhere.txt"],
     ("data", "wikitext2"): ["data.path=."],
