@@ -105,7 +105,7 @@ def decide(
     candidates = usable if usable[0].init == DEFAULT else [o for o in usable if o.init != DEFAULT] or usable
     best = candidates[0]
     for option in candidates[1:]:
-        if option.rank < best.rank - MARGIN:
+        if option.rank < best.rank - best.margin:
             best = option
     known = [
         o for o in usable

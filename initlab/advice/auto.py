@@ -29,6 +29,8 @@ from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 #: a later candidate must be better by this much to be preferred to an earlier one: ten times the odds that the run
 #: trains, where optimiser and length are known, else one unit of risk
 MARGIN = 1.0
+#: the same for networks with gated units, on which the prediction was not fitted and thinks too little of small weights
+GATED_MARGIN = 2.0
 #: logits of a larger root mean square than this are scaled down at the head
 LOUD_LOGITS = 1.0
 #: share of the entropy ln(classes) below which the classes are reported as imbalanced
@@ -82,8 +84,9 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         if not tried:
             raise InitlabError(f"init=auto: no scheme suits this network: {'; '.join(refused)}")
         best = tried[0]
+        needed = margin * margin_of(sites, context)
         for rank, candidate in tried[1:]:
-            if rank < best[0] - margin:
+            if rank < best[0] - needed:
                 best = (rank, candidate)
         chosen = best[1]
         reasons = (
@@ -107,7 +110,7 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     recurrent = any(s.role == "recurrent" for s in sites)
     attention = any(s.kind == "attention" for s in sites)
     found: list[Candidate] = []
-    if (branches or any(s.gated for s in sites)) and not (recurrent or attention):
+    if (branches or _has_gates(sites, context)) and not (recurrent or attention):
         found.append(
             Candidate(
                 inits.torch_default(),
@@ -134,6 +137,17 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     for candidate in found:
         seen.setdefault(candidate.initializer.name, candidate)
     return tuple(seen.values())
+
+
+def margin_of(sites: tuple[Site, ...], context: InitContext) -> float:
+    """How much better a less usual candidate must be in this network."""
+    return GATED_MARGIN if _has_gates(sites, context) else MARGIN
+
+
+def _has_gates(sites: tuple[Site, ...], context: InitContext) -> bool:
+    """Whether units are multiplied by others: GLU and its kin, written as an activation or by hand."""
+    after = (context.after(s) for s in sites)
+    return any(s.gated for s in sites) or any(a is not None and a.gate is not None for a in after)
 
 
 def with_kept(init: Initializer, keep: tuple[str, ...]) -> Initializer:

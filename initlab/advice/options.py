@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from initlab import inits, theory
-from initlab.advice.auto import candidates, with_kept
+from initlab.advice.auto import MARGIN, candidates, margin_of, with_kept
 from initlab.core.text import listed
 from initlab.diagnosis.assess import assess
 from initlab.errors import InitlabError
@@ -31,6 +31,7 @@ class Option:
     Attributes:
         why: reason for being a candidate.
         risk: of `trainability.risk`; inf where a value was not finite.
+        margin: how much lower the rank of a later option must be than that of this one.
         rank: by which options are compared, the lower the better; of `Assessment.rank`.
         outlook: None where the scheme does not suit this network; `refused` then says why.
         plain: whether theory has a depth scale for the network and covers all of its operations.
@@ -42,6 +43,7 @@ class Option:
     why: str
     risk: float = math.inf
     rank: float = math.inf
+    margin: float = MARGIN
     outlook: Outlook | None = None
     plain: bool = False
     unsure: str = ""
@@ -98,6 +100,7 @@ def _evaluate(
     found = assess(model, sites, context, said, untrained_loss=untrained_loss)
     return Option(
         init=option.init, activation=option.activation, why=option.why, risk=found.risk, rank=found.rank,
+        margin=margin_of(sites, context),
         outlook=found.outlook, plain=not math.isnan(said.trainable_depth) and not said.out_of_scope,
         unsure=_unsure(graph, said), unknown=unknown_parts(sites, said),
     )  # fmt: skip
