@@ -146,8 +146,7 @@ def margin_of(sites: tuple[Site, ...], context: InitContext) -> float:
 
 def _has_gates(sites: tuple[Site, ...], context: InitContext) -> bool:
     """Whether units are multiplied by others: GLU and its kin, written as an activation or by hand."""
-    after = (context.after(s) for s in sites)
-    return any(s.gated for s in sites) or any(a is not None and a.gate is not None for a in after)
+    return context.activation.gate is not None or any(s.gated for s in sites)
 
 
 def with_kept(init: Initializer, keep: tuple[str, ...]) -> Initializer:
