@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from initlab.advice.auto import MARGIN
+from initlab.advice.auto import MARGIN, is_likely
 from initlab.advice.options import DEFAULT, Option
 from initlab.advice.past import Past
 from initlab.core.tables import as_frame, as_html
@@ -88,7 +88,8 @@ def decide(
 
     Options are ordered by what is usually best. A later one must have ten times the odds that the run trains (or,
     where no optimiser is known, a risk that is lower by one) to be preferred to an earlier one, as in `init=auto`: the
-    prediction separates networks that train from networks that do not, and nothing finer. Similar runs do: where two
+    prediction separates networks that train from networks that do not, and nothing finer. Where none is likely to train
+    the risk decides. Similar runs do: where two
     options or more have some, the one with the best mean is chosen, unless its odds are worse than that.
 
     Args:
@@ -103,14 +104,20 @@ def decide(
         raise ValueError("no option fits the network")
     # torch's default is for comparison only, but where the structure puts it first
     candidates = usable if usable[0].init == DEFAULT else [o for o in usable if o.init != DEFAULT] or usable
+    outlooks = [o.outlook for o in candidates if o.outlook is not None]
+    by_risk = any(o.calibrated for o in outlooks) and not is_likely(outlooks)
+
+    def rank(option: Option) -> float:
+        return option.risk if by_risk else option.rank
+
     best = candidates[0]
     for option in candidates[1:]:
-        if option.rank < best.rank - best.margin:
+        if rank(option) < rank(best) - best.margin:
             best = option
     known = [
         o for o in usable
         if (p := past.get((o.init, o.activation))) is not None and p.runs >= _MIN_RUNS and p.scores
-        and 2 * p.trained > p.runs and (silent or o.rank <= best.rank + MARGIN)
+        and 2 * p.trained > p.runs and (silent or rank(o) <= rank(best) + MARGIN)
     ]  # fmt: skip
     chosen, from_runs = best, False
     if len(known) >= _MIN_RUNS or (silent and known):
@@ -121,7 +128,7 @@ def decide(
     confidence, reason = _confidence(chosen, seen, silent=silent, from_runs=from_runs, taken=taken)
     more = (f"activation={chosen.activation}",) if composed and chosen.activation != composed else ()
     overrides = (f"init={chosen.init}", *more)
-    rest = sorted((o for o in options if o is not chosen), key=lambda o: o.rank)
+    rest = sorted((o for o in options if o is not chosen), key=rank)
     return Advice(
         init=chosen.init, activation=chosen.activation, overrides=overrides, expected=_expected(chosen, seen, silent),
         confidence=confidence, reason=reason, options=(chosen, *rest), past=past, knows=knows,

@@ -10,6 +10,7 @@ one in the list is chosen. The list is in the order in which they did best on th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,12 +25,14 @@ from initlab.inits.streaming import deterministic_training_mode, exclude_kept
 from initlab.network.graph import trace
 from initlab.network.inputs import call, cloned, head, main_output, own_loss
 from initlab.network.state import preserve_state
-from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
+from initlab.spec import InitContext, Initializer, NonNegativeFloat, Outlook, Site
 
 #: a later candidate must be better by this much to be preferred to an earlier one: ten times the odds that the run
 #: trains, where optimiser and length are known, else one unit of risk
 MARGIN = 1.0
-#: the same for networks with gated units, on which the prediction was not fitted and thinks too little of small weights
+#: probability from which on a candidate is more likely to train than not
+LIKELY = 0.5
+#: the margin for networks with gated units, on which the prediction was not fitted
 GATED_MARGIN = 2.0
 #: logits of a larger root mean square than this are scaled down at the head
 LOUD_LOGITS = 1.0
@@ -65,7 +68,7 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
         if context.batches is None:
             raise ConfigError("init", "auto", "needs data: it runs a batch through the network")
         listed = candidates(sites, context)
-        tried: list[tuple[float, Candidate]] = []
+        tried: list[tuple[Assessment | None, Candidate]] = []
         words: list[str] = []
         calibrated = False
         refused: list[str] = []
@@ -78,14 +81,16 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             except ConfigError as error:
                 refused.append(f"{candidate.initializer.name} ({error.expected})")
                 continue
-            tried.append((math.inf if found is None else found.rank, replace(candidate, initializer=kept)))
+            tried.append((found, replace(candidate, initializer=kept)))
             words.append(f"{kept.name} {_text(found)}")
             calibrated = calibrated or (found is not None and found.outlook.calibrated)
         if not tried:
             raise InitlabError(f"init=auto: no scheme suits this network: {'; '.join(refused)}")
-        best = tried[0]
+        by_probability = is_likely(found.outlook for found, _ in tried if found is not None)
+        ranked = [(rank_of(found, by_probability=by_probability), candidate) for found, candidate in tried]
+        best = ranked[0]
         needed = margin * margin_of(sites, context)
-        for rank, candidate in tried[1:]:
+        for rank, candidate in ranked[1:]:
             if rank < best[0] - needed:
                 best = (rank, candidate)
         chosen = best[1]
@@ -93,7 +98,8 @@ def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[st
             f"auto: {_structure(sites, context)}",
             f"auto: {'probability that it trains' if calibrated else 'risk before training'}: {', '.join(words)}"
             + (f"; not for this network: {'; '.join(refused)}" if refused else ""),
-            f"auto: {chosen.initializer.name}, {chosen.why}",
+            f"auto: {chosen.initializer.name}, {chosen.why}"
+            + ("; none is likely to train, so the risk decided" if calibrated and not by_probability else ""),
         )
         corrections = tuple(exclude_kept(step, keep) for step in (_scale_head, _set_log_prior)) if head else ()
         return replace(chosen.initializer, adapt=(*chosen.initializer.adapt, *corrections)), reasons
@@ -137,6 +143,21 @@ def candidates(sites: tuple[Site, ...], context: InitContext) -> tuple[Candidate
     for candidate in found:
         seen.setdefault(candidate.initializer.name, candidate)
     return tuple(seen.values())
+
+
+def is_likely(outlooks: Iterable[Outlook]) -> bool:
+    """Whether a candidate is more likely to train than not: only then the probability tells them apart.
+
+    Where all are unlikely, the risk does, which is what depth does to signal and gradient.
+    """
+    return any(o.calibrated and o.score >= LIKELY for o in outlooks)
+
+
+def rank_of(found: Assessment | None, *, by_probability: bool) -> float:
+    """By which candidates are compared, the lower the better."""
+    if found is None:
+        return math.inf
+    return found.rank if by_probability or not found.outlook.calibrated else found.risk
 
 
 def margin_of(sites: tuple[Site, ...], context: InitContext) -> float:

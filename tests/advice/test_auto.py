@@ -120,6 +120,15 @@ def test_the_table_is_that_of_the_schemes_by_themselves(network: tuple[str, ...]
     assert by_the_rule(alone, 1e9) == next(iter(alone))
 
 
+def test_where_none_is_likely_to_train_depth_decides() -> None:
+    """Ten sigmoid layers with SGD: 340 updates train the critical point alone (docs/auto.md)."""
+    p = prepared(*MLP, "model.depth=10", "activation=sigmoid", "optimizer=sgd", "optimizer.lr=0.01", "init=auto")
+    odds = table(p.initialised.notes)
+    assert min(odds.values()) > 0, "one is likely"
+    assert p.initialised.initializer.name == "edge_of_chaos"
+    assert p.initialised.notes[2].endswith("none is likely to train, so the risk decided")
+
+
 def test_what_is_chosen_is_drawn_as_if_it_had_been_asked_for() -> None:
     network = (*MLP, "model.depth=30")
     p = prepared(*network, "init=auto", "init.head=false")
