@@ -35,7 +35,7 @@ def table(
     *,
     path: Path,
     target: str = "",
-    drop: Sequence[str] = (),
+    drop: Sequence[str] | None = None,
     missing: Literal["error", "mean"] = "error",
     **split: Unpack[SplitSettings],
 ) -> ImageData:
@@ -53,7 +53,7 @@ def table(
             category, and adds a feature that says so.
         split: see `Plan`.
     """
-    names = (drop,) if isinstance(drop, str) else tuple(drop)
+    names = (drop,) if isinstance(drop, str) else tuple(drop or ())
     load = partial(read_table, path, target=target, drop=names, missing=missing)
     return ImageData(name="table", load=load, plan=Plan(**split))
 
