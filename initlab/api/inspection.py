@@ -25,7 +25,8 @@ from initlab.spec import Outlook, Prediction, Site
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from initlab.report.charts import Figure
 
 #: examples of the pass from which the prediction takes its input moments
 _EXAMPLES = 64
@@ -79,15 +80,13 @@ class Inspection:
         return as_frame(self.rows())
 
     def plot(self) -> Figure | None:
-        """Theory as a line and measurement as points over the hidden layers; None for fewer than two layers."""
-        from initlab.report.inspection import predicted_and_measured
+        """Theory as a line and measurement as points over the hidden layers; None for fewer than two layers.
 
-        series = {
-            f"{source}_{key}": [(r.order, float(getattr(r, key))) for r in rows]
-            for source, rows in (("predicted", self.prediction.layers), ("measured", self.seen.layers))
-            for _, key in _COLUMNS
-        }
-        return predicted_and_measured(series, name=f"before training: {self.verdict}")
+        A notebook shows the figure; `figure.standalone()` is the text of an SVG file.
+        """
+        from initlab.report.inspection import inspection_figure
+
+        return inspection_figure(self.prediction, self.seen)
 
     def __repr__(self) -> str:
         return f"<inspection: {self.verdict}; {len(self.seen.layers)} hidden layers, loss {self.seen.loss:.3g}>"

@@ -24,7 +24,6 @@ from initlab.core.version import __version__
 from initlab.diagnosis import rules, trainability
 from initlab.errors import InitlabError
 from initlab.probes import lag_peak, snapshot
-from initlab.report.drawing import to_png
 from initlab.report.figures import figures
 from initlab.report.inspection import figure_from_profile
 from initlab.spec import (
@@ -157,11 +156,11 @@ def save(
     sink.text(rules.FILE, rules.findings_to_json(evidence, findings))
     sink.made("profile.parquet", lambda target: report.write_parquet(profile, target))
     with tempfile.TemporaryDirectory() as scratch, suppress(InitlabError, OSError):
-        made = figures(profile, look.sites, name=name, baseline=evidence.baseline)
-        before = figure_from_profile(profile, name=name)
+        made = figures(profile, [s.name for s in look.sites], baseline=evidence.baseline)
+        before = figure_from_profile(profile)
         if before is not None:
             made["predicted_and_measured"] = before
         for stem, figure in made.items():
-            path = Path(scratch) / f"{stem}.png"
-            path.write_bytes(to_png(figure))
+            path = Path(scratch) / f"{stem}.svg"
+            path.write_text(figure.standalone(name), encoding="utf-8")
             sink.artifact(path, "figures", move=True)

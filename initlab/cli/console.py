@@ -75,8 +75,8 @@ class Console:
         if result.tracking_note:
             self._say(result.tracking_note)
         elif experiment.tracking.enabled:
-            page = f"; its page: python -m initlab report run={result.run_id[:8]}" if experiment.tracking.report else ""
-            self._say(f"Run {result.run_id} is in {place(uri)}{page}")
+            page = f"python -m initlab report run={result.run_id[:8]}"
+            self._say(f"Run {result.run_id} is in {place(uri)}; its page: {page}")
         self._say(f"Next: {_next(experiment, result)}")
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
-"""`python -m initlab report`: writes the page of a run or a study to a file, and opens it in the browser."""
+"""`python -m initlab report`: writes the page of a run, a study or an inspection, and opens it in the browser."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.cli.folders import check_writable
 from initlab.errors import ConfigError
+from initlab.report.stored import NEEDED, draw_page
 from initlab.tracking import StoredRun
 
 if TYPE_CHECKING:
@@ -26,15 +28,16 @@ FOLDER = Path(".initlab") / "reports"
 
 
 def report_command(config: DictConfig, arguments: Arguments) -> int:
-    """Fetch the page of a run or a study, and say where it is.
+    """Fetch or draw the page of a run, a study or an inspection, and say where it is.
 
     Raises:
-        ConfigError: both a run and a study are named, the run has no page, or the folder cannot be written.
+        ConfigError: several are named, there is no page and none can be drawn, or the folder cannot be written.
     """
     given = arguments.given
-    run, study = given.get("run", ""), given.get("study", "")
-    if run and study:
-        raise ConfigError("run", run, f"name one run or one study: leave out run={run} or study={study}")
+    named = {k: given[k] for k in ("run", "study", "inspect") if given.get(k)}
+    if len(named) > 1:
+        several = " or ".join(f"{k}={v}" for k, v in named.items())
+        raise ConfigError(next(iter(named)), several, "name one run, one study or one inspection")
     opened = given.get("open", "true").lower()
     if opened not in ("true", "false"):
         raise ConfigError("open", opened, "must be true or false")
@@ -43,15 +46,31 @@ def report_command(config: DictConfig, arguments: Arguments) -> int:
         raise ConfigError("tracking", "none", "there is nothing to read without a store; leave out tracking=none")
     folder = Path(given["out"]) if given.get("out") else Path.cwd() / FOLDER
     check_writable("out", folder)
-    stored = _of_study(study, settings) if study else tracking.find_run(run or "last", settings, workdir=Path.cwd())
-    file = _fetch(stored, folder)
+    stored = _find(named, settings)
+    file = _page(stored, folder)
     shown = opened == "true" and sys.stdout.isatty() and webbrowser.open(file.as_uri())
     print(f"{'opened' if shown else 'written to'} {file}")
-    kind = "study" if study else "run"
-    print(
-        f"Next: python -m initlab explain {kind}={study or stored.run_id}   (the same in the terminal, and what to try)"
-    )
+    print(f"Next: {_next(stored)}")
     return 0
+
+
+def _find(named: dict[str, str], settings: TrackingSettings) -> StoredRun:
+    """The run that has the page."""
+    if "study" in named:
+        return _of_study(named["study"], settings)
+    if "inspect" in named:
+        stored = tracking.find_run(named["inspect"], settings, workdir=Path.cwd(), kind="inspect")
+        if stored.kind != "inspect":
+            raise ConfigError("inspect", named["inspect"], f"is no inspection; write run={named['inspect']}")
+        return stored
+    return tracking.find_run(named.get("run", "last"), settings, workdir=Path.cwd())
+
+
+def _next(stored: StoredRun) -> str:
+    if stored.kind == "inspect":
+        return "python -m initlab advise   (what trains instead, for the same configuration)"
+    asked = f"study={stored.tags.get('initlab.study', '')}" if stored.kind == "study" else f"run={stored.run_id}"
+    return f"python -m initlab explain {asked}   (the same in the terminal, and what to try)"
 
 
 def _of_study(asked: str, settings: TrackingSettings) -> StoredRun:
@@ -64,17 +83,23 @@ def _of_study(asked: str, settings: TrackingSettings) -> StoredRun:
     return tracking.find_run(parent.run_id, settings, workdir=Path.cwd())
 
 
-def _fetch(stored: StoredRun, folder: Path) -> Path:
-    """The page below `folder`, in a folder with the name of the run."""
+def _page(stored: StoredRun, folder: Path) -> Path:
+    """The page below `folder`, in a folder with the name of the run: the one that was kept, else drawn now."""
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in stored.name) or "run"
     place = folder / f"{name}-{stored.run_id[:8]}"
+    file = (place / PAGE).absolute()
     place.mkdir(parents=True, exist_ok=True)
-    if not stored.fetch([PAGE], place):
-        place.rmdir()
-        raise ConfigError(
-            "run",
-            stored.run_id,
-            f"{stored.name} has no page: it was recorded with tracking.report=false, as an arm of a study, or by"
-            f" inspect; python -m initlab explain run={stored.run_id} says it in the terminal",
-        )
-    return (place / PAGE).absolute()
+    if stored.fetch([PAGE], place):
+        return file
+    with tempfile.TemporaryDirectory() as scratch:
+        there = stored.fetch(NEEDED, Path(scratch))
+        if set(there) == set(NEEDED):
+            try:
+                file.write_text(draw_page(Path(scratch)), encoding="utf-8")
+            except (ValueError, KeyError, TypeError) as error:
+                place.rmdir()
+                raise ConfigError("run", stored.run_id, f"its page cannot be drawn: {error}") from error
+            return file
+    place.rmdir()
+    why = stored.tags.get("initlab.error") or "it runs still, ended early, or an older initlab recorded it"
+    raise ConfigError("run", stored.run_id, f"{stored.name} has no page, and nothing to draw one from: {why}")

@@ -76,18 +76,20 @@ TABLE: tuple[Command, ...] = (
     ),
     Command(
         name="report",
-        help="open the page of a run or a study: verdict, figures, tables",
+        help="open the page of a run, a study or an inspection: verdict, figures, tables",
         group="look",
         target="initlab.cli.report:report_command",
         accepts=("tracking", "hydra"),
         options=(
             Option(name="run", help="id of a run, the beginning of one, or last", default="last"),
             Option(name="study", help="name of a study, the beginning of one, or last, instead of a run"),
+            Option(name="inspect", help="id of an inspection, the beginning of one, or last, instead of a run"),
             Option(name="out", help="folder that the page is written to", default=".initlab/reports"),
             Option(name="open", help="whether the browser is opened, where there is a terminal", default="true"),
         ),
         example="python -m initlab report run=last",
-        details="The page is one file without scripts, which can be sent to others.",
+        details="The page is one file without scripts, which can be sent to others. It is drawn now where the run has\n"
+        "none, as the runs of a study.",
     ),
     Command(
         name="compare",

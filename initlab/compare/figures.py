@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from initlab.compare.effects import Ranking, profile
 from initlab.compare.result import Comparison, Report, Row
 from initlab.compare.table import number
-from initlab.report.drawing import COLOURS, GREY, axes_grid
+from initlab.report.charts import Band, Figure, Line, Panel, Scale, lines_panel, matrix_panel
+from initlab.report.charts.figure import WIDTH, shorten, text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 #: maximum number of arms (the best ones) in a figure with one line each
 _LINES = 8
 _BARS = 40
-_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DASHES: tuple[Literal["", "dash", "dots"], ...] = ("", "dash", "dots")
 
 
 def make_figures(report: Report) -> dict[str, Figure]:
@@ -38,28 +39,32 @@ def make_figures(report: Report) -> dict[str, Figure]:
 
 
 def intervals_figure(made: Comparison) -> Figure | None:
-    """Mean, interval and single seeds of each arm; markers of the best set are filled."""
+    """Mean, interval and single seeds of each arm; marks of the best set are filled."""
     rows = [r for r in made.rows if r.rank is not None][:_BARS]
     if not rows:
         return None
-    figure, (axis,) = axes_grid(1, 1, width=7.5, height=1.4 + 0.3 * len(rows))
-    for y, row in enumerate(rows):
-        known = row.winner is not None
-        colour = COLOURS[0] if row.winner or not known else GREY
-        own = made.values[y][np.isfinite(made.values[y])]
-        axis.plot(own, np.full(len(own), y), "|", color=GREY, markersize=7, alpha=0.7)
+    lines: list[Line] = []
+    for k, row in enumerate(rows):
+        y = len(rows) - 1 - k
+        colour = 0 if row.winner or row.winner is None else 8
+        own = made.values[k][np.isfinite(made.values[k])]
+        seeds = [(float(v), y) for v in own]
+        lines.append(Line(label="a seed" if k == 0 else "", points=seeds, colour=8, mark="stroke", joined=False))
         if math.isfinite(row.low):
-            axis.plot([row.low, row.high], [y, y], color=colour, linewidth=2)
-        axis.plot([row.mean], [y], "o", color=colour, markerfacecolor=colour if row.winner else "white", markersize=6)
-    axis.set_yticks(range(len(rows)), [_short(r.arm.name) for r in rows], fontsize=8)
-    axis.invert_yaxis()
-    axis.set_xlabel(f"{made.by.metric}, {_better(made)} is better: mean, 95 % interval and each seed")
-    axis.grid(axis="x", alpha=0.25)
+            lines.append(Line(label="95 % interval" if k == 0 else "", points=[(row.low, y), (row.high, y)],
+                              colour=colour))  # fmt: skip
+        lines.append(Line(label="mean" if k == 0 else "", points=[(row.mean, y)], colour=colour, joined=False,
+                          mark="dot" if row.winner else "ring"))  # fmt: skip
+    names = [shorten(r.arm.name, 44) for r in rows]
+    width = max(WIDTH, 240 + 6.1 * max(map(len, names)))
+    panel = lines_panel(
+        lines, x_label=f"{made.by.metric}, {_better(made)} is better", y_label="", names=names, width=width,
+        height=58 + 19.0 * len(rows), x=Scale.of([p[0] for line in lines for p in line.points]),
+    )  # fmt: skip
     hidden = sum(r.rank is not None for r in made.rows) - len(rows)
-    axis.set_title(
-        _title(made, "filled: not distinguishable from the best" + (f"; {hidden} more" if hidden else "")), fontsize=9
-    )
-    return figure
+    reading = "Filled: not distinguishable from the best. Lines are 95 % intervals of the mean, strokes single seeds."
+    more = f" {hidden} more arms are in the table." if hidden else ""
+    return Figure(_title(made, "Means and intervals"), (panel,), reading + more)
 
 
 def heat_map(made: Comparison) -> Figure | None:
@@ -68,53 +73,43 @@ def heat_map(made: Comparison) -> Figure | None:
         return None
     able = [r for r in made.rows if r.rank is not None]
     rows, columns = (_levels(able, k) for k in made.factors)
-    table = np.full((len(rows), len(columns)), math.nan)
-    of: dict[tuple[int, int], Row] = {}
-    for r in able:
-        at = rows.index(r.arm.choices.get(made.factors[0], "–")), columns.index(r.arm.choices.get(made.factors[1], "–"))
-        table[at], of[at] = r.mean, r
-    figure, (axis,) = axes_grid(1, 1, width=2.2 + 1.05 * len(columns), height=1.6 + 0.5 * len(rows))
-    palette = "viridis" if made.by.sign > 0 else "viridis_r"
-    image = axis.imshow(table, cmap=palette, aspect="auto")
-    low, high = float(np.nanmin(table)), float(np.nanmax(table))
-    for (i, j), r in of.items():
-        half = (r.high - r.low) / 2
-        label = number(r.mean) + (f"\n± {number(half)}" if math.isfinite(half) else "")
-        at = (table[i, j] - low) / (high - low) if high > low else 0.0
-        dark = at < 0.55 if made.by.sign > 0 else at > 0.45
-        weight = "bold" if r.winner else "normal"
-        axis.text(j, i, label, ha="center", va="center", fontsize=7, color="white" if dark else "black", weight=weight)
-    axis.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
-    axis.set_yticks(range(len(rows)), rows, fontsize=8)
-    axis.set_xlabel(made.factors[1])
-    axis.set_ylabel(made.factors[0])
-    figure.colorbar(image, ax=axis, label=f"{made.by.metric}, {_better(made)} is better")
-    axis.set_title(_title(made, "bold: not distinguishable from the best"), fontsize=9)
-    return figure
+    of = {(r.arm.choices.get(made.factors[0], "–"), r.arm.choices.get(made.factors[1], "–")): r for r in able}
+    cells = [[_cell(of.get((row, column))) for column in columns] for row in rows]
+    panel = matrix_panel(
+        rows, columns, cells, scale=Scale.of([r.mean for r in able], margin=0.0), row_label=made.factors[0],
+        x_label=made.factors[1], label=made.by.metric, better="more" if made.by.sign > 0 else "less", size=34.0,
+    )  # fmt: skip
+    reading = (
+        "Mean with half the width of its 95 % interval; brighter is better, bold: not distinguishable from the best."
+    )
+    return Figure(_title(made, "Both factors"), (panel,), reading)
+
+
+def _cell(row: Row | None) -> tuple[float, str, bool]:
+    if row is None:
+        return math.nan, "", False
+    half = (row.high - row.low) / 2
+    return row.mean, number(row.mean) + (f"\n± {number(half)}" if math.isfinite(half) else ""), bool(row.winner)
 
 
 def learning_curves(made: Comparison) -> Figure | None:
     """Learning curves of the best arms: mean over seeds ± one standard error."""
     if not made.bands:
         return None
-    figure, (axis,) = axes_grid(1, 1, width=7.5, height=4.4)
-    for k, (i, band) in enumerate(sorted(made.bands.items())[:_LINES]):
-        colour = COLOURS[k % len(COLOURS)]
-        axis.plot(
-            band.steps, band.mean, color=colour, marker=_MARKS[k % len(_MARKS)], markersize=3.5, linewidth=1.4,
-            label=_short(made.rows[i].arm.name),
-        )  # fmt: skip
-        axis.fill_between(
-            band.steps, band.mean - band.error, band.mean + band.error, color=colour, alpha=0.18, linewidth=0
+    lines = [
+        Line(
+            label=shorten(made.rows[i].arm.name, 52), colour=k % 8, dash=_DASHES[k // 4 % 3],
+            points=list(zip(map(float, band.steps), map(float, band.mean), strict=True)),
+            error=[float(e) for e in band.error],
         )
-    if math.isfinite(made.target):
-        axis.axhline(made.target, color=GREY, linewidth=1, linestyle="--", label="target")
-    axis.set_xlabel("update")
-    axis.set_ylabel(f"{made.by.curve}, {_better(made)} is better")
-    axis.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    axis.set_title(_title(made, "mean over seeds ± standard error"), fontsize=9)
-    return figure
+        for k, (i, band) in enumerate(sorted(made.bands.items())[:_LINES])
+    ]  # fmt: skip
+    target = [Band(label="target", low=made.target, high=made.target)] if math.isfinite(made.target) else []
+    panel = lines_panel(
+        lines, x_label="update", y_label=f"{made.by.curve}, {_better(made)} is better", bands=target, height=270
+    )
+    reading = f"The best {len(lines)} arms: mean over seeds; bands are one standard error."
+    return Figure(_title(made, "Learning curves of the best arms"), (panel,), reading)
 
 
 def performance_profile(report: Report) -> Figure | None:
@@ -135,48 +130,58 @@ def performance_profile(report: Report) -> Figure | None:
             if row.arm.name in scores and row.rank is not None and high > low:
                 scores[row.arm.name].append((signed[i] - low) / (high - low))
     levels = np.linspace(0, 1, 201)
-    figure, (axis,) = axes_grid(1, 1, width=7.5, height=4.2)
-    for k, (name, found) in enumerate(scores.items()):
-        if found:
-            share = profile(np.concatenate(found), levels)
-            axis.step(levels, share, where="post", color=COLOURS[k % len(COLOURS)], label=_short(name), linewidth=1.4)
-    axis.set_xlabel("level τ (0 is the worst run, 1 the best, task by task)")
-    axis.set_ylabel("share of runs at τ or above")
-    axis.set_ylim(-0.02, 1.02)
-    axis.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    axis.set_title("performance profile", fontsize=9)
-    return figure
+    lines = [
+        Line(
+            label=shorten(name, 52), colour=k % 8, dash=_DASHES[k // 4 % 3],
+            points=list(zip(levels.tolist(), profile(np.concatenate(found), levels).tolist(), strict=True)),
+        )
+        for k, (name, found) in enumerate(scores.items())
+        if found
+    ]  # fmt: skip
+    if not lines:
+        return None
+    panel = lines_panel(
+        lines, x_label="level τ (0 is the worst run of a task, 1 the best)", y_label="share of runs at τ or above",
+        x=Scale(0.0, 1.0), y=Scale(0.0, 1.02), height=270,
+    )  # fmt: skip
+    return Figure("Performance profile", (panel,), "Share of runs at or above each level; the higher curve is better.")
 
 
 def critical_difference(found: Ranking) -> Figure:
     """Average ranks on a line; a bar joins arms not distinguishable by Nemenyi's test. Demšar, 2006."""
     count = len(found.arms)
     half = (count + 1) // 2
-    figure, (axis,) = axes_grid(1, 1, width=8.0, height=1.9 + 0.28 * half)
-    axis.set_xlim(count + 0.2, 0.8)
-    axis.set_ylim(-(half + 2.4), 1.2)
-    axis.spines[["left", "right", "bottom"]].set_visible(False)
-    axis.xaxis.set_ticks_position("top")
-    axis.set_yticks([])
-    axis.set_xticks(range(1, count + 1))
-    axis.set_xlabel("average rank over tasks, 1 is the best")
-    axis.xaxis.set_label_position("top")
+    width, left, right = 560.0, 24.0, 536.0
+    x = Scale(0.8, count + 0.2)
+    body: list[str] = [text(width / 2, 12, "average rank over tasks, 1 is the best", anchor="middle")]
+    axis = 34.0
+    body.append(f'<path class="axis" d="M{left:g} {axis:g}H{right:g}"/>')
+
+    def at(rank: float) -> float:
+        return right - (right - left) * x.place(rank)  # the best on the right
+
+    for rank in range(1, count + 1):
+        body.append(f'<path class="axis" d="M{at(rank):.1f} {axis - 4:g}v4"/>')
+        body.append(text(at(rank), axis - 7, str(rank), anchor="middle", style="soft"))
     bars = _bars(found)
     for level, (a, b) in enumerate(bars):
-        y = -0.25 - 0.22 * level
-        axis.plot(
-            [found.ranks[a] - 0.03, found.ranks[b] + 0.03], [y, y], color=COLOURS[1], linewidth=4, solid_capstyle="butt"
-        )
-    below = -0.6 - 0.22 * len(bars)
+        y = axis + 10 + 8 * level
+        body.append(f'<path class="join" d="M{at(found.ranks[a]) + 3:.1f} {y:.1f}H{at(found.ranks[b]) - 3:.1f}"/>')
+    below = axis + 26 + 8 * len(bars)
     for k, (name, rank) in enumerate(zip(found.arms, found.ranks, strict=True)):
-        right = k < half
-        y = below - (k if right else count - 1 - k)
-        edge = 0.82 if right else count + 0.18
-        axis.plot([rank, rank, edge], [1.2, y, y], color=GREY, linewidth=0.9)
-        axis.text(edge, y + 0.08, _short(name, 44), ha="right" if right else "left", va="bottom", fontsize=8)
-    axis.set_title(f"critical difference {found.critical:.2f} (Nemenyi, 5 %), {len(found.tasks)} tasks", fontsize=9)
-    return figure
+        best = k < half
+        y = below + 17 * (k if best else count - 1 - k)
+        edge = right if best else left
+        body.append(f'<path class="thin s8" d="M{at(rank):.1f} {axis:g}V{y:.1f}H{edge:g}"/>')
+        body.append(text(edge, y - 3, shorten(name, 40), anchor="end" if best else "start", style="name"))
+    words = "; ".join(f"{a} {r:.2f}" for a, r in zip(found.arms, found.ranks, strict=True))
+    panel = Panel(width, below + 17 * half + 6, "".join(body), f"average ranks: {words}")
+    return Figure(
+        "Ranks over tasks",
+        (panel,),
+        f"Arms joined by a bar are not distinguishable: critical difference {found.critical:.2f}"
+        f" (Nemenyi, 5 %), {len(found.tasks)} tasks.",
+    )
 
 
 # ------------------------------------------------------------------ pieces
@@ -205,7 +210,3 @@ def _title(made: Comparison, more: str) -> str:
 
 def _better(made: Comparison) -> str:
     return "more" if made.by.sign > 0 else "less"
-
-
-def _short(name: str, length: int = 60) -> str:
-    return name if len(name) <= length else name[: length // 2 - 1] + "…" + name[-length // 2 :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,37 +9,52 @@ from typing import Any
 from initlab.compare.ending import Ending
 from initlab.compare.result import Comparison, Report
 from initlab.compare.table import answer_lines, caption_of, columns, number, probability
+from initlab.report.charts import Figure
+from initlab.report.charts.figure import css
+from initlab.report.page import environment
 
 #: maximum number of rows of a table; the files have all
 _ROWS = 300
-_TITLES = {
-    "intervals": ("Means and intervals", "Bars are 95 % intervals of the mean, strokes single seeds."),
-    "heat_map": ("Both factors", "Mean with half the width of its 95 % interval; the more yellow, the better."),
-    "learning_curves": ("Learning curves of the best arms", "Mean over seeds; bands are one standard error."),
-    "critical_difference": ("Ranks over tasks", "Arms joined by a bar are not distinguishable by Nemenyi's test."),
-    "performance_profile": ("Performance profile", "Share of runs at or above each level; the higher curve is better."),
-}
+#: figures that are not folded
+_MAIN = ("intervals", "heat_map", "learning_curves", "critical_difference")
 
 
-def page(report: Report, images: Mapping[str, bytes]) -> str:
+def page(report: Report, figures: Mapping[str, Figure]) -> str:
     """The page as text; values from the configuration are escaped.
 
     Args:
         report: the comparison.
-        images: PNG files by stem, as `make_figures` names them.
+        figures: by stem, as `make_figures` names them.
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader
-
-    loader = ChoiceLoader([PackageLoader("initlab", "compare"), PackageLoader("initlab", "report")])
-    environment = Environment(autoescape=True, trim_blocks=True, loader=loader)
-    return environment.get_template("compare.html.j2").render(
+    main = [s for s in figures if s in _MAIN]
+    return environment().get_template("compare.html.j2").render(
+        chart_css=css(),
         name=f"{report.title}: comparison",
         counted=format_counts(report),
         warnings=[*report.warnings, *(w for t in report.tasks for w in label_lines(t, t.warnings))],
         tasks=[_task(t) for t in report.tasks],
         ranking=over_tasks(report),
-        images=[(*_title(stem, report), base64.b64encode(data).decode()) for stem, data in images.items()],
-    )
+        facts=_facts(report),
+        main=[figures[s] for s in main],
+        rest=[f for s, f in figures.items() if s not in main],
+    )  # fmt: skip
+
+
+def _facts(report: Report) -> list[tuple[str, str, str]]:
+    """Of the first task: the best mean, the size of the best set, and the seeds that are needed."""
+    task = report.tasks[0]
+    ranked = [r for r in task.rows if r.rank is not None]
+    if not ranked:
+        return []
+    best = ranked[0]
+    known = math.isfinite(best.low)
+    facts = [
+        (f"best {task.by.metric}", number(best.mean), f"{number(best.low)} to {number(best.high)}" if known else ""),
+        ("arms in the best set", str(len(task.winners)) if task.winners else "not known", f"of {len(ranked)}"),
+    ]
+    if math.isfinite(task.needed):
+        facts.append(("seeds to tell the first two apart", f"{task.needed:,.0f}", f"there are {len(task.seeds)}"))
+    return facts
 
 
 def format_counts(report: Report) -> str:
@@ -93,14 +107,3 @@ def _task(task: Comparison) -> dict[str, Any]:
         "rows": list(zip(*([v.replace(" ", "\N{NO-BREAK SPACE}") for v in c.cells] for c in shown), strict=True)),
         "notes": task.notes,
     }
-
-
-def _title(stem: str, report: Report) -> tuple[str, str]:
-    base, _, index = stem.rpartition("_")
-    which = int(index) - 1 if base and index.isdigit() else 0
-    title, said = _TITLES.get(base if which else stem, (stem, ""))
-    label = report.tasks[which].label if len(report.tasks) > 1 and (which or stem in _OF_A_TASK) else ""
-    return (f"{label}: {title}" if label else title), said
-
-
-_OF_A_TASK = ("intervals", "heat_map", "learning_curves")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 from initlab.compare.figures import make_figures
 from initlab.compare.page import format_counts, label_lines, over_tasks, page
 from initlab.compare.result import Report
 from initlab.compare.table import answer_lines, caption_of, columns, frame, latex, markdown
-from initlab.report.drawing import to_png
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write table (CSV, Parquet, Markdown, LaTeX), figures (PNG, SVG) and page to `folder`, which is created.
+    """Write table (CSV, Parquet, Markdown, LaTeX), figures (SVG) and page to `folder`, which is created.
 
     Raises:
         OSError: it cannot be written.
@@ -27,17 +25,12 @@ def write(report: Report, folder: Path) -> list[Path]:
     (folder / "comparison.md").write_text(as_markdown(report), encoding="utf-8")
     tables = "\n".join(latex(columns(t), t) for t in report.tasks)
     (folder / "comparison.tex").write_text(f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8")
-    images: dict[str, bytes] = {}
-    for stem, figure in make_figures(report).items():
-        images[stem] = to_png(figure)
-        (folder / f"{stem}.png").write_bytes(images[stem])
-        buffer = BytesIO()
-        # without a date, the same comparison gives the same file
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        (folder / f"{stem}.svg").write_bytes(buffer.getvalue())
-    (folder / "comparison.html").write_text(page(report, images), encoding="utf-8")
+    figures = make_figures(report)
+    for stem, figure in figures.items():
+        (folder / f"{stem}.svg").write_text(figure.standalone(report.title), encoding="utf-8")
+    (folder / "comparison.html").write_text(page(report, figures), encoding="utf-8")
     names = ["comparison.csv", "comparison.parquet", "comparison.md", "comparison.tex", "comparison.html"]
-    return [folder / n for n in (*names, *(f"{s}.{e}" for s in images for e in ("png", "svg")))]
+    return [folder / n for n in (*names, *(f"{s}.svg" for s in figures))]
 
 
 def as_markdown(report: Report) -> str:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import Any
 
-from initlab.report.drawing import COLOURS, GREY, axes_grid
+from initlab.report.charts import Band, Figure, Line, Panel, Scale, bars_panel, grid_panel, lines_panel
+from initlab.report.charts.lines import Dash
+from initlab.report.figures import layer_name
 from initlab.spec import Interpretation, LinearProbe
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _FILTERS = 64
 
 
-def interpretation_figures(seen: Interpretation, class_names: Sequence[str], *, name: str) -> dict[str, Figure]:
+def interpretation_figures(seen: Interpretation, class_names: Sequence[str]) -> dict[str, Figure]:
     """File stem → figure, for the parts of the interpretation that exist."""
     made: dict[str, Figure] = {}
     if seen.linear:
-        made["linear_probes"] = linear_probes(seen.linear, class_names, name=name)
+        made["linear_probes"] = linear_probes(seen.linear, class_names)
     if seen.path:
-        made["path"] = loss_path(seen.path, name=name)
+        made["path"] = loss_path(seen.path)
     if seen.travelled:
-        made["travelled"] = weight_distances(seen, name=name)
+        made["travelled"] = weight_distances(seen)
     if seen.filters is not None:
-        made["first_filters"] = first_filters(seen.filters, name=name)
+        made["first_filters"] = first_filters(seen.filters)
     return made
 
 
@@ -45,87 +46,93 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def linear_probes(found: Sequence[LinearProbe], class_names: Sequence[str], *, name: str) -> Figure:
+def linear_probes(found: Sequence[LinearProbe], class_names: Sequence[str]) -> Figure:
     """Accuracy by depth at the start and at the end; beside it the recall of every class at the end."""
-    import numpy as np
-
-    figure, (left, right) = axes_grid(1, 2, width=9.5, height=3.8, ratios=(1.0, 1.0))
-    for moment, colour, mark in (("init", COLOURS[1], "s--"), ("end", COLOURS[0], "o-")):
-        rows = sorted((p for p in found if p.moment == moment), key=lambda p: p.order)
-        words = "before training" if moment == "init" else "after training"
-        left.plot(range(len(rows)), [p.accuracy for p in rows], mark, color=colour, label=words, markersize=4)
-    rows = sorted((p for p in found if p.moment == "end"), key=lambda p: p.order)
-    names = [p.site.removesuffix(".weight") or "input" for p in rows]
-    for axis in (left, right):
-        shown = sorted(
-            {round(i * (len(names) - 1) / max(1, min(len(names), 12) - 1)) for i in range(min(len(names), 12))}
+    moments: tuple[tuple[str, str, int, Dash], ...] = (
+        ("init", "before training", 1, "dash"), ("end", "after training", 0, ""),
+    )  # fmt: skip
+    lines = [
+        Line(
+            label=words, colour=colour, dash=dash, mark="dot",
+            points=[(float(k), p.accuracy) for k, p in enumerate(_by_order(found, moment))],
         )
-        axis.set_xticks(shown, [names[i] for i in shown], rotation=60, ha="right", fontsize=7)
-    left.set_ylim(0, 1.02)
-    left.set_ylabel("validation accuracy of a linear probe")
-    left.grid(alpha=0.25)
-    left.legend(frameon=False, fontsize=8)
-    grid = np.array([p.by_class for p in rows], dtype=float).T
-    mesh = right.imshow(grid, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
-    few = np.unique(np.linspace(0, len(class_names) - 1, min(len(class_names), 20)).astype(int))
-    right.set_yticks(few, [class_names[i] for i in few], fontsize=7)
-    right.set_ylabel("class")
-    figure.colorbar(mesh, ax=right, label="recall after training")
-    figure.suptitle(f"{name}: accuracy of linear probes by layer", fontsize=10)
-    return figure
+        for moment, words, colour, dash in moments
+    ]  # fmt: skip
+    rows = _by_order(found, "end")
+    accuracy = lines_panel(
+        lines, x_label="layer (0 is the input)", y_label="validation accuracy of a linear probe", y=Scale(0.0, 1.0)
+    )
+    names = [layer_name(p.site) for p in rows]
+    classes = grid_panel(
+        names, list(class_names), [list(p.by_class) for p in rows], scale=Scale(0.0, 1.0), x_label="class",
+        label="recall after training", absent="no example",
+    )  # fmt: skip
+    reading = (
+        "How well a linear classifier on a layer's output answers."
+        " Rising with depth: each layer adds something; flat: it does not."
+    )
+    return Figure("Accuracy of linear probes by layer", (accuracy, classes), reading)
 
 
-def loss_path(points: Sequence[tuple[float, float, float]], *, name: str) -> Figure:
+def _by_order(found: Sequence[LinearProbe], moment: str) -> list[LinearProbe]:
+    return sorted((p for p in found if p.moment == moment), key=lambda p: p.order)
+
+
+def loss_path(points: Sequence[tuple[float, float, float]]) -> Figure:
     """Loss and accuracy on the straight line from the initial to the final weights."""
-    figure, (axis,) = axes_grid(1, 1, width=6.0, height=3.6)
-    alphas = [a for a, _, _ in points]
-    losses = [value if math.isfinite(value) else math.nan for _, value, _ in points]
-    axis.plot(alphas, losses, color=COLOURS[0], label="loss")
-    finite = [v for v in losses if not math.isnan(v)]
-    if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
-        axis.set_yscale("log")
-    axis.set_xlabel("α in W₀ + α (W - W₀): 0 before training, 1 after it")
-    axis.set_ylabel("validation loss")
-    for at in (0.0, 1.0):
-        axis.axvline(at, color=GREY, linewidth=0.8, linestyle=":")
-    other = axis.twinx()
-    other.plot(alphas, [a for _, _, a in points], color=COLOURS[1], linestyle="--", label="accuracy")
-    other.set_ylim(0, 1.02)
-    other.set_ylabel("validation accuracy")
-    lines = [*axis.get_lines()[:1], *other.get_lines()]
-    axis.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8)
-    figure.suptitle(f"{name}: loss on the line from the initial to the final weights", fontsize=10)
-    return figure
+    losses = [(a, value if math.isfinite(value) else math.nan) for a, value, _ in points]
+    known = [v for _, v in losses if not math.isnan(v)]
+    log = bool(known) and min(known) > 0 and max(known) > 30 * min(known)
+    ends = [Band(label="", low=at, high=at, across="x") for at in (0.0, 1.0)]
+    label = "α in W₀ + α (W − W₀)"
+    panels = (
+        lines_panel([Line(label="", points=losses)], x_label=label, y_label="validation loss", bands=ends,
+                    y=Scale.of(known, log=log)),
+        lines_panel([Line(label="", points=[(a, s) for a, _, s in points], colour=1)], x_label=label, bands=ends,
+                    y_label="validation accuracy", y=Scale(0.0, 1.0)),
+    )  # fmt: skip
+    reading = (
+        "α = 0 is before training, α = 1 after it (dotted)."
+        " A smooth descent is usual; a hill between them is a barrier."
+    )
+    return Figure("Loss on the line from the initial to the final weights", panels, reading)
 
 
-def weight_distances(seen: Interpretation, *, name: str) -> Figure:
+def weight_distances(seen: Interpretation) -> Figure:
     """Distance of each layer's weights from their initial values, relative to the initial norm."""
-    names = list(seen.travelled)
-    figure, (axis,) = axes_grid(1, 1, width=6.5, height=min(12.0, 1.5 + 0.28 * len(names)))
-    distances = [d if math.isfinite(d) else math.nan for d, _ in seen.travelled.values()]
-    axis.barh(range(len(names)), distances, color=COLOURS[0], height=0.65)
-    axis.set_yticks(range(len(names)), [n.removesuffix(".weight") for n in names], fontsize=7)
-    axis.invert_yaxis()
-    axis.set_xlabel("‖W - W₀‖ / ‖W₀‖")
-    axis.grid(axis="x", alpha=0.25)
-    axis.set_axisbelow(True)
-    figure.suptitle(f"{name}: distance from the initial weights by layer", fontsize=10)
-    return figure
+    names = [layer_name(n) for n in seen.travelled]
+    panel = bars_panel(names, [d for d, _ in seen.travelled.values()], x_label="‖W − W₀‖ / ‖W₀‖")
+    return Figure(
+        "Distance from the initial weights by layer", (panel,), "Layers near 0 are still what they were drawn as."
+    )
 
 
-def first_filters(filters: Any, *, name: str) -> Figure:
+def first_filters(filters: Any) -> Figure:
     """The first layer's weights as images; grey is 0, each on its own scale."""
     import numpy as np
+    from PIL import Image
 
     shown = filters[:_FILTERS].numpy()
     columns = min(16, max(1, math.ceil(math.sqrt(len(shown) * 2))))
     lines = math.ceil(len(shown) / columns)
-    figure, axes = axes_grid(lines, columns, width=0.55 * columns + 0.4, height=0.55 * lines + 0.6)
-    for axis, image in zip(axes, shown, strict=False):
+    high, wide = shown.shape[-2:]
+    sheet = np.full((lines * (high + 1), columns * (wide + 1), shown.shape[1]), 255, dtype=np.uint8)
+    for k, image in enumerate(shown):
         size = float(np.abs(image).max()) or 1.0
-        picture = np.moveaxis(image / size / 2 + 0.5, 0, -1)
-        axis.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-    for axis in axes:
-        axis.set_axis_off()
-    figure.suptitle(f"{name}: {len(shown)} of {len(filters)} filters of the first layer", fontsize=10)
-    return figure
+        y, x = k // columns * (high + 1), k % columns * (wide + 1)
+        sheet[y : y + high, x : x + wide] = np.moveaxis((image / size / 2 + 0.5) * 255, 0, -1).round()
+    buffer = BytesIO()
+    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, format="png")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width = 350.0
+    height = width * sheet.shape[0] / sheet.shape[1]
+    body = (
+        f'<image width="{width:g}" height="{height:.1f}" style="image-rendering:pixelated"'
+        f' href="data:image/png;base64,{data}"/>'
+    )
+    words = f"{len(shown)} of {len(filters)} filters"
+    return Figure(
+        "Filters of the first layer",
+        (Panel(width, height, body, f"{words} of the first layer as images"),),
+        f"{words}. Grey is 0; each filter is on its own scale. Filters that look like noise have hardly been learnt.",
+    )

@@ -1,11 +1,11 @@
-"""Writes the profile as a Parquet file, one row a value, and aligns columns of text."""
+"""Writes and reads the profile as a Parquet file, one row a value, and aligns columns of text."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from initlab.spec import Profile
+from initlab.spec import Profile, ProfileRow
 
 
 def write_parquet(profile: Profile, path: Path) -> None:
@@ -32,6 +32,20 @@ def write_parquet(profile: Profile, path: Path) -> None:
     )
     table = pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
     pq.write_table(table, path, compression="zstd")
+
+
+def read_parquet(path: Path) -> Profile:
+    """The profile that `write_parquet` wrote, without its histograms."""
+    import pyarrow.parquet as pq
+
+    rows: list[ProfileRow] = []
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for r in pq.read_table(path).to_pylist():
+        if r["order"] == -1 and not r["site"] and "/" in r["statistic"]:
+            curves.setdefault(r["statistic"], []).append((r["step"], r["value"]))
+        else:
+            rows.append(ProfileRow(**r))
+    return Profile(rows=tuple(rows), curves={k: tuple(v) for k, v in curves.items()})
 
 
 def align_columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:

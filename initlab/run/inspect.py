@@ -17,6 +17,7 @@ from initlab.errors import InitlabError, StoreError
 from initlab.network.state import preserve_state
 from initlab.probes import Snapshot
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
+from initlab.report.note import shell_line
 from initlab.run import process
 from initlab.run.prepare import Prepared, foresee, prepare
 from initlab.run.record import header, opening_files
@@ -169,10 +170,11 @@ def record(
                 folder = Path(scratch)
                 (folder / "inspect.json").write_text(json.dumps(as_json(inspection), indent=1))
                 sink.artifact(folder / "inspect.json")
-                for path in report.write_inspection(
-                    inspection.prediction, inspection.seen, folder, name=experiment.name, outlook=inspection.outlook
-                ):
-                    sink.artifact(path, "figures")
+                for path, place in report.write_inspection(
+                    inspection.prediction, inspection.seen, folder, name=experiment.name, outlook=inspection.outlook,
+                    advice=inspection.advice, again=shell_line(experiment.overrides, "python -m initlab inspect"),
+                ):  # fmt: skip
+                    sink.artifact(path, place)
         status = "finished"
     except InitlabError as error:
         with suppress(StoreError):

@@ -103,12 +103,10 @@ def save_results(
     if not experiment.tracking.enabled:
         return
     sink.made("profile.parquet", lambda target: report.write_parquet(result.profile, target))
-    full = experiment.tracking.report
-    if full or result.texts or result.interpretation is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            written = report.write(experiment, prepared.sites, prepared.splits, result, Path(scratch), full=full)
-            for path, folder in written:
-                sink.artifact(path, folder, move=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        full = _draws(experiment, result)
+        for path, folder in report.write(experiment, prepared.sites, prepared.splits, result, Path(scratch), full=full):
+            sink.artifact(path, folder, move=True)
     if experiment.tracking.log_model and result.status != "killed":
         tracking.log_model(sink, prepared.model, prepared.splits.prepare(prepared.splits.train.x[:2]))
 
@@ -155,6 +153,15 @@ def close(sink: tracking.RunSink | tracking.NullSink, status: RunStatus, tail: t
         return sink.close(status)
     tail.close(sink, status)
     return ""
+
+
+def _draws(experiment: Experiment, result: RunResult) -> bool:
+    """Whether the page and the figures are drawn now; else somebody who asks for them draws them (`initlab report`)."""
+    wanted = experiment.tracking.report
+    if wanted != "auto":
+        return bool(wanted)
+    failed = result.diverged_step is not None or any(f.severity == "failure" for f in result.findings)
+    return failed or "initlab.study" not in experiment.tracking.tags
 
 
 def _number(value: object) -> float | None:

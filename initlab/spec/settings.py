@@ -75,7 +75,7 @@ class TrackingSettings:
     run_name: str | None = None
     enabled: bool = True
     offline: bool = False
-    report: bool = True
+    report: bool | Literal["auto"] = "auto"
     log_model: bool = False
     flush_seconds: PositiveFloat = 2.0
     drain_seconds: PositiveFloat = 30.0

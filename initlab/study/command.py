@@ -105,7 +105,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
 # ------------------------------------------------------------------ pieces
 def _load_plotting() -> None:
     """Import the plotting libraries that the end of the study needs, while its workers train."""
-    for name in ("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats", "optuna.importance"):
+    for name in ("scipy.stats", "optuna.importance"):
         with suppress(ImportError):
             importlib.import_module(name)
 

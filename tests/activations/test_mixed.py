@@ -142,9 +142,9 @@ def test_a_blend_in_training_is_watched_and_drawn() -> None:
         assert sum(r.value for r in rows if r.statistic in names) == pytest.approx(1, abs=1e-6)
     last = {r.statistic: r.value for r in result.profile.rows if r.site == "layers.1.weight"}
     assert last["blend_relu"] != pytest.approx(1 / 3, abs=1e-3)
-    drawn = figures(result.profile, told.prepared.sites, name="run", baseline=None)
+    drawn = figures(result.profile, [s.name for s in told.prepared.sites], baseline=None)
     assert "activation_mixture" in drawn and "activation_parameters" not in drawn
-    assert len([a for a in drawn["activation_mixture"].axes if a.get_visible()]) == 2
+    assert len(drawn["activation_mixture"].panels) == 2
     # and probes disturb nothing
     _, without = untracked(*overrides, "probes=none")
     assert [r.metrics["train/loss"] for r in told.records if "train/loss" in r.metrics] == [
@@ -155,7 +155,7 @@ def test_a_blend_in_training_is_watched_and_drawn() -> None:
 def test_learnt_parameters_are_watched_and_drawn() -> None:
     result, told = untracked("data=digits", "model=cnn", "trainer.epochs=1", "activation=pelu")
     assert {"act_a/conv1.weight", "act_b/dense.weight"} <= {k for r in told.records for k in r.metrics}
-    drawn = figures(result.profile, told.prepared.sites, name="run", baseline=None)
+    drawn = figures(result.profile, [s.name for s in told.prepared.sites], baseline=None)
     assert "activation_parameters" in drawn and "activation_mixture" not in drawn
 
 

@@ -44,8 +44,8 @@ _IMPORTS = (
     "hydra.main", "hydra.core.default_element", "hydra.core.override_parser.overrides_visitor", "hydra.plugins.sweeper",
     "hydra._internal.config_loader_impl", "hydra._internal.core_plugins.basic_launcher", "hydra._internal.hydra",
     "hydra_plugins.initlab_sweeper", "omegaconf._impl", "optuna.storages", "sqlalchemy.dialects.sqlite",
-    "alembic.command", "scipy.stats", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat", "matplotlib.figure",
-    "matplotlib.backends.backend_agg", "sklearn.datasets", "torch._dynamo", "torch.distributed.run",
+    "alembic.command", "scipy.stats", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat",
+    "sklearn.datasets", "torch._dynamo", "torch.distributed.run",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils",
     # of MLflow's server; its own modules configure themselves from the environment as they are imported
     "fastapi", "flask", "flask_cors", "flask_wtf", "graphene", "starlette.middleware.wsgi", "uvicorn.main",

@@ -74,7 +74,7 @@ def test_what_is_kept(told: tuple[Path, subprocess.CompletedProcess[str]]) -> No
     kept = json.loads((place / "inspect.json").read_text())
     assert kept["fields"][0]["phase"] == "chaotic"
     assert kept["fields"][0]["chi_1"] == pytest.approx(1.34240241, rel=1e-6)
-    assert (place / "figures" / "predicted_and_measured.png").stat().st_size > 5_000
+    assert (place / "figures" / "predicted_and_measured.svg").stat().st_size > 5_000
     assert not list(place.rglob("*.safetensors")), "there is nothing to resume"
 
 
@@ -119,7 +119,7 @@ def test_a_sweep_is_a_table_with_holes_and_one_run_with_a_heat_map(tmp_path: Pat
     cells = json.loads((place / "sweep.json").read_text())
     assert len(cells) == 8 and sum(c["verdict"] == "refused" for c in cells) == 2
     assert {c["score"] for c in cells if c["verdict"] == "refused"} == {"nan"}
-    assert any(p.suffix == ".png" for p in (place / "figures").iterdir())
+    assert any(p.suffix == ".svg" for p in (place / "figures").iterdir())
     assert lines[-1].startswith("Next: python -m initlab data=digits model=mlp") and "inspect.sweep" not in lines[-1]
 
 

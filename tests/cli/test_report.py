@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ SMALL = ("data=digits", "model=mlp", "model.width=8", "trainer.max_steps=3", "pr
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, and a study of two arms."""
     folder = tmp_path_factory.mktemp("report")
-    for words in (SMALL, ("-m", *SMALL, "init=he,xavier", "study.name=two")):
+    for words in (SMALL, ("inspect", "model=mlp", "model.width=8"), ("-m", *SMALL, "init=he,xavier", "study.name=two")):
         done = initlab(*words, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder
@@ -25,8 +26,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("words", "name", "inside"),
-    [((), "digits-mlp", "Verdict"), (("run=last",), "digits-mlp", "Verdict"), (("study=tw",), "two", "init=xavier")],
-    ids=["nothing named", "run", "study"],
+    [
+        ((), "digits-mlp", "What was seen"),
+        (("run=last",), "digits-mlp", "What was seen"),
+        (("study=tw",), "two", "init=xavier"),
+        (("inspect=last",), "inspect-digits-mlp", "inspected before training"),
+    ],
+    ids=["nothing named", "run", "study", "inspection"],
 )
 def test_the_page_is_written(store: Path, words: tuple[str, ...], name: str, inside: str) -> None:
     done = initlab("report", *words, "out=pages", cwd=store)
@@ -34,7 +40,7 @@ def test_the_page_is_written(store: Path, words: tuple[str, ...], name: str, ins
     first, following = done.stdout.splitlines()
     file = Path(first.removeprefix("written to "))
     assert file.is_file() and file.parent.name.startswith(name) and inside in file.read_text(encoding="utf-8")
-    assert following.startswith("Next: python -m initlab explain ")
+    assert following.startswith(f"Next: python -m initlab {'advise' if 'inspect=last' in words else 'explain'} ")
 
 
 def test_without_a_folder_it_is_among_initlab_s_own_files(store: Path) -> None:
@@ -46,8 +52,8 @@ def test_without_a_folder_it_is_among_initlab_s_own_files(store: Path) -> None:
     ("words", "said"),
     [
         (("run=nothing",), "no such run"), (("study=nothing",), "study=nothing"), (("open=perhaps",), "true or false"),
-        (("run=last", "study=two"), "one run or one study"), (("tracking=none",), "leave out tracking=none"),
-        (("out=mlflow.db",), "is a file"),
+        (("run=last", "study=two"), "one run, one study"), (("inspect=nothing",), "no such run"),
+        (("tracking=none",), "leave out tracking=none"), (("out=mlflow.db",), "is a file"),
     ],
 )  # fmt: skip
 def test_mistakes(store: Path, words: tuple[str, ...], said: str) -> None:
@@ -56,9 +62,21 @@ def test_mistakes(store: Path, words: tuple[str, ...], said: str) -> None:
     assert not done.stdout
 
 
-def test_a_run_without_a_page_is_told(store: Path, tmp_path: Path) -> None:
-    done = initlab(*SMALL, "tracking.report=false", cwd=tmp_path)
+def test_a_run_without_a_page_gets_one_when_somebody_asks(store: Path, tmp_path: Path) -> None:
+    done = initlab("list", "study=two", "--json", cwd=store)
+    (member, _) = json.loads(done.stdout)["entries"]
+    assert not list((store / "mlruns").rglob(f"{member['id']}/artifacts/report.html"))
+    done = initlab("report", f"run={member['id']}", f"out={tmp_path}", cwd=store)
     assert done.returncode == 0, done.stderr
+    text = Path(done.stdout.splitlines()[0].removeprefix("written to ")).read_text(encoding="utf-8")
+    assert "What was seen" in text and "Loss and score" in text and "study" not in text.partition("<main>")[0]
+
+
+def test_a_run_that_has_nothing_to_draw_from_is_told(store: Path, tmp_path: Path) -> None:
+    done = initlab(*SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("report.html", "report.json"):
+        next((tmp_path / "mlruns").rglob(name)).unlink()
     done = initlab("report", "run=last", cwd=tmp_path)
-    assert done.returncode == 2 and "has no page" in done.stderr and "explain run=" in done.stderr
+    assert done.returncode == 2 and "has no page" in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list((tmp_path / ".initlab" / "reports").iterdir())

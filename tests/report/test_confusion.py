@@ -11,9 +11,9 @@ from sklearn.metrics import recall_score
 
 from initlab.report import recall
 from initlab.report.confusion import confusion_matrix
-from initlab.report.drawing import to_png
 from initlab.run.train import run
 from tests.cases import QUICK, Recorder, experiment, untracked
+from tests.report.svg import check
 
 
 def test_counts_and_recall_are_those_of_scikit_learn() -> None:
@@ -41,7 +41,7 @@ def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     (tracked,) = client.search_runs(["1"])
     assert 0 <= tracked.data.metrics["test/recall/0"] <= 1
-    (picture,) = (workdir / "mlruns").rglob("figures/confusion.png")
+    (picture,) = (workdir / "mlruns").rglob("figures/confusion.svg")
     assert picture.stat().st_size > 5_000
     (page,) = (workdir / "mlruns").rglob("report.html")
     assert "Confusion matrix of the test part" in page.read_text(encoding="utf-8")
@@ -50,4 +50,4 @@ def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
 @pytest.mark.parametrize("classes", [2, 35, 120])
 def test_any_number_of_classes_can_be_drawn(classes: int) -> None:
     counts = [[i * j % 7 for j in range(classes)] for i in range(classes)]
-    assert len(to_png(confusion_matrix(counts, [f"c{i}" for i in range(classes)], name="run"))) > 3_000
+    check(confusion_matrix(counts, [f"c{i}" for i in range(classes)]))

@@ -141,8 +141,8 @@ def test_artifacts_of_an_inspection(inspected: tuple[Path, Inspection, str]) -> 
     folder, found, run_id = inspected
     (place,) = (folder / "mlruns").rglob(f"{run_id}/artifacts")
     names = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
-    assert {"config.yaml", "sites.json", "environment.json", "inspect.json"} <= names
-    assert (place / "figures" / "predicted_and_measured.png").read_bytes().startswith(b"\x89PNG")
+    assert {"config.yaml", "sites.json", "environment.json", "inspect.json", "report.html"} <= names
+    assert (place / "figures" / "predicted_and_measured.svg").read_bytes().startswith(b"<svg")
     kept = json.loads((place / "inspect.json").read_text())
     assert kept == json.loads(json.dumps(as_json(found)))
     assert len(kept["prediction"]["layers"]) == len(kept["measured"]["layers"]) == 6
@@ -187,7 +187,7 @@ def test_a_training_run_keeps_its_prediction(trained: tuple[Path, RunResult, Rec
             rows = [r for r in result.profile.rows if r.statistic == f"{source}_{key}"]
             assert {r.step for r in rows} == {0}
             assert [r.value for r in rows] == pytest.approx([getattr(r, key) for r in layers])
-    assert (place / "figures" / "predicted_and_measured.png").read_bytes().startswith(b"\x89PNG")
+    assert (place / "figures" / "predicted_and_measured.svg").read_bytes().startswith(b"<svg")
 
 
 @pytest.mark.process

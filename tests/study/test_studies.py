@@ -101,7 +101,7 @@ def test_a_grid_goes_on_and_is_extended(workdir: Path) -> None:
         arms.setdefault(r.data.tags["initlab.arm"], set()).add(r.data.tags["seed"])
     assert list(arms.values()) == [{"0", "1"}] * 4
     names = {p.name for p in (workdir / "mlruns").rglob(f"{parent.info.run_id}/artifacts/**/*") if p.is_file()}
-    assert {"leaderboard.csv", "heat_map.png", "history.png", "space.json"} <= names
+    assert {"leaderboard.csv", "heat_map.svg", "history.svg", "space.json"} <= names
 
     again = initlab("-m", *grid, cwd=workdir)
     assert again.returncode == 0 and "4 done before, 0 new" in again.stdout

@@ -101,7 +101,7 @@ def test_what_a_run_of_a_language_model_leaves(workdir: Path) -> None:
         assert found[f"{part}/bits_per_char"] == pytest.approx(found[f"{part}/loss"] / math.log(2))
         assert found[f"{part}/perplexity"] == pytest.approx(math.exp(found[f"{part}/loss"]))
     names = {p.name for p in (workdir / "mlruns").rglob("*") if p.is_file()}
-    assert {"sample.txt", "gradient_by_lag.png", "hidden_states.png", "recurrence.png", "report.html"} <= names
+    assert {"sample.txt", "gradient_by_lag.svg", "hidden_states.svg", "recurrence.svg", "report.html"} <= names
     (page,) = (workdir / "mlruns").rglob("report.html")
     assert "sample.txt" in page.read_text(encoding="utf-8")
     # thirty updates are few, and it is said so

@@ -13,7 +13,7 @@ from typing import Any
 from initlab.diagnosis import rules
 from initlab.diagnosis.rules import Evidence
 from initlab.errors import ConfigError
-from initlab.spec import Profile, ProfileRow
+from initlab.report.table import read_parquet
 from initlab.tracking import StoredRun
 
 _PROFILE, _CONFIG, _PREDICTION = "profile.parquet", "config.yaml", "prediction.json"
@@ -90,20 +90,6 @@ def read_recorded(run: StoredRun) -> Recorded:
         allowed=float(prediction.get("gradient_depth", math.nan)),
         outlook=str(said.get("outlook", {}).get("verdict", "")),
     )
-
-
-def read_parquet(path: Path) -> Profile:
-    """The profile that `report.write_parquet` wrote, without its histograms."""
-    import pyarrow.parquet as pq
-
-    rows: list[ProfileRow] = []
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for r in pq.read_table(path).to_pylist():
-        if r["order"] == -1 and not r["site"] and "/" in r["statistic"]:
-            curves.setdefault(r["statistic"], []).append((r["step"], r["value"]))
-        else:
-            rows.append(ProfileRow(**r))
-    return Profile(rows=tuple(rows), curves={k: tuple(v) for k, v in curves.items()})
 
 
 def _layers(prediction: Mapping[str, Any], measured: Mapping[str, Any]) -> tuple[LayerPair, ...]:

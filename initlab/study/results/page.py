@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 
 from initlab.core.redact import redact_passwords
 from initlab.core.text import to_one_line
+from initlab.report.charts import Figure
+from initlab.report.charts.figure import css
+from initlab.report.page import environment
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.leaderboard import Row
 from initlab.study.results.outcome import Outcome
@@ -17,53 +19,76 @@ from initlab.study.space.plan import Plan
 _ROWS = 300
 #: maximum number of arms that a sentence names
 _NAMED = 12
-_TITLES = {
-    "pareto": (
-        "The front",
-        "Non-dominated arms (no other arm is as good in all objectives and better in one) are filled and numbered.",
-    ),
-    "heat_map": ("Every combination", "The mean over seeds; grey where an arm has no value."),
-    "importance": (
-        "Importance of the keys",
-        "Shares by PED-ANOVA of reaching the top arms; grey: not more important than in random data.",
-    ),
-    "parallel": ("Parallel coordinates", "One line an arm, from its choices to its score; the best in black."),
-    "history": ("Optimisation history", "Each arm by trial number, and the best so far."),
-}
+#: figures that are not folded, in their order
+_MAIN = ("pareto", "heat_map", "importance", "history")
 
 
-def page(plan: Plan, made: Outcome, images: Mapping[str, bytes]) -> str:
+def page(plan: Plan, made: Outcome, figures: Mapping[str, Figure]) -> str:
     """The page as text; values from the configuration are escaped.
 
     Args:
         plan: of the study.
         made: its result.
-        images: PNG files by stem, as `make_figures` names them.
+        figures: by stem, as `make_figures` names them.
     """
-    from jinja2 import Environment, PackageLoader
-
     rows = made.rows
     keys = varying(made.arms)
     ways = ", ".join(f"{m} ({d})" for m, d in zip(plan.metrics, plan.directions, strict=True))
     more = f"; the first {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
-    answers = (
+    (heading, (best, *beside)), *others = (
         _best(plan, rows),
         _without_result(rows),
         _robustness(plan, made.arms),
         ("Importance", [made.importance.removeprefix("importance: ")]),
     )
-    environment = Environment(autoescape=True, trim_blocks=True, loader=PackageLoader("initlab", "report"))
-    return environment.get_template("study.html.j2").render(
-        name=plan.name,
-        summary=made.summary,
-        answers=[(heading, lines) for heading, lines in answers if any(lines)],
-        caption=f"By {ways}, mean over seeds with its 95 % interval{more}.",
-        columns=["rank", *plan.metrics, "seeds", *_best_column(rows), *keys, "state", "note"],
-        rows=[_cells(r, keys, told=bool(_best_column(rows))) for r in rows[:_ROWS]],
-        images=[(*_title(stem), base64.b64encode(data).decode()) for stem, data in _order_images(images)],
-        again=f"python -m initlab -m study.name={plan.name} ...",
-        settings=_settings(plan),
-    )  # fmt: skip
+    ranked = [r for r in rows if r.rank is not None]
+    main = [s for s in figures if s in _MAIN]
+    return (
+        environment()
+        .get_template("study.html.j2")
+        .render(
+            chart_css=css(),
+            name=f"Study {plan.name}",
+            heading=heading,
+            severity="ok" if ranked else "failure",
+            best=best,
+            beside=beside,
+            facts=_facts(plan, made, ranked),
+            todo=_todo(plan, ranked),
+            answers=[(title, lines) for title, lines in others if any(lines)],
+            summary=made.summary,
+            caption=f"By {ways}, mean over seeds with its 95 % interval{more}.",
+            columns=["rank", *plan.metrics, "seeds", *_best_column(rows), *keys, "state", *_note_column(rows)],
+            rows=[_cells(r, keys, rows) for r in rows[:_ROWS]],
+            main=[figures[s] for s in sorted(main, key=_MAIN.index)],
+            rest=[(_title(s, f), f) for s, f in figures.items() if s not in main],
+            settings=_settings(plan),
+        )
+    )
+
+
+def _facts(plan: Plan, made: Outcome, ranked: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """The best value, the size of the best set, and what ended: (label, value, remark)."""
+    facts: list[tuple[str, str, str]] = []
+    if ranked:
+        value, _, interval = leaderboard.score(ranked[0]).partition(" (")[0].partition(" ")
+        facts.append((f"best {plan.metrics[0]}", value, interval.strip("[]").replace("…", "to")))
+        close = sum(r.verdict == "not distinguishable" for r in ranked)
+        if len(plan.metrics) == 1:
+            facts.append(("not distinguishable from it", str(close), f"of {len(ranked) - 1} other arms"))
+    lost = sum(r.rank is None and r.result.state in ENDED for r in made.rows)
+    facts.append(("arms with a result", str(len(ranked)), f"{lost} without" if lost else f"{plan.replicas} seeds each"))
+    return facts
+
+
+def _todo(plan: Plan, ranked: Sequence[Row]) -> list[tuple[str, str]]:
+    """(command, reason) of what to do next."""
+    if not ranked:
+        return [(f"python -m initlab explain study={plan.name}", "No arm has a result; see why")]
+    return [
+        (f"python -m initlab compare study={plan.name}", "P-values, effects, and the number of seeds needed"),
+        (f"python -m initlab explain study={plan.name}", "Why the arms rank so"),
+    ]
 
 
 def _best(plan: Plan, rows: Sequence[Row]) -> tuple[str, list[str]]:
@@ -108,30 +133,22 @@ def _best_column(rows: Sequence[Row]) -> list[str]:
     return ["best set"] if any(r.verdict for r in rows[1:]) else []
 
 
-def _cells(row: Row, keys: Sequence[str], *, told: bool) -> list[str]:
+def _note_column(rows: Sequence[Row]) -> list[str]:
+    return ["note"] if any(r.note for r in rows) else []
+
+
+def _cells(row: Row, keys: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """The cells of a row; `rows` are all of the table."""
     scores = [leaderboard.score(r).partition(" (")[0] for r in (row, *row.others)]
     choices = [row.result.choices.get(k, "") for k in keys]
-    middle = [row.verdict if told else None]
-    cells = [str(row.rank or ""), *scores, str(row.seeds or ""), *middle, *choices, row.result.state, row.note]
-    return [to_one_line(c) for c in cells if c is not None]
+    middle, last = [row.verdict] * len(_best_column(rows)), [row.note] * len(_note_column(rows))
+    cells = [str(row.rank or ""), *scores, str(row.seeds or ""), *middle, *choices, row.result.state, *last]
+    return [to_one_line(c) for c in cells]
 
 
-def _title(stem: str) -> tuple[str, str]:
-    plain, _, number = stem.rpartition("_")
-    if number.isdecimal() and plain in _TITLES:
-        title, said = _TITLES[plain]
-        return f"{title}, objective {number}", said
-    return _TITLES.get(stem, (stem, ""))
-
-
-def _order_images(images: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    order = list(_TITLES)
-
-    def place(stem: str) -> tuple[int, str]:
-        known = [i for i, k in enumerate(order) if stem == k or stem.startswith(f"{k}_")]
-        return (known[0] if known else len(order), stem)
-
-    return sorted(images.items(), key=lambda item: place(item[0]))
+def _title(stem: str, figure: Figure) -> str:
+    number = stem.rpartition("_")[2]
+    return f"{figure.title}, objective {number}" if number.isdecimal() else figure.title
 
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:

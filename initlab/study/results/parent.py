@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from initlab import tracking
 from initlab.core.version import __version__
 from initlab.errors import InitlabError, StoreError
-from initlab.report.drawing import to_png
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.study.results import leaderboard, robustness
 from initlab.study.results.figures import make_figures
@@ -144,18 +143,13 @@ def _files(plan: Plan, study: Study, made: Outcome, folder: Path) -> list[tuple[
     (folder / "leaderboard.csv").write_text(_csv(plan, made.arms), encoding="utf-8")
     found.append((folder / "leaderboard.csv", ""))
     drawn = make_figures(
-        _as_judged(made),
-        study,
-        metric=plan.settings.metric,
-        direction=plan.direction,
-        name=plan.name,
-        noise=made.noise,
+        _as_judged(made), study, metric=plan.settings.metric, direction=plan.direction, noise=made.noise
     )
-    images = {stem: to_png(figure) for stem, figure in drawn.items()}
-    for stem, data in images.items():
-        (folder / f"{stem}.png").write_bytes(data)
-        found.append((folder / f"{stem}.png", "figures"))
-    (folder / "report.html").write_text(page(plan, made, images), encoding="utf-8")
+    for stem, figure in drawn.items():
+        path = folder / f"{stem}.svg"
+        path.write_text(figure.standalone(plan.name), encoding="utf-8")
+        found.append((path, "figures"))
+    (folder / "report.html").write_text(page(plan, made, drawn), encoding="utf-8")
     return [*found, (folder / "report.html", "")]
 
 

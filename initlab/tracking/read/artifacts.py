@@ -53,8 +53,8 @@ class StoredRun:
         self.store.log(self.run_id, tags=tags)
 
 
-def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> StoredRun:
-    """Find the run `asked`: an id or uid, the beginning of one, or ``last`` for the run trained last.
+def find_run(asked: str, settings: TrackingSettings, *, workdir: Path, kind: str = "train") -> StoredRun:
+    """Find the run `asked`: an id or uid, the beginning of one, or ``last`` for the last one of that kind.
 
     Raises:
         UnknownNameError: no such run; the message lists the latest runs.
@@ -69,7 +69,7 @@ def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> Stored
         whole = asked == LAST or len(asked) >= _WHOLE_ID
         latest = store.latest_runs(_RECENT_RUNS if whole else _ALL_RUNS)
         recent = {i: tags for i, tags in latest if "initlab.kind" in tags}
-        run_id = _match_recent(asked, recent) or _find_by_id(store, asked)
+        run_id = _match_recent(asked, recent, kind) or _find_by_id(store, asked)
         if run_id is None:
             raise UnknownNameError(_unknown_run_message(asked, recent, uri, workdir))
         experiment_id, name, tags = store.run_tags(run_id)
@@ -79,9 +79,9 @@ def find_run(asked: str, settings: TrackingSettings, *, workdir: Path) -> Stored
     return StoredRun(run_id=run_id, name=name, experiment=experiment, tags=tags, store=store)
 
 
-def _match_recent(asked: str, recent: Mapping[str, Mapping[str, str]]) -> str | None:
+def _match_recent(asked: str, recent: Mapping[str, Mapping[str, str]], kind: str) -> str | None:
     if asked == LAST:
-        return next((i for i, tags in recent.items() if tags.get("initlab.kind") == "train"), None)
+        return next((i for i, tags in recent.items() if tags.get("initlab.kind") == kind), None)
     for run_id, tags in recent.items():
         if asked in (run_id, tags.get("initlab.uid")):
             return run_id

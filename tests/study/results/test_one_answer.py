@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from initlab.study.results.figures.scales import palette_of
+from initlab.study.results.figures.scales import better
 from tests.cli.driver import initlab
 
 STUDY = (
@@ -78,4 +78,4 @@ def test_six_places_tell_one_thing(tmp_path: Path) -> None:
     told = dict(re.findall(r"init=(\w+ activation=\w+): val/accuracy (\d\.\d{4})", done.stdout))
     assert told == {f"{i} activation={a}": m for i, a, m, _, _ in shown}
     # brighter is better in the figures of both
-    assert (palette_of("maximize"), palette_of("minimize")) == ("viridis", "viridis_r")
+    assert (better("maximize"), better("minimize")) == ("more", "less")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from initlab.report.charts import Figure
 from initlab.study.results.figures.heat_map_plot import heat_map
 from initlab.study.results.figures.history_plot import history
 from initlab.study.results.figures.importance_plot import importance
@@ -16,7 +17,6 @@ from initlab.study.space.objectives import Direction, Directions, Metrics, each
 
 if TYPE_CHECKING:
     import optuna
-    from matplotlib.figure import Figure
 
 
 def make_figures(
@@ -25,7 +25,6 @@ def make_figures(
     *,
     metric: Metrics,
     direction: Directions,
-    name: str = "study",
     noise: frozenset[str] = frozenset(),
 ) -> dict[str, Figure]:
     """File stem → figure; a figure without data is left out.
@@ -38,23 +37,22 @@ def make_figures(
         study: Optuna's record of it, for the importance; None where there is none.
         metric: key of the objective, or of each.
         direction: of the objective, or of each.
-        name: of the study, for the titles.
         noise: keys that are within noise, drawn grey.
     """
     keys, metrics, ways = varying(arms), each(metric), _directions(direction)
     made: dict[str, Figure | None] = {}
     if len(metrics) > 1:
-        made["pareto"] = pareto(arms, metrics=metrics, directions=ways, name=name)
+        made["pareto"] = pareto(arms, metrics=metrics, directions=ways)
     drawn: dict[str, Callable[[Sequence[ArmResult], str, Direction], Figure | None]] = {
-        "heat_map": lambda a, m, d: heat_map(a, metric=m, direction=d, name=name),
-        "history": lambda a, m, d: history(a, metric=m, direction=d, name=name),
-        "parallel": lambda a, m, d: parallel(a, keys, metric=m, direction=d, name=name),
+        "heat_map": lambda a, m, d: heat_map(a, metric=m, direction=d),
+        "history": lambda a, m, d: history(a, metric=m, direction=d),
+        "parallel": lambda a, m, d: parallel(a, keys, metric=m, direction=d),
     }
     for k, (key, way) in enumerate(zip(metrics, ways, strict=True)):
         alone = [a.judged_by(k) for a in arms]
         for stem, make in drawn.items():
             made[stem if k == 0 else f"{stem}_{k + 1}"] = make(alone, key, way)
-    made["importance"] = importance(study_with_parameters(arms, study, direction), noise=noise, name=name)
+    made["importance"] = importance(study_with_parameters(arms, study, direction), noise=noise)
     return {stem: figure for stem, figure in sorted(made.items()) if figure is not None}
 
 

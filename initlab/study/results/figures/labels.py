@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from initlab.core.text import to_one_line
+from initlab.report.charts.figure import shorten
 from initlab.report.note import SCORES
 
 
@@ -16,9 +17,6 @@ def metric_label(metric: str) -> str:
     return f"{words} {SCORES[score]}{' (share of 1)' if score == 'accuracy' else ''}"
 
 
-def short(text: str, cells: int = 28) -> str:
-    """Shorten to `cells` characters, and escape what matplotlib would parse as mathematics."""
-    text = to_one_line(text)
-    if len(text) > cells:
-        text = f"{text[: cells // 2]}…{text[len(text) - (cells - 1) // 2 :]}"
-    return text.replace("$", r"\$")
+def short(text: str, characters: int = 28) -> str:
+    """One line of at most that many characters."""
+    return shorten(to_one_line(text), characters)

@@ -1,11 +1,10 @@
-"""Ranges, colour scales and ticks of objectives."""
+"""Ranges and colour scales of objectives."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
+from initlab.report.charts import Scale
 from initlab.study.space.objectives import Direction
 
 
@@ -26,30 +25,16 @@ def is_logarithmic(low: float, high: float, direction: Direction) -> bool:
     return direction == "minimize" and low > 0 and high / low > 50
 
 
-def colour_scale(values: Sequence[float], direction: Direction) -> tuple[Any, str]:
-    """Matplotlib's norm for the values, and the ends at which the colour bar is extended."""
-    from matplotlib.colors import LogNorm, Normalize
-
+def colour_scale(values: Sequence[float], direction: Direction) -> Scale:
+    """The scale of the colours; values beyond it get the colour of its ends."""
     low, high = bulk(values)
-    below, above = min(values) < low, max(values) > high
-    extend = "both" if below and above else "min" if below else "max" if above else "neither"
-    if is_logarithmic(low, high, direction):
-        return LogNorm(low, high), extend
     if low == high:
         # a single value: use a range around it, or it would get the colour of the worst
         low, high = low - (abs(low) or 1.0) * 0.01, high + (abs(high) or 1.0) * 0.01
-    return Normalize(low, high), extend
+        return Scale(low, high)
+    return Scale(low, high, is_logarithmic(low, high, direction))
 
 
-def palette_of(direction: Direction) -> str:
-    """Brighter is better in either direction, as in every figure."""
-    return "viridis" if direction == "maximize" else "viridis_r"
-
-
-def round_values(low: float, high: float, *, logarithmic: bool) -> list[float]:
-    """Round numbers from `low` to `high`: powers of ten on a logarithmic axis."""
-    from matplotlib.ticker import MaxNLocator
-
-    if logarithmic and high / low >= 100:
-        return [10.0**n for n in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
-    return [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+def better(direction: Direction) -> str:
+    """``more`` or ``less`` is better: brighter is better in either direction, as in every figure."""
+    return "more" if direction == "maximize" else "less"
