@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from initlab import config as configuration
 from initlab import report, tracking
 from initlab.cli.console import next_line, place
-from initlab.cli.inspect_alternatives import advise, compose_changed, what_trains
+from initlab.cli.inspect_alternatives import Advice, advise, compose_changed, what_trains
 from initlab.cli.inspect_table import layer_lines, short
 from initlab.errors import ConfigError
 from initlab.report.note import format_outlook as outlook_sentence
@@ -49,13 +49,22 @@ def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
     advice = advise(found)
     for line in advice.lines:
         print(f"    {line}")
-    run_id, uri, told = record(found, workdir=Path.cwd())
+    run_id, uri, told = record(found, workdir=Path.cwd(), todo=_todo(found, advice))
     if told:
         print(told)
     elif experiment.tracking.enabled:
-        print(f"Run {run_id} (kind inspect) is in {place(uri)}")
+        page = f"python -m initlab report inspect={run_id[:8]}"
+        print(f"Run {run_id} (kind inspect) is in {place(uri)}; its page: {page}")
     print(f"Next: {advice.next}")
     return 0
+
+
+def _todo(found: Inspection, advice: Advice) -> list[tuple[str, str]]:
+    """What the page says to do next: (command, reason)."""
+    if found.outlook.verdict == "trainable":
+        return [(advice.next, "Train it")]
+    why = advice.lines[0].removeprefix("try ") if advice.lines else "What was tried instead is not better"
+    return [(advice.next, why[:1].upper() + why[1:])]
 
 
 # ------------------------------------------------------------------ one network

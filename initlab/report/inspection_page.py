@@ -21,7 +21,7 @@ _SEVERITY = {"trainable": "ok", "marginal": "warning", "untrainable": "failure"}
 
 def write_inspection(
     prediction: Prediction, seen: Snapshot, folder: Path, *, name: str, outlook: Outlook, advice: Sequence[str] = (),
-    again: str = "",
+    todo: Sequence[tuple[str, str]] = (), again: str = "",
 ) -> tuple[tuple[Path, str], ...]:  # fmt: skip
     """Write `predicted_and_measured.svg` and `report.html` below `folder`.
 
@@ -31,6 +31,7 @@ def write_inspection(
         name: of the inspected network.
         outlook: the verdict.
         advice: sentences on its activation's fixed points.
+        todo: (command, reason) of what to do next.
         again: the command that repeats the inspection.
 
     Returns:
@@ -58,6 +59,7 @@ def write_inspection(
         reasons=outlook.reasons,
         facts=_facts(prediction, seen, outlook),
         advice=advice,
+        todo=todo,
         main=[figure] if figure is not None else [],
         rows=rows,
         unknown=prediction.out_of_scope,

@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -145,9 +145,19 @@ def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
 
 
 def record(
-    inspection: Inspection, *, workdir: Path, extra_tags: Mapping[str, str] | None = None
+    inspection: Inspection,
+    *,
+    workdir: Path,
+    extra_tags: Mapping[str, str] | None = None,
+    todo: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, str, str]:
     """Keep an inspection as a run of kind ``inspect``: metrics by layer (step = layer), figures, JSON, note.
+
+    Args:
+        inspection: to be kept.
+        workdir: of the store and the spool.
+        extra_tags: of the run.
+        todo: (command, reason) of what to do next, for its page.
 
     Returns:
         The run's id, the store's address, and the tracker's note ("" where all is well).
@@ -172,7 +182,8 @@ def record(
                 sink.artifact(folder / "inspect.json")
                 for path, place in report.write_inspection(
                     inspection.prediction, inspection.seen, folder, name=experiment.name, outlook=inspection.outlook,
-                    advice=inspection.advice, again=shell_line(experiment.overrides, "python -m initlab inspect"),
+                    advice=inspection.advice, todo=todo,
+                    again=shell_line(experiment.overrides, "python -m initlab inspect"),
                 ):  # fmt: skip
                     sink.artifact(path, place)
         status = "finished"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,34 @@ def requested(chrome: webdriver.Chrome) -> list[str]:
 def faint(chrome: webdriver.Chrome) -> list[tuple[str, float]]:
     """Texts below a contrast of 4.5, the AA bar of WCAG 2.1 for small text, with what they have."""
     return [(str(text), float(ratio)) for text, ratio in chrome.execute_script(_CONTRAST)]
+
+
+def resize(chrome: webdriver.Chrome, width: int) -> None:
+    """Make the page that many CSS pixels wide, without a scroll bar."""
+    chrome.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    )
+
+
+def screenshot(chrome: webdriver.Chrome, width: int) -> bytes:
+    """The whole page at its present width, as a PNG file."""
+    height = int(chrome.execute_script("return document.documentElement.scrollHeight"))
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    taken = chrome.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    return base64.b64decode(taken["data"])
+
+
+def violations(chrome: webdriver.Chrome) -> list[tuple[str, str, str]]:
+    """Serious and critical violations that axe-core finds on the page: (rule, how grave, the first element)."""
+    script = (files("selenium_axe_python") / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    chrome.execute_script(script)
+    found: dict[str, Any] = chrome.execute_async_script("axe.run(document).then(arguments[0])")
+    assert len(found["passes"]) > 5, "axe-core looked at the page"
+    return [
+        (v["id"], v["impact"], v["nodes"][0]["html"][:120])
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+    ]
 
 
 def picture(chrome: webdriver.Chrome, file: Path) -> Path:

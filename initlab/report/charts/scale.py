@@ -81,9 +81,9 @@ class Scale:
 
 
 def _linear_ticks(low: float, high: float, count: int) -> list[float]:
-    raw = (high - low) / max(count, 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(f * power for f in (1.0, 2.0, 5.0, 10.0) if f * power >= raw * 0.999)
+    power = 10.0 ** math.floor(math.log10((high - low) / (count + 2)))
+    steps = (f * power for f in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0))
+    step = next(s for s in steps if math.floor(high / s + 1e-9) - math.ceil(low / s - 1e-9) + 1 <= count + 2)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(k * step, 12 - math.floor(math.log10(step))) for k in range(first, last + 1)]
