@@ -36,8 +36,9 @@ def report_command(config: DictConfig, arguments: Arguments) -> int:
     given = arguments.given
     named = {k: given[k] for k in ("run", "study", "inspect") if given.get(k)}
     if len(named) > 1:
-        several = " or ".join(f"{k}={v}" for k, v in named.items())
-        raise ConfigError(next(iter(named)), several, "name one run, one study or one inspection")
+        (key, value), *others = named.items()
+        beside = ", ".join(f"{k}={v}" for k, v in others)
+        raise ConfigError(key, value, f"is given beside {beside}; name one run, one study or one inspection")
     opened = given.get("open", "true").lower()
     if opened not in ("true", "false"):
         raise ConfigError("open", opened, "must be true or false")

@@ -105,7 +105,7 @@ def test_the_wheel_carries_the_configuration_and_works_without_the_checkout(work
         "initlab/conf/config.yaml",
         "initlab/conf/init/he.yaml",
         "initlab/py.typed",
-        "initlab/report/page.html.j2",
+        "initlab/report/run.html.j2",
     } <= set(names)
     assert any(n.endswith("licenses/LICENSE") for n in names)
     elsewhere = workdir / "elsewhere"

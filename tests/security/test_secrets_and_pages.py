@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,19 @@ def test_passwords_are_masked(text: str, shown: str) -> None:
     assert redact_passwords(text) == shown
 
 
+class Elements(HTMLParser):
+    """The elements of a page, and the attributes that would run something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.handlers: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.handlers += [(tag, key) for key, value in attrs if key.startswith("on") or "javascript:" in (value or "")]
+
+
 def test_names_from_outside_are_text_in_every_page(workdir: Path) -> None:
     folder = workdir / "im"
     for number, name in enumerate(("<img src=x onerror=alert(1)>", "<b>bold", "plain")):
@@ -85,7 +98,9 @@ def test_names_from_outside_are_text_in_every_page(workdir: Path) -> None:
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert HOSTILE not in text and "<img src=x" not in text and "<b>bold" not in text, page
-        assert not re.search(r"<[a-z]+[^>]*\son\w+=", text), page
+        found = Elements()
+        found.feed(text)
+        assert not found.handlers and "script" not in found.names and {"svg", "table"} <= found.names, page
     assert any("&lt;script&gt;" in p.read_text(encoding="utf-8") for p in pages)
 
 
