@@ -9,8 +9,9 @@ as a whole (norms, activations, recurrent layers, attention).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,8 +56,10 @@ def _plain_paths() -> Generator[None]:
     """Fused fast paths and compiled code are off inside: they hide their parts."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # code was compiled only where the compiler was imported, which takes as long as importing torch
+    compiled = "torch._dynamo" in sys.modules
     try:
-        with torch.compiler.set_stance("force_eager"):
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)

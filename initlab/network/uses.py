@@ -207,10 +207,11 @@ class Parameters:
             if letter == "o" or weight.shape[dim] < 2:
                 continue
             origin = tuple(slice(None) if d == dim else 0 for d in range(weight.dim()))
-            at = torch.unravel_index(places[origin].cpu(), parameter.shape)
-            for d, where in enumerate(at):
-                if len(where.unique()) > 1:
+            at = places[origin].cpu()
+            for d in reversed(range(parameter.dim())):
+                if len((at % parameter.shape[d]).unique()) > 1:
                     letters[d] = letter
+                at = at // parameter.shape[d]
         return "".join(letters)
 
     # ---------------------------------------------------------- what a call was

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from initlab.core.optimizer_step import stepper
 from initlab.network.inputs import call, cloned
 from initlab.network.sites import weights
 from initlab.network.state import preserve_state
@@ -51,7 +52,7 @@ def awakened(model: nn.Module, sites: tuple[Site, ...], context: InitContext) ->
                     break
                 if training.clip is not None:
                     torch.nn.utils.clip_grad_norm_(list(named.values()), training.clip)
-                optimizer.step()
+                stepper(optimizer)()
             else:
                 updates = _MOST_UPDATES
             yield updates

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.optimizer_step import stepper
 from initlab.network.inputs import call, cloned
 from initlab.network.sites import weights
 from initlab.network.state import preserve_state
@@ -124,7 +125,7 @@ def _update(
     if clip is not None:
         torch.nn.utils.clip_grad_norm_(list(copies.values()), clip)
     made = optimizer([{"params": list(copies.values())}])
-    made.step()
+    stepper(made)()
     momentum = float(made.defaults.get("momentum", 0.0) or 0.0)
     return _Update({n: c.detach() - named[n].detach() for n, c in copies.items()}, min(momentum, 0.999))
 

@@ -180,9 +180,11 @@ def _gradient_norms(received: dict[str, Tensor], top: list[Tensor], seed: int) -
         return {}
     generator = seeds.generator(seed, "probe", "cotangent")
     signs = [torch.empty(t.shape).bernoulli_(0.5, generator=generator).mul_(2).sub_(1).to(t) for t in ends]
+    # the gradient of a number: for cotangents that are given, torch imports its symbolic shapes, and sympy with them
+    total = torch.stack([(t * s).sum() for t, s in zip(ends, signs, strict=True)]).sum()
     try:
         found = torch.autograd.grad(
-            ends, list(reached.values()), signs, retain_graph=True, allow_unused=True, materialize_grads=True
+            total, list(reached.values()), retain_graph=True, allow_unused=True, materialize_grads=True
         )
     except RuntimeError as error:
         if "use_reentrant" not in str(error):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from initlab.spec import Profile, ProfileRow
 
@@ -19,19 +22,33 @@ def write_parquet(profile: Profile, path: Path) -> None:
 
     rows = [(r.step, r.site, r.order, r.statistic, r.value, r.position) for r in profile.rows]
     rows += [(s, "", -1, key, v, -1) for key, curve in profile.curves.items() for s, v in curve]
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in range(6)]
-    schema = pa.schema(
-        [
-            ("step", pa.int64()),
-            ("site", pa.string()),
-            ("order", pa.int32()),
-            ("statistic", pa.string()),
-            ("value", pa.float64()),
-            ("position", pa.int32()),
-        ]
-    )
-    table = pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
-    pq.write_table(table, path, compression="zstd")
+    step, site, order, statistic, value, position = zip(*rows, strict=True) if rows else ((),) * 6
+    columns: dict[str, Any] = {
+        "step": _numbers(step, pa.int64(), "q"),
+        "site": _texts(site),
+        "order": _numbers(order, pa.int32(), "i"),
+        "statistic": _texts(statistic),
+        "value": _numbers(value, pa.float64(), "d"),
+        "position": _numbers(position, pa.int32(), "i"),
+    }
+    pq.write_table(pa.Table.from_arrays(list(columns.values()), names=list(columns)), path, compression="zstd")
+
+
+def _numbers(values: Sequence[float], kind: Any, code: str) -> Any:
+    """A column of numbers. `pa.array` would import pandas, half a second, to ask whether it has been given any."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array(code, values).tobytes())])
+
+
+def _texts(values: Sequence[str]) -> Any:
+    """A column of texts, likewise."""
+    import pyarrow as pa
+
+    encoded = [v.encode() for v in values]
+    ends = array("i", itertools.accumulate((len(e) for e in encoded), initial=0))
+    buffers = [pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded))]
+    return pa.StringArray.from_buffers(len(values), *buffers)
 
 
 def read_parquet(path: Path) -> Profile:

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from initlab.core import seeds
+from initlab.core.optimizer_step import stepper
 from initlab.spec import Record
 from initlab.train.batching import batch_count, gather_batches, shuffled_batches, stream_batches
 from initlab.train.checkpoint import State
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.hidden_state import stateful_model
-from initlab.train.optimizers import parameter_groups, stepper
+from initlab.train.optimizers import parameter_groups
 from initlab.train.records import Records
 from initlab.train.run import Ending, Outcome, Run
 from initlab.train.window import Window

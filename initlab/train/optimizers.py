@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from initlab.core.optimizer_step import without_compiler
 from initlab.errors import ConfigError
 from initlab.spec import LrScale, NonNegativeFloat, OptimizerFactory, PositiveFloat, Probability, Site, StepKind
 
@@ -58,7 +57,7 @@ def _factory(
         # one kernel for all parameters: the same numbers, fewer launches; torch has it for CPU and CUDA
         fused = can_fuse and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
         speed: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
-        _without_compiler()
+        without_compiler()
         return make(
             _merge_groups([_apply_lr_scale(g, kind, lr) for g in groups], {"lr": lr, **options}),
             lr=lr,
@@ -84,36 +83,6 @@ def _merge_groups(groups: list[dict[str, object]], defaults: Mapping[str, object
         same = merged.setdefault(repr(sorted(options.items())), {**group, "params": []})
         cast("list[object]", same["params"]).extend(cast("list[object]", group["params"]))
     return list(merged.values())
-
-
-def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """The update of `optimizer`, the same numbers as its `step`.
-
-    For those of torch.optim it goes without what is wrapped around `step` for torch.compile and for the profiler: a
-    tenth of an update of a tiny network.
-    """
-    theirs = type(optimizer).__module__.partition(".")[0] == "torch"
-    step = inspect.unwrap(type(optimizer).step) if theirs else type(optimizer).step
-
-    def update() -> None:
-        with torch.no_grad():
-            step(optimizer)
-
-    def called() -> None:
-        optimizer.step()
-
-    return update if theirs else called
-
-
-def _without_compiler() -> None:
-    """Prevents torch's optimisers from importing torch.compile (a second), which they do only to disable it.
-
-    The word for that is kept as an attribute of the function, which torch sets at its first call.
-    """
-    for name in ("add_param_group", "state_dict", "load_state_dict"):
-        inner = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if inner is not None and "torch._dynamo" not in sys.modules:
-            inner.__dict__.setdefault("__dynamo_disable", inner)
 
 
 def sgd(

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from initlab import activations, inits
+from initlab.core.optimizer_step import stepper
 from initlab.network.sites import describe
 from initlab.spec import InitContext, OptimizerFactory, Site, StepKind
 from initlab.train import optimizers
 from initlab.train.checkpoint import Checkpoints, State
-from initlab.train.optimizers import adam, adamw, parameter_groups, rmsprop, sgd, stepper
+from initlab.train.optimizers import adam, adamw, parameter_groups, rmsprop, sgd
 
 FACTORIES: list[tuple[OptimizerFactory, StepKind, float]] = [
     (optimizers.sgd(lr=0.1, weight_decay=0.01), "sgd", 0.1),

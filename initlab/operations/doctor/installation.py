@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 from initlab.operations.doctor.line import Line, ok, problem, warning
 
@@ -48,17 +50,25 @@ def versions() -> Iterator[Line]:
 
 
 def torch_imports() -> Iterator[Line]:
-    """Check that torch and torchvision import together: two different builds fail."""
+    """Check that torchvision's compiled operations run with this torch: two different builds fail.
+
+    Only its library is loaded: importing the package takes as long as importing torch.
+    """
     try:
         import torch
-        import torchvision
 
-        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+        place = find_spec("torchvision")
+        if place is None or place.origin is None:
+            raise ImportError("torchvision is not installed")
+        for library in Path(place.origin).parent.glob("_C*"):
+            if library.suffix in (".so", ".pyd", ".dylib"):
+                torch.ops.load_library(library)
+        torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         yield problem("torch", f"torch and torchvision are not compatible ({text})", "install both from one index")
         return
-    yield ok("torch", f"torch {torch.__version__} and torchvision {torchvision.__version__} are compatible")
+    yield ok("torch", f"torch {torch.__version__} and torchvision {_version('torchvision')} are compatible")
 
 
 def _version(name: str) -> str:
