@@ -21,6 +21,8 @@ from initlab.spec import Site
 #: above so many units only the mean square is estimated, by random projections
 EXACT_UNITS = 512
 _PROJECTIONS = 16
+#: hidden layers up to which a row is a backward pass of its own
+_FEW = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +60,17 @@ def layer_jacobians(
         with torch.enable_grad(), tap(model, tuple(hidden.values()), lambda site, h, _sent: seen.append((site, h))):
             model(example)
         generator = seeds.generator(seed, "probe", "jacobian")
-        found = [_spectrum(after.name, h, h_next, generator) for (_, h), (after, h_next) in pairwise(seen)]
+        # of few layers, gradients of numbers: for cotangents that are given, torch imports sympy, which takes longer
+        few = len(seen) <= _FEW
+        found = [
+            _spectrum(after.name, h, h_next, generator, one_by_one=few) for (_, h), (after, h_next) in pairwise(seen)
+        ]
         if len(seen) > 2:
-            found.append(_spectrum("", seen[0][1], seen[-1][1], generator))
+            found.append(_spectrum("", seen[0][1], seen[-1][1], generator, one_by_one=few))
     return tuple(found)
 
 
-def _spectrum(name: str, h: Tensor, after: Tensor, generator: torch.Generator) -> Spectrum:
+def _spectrum(name: str, h: Tensor, after: Tensor, generator: torch.Generator, *, one_by_one: bool) -> Spectrum:
     n_in, n_out = h[0].numel(), after[0].numel()
     if max(n_in, n_out) <= EXACT_UNITS:
         cotangents = torch.eye(n_out, dtype=after.dtype, device=after.device)
@@ -72,7 +78,7 @@ def _spectrum(name: str, h: Tensor, after: Tensor, generator: torch.Generator) -
     else:
         cotangents = torch.empty(_PROJECTIONS, n_out).normal_(generator=generator).to(after)
         exact = False
-    matrix = _rows(after, h, cotangents)
+    matrix = _rows(after, h, cotangents, one_by_one=one_by_one)
     if not exact:
         # E‖vᵀJ‖² = ‖J‖_F² for v ~ N(0, I) (Hutchinson, 1990)
         mean_square = float(matrix.square().sum(1).mean()) / min(n_in, n_out)
@@ -91,10 +97,14 @@ def _spectrum(name: str, h: Tensor, after: Tensor, generator: torch.Generator) -
     )
 
 
-def _rows(after: Tensor, h: Tensor, cotangents: Tensor) -> Tensor:
+def _rows(after: Tensor, h: Tensor, cotangents: Tensor, *, one_by_one: bool) -> Tensor:
     """vᵀ ∂h'/∂h of the first example for each row v of `cotangents`: float64."""
     starts = torch.zeros(len(cotangents), *after.shape, dtype=after.dtype, device=after.device)
     starts[:, 0] = cotangents.view(len(cotangents), *after[0].shape)
+    if one_by_one:
+        first = after[0].flatten()
+        rows = [torch.autograd.grad(first @ v, h, retain_graph=True)[0][0] for v in cotangents.to(first)]
+        return torch.stack(rows).flatten(1).to("cpu", torch.float64)
     try:  # all rows in one vectorised backward pass
         (rows,) = torch.autograd.grad(after, h, starts, retain_graph=True, is_grads_batched=True)
     except RuntimeError:  # an operation that cannot be vectorised: one row after the other
