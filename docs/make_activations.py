@@ -1,7 +1,6 @@
-"""Writes docs/activations.md and its pictures from the catalogue itself: `python docs/make_activations.py`.
+"""Writes docs/activations.md and a page with a picture for each entry: `python docs/make_activations.py`.
 
-Run by hand when an entry changes; the result is committed. Same catalogue, same bytes of text; the pictures depend on
-the version of matplotlib.
+Run by hand when an entry changes, or docs/catalogue.json; the result is committed. Same catalogue, same bytes.
 """
 
 from __future__ import annotations
@@ -10,26 +9,28 @@ import importlib
 import inspect
 import itertools
 import math
+import sys
 from collections.abc import Callable
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from initlab.activations import factories, parse_activation
 from initlab.activations.slope import derivative
 from initlab.config import compose, experiment
+from initlab.report.charts import Figure, Line, Scale, lines_panel
 from initlab.spec import Activation, ElementwiseFn
 from initlab.theory import dks, gain, tat
 from initlab.theory.meanfield import q_map
 from initlab.theory.quadrature import moments_of
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+from catalogue import figure_text, measured_lines, measured_of  # noqa: E402
+
 CONF = DOCS.parent / "conf" / "activation"
 FAMILIES = (
     ("activations.rectified", "Rectified"),
@@ -43,7 +44,6 @@ FAMILIES = (
     ("activations.expression", "Formulas"),
     ("theory.shaping", "Shaped for a depth"),
 )
-SOLID, DASHED, GREY = "#0072B2", "#D55E00", "#9a9a9a"
 REACH = 5.0
 #: χ_q above which a fixed point counts as unstable: a deviation of a tenth doubles within 700 layers
 UNSTABLE = 1.001
@@ -68,34 +68,51 @@ def activation(name: str) -> Activation:
 
 
 # ------------------------------------------------------------------ text
-def text() -> str:
-    """The whole page."""
+def index() -> str:
+    """The page of all entries."""
     lines = [
         "# Activations",
         "",
         "<!-- Written by docs/make_activations.py. -->",
         "",
-        f"{len(entries())} entries, chosen with `activation=NAME`. In the pictures φ is solid and φ' dashed.",
+        f"{len(entries())} entries, chosen with `activation=NAME`; each has a page with picture and figures.",
         "*Gain* is 1/√E[φ²] forward and 1/√E[φ'²] backward for h ~ N(0, 1), of the entry as its file has it;",
         "`init.gain=auto` uses it. Keys are set as `activation.KEY=VALUE`. Wherever an entry takes other activations,",
         "a name, a name with arguments (`leaky_relu(negative_slope=0.2)`) and a formula in x will do.",
         "Float16 and bfloat16 are computed in float32 and rounded once; torch's own modules do so within each kernel.",
+        "*Accuracy*: of a plain network of ten hidden layers of 64 on scikit-learn's digits, He's initialisation, ten",
+        "epochs of Adam, mean of three seeds, nothing tuned. Such a network asks much of an activation.",
     ]
     for module, title in FAMILIES:
         subject = inspect.getdoc(importlib.import_module(f"initlab.{module}")) or ""
-        lines += ["", f"## {title}", "", subject.split("\n\n")[0]]
-        members = [n for n, f in entries().items() if f.__module__ == f"initlab.{module}"]
-        for name in members:
-            lines += section(name)
+        lines += ["", f"## {title}", "", subject.split("\n\n")[0], ""]
+        lines += ["| entry | formula and source | gain forward | backward | accuracy |", "|---|---|---|---|---|"]
+        for name in (n for n, f in entries().items() if f.__module__ == f"initlab.{module}"):
+            lines.append(row(name))
     lines += unstable()
     return "\n".join(lines) + "\n"
 
 
-def section(name: str) -> list[str]:
-    """Heading, picture, formula and use, gain, keys of one entry."""
-    what = (inspect.getdoc(entries()[name]) or "").split("\n\nArgs:")[0].split("\n\nRaises:")[0]
+def row(name: str) -> str:
+    """A line of the index."""
+    first = doc_of(name).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+    found = activation(name)
+    gains = ("of its layers", "") if found.layers else (f"{gain(found):.4f}", f"{gain(found, 'backward'):.4f}")
+    measured = measured_of(f"activation={name}").get("init=he", {}).get("test/accuracy")
+    return f"| [`{name}`](activation/{name}.md) | {first} | {gains[0]} | {gains[1]} | {figure_text(measured)} |"
+
+
+def doc_of(name: str) -> str:
+    return (inspect.getdoc(entries()[name]) or "").split("\n\nArgs:")[0].split("\n\nRaises:")[0]
+
+
+def page(name: str) -> str:
+    """The page of one entry: picture, formula and use, gain, figures, keys."""
     held = f" ({HELD[name]})" if name in HELD else ""
-    lines = ["", f"### `{name}`", "", f"![{name}: φ and φ'{held}](activations/{name}.png)", "", what, ""]
+    lines = [
+        f"# {name}", "", "<!-- Written by docs/make_activations.py. -->", "",
+        f"![{name}: φ solid, φ' dashed{held}]({name}.svg)", "", doc_of(name), "",
+    ]  # fmt: skip
     found = activation(name)
     if not found.layers:
         lines.append(f"Gain {gain(found):.4f} forward, {gain(found, 'backward'):.4f} backward{note(found)}.")
@@ -103,14 +120,17 @@ def section(name: str) -> list[str]:
             lines += [
                 "",
                 f"*Unstable at this gain*: χ_q = {stability(found):.3f} > 1, so that in a deep network without norms a "
-                "small signal fades and a large one explodes ([table](#unstable-fixed-points)).",
+                "small signal fades and a large one explodes ([table](../activations.md#unstable-fixed-points)).",
             ]
     else:
         lines.append("Each layer has the gain of its own activation.")
+    lines += measured_lines(f"activation={name}")
     keys = (CONF / f"{name}.yaml").read_text(encoding="utf-8").split("\n", 2)[2]
     if keys.strip():
-        lines += ["", "```yaml", keys.rstrip(), "```"]
-    return lines
+        lines += ["", "## Keys", "", "```yaml", keys.rstrip(), "```"]
+    lines += ["", "## Try it", "", "```bash", f"python -m initlab activation={name}", "```", ""]
+    lines.append("[All activations](../activations.md)")
+    return "\n".join(lines) + "\n"
 
 
 def note(found: Activation) -> str:
@@ -197,41 +217,29 @@ def curves(name: str) -> tuple[list[tuple[ElementwiseFn, tuple[float, ...]]], li
     return [(found.fn, found.kinks)], []
 
 
-def picture(name: str) -> bytes:
-    """A PNG of 320 x 200 pixels in 24 colours."""
-    figure = Figure(figsize=(3.2, 2.0), dpi=100)
-    FigureCanvasAgg(figure)
-    axis = figure.add_axes((0.09, 0.12, 0.89, 0.85))
-    axis.axhline(0, color="#d0d0d0", linewidth=0.8)
-    axis.axvline(0, color="#d0d0d0", linewidth=0.8)
+def picture(name: str) -> str:
+    """φ and φ' from -5 to 5, as SVG."""
     drawn, grey = curves(name)
+    lines: list[Line] = []
     seen = [0.0]
     for fn in grey:
-        x = torch.linspace(-REACH, REACH, 400, dtype=torch.float64)
-        axis.plot(x.numpy(), fn(x).numpy(), color=GREY, linewidth=1.0)
+        x = torch.linspace(-REACH, REACH, 200, dtype=torch.float64)
+        lines.append(Line(label="", points=list(zip(x.tolist(), fn(x).tolist(), strict=True)), colour=8))
         seen += [float(fn(x).min()), float(fn(x).max())]
-    for fn, kinks in drawn:
+    for k, (fn, kinks) in enumerate(drawn):
         x, value, slope = _pieces(fn, kinks)
-        axis.plot(x, slope, "--", color=DASHED, linewidth=1.3)
-        axis.plot(x, value, color=SOLID, linewidth=1.8)
+        for words, y, colour, dash in (("φ'", slope, 1, "dash"), ("φ", value, 0, "")):
+            points = list(zip(x.tolist(), y.tolist(), strict=True))
+            lines.append(Line(label=words if k == 0 else "", points=points, colour=colour, dash=dash))
         seen += [float(v) for v in (np.nanmin(value), np.nanmax(value), np.nanmin(slope), np.nanmax(slope))]
     low, high = max(-3.0, min(seen)), min(4.0, max(seen))
     margin = 0.06 * (high - low)
-    axis.set_ylim(low - margin, high + margin)
-    axis.set_xlim(-REACH, REACH)
-    axis.tick_params(labelsize=7, length=2, width=0.6, pad=1.5)
-    axis.locator_params(axis="y", nbins=6)
-    axis.locator_params(axis="x", nbins=7)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color("#b0b0b0")
-    raw = BytesIO()
-    figure.savefig(raw, format="png")
-    image = Image.open(raw).convert("RGB").quantize(24, dither=Image.Dither.NONE)
-    small = BytesIO()
-    image.save(small, format="png", optimize=True)
-    return small.getvalue()
+    y = Scale(low - margin, high + margin)
+    inside = [
+        replace(line, points=[(a, b if y.low <= b <= y.high else math.nan) for a, b in line.points]) for line in lines
+    ]
+    panel = lines_panel(inside, x_label="pre-activation h", y_label="", x=Scale(-REACH, REACH), y=y, height=210)
+    return Figure(name, (panel,), "").standalone()
 
 
 def _pieces(fn: ElementwiseFn, kinks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -240,20 +248,21 @@ def _pieces(fn: ElementwiseFn, kinks: tuple[float, ...]) -> tuple[np.ndarray, np
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     gap = np.array([np.nan])
     for low, high in itertools.pairwise(borders):
-        x = torch.linspace(low + 1e-9, high - 1e-9, 300, dtype=torch.float64)
+        x = torch.linspace(low + 1e-9, high - 1e-9, 120, dtype=torch.float64)
         y, slope = fn(x).numpy(), derivative(fn, x).numpy()
         parts += [(x.numpy(), y, slope), (gap, gap, gap)]
     return tuple(np.concatenate(row) for row in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
 
 
 def main() -> None:
-    folder = DOCS / "activations"
+    folder = DOCS / "activation"
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.png"):
+    for old in folder.iterdir():
         old.unlink()
     for name in entries():
-        (folder / f"{name}.png").write_bytes(picture(name))
-    (DOCS / "activations.md").write_text(text(), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(picture(name), encoding="utf-8")
+        (folder / f"{name}.md").write_text(page(name), encoding="utf-8")
+    (DOCS / "activations.md").write_text(index(), encoding="utf-8")
 
 
 if __name__ == "__main__":
