@@ -150,7 +150,7 @@ class Delivery:
         end, progress = spool.end_event(events), self.progress
         if end < 0 or progress.described or any(event["kind"] == "reopen" for event in events) or self._stop():
             return False
-        reading = Reading(progress)
+        reading = Reading(progress, self.header.run.layers)
         for at, line in spool.read_lines(self.folder / spool.RECORDS, progress.offset):
             reading.add(at, line)
             if len(reading.rows) > min(METRICS_IN_A_WHOLE, self._sender.batch):
@@ -219,7 +219,7 @@ class Delivery:
 
     def _records(self) -> None:
         progress = self.progress
-        reading = Reading(progress)
+        reading = Reading(progress, self.header.run.layers)
 
         def flush() -> None:
             if reading.offset == progress.offset:

@@ -17,6 +17,7 @@ from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.read.filters import Clause, filter_error, matches, parse_filter
 from initlab.tracking.read.records import KIND, STUDY, Curve, Found, RunRecord, finite_metrics, status_of
+from initlab.tracking.spool.metric_keys import stored_spellings
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, is_server, readable_uri, sqlite_file
@@ -67,10 +68,11 @@ def read_curves(found: Found, runs: Sequence[RunRecord], key: str, *, workdir: P
     ids = [r.run_id for r in runs]
     try:
         if file is None:
-            rows = _histories(connect(found.uri, workdir=workdir), found.uri, ids, key)
+            store = connect(found.uri, workdir=workdir)
+            rows = [r for k in stored_spellings(key) for r in _histories(store, found.uri, ids, k)]
         else:
             with _opened(file, found.uri) as database:
-                rows = _metric_rows(database, ids, key)
+                rows = [r for k in stored_spellings(key) for r in _metric_rows(database, ids, k)]
     except StoreFaultError as fault:
         return {}, fault.reason
     points: dict[str, dict[int, tuple[int, float]]] = {}

@@ -1,0 +1,57 @@
+"""Metric keys as the store has them: scores first, then what the probes measured, layers in order.
+
+MLflow's UI makes a section of each prefix and sorts sections and keys as text. So what the probes measured goes under
+``watch/``, which sorts behind ``test/``, ``train/`` and ``val/``, and numbers in names of layers are padded with zeros:
+``grad_norm/layers.2.weight`` is stored as ``watch/grad_norm/layers.02.weight``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+WATCH = "watch/"
+#: the statistics of the whole network
+NETWORK = "diag"
+#: digits of a number in a layer's name; more where the network has more layers
+DIGITS = 2
+_NUMBER = re.compile(r"(?<![^./])\d+(?![^./])")
+
+
+def digits_of(layers: Collection[str]) -> int:
+    """Number of digits to which the numbers in the names of `layers` are padded."""
+    return max((len(number) for name in layers for number in _NUMBER.findall(name)), default=DIGITS)
+
+
+def stored_key(key: str, layers: Collection[str], digits: int = DIGITS) -> str:
+    """The key in the store of a metric.
+
+    Args:
+        key: of a record.
+        layers: parameters whose statistics are metrics; the keys of anything else stay.
+        digits: of `digits_of(layers)`.
+    """
+    statistic, _, site = key.partition("/")
+    if statistic == NETWORK:
+        return WATCH + key
+    if site not in layers:
+        return key
+    return f"{WATCH}{statistic}/{_NUMBER.sub(lambda m: m.group().zfill(max(digits, DIGITS)), site)}"
+
+
+def record_key(key: str) -> str:
+    """The key of a record from that in a store, whichever version wrote it."""
+    if not key.startswith(WATCH):
+        return key
+    statistic, _, site = key.removeprefix(WATCH).partition("/")
+    return f"{statistic}/{_NUMBER.sub(lambda m: m.group().lstrip('0') or '0', site)}"
+
+
+def stored_spellings(key: str) -> tuple[str, ...]:
+    """The keys under which a store may have the metric `key` of a record."""
+    plain = record_key(key)
+    statistic, _, site = plain.partition("/")
+    if statistic in ("train", "val", "test", "throughput", "study", "system") or not site:
+        return (plain,)
+    padded = (_NUMBER.sub(lambda m, n=n: m.group().zfill(n), site) for n in (DIGITS, DIGITS + 1))
+    return tuple(dict.fromkeys((plain, *(f"{WATCH}{statistic}/{name}" for name in (site, *padded)))))

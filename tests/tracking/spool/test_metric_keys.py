@@ -1,0 +1,37 @@
+"""Metric keys in a store: scores before what was measured, layers in their order, and read back as they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from initlab.tracking.spool.metric_keys import digits_of, record_key, stored_key, stored_spellings
+
+LAYERS = (*(f"layers.{i}.weight" for i in range(13)), "head.weight", "block.3.conv2.weight")
+
+
+def test_layers_sort_in_their_order_and_behind_the_scores() -> None:
+    keys = [f"grad_norm/{name}" for name in LAYERS[:13]]
+    scores = ["train/loss", "val/accuracy", "test/accuracy", "throughput/samples_per_s", "diag/grad_norm"]
+    stored = sorted(stored_key(k, LAYERS) for k in [*keys, *scores])
+    assert stored[:4] == ["test/accuracy", "throughput/samples_per_s", "train/loss", "val/accuracy"]
+    assert stored[4] == "watch/diag/grad_norm"
+    assert stored[5:] == [f"watch/grad_norm/layers.{i:02}.weight" for i in range(13)]
+
+
+@pytest.mark.parametrize("layers", [LAYERS, tuple(f"net.{i}.weight" for i in range(120))])
+def test_what_is_stored_is_read_as_it_was_recorded(layers: tuple[str, ...]) -> None:
+    digits = digits_of(layers)
+    for key in (*(f"dead/{name}" for name in layers), "diag/dead_max", "train/loss", "mine/own", "seconds"):
+        stored = stored_key(key, layers, digits)
+        assert record_key(stored) == key and stored in stored_spellings(key) and key in stored_spellings(stored)
+        assert stored_key(stored, layers, digits) == stored, "a record that comes from a store stays"
+    assert sorted(stored_key(f"dead/{n}", layers, digits) for n in layers if n[:3] == "net") == [
+        stored_key(f"dead/{n}", layers, digits) for n in layers if n[:3] == "net"
+    ]
+
+
+def test_keys_of_others_and_of_older_stores_stay() -> None:
+    assert stored_key("mine/layers.1.weight.x", LAYERS) == "mine/layers.1.weight.x"
+    assert stored_key("loss", LAYERS) == "loss"
+    assert record_key("grad_norm/layers.1.weight") == "grad_norm/layers.1.weight"
+    assert stored_spellings("val/accuracy") == ("val/accuracy",)
