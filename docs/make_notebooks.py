@@ -1,6 +1,6 @@
 """Runs the notebooks from top to bottom and writes them with their outputs, small enough for a code host to show.
 
-    python docs/make_notebooks.py [PART OF A NAME]
+python docs/make_notebooks.py [PART OF A NAME]
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def register_command(config: DictConfig, arguments: Arguments) -> int:
         "seed": stored.tags.get("seed", ""),
     }
     done = tracking.register_model(
-        stored, model, example, name=name, tags={k: v for k, v in tags.items() if v},
+        stored.store, stored.run_id, model, example, name=name, tags={k: v for k, v in tags.items() if v},
         metrics=_scores(stored, settings), description=_description(found, tags), alias=alias,
     )  # fmt: skip
     print(f"registered {stored.name} (run {stored.run_id}) as {done.uri}{f', alias {alias}' if alias else ''}")
@@ -114,9 +114,9 @@ def _of_study(asked: str, settings: TrackingSettings) -> Evidence:
     found = tracking.read_runs(settings, workdir=Path.cwd(), studies=(name,))
     runs, parents, title = choose_runs(found, asked_for)
     report = report_of(found, runs, parents, asked_for, title)
-    if len(report.tasks) > 1:
+    if len(report.tasks) != 1:
         raise ConfigError("study", name, f"has {len(report.tasks)} tasks, each with a best arm; name a run instead")
-    (task,) = report.tasks
+    task = report.tasks[0]
     best = next((r for r in task.rows if r.rank == 1), None)
     if best is None:
         raise ConfigError("study", name, "has no arm with a result; there is nothing to register")

@@ -52,7 +52,7 @@ class SystemMonitor:
 
 
 def _gpu(device: torch.device) -> dict[str, float]:
-    index = torch.cuda.current_device() if device.index is None else device.index
+    index = device.index if "cuda:" in str(device) else torch.cuda.current_device()
     free, total = torch.cuda.mem_get_info(index)
     name = f"system/gpu_{index}"
     found = {

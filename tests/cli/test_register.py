@@ -31,6 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+# MLflow warns of its own type hints when it is imported
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")
 def test_the_winner_of_a_study_answers_as_it_did_in_training(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

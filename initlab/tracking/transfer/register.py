@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.core.version import __version__
 from initlab.errors import ConfigError, StoreError
-from initlab.tracking.read.artifacts import StoredRun
+from initlab.tracking.store.client import Store
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location
 from initlab.tracking.store.quiet import silence_mlflow
@@ -45,7 +45,8 @@ class Registered:
 
 
 def register_model(
-    run: StoredRun,
+    store: Store,
+    run_id: str,
     model: nn.Module,
     example: Tensor,
     *,
@@ -55,10 +56,11 @@ def register_model(
     description: str,
     alias: str = "",
 ) -> Registered:
-    """Log `model` as a model of `run` and register it as a new version of `name`.
+    """Log `model` as a model of a run and register it as a new version of `name`.
 
     Args:
-        run: that trained it.
+        store: that has the run.
+        run_id: of the run that trained it.
         model: with its trained weights; it is left in eval mode, on the CPU.
         example: two inputs (2, ...) as the network takes them.
         name: of the registered model, created where there is none.
@@ -77,14 +79,14 @@ def register_model(
 
         pickled = _save(model, example.detach().cpu(), folder)
         try:
-            with run.store.client() as client:
-                model_id = _log(client, run, folder, name=name, tags=tags, metrics=metrics)
+            with store.client() as client:
+                model_id = _log(client, run_id, folder, name=name, tags=tags, metrics=metrics)
                 with contextlib.suppress(MlflowException):  # it exists
                     client.create_registered_model(name)
                 version = client.create_model_version(
                     name,
                     f"models:/{model_id}",
-                    run_id=run.run_id,
+                    run_id=run_id,
                     tags=dict(tags),
                     description=description,
                     model_id=model_id,
@@ -94,7 +96,7 @@ def register_model(
                 return Registered(name=name, version=str(version.version), model_id=model_id, pickled=pickled)
         except StoreFaultError as fault:
             if fault.kind == "refused":
-                raise ConfigError("as", name, f"{describe_location(run.store.uri)}: {fault.reason}") from fault
+                raise ConfigError("as", name, f"{describe_location(store.uri)}: {fault.reason}") from fault
             raise StoreError(f"the model cannot be registered: {fault.reason}") from fault
 
 
@@ -126,20 +128,20 @@ def _save(model: nn.Module, example: Tensor, folder: Path) -> bool:
 
 
 def _log(
-    client: Any, run: StoredRun, folder: Path, *, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    client: Any, run_id: str, folder: Path, *, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]
 ) -> str:
-    """Log the files of `folder` as a model of `run`; returns its id."""
+    """Log the files of `folder` as a model of the run; returns its id."""
     from mlflow.entities import LoggedModelOutput, Metric
 
-    stored = client.get_run(run.run_id)
+    stored = client.get_run(run_id)
     logged = client.create_logged_model(
-        stored.info.experiment_id, name=name, source_run_id=run.run_id, tags=dict(tags), model_type="pytorch"
+        stored.info.experiment_id, name=name, source_run_id=run_id, tags=dict(tags), model_type="pytorch"
     )
     key = str(logged.model_id)
     client.log_model_artifacts(key, str(folder))
     client.finalize_logged_model(key, "READY")
-    client.log_outputs(run.run_id, [LoggedModelOutput(key, 0)])
+    client.log_outputs(run_id, [LoggedModelOutput(key, 0)])
     when = int(stored.info.end_time or stored.info.start_time or 0)
-    scores = [Metric(k, v, when, 0, model_id=key, run_id=run.run_id) for k, v in metrics.items()]
-    client.log_batch(run.run_id, metrics=scores)
+    scores = [Metric(k, v, when, 0, model_id=key, run_id=run_id) for k, v in metrics.items()]
+    client.log_batch(run_id, metrics=scores)
     return key
