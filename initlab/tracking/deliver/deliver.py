@@ -163,7 +163,7 @@ class Delivery:
         if fault is not None or self._stop():
             return False
         try:
-            if not self._sender.send_at_once(params, tags, reading.rows):
+            if not self._sender.send_at_once(params, tags, reading.sorted_rows()):
                 return False
         except StoreFaultError:
             self._sender.shrink_batches()
@@ -224,8 +224,9 @@ class Delivery:
         def flush() -> None:
             if reading.offset == progress.offset:
                 return
-            for start in range(0, len(reading.rows), self._sender.batch):
-                self._sender.send_metrics(reading.rows[start : start + self._sender.batch])
+            rows = reading.sorted_rows()
+            for start in range(0, len(rows), self._sender.batch):
+                self._sender.send_metrics(rows[start : start + self._sender.batch])
             reading.into(progress)
             self._sender.save()
 

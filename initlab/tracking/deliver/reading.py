@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initlab.errors import StoreError
-from initlab.tracking.spool.metric_keys import digits_of, stored_key
+from initlab.tracking.spool.metric_keys import digits_of, order, stored_key
 from initlab.tracking.spool.spool import Json, Progress
 from initlab.tracking.spool.values import (
     MLFLOW_STATUS,
@@ -47,6 +47,10 @@ class Reading:
         if (known := self._keys.get(key)) is None:
             known = self._keys[key] = clean_key(stored_key(key, self._layers, self._digits))
         return known
+
+    def sorted_rows(self) -> list[MetricRow]:
+        """The metrics with the scores first: MLflow's comparisons begin with the metric that a run got first."""
+        return sorted(self.rows, key=lambda row: order(row[0]))
 
     def into(self, progress: Progress) -> None:
         """They were sent."""

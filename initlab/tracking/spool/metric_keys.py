@@ -2,7 +2,8 @@
 
 MLflow's UI makes a section of each prefix and sorts sections and keys as text. So what the probes measured goes under
 ``watch/``, which sorts behind ``test/``, ``train/`` and ``val/``, and numbers in names of layers are padded with zeros:
-``grad_norm/layers.2.weight`` is stored as ``watch/grad_norm/layers.02.weight``.
+``grad_norm/layers.2.weight`` is stored as ``watch/grad_norm/layers.02.weight``. The recall of each class, a chart a class, goes
+there too. The first metric that a run gets is the one that MLflow's comparisons begin with: a score.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from collections.abc import Collection
 WATCH = "watch/"
 #: the statistics of the whole network
 NETWORK = "diag"
+#: scores of single classes
+_CLASSES = "test/recall/"
+#: what comes first of the metrics that are sent together
+_FIRST = ("val/accuracy", "test/accuracy", "val/loss", "test/loss", "train/loss")
 #: digits of a number in a layer's name; more where the network has more layers
 DIGITS = 2
 _NUMBER = re.compile(r"(?<![^./])\d+(?![^./])")
@@ -32,7 +37,7 @@ def stored_key(key: str, layers: Collection[str], digits: int = DIGITS) -> str:
         digits: of `digits_of(layers)`.
     """
     statistic, _, site = key.partition("/")
-    if statistic == NETWORK:
+    if statistic == NETWORK or key.startswith(_CLASSES):
         return WATCH + key
     if site not in layers:
         return key
@@ -43,15 +48,25 @@ def record_key(key: str) -> str:
     """The key of a record from that in a store, whichever version wrote it."""
     if not key.startswith(WATCH):
         return key
-    statistic, _, site = key.removeprefix(WATCH).partition("/")
+    plain = key.removeprefix(WATCH)
+    if plain.startswith(_CLASSES):
+        return plain
+    statistic, _, site = plain.partition("/")
     return f"{statistic}/{_NUMBER.sub(lambda m: m.group().lstrip('0') or '0', site)}"
 
 
 def stored_spellings(key: str) -> tuple[str, ...]:
     """The keys under which a store may have the metric `key` of a record."""
     plain = record_key(key)
+    if plain.startswith(_CLASSES):
+        return (plain, WATCH + plain)
     statistic, _, site = plain.partition("/")
     if statistic in ("train", "val", "test", "throughput", "study", "system") or not site:
         return (plain,)
     padded = (_NUMBER.sub(lambda m, n=n: m.group().zfill(n), site) for n in (DIGITS, DIGITS + 1))
     return tuple(dict.fromkeys((plain, *(f"{WATCH}{statistic}/{name}" for name in (site, *padded)))))
+
+
+def order(key: str) -> int:
+    """Place of a stored key among those that are sent together: scores first."""
+    return _FIRST.index(key) if key in _FIRST else len(_FIRST) + key.startswith(WATCH)

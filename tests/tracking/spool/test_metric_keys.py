@@ -21,7 +21,14 @@ def test_layers_sort_in_their_order_and_behind_the_scores() -> None:
 @pytest.mark.parametrize("layers", [LAYERS, tuple(f"net.{i}.weight" for i in range(120))])
 def test_what_is_stored_is_read_as_it_was_recorded(layers: tuple[str, ...]) -> None:
     digits = digits_of(layers)
-    for key in (*(f"dead/{name}" for name in layers), "diag/dead_max", "train/loss", "mine/own", "seconds"):
+    for key in (
+        *(f"dead/{name}" for name in layers),
+        "diag/dead_max",
+        "train/loss",
+        "mine/own",
+        "seconds",
+        "test/recall/01",
+    ):
         stored = stored_key(key, layers, digits)
         assert record_key(stored) == key and stored in stored_spellings(key) and key in stored_spellings(stored)
         assert stored_key(stored, layers, digits) == stored, "a record that comes from a store stays"
