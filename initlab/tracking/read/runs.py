@@ -51,7 +51,9 @@ def read_runs(
     try:
         file = sqlite_file(uri)
         if file is None:
-            return _from_client(connect(uri, workdir=workdir), uri, studies, experiments, words)
+            # a store cannot be asked for a metric that it has under several keys
+            here = asked if any(c.kind == "metric" and len(stored_spellings(c.key)) > 1 for c in asked) else ()
+            return _from_client(connect(uri, workdir=workdir), studies, experiments, "" if here else words, here)
         return _from_file(file, uri, studies, experiments, asked)
     except StoreFaultError as fault:
         if fault.kind == "refused" and words:
@@ -64,8 +66,7 @@ def read_curves(found: Found, runs: Sequence[RunRecord], key: str, *, workdir: P
 
     Where a run has several values at one step, as after it was resumed, the latest stays.
     """
-    file = sqlite_file(found.uri)
-    ids = [r.run_id for r in runs]
+    file, ids = sqlite_file(found.uri), [r.run_id for r in runs]
     try:
         if file is None:
             store = connect(found.uri, workdir=workdir)
@@ -209,13 +210,14 @@ def _names(rows: Iterable[tuple[Any, Any]]) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------ MLflow's client
-def _from_client(store: Store, uri: str, studies: Sequence[str], experiments: Sequence[str], words: str) -> Found:
+def _from_client(
+    store: Store, studies: Sequence[str], experiments: Sequence[str], words: str, asked: Sequence[Clause]
+) -> Found:
     names = store.experiment_names()
     within = _within(names, experiments)
-    kinds = [f"tags.`{KIND}` = '{kind}'" for kind in ("train", "study")]
     records: list[RunRecord] = []
-    for kind, of_kind in zip(("train", "study"), kinds, strict=True):
-        filters = [of_kind]
+    for kind in ("train", "study"):
+        filters = [of_kind := f"tags.`{KIND}` = '{kind}'"]
         if studies and kind == "train":
             filters = [f"{of_kind} and tags.`{STUDY}` = '{_plain(name)}'" for name in studies]
         if kind == "train" and words:
@@ -223,7 +225,7 @@ def _from_client(store: Store, uri: str, studies: Sequence[str], experiments: Se
         for text in filters:
             records += [_record(run, names) for run in store.pages(within, text, size=_PAGE)]
     known = {r.tags[STUDY] for r in records if STUDY in r.tags}
-    return _sorted_out(uri, records, studies, known, experiments=names.values())
+    return _sorted_out(store.uri, records, studies, known, experiments=names.values(), asked=asked)
 
 
 def _record(run: Any, names: Mapping[str, str]) -> RunRecord:

@@ -2,8 +2,8 @@
 
 MLflow's UI makes a section of each prefix and sorts sections and keys as text. So what the probes measured goes under
 ``watch/``, which sorts behind ``test/``, ``train/`` and ``val/``, and numbers in names of layers are padded with zeros:
-``grad_norm/layers.2.weight`` is stored as ``watch/grad_norm/layers.02.weight``. The recall of each class, a chart a class, goes
-there too. The first metric that a run gets is the one that MLflow's comparisons begin with: a score.
+``grad_norm/layers.2.weight`` is stored as ``watch/grad_norm/layers.02.weight``. The recall of each class, a chart
+a class, goes there too. The first metric that a run gets is the one that MLflow's comparisons begin with: a score.
 """
 
 from __future__ import annotations
