@@ -9,7 +9,7 @@ a class, goes there too. The first metric that a run gets is the one that MLflow
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 WATCH = "watch/"
 #: the statistics of the whole network
@@ -42,6 +42,12 @@ def stored_key(key: str, layers: Collection[str], digits: int = DIGITS) -> str:
     if site not in layers:
         return key
     return f"{WATCH}{statistic}/{_NUMBER.sub(lambda m: m.group().zfill(max(digits, DIGITS)), site)}"
+
+
+def layers_of(stored: Iterable[str]) -> tuple[str, ...]:
+    """The layers whose statistics a run has, from its keys in a store; none of a run that an older version recorded."""
+    keys = (record_key(k) for k in stored if k.startswith(WATCH))
+    return tuple(dict.fromkeys(k.partition("/")[2] for k in keys if not k.startswith((f"{NETWORK}/", _CLASSES))))
 
 
 def record_key(key: str) -> str:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from initlab import tracking
 from initlab.spec import Record, RunHeader, TrackingSettings
-from initlab.tracking.spool.metric_keys import digits_of, record_key, stored_key, stored_spellings
+from initlab.tracking.spool.metric_keys import digits_of, layers_of, record_key, stored_key, stored_spellings
 
 LAYERS = (*(f"layers.{i}.weight" for i in range(13)), "head.weight", "block.3.conv2.weight")
 
@@ -40,6 +40,12 @@ def test_what_is_stored_is_read_as_it_was_recorded(layers: tuple[str, ...]) -> N
     assert sorted(stored_key(f"dead/{n}", layers, digits) for n in layers if n[:3] == "net") == [
         stored_key(f"dead/{n}", layers, digits) for n in layers if n[:3] == "net"
     ]
+
+
+def test_the_layers_of_a_run_that_is_resumed_are_in_its_keys() -> None:
+    stored = [stored_key(k, LAYERS) for k in (*(f"dead/{n}" for n in LAYERS), "diag/x", "test/recall/3", "val/loss")]
+    assert set(layers_of(stored)) == set(LAYERS)
+    assert layers_of(["dead/layers.0.weight", "val/loss"]) == (), "an older version's run goes on as it began"
 
 
 def test_keys_of_others_and_of_older_stores_stay() -> None:
