@@ -62,8 +62,9 @@ def keep(output: Any) -> Any:
     if output.output_type == "stream":
         return output if output.name == "stdout" else None
     data = output.get("data", {})
-    if "image/png" in data:
-        output.data = {"image/png": data["image/png"]}
+    picture = next((kind for kind in ("image/png", "image/svg+xml") if kind in data), None)
+    if picture is not None:
+        output.data = {picture: data[picture]}
     elif set(data) == {"text/plain"} and data["text/plain"].startswith(("<Figure", "[<", "<matplotlib")):
         return None
     output.metadata = {}

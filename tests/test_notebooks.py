@@ -23,6 +23,10 @@ def code(path: Path) -> list[Any]:
     return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
 
 
+def is_picture(output: Any) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
 def test_there_are_five_in_order() -> None:
     assert [p.stem[:2] for p in NOTEBOOKS] == ["1_", "2_", "3_", "4_", "5_"]
 
@@ -37,7 +41,7 @@ def test_it_is_kept_with_its_outputs_and_small(path: Path) -> None:
     assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1)), "run from top to bottom"
     outputs = [o for c in cells for o in c.outputs]
     assert not [o for o in outputs if o.output_type == "error"]
-    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    pictures = [o for o in outputs if is_picture(o)]
     printed = "".join(str(o.get("text", "")) for o in outputs)
     assert pictures and printed.strip()
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
@@ -74,7 +78,7 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert printed.strip()
     # as many pictures as it is kept with
     kept, drawn = (
-        sum("image/png" in o.get("data", {}) for c in cells for o in c.outputs)
+        sum(is_picture(o) for c in cells for o in c.outputs)
         for cells in (code(path), [c for c in notebook.cells if c.cell_type == "code"])
     )
     assert kept == drawn
