@@ -23,6 +23,7 @@ STUDY = (
     "init=he,xavier,zeros", "activation=relu,tanh,sigmoid", "replicas=3", "data=digits", "model=mlp", "model.width=32",
     "model.depth=4", "trainer.epochs=5", "study.name=demo",
 )  # fmt: skip
+SINGLE = ("data=digits", "model=mlp", "model.width=32", "model.depth=12", "trainer.epochs=5")
 PORT = 5117
 
 
@@ -32,13 +33,15 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "initlab", "-m", *STUDY], cwd=folder, check=True)
+        for single in ("init=he", "init=zeros"):
+            subprocess.run([sys.executable, "-m", "initlab", single, *SINGLE], cwd=folder, check=True)
         server = subprocess.Popen(
             [sys.executable, "-m", "initlab", "ui", f"port={PORT}"], cwd=folder, start_new_session=True
         )
         try:
             _until(lambda: _answers(f"http://127.0.0.1:{PORT}/health"))
             with browser() as chrome:
-                chrome.set_window_size(1280, 900)
+                chrome.set_window_size(1500, 950)
                 for name, (path, there) in _pages(Path(folder)).items():
                     chrome.get("about:blank")
                     chrome.get(f"http://127.0.0.1:{PORT}/#{path}")
@@ -60,9 +63,12 @@ def _pages(folder: Path) -> dict[str, tuple[str, str]]:
     experiment = next(e for e in client.search_experiments() if e.name == "initlab").experiment_id
     runs = client.search_runs([experiment], max_results=100)
     parent = next(r for r in runs if r.data.tags["initlab.kind"] == "study")
-    children = [r.info.run_id for r in runs if r is not parent]
+    children = [r.info.run_id for r in runs if r.data.tags.get("mlflow.parentRunId")]
+    single = next(r for r in runs if r.info.run_name == "he-relu-mlp-digits-s0")
     side_by_side = json.dumps(children, separators=(",", ":"))
     return {
+        "runs": (f"/experiments/{experiment}/runs?viewStateShareKey=initlab", "he-relu-mlp-digits-s0"),
+        "metrics": (f"/experiments/{experiment}/runs/{single.info.run_id}/model-metrics", "watch/grad_norm"),
         "study": (f"/experiments/{experiment}/runs/{parent.info.run_id}", "best init="),
         "report": (f"/experiments/{experiment}/runs/{parent.info.run_id}/artifacts/report.html", "Path:"),
         "compare": (f"/compare-runs?runs={side_by_side}&experiments=[%22{experiment}%22]", "Parallel Coordinates"),

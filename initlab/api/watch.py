@@ -209,7 +209,7 @@ class Watch:
             self._sites = frozenset(spread[:: max(1, len(spread) // _MOST_SITES)])
             self._sink = open_sink(
                 self._track, files, name=self._name, experiment=self._experiment, params=self._params,
-                workdir=self._workdir,
+                workdir=self._workdir, layers=self._sites,
             )  # fmt: skip
             self._look = look
         except Exception as error:  # whatever it is, the training that is watched goes on

@@ -91,13 +91,14 @@ def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
 
 def open_sink(
     track: bool | None, files: Mapping[str, str], *, name: str, experiment: str, params: Mapping[str, Any],
-    workdir: Path,
+    workdir: Path, layers: frozenset[str],
 ) -> Any:  # fmt: skip
     """The record of a watched loop: the MLflow run that is active, a run of its own, or None where none is wanted."""
     tags = {"initlab.kind": "train", "initlab.watch": "true", "initlab.version": __version__}
     files = {"config.yaml": "# recorded by initlab.watch, in a training loop of its own\nwatch: true\n", **files}
     sink = active_sink() if track is None else None
     if sink is not None:
+        sink.layers = layers
         sink.tag(tags)
         for file, text in files.items():
             sink.text(file, text)
@@ -106,7 +107,7 @@ def open_sink(
         return None
     header = RunHeader(
         name=name, experiment=experiment, params=params, tags=tags, dataset=None,
-        start_ms=time.time_ns() // 1_000_000,
+        start_ms=time.time_ns() // 1_000_000, layers=tuple(sorted(layers)),
     )  # fmt: skip
     return tracking.start(
         header, TrackingSettings(experiment=experiment), workdir=workdir, files=files, checkpoints=False

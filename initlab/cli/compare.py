@@ -51,8 +51,8 @@ def compare_command(config: DictConfig, arguments: Arguments) -> int:
     found = tracking.read_runs(
         where, workdir=Path.cwd(), studies=settings.study, experiments=settings.experiments, words=settings.filter or ""
     )
-    runs, parents, title = _chosen(found, settings)
-    report = _report(found, runs, parents, settings, title)
+    runs, parents, title = choose_runs(found, settings)
+    report = report_of(found, runs, parents, settings, title)
     if as_json:
         print_json("compare", as_fields(report))
     else:
@@ -63,7 +63,7 @@ def compare_command(config: DictConfig, arguments: Arguments) -> int:
     return 0
 
 
-def _chosen(found: Found, settings: CompareSettings) -> tuple[list[RunRecord], list[RunRecord], str]:
+def choose_runs(found: Found, settings: CompareSettings) -> tuple[list[RunRecord], list[RunRecord], str]:
     """The runs that are compared, the studies' own runs, and a title.
 
     Raises:
@@ -91,7 +91,7 @@ def _chosen(found: Found, settings: CompareSettings) -> tuple[list[RunRecord], l
     return runs, [found.parents[s] for s in studies if s in found.parents], title
 
 
-def _report(
+def report_of(
     found: Found, runs: Sequence[RunRecord], parents: Sequence[RunRecord], settings: CompareSettings, title: str
 ) -> Report:
     raws = of_arms.by_task(runs, [*settings.keys, *of_arms.searched(parents)] if settings.keys else [])

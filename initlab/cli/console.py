@@ -77,6 +77,10 @@ class Console:
         elif experiment.tracking.enabled:
             page = f"python -m initlab report run={result.run_id[:8]}"
             self._say(f"Run {result.run_id} is in {place(uri)}; its page: {page}")
+            if result.link:
+                self._say(f"In MLflow: {result.link}")
+                if experiment.tracking.report:
+                    self._say(f"   report: {result.link}/artifacts/report.html")
         self._say(f"Next: {_next(experiment, result)}")
 
     def close(self) -> None:

@@ -51,6 +51,8 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         return 0
     for line in explain.format_explanation(told, found, commands):
         print(line)
+    if link := told.run.link(Path.cwd()):
+        print(f"In MLflow: {link}")
     if watched and attempt:
         raise ConfigError(
             "try", "true", "run was recorded by initlab.watch in a loop of its own, which only you can repeat"

@@ -15,7 +15,8 @@ from initlab.core.error_line import escape_control_characters
 from initlab.errors import ConfigError, UnknownNameError, one_of
 from initlab.report.note import SCORES
 from initlab.report.table import align_columns
-from initlab.tracking.store.location import sqlite_file
+from initlab.tracking.store.links import served_at
+from initlab.tracking.store.location import mask_password, sqlite_file
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -95,6 +96,8 @@ def list_command(config: DictConfig, arguments: Arguments) -> int:
         print(escape_control_characters(line))
     if len(entries) > rows:
         print(f"… {len(entries) - rows} more (rows={len(entries)} lists all)")
+    if base := served_at(uri, Path.cwd()):
+        print(f"In MLflow: {mask_password(base)}   (a run: python -m initlab ui run=ID)")
     print(f"Next: {_next(entries, study)}")
     return 0
 

@@ -21,7 +21,9 @@ def sync_command(config: DictConfig, _arguments: Arguments) -> int:
     return 1 if report.waiting else 0
 
 
-def ui_command(config: DictConfig, _arguments: Arguments) -> int:
+def ui_command(config: DictConfig, arguments: Arguments) -> int:
     """Run the MLflow UI until it is interrupted. Returns its exit code."""
     settings = tracking_settings(config)
-    return tracking.ui(Path.cwd(), settings, port=settings.ui_port)
+    named = arguments.given.get("run", "")
+    run_id = tracking.find_run(named, settings, workdir=Path.cwd()).run_id if named else ""
+    return tracking.ui(Path.cwd(), settings, port=settings.ui_port, run_id=run_id)

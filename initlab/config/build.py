@@ -189,12 +189,15 @@ def _has_gpu(device: str) -> bool:
 
 
 def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-    """A readable run name: model-init-activation-seed, by the names of the factories."""
+    """A run name: init-activation-model-data-seed, by the names of the factories.
+
+    Init and activation first: MLflow's table cuts names off behind some twenty characters.
+    """
     flat = flatten({g: tree[g] for g in ("data", "model", "init", "activation") if g in tree})
     flat.setdefault("data", str((tree.get("task") or {}).get("_target_", "?")).rpartition(".")[2])
     if flat.get("activation") == "default_activation":  # the network has its own
         flat["activation"] = "own"
-    parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("data", "model", "init", "activation")]
+    parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("init", "activation", "model", "data")]
     return "-".join([*parts, f"s{tree.get('seed', 0)}"])
 
 

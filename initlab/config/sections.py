@@ -11,6 +11,7 @@ from initlab.config.compose import resolve
 from initlab.config.instantiate import section
 from initlab.config.task_of_data import check_data
 from initlab.spec import CompareSettings, StudySettings, TrackingSettings
+from initlab.tracking.spool.metric_keys import record_key
 
 
 def tracking_settings(config: DictConfig) -> TrackingSettings:
@@ -20,7 +21,14 @@ def tracking_settings(config: DictConfig) -> TrackingSettings:
 
 def study_settings(config: DictConfig) -> StudySettings:
     """Only the `study` section of a composed configuration."""
-    return section(StudySettings, resolve(config), "study")
+    tree = resolve(config)
+    given = dict(tree.get("study") or {})
+    metric = given.get("metric")
+    if isinstance(metric, str):
+        given["metric"] = record_key(metric)
+    elif isinstance(metric, list):
+        given["metric"] = [record_key(m) if isinstance(m, str) else m for m in metric]
+    return section(StudySettings, {**tree, "study": given}, "study")
 
 
 def compare_settings(config: DictConfig) -> CompareSettings:
@@ -29,6 +37,8 @@ def compare_settings(config: DictConfig) -> CompareSettings:
     given = dict(tree.get("compare") or {})
     # one word stands for a list of one
     given |= {k: [v] for k in ("study", "experiments", "baseline", "keys") if isinstance(v := given.get(k), (str, int))}
+    if isinstance(metric := given.get("metric"), str):
+        given["metric"] = record_key(metric)
     named = (tree.get("study") or {}).get("name")
     if not given.get("study") and named is not None:
         given["study"] = [named]

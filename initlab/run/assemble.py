@@ -61,10 +61,16 @@ def training_loop(
         recurrent=_recurrent_probe(experiment, prepared) if probes.enabled and probes.recurrent else None,
         profile=profile,
         checkpoints=checkpoints,
-        metric_sites=frozenset(s.name for s in spread(sites.weights(described), probes.max_metric_sites)),
+        metric_sites=frozenset(metric_layers(experiment, prepared)),
         ranks=ranks,
         stop=stop,
     )
+
+
+def metric_layers(experiment: Experiment, prepared: Prepared) -> tuple[str, ...]:
+    """Names of the weights whose statistics are metrics: all, or a spread of them where they are many."""
+    most = experiment.probes.max_metric_sites
+    return tuple(s.name for s in spread(sites.weights(prepared.sites), most))
 
 
 def _recurrent_probe(experiment: Experiment, prepared: Prepared) -> RecurrentLayers | None:

@@ -75,7 +75,9 @@ def run_episodes(
                 serial = len(done.scores)
                 sink.write(Record(serial=serial, step=serial, epoch=0.0, time_ms=now, metrics=dict(result.metrics)))
             sink.tag({"initlab.verdict": _headline(result), "mlflow.note.content": report.note(experiment, result)})
-    result = replace(result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault)
+    result = replace(
+        result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault, link=sink.location()
+    )
     narrator.finished(experiment, result, sink.uri)
     return result
 

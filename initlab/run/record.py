@@ -16,6 +16,7 @@ from initlab.core.version import __version__
 from initlab.diagnosis import rules
 from initlab.errors import StoreError
 from initlab.run import process
+from initlab.run.assemble import metric_layers
 from initlab.run.prepare import Forecast, Prepared, first_line
 from initlab.spec import Experiment, Record, RunHeader, RunResult, RunStatus
 from initlab.train import Outcome
@@ -40,6 +41,7 @@ def header(experiment: Experiment, prepared: Prepared, *, kind: Literal["train",
         },
         dataset=splits.provenance,
         start_ms=time.time_ns() // 1_000_000,
+        layers=metric_layers(experiment, prepared),
         inputs={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
     )
 
@@ -81,7 +83,7 @@ def write_closing(
     """
     if outcome.ending == "killed":
         return
-    params = {f"param/{k}": v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None}
+    params = {k: v for k in _RANGE_KEYS if (v := _number(experiment.params.get(k))) is not None}
     now = time.time_ns() // 1_000_000
     sink.write(Record(serial=outcome.serial, step=outcome.steps, epoch=0.0, time_ms=now, metrics={**metrics, **params}))
 

@@ -19,6 +19,7 @@ from initlab.run.judge import evidence_of
 from initlab.run.narrator import Foreseeing, Narrator, Silent
 from initlab.run.prepare import Forecast, Prepared, forecast_rows, foresee, prepare, updates_of
 from initlab.run.record import closing_record, open_record, save_results, write_closing
+from initlab.run.system import SystemMonitor
 from initlab.spec import Experiment, Profile, RunResult, RunStatus
 from initlab.train import Checkpoints, Outcome, train
 from initlab.train.ranks import ALONE, Ranks
@@ -131,7 +132,9 @@ def _train_recorded(
             stop=stop,
             ranks=ranks,
         )
-    result = replace(result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault)
+    result = replace(
+        result, run_id=sink.run_id, tracking_note=ended.note, tracking_fault=ended.fault, link=sink.location()
+    )
     narrator.finished(experiment, result, sink.uri)
     return result
 
@@ -160,7 +163,9 @@ def _train_and_judge(
         looks = experiment.probes.enabled and experiment.probes.interpret
         start = {k: p.detach().clone() for k, p in prepared.model.named_parameters()} if looks else {}
         loop = training_loop(experiment, prepared, profile=profile, checkpoints=checkpoints, stop=stop, ranks=ranks)
-        metrics, outcome = _record_all(experiment, prepared, loop, sink, skip=skip, narrator=narrator)
+        watched = experiment.tracking.enabled and experiment.tracking.system_metrics
+        system = SystemMonitor(prepared.device) if watched else None
+        metrics, outcome = _record_all(experiment, prepared, loop, sink, skip=skip, narrator=narrator, system=system)
         if outcome.steps > 0:
             probe_once(experiment, prepared, profile, moment="end", step=outcome.steps)
         complete = outcome.ending in ("finished", "stopped")
@@ -172,7 +177,7 @@ def _train_and_judge(
         )
         seen = profile.profile()
     metrics.update(ending.metrics)
-    write_closing(experiment, sink, outcome, ending.metrics)
+    write_closing(experiment, sink, outcome, {**ending.metrics, **({} if system is None else system.sample())})
     evidence = evidence_of(experiment, prepared, seen, outcome)
     result = RunResult(
         run_id=sink.run_id,
@@ -202,6 +207,7 @@ def _record_all(
     *,
     skip: int,
     narrator: Narrator,
+    system: SystemMonitor | None,
 ) -> tuple[dict[str, float], Outcome]:
     """Pass every record to the sink and the narrator; returns the last value of each metric, and how training ended."""
     total = updates_of(experiment, prepared.splits)
@@ -214,5 +220,6 @@ def _record_all(
             return metrics, end.value
         metrics.update({k: v for k, v in record.metrics.items() if k.startswith(("train/", "val/", "diag/"))})
         if record.serial >= skip:
-            sink.write(record)
+            seen = {} if system is None else system.due()
+            sink.write(replace(record, metrics={**record.metrics, **seen}) if seen else record)
         narrator.record(record, total)

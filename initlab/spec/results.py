@@ -38,7 +38,8 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 class RunResult:
     """Result of a run: its id in the tracker (or in the spool), status, final metrics, findings.
 
-    `outlook` is the prediction before the first step; None for a resumed, untracked or unprobed run.
+    `outlook` is the prediction before the first step; None for a resumed, untracked or unprobed run. `link` is the
+    address of the run in MLflow's UI, empty where no server shows it.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class RunResult:
     outlook: Outlook | None = None
     tracking_note: str = ""
     tracking_fault: bool = False
+    link: str = ""
     #: [true class][answer] counts on the test part, of classifiers
     confusion: tuple[tuple[int, ...], ...] = ()
     #: only with probes=interpret

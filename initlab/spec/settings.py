@@ -77,6 +77,7 @@ class TrackingSettings:
     offline: bool = False
     report: bool | Literal["auto"] = "auto"
     log_model: bool = False
+    system_metrics: bool = True
     flush_seconds: PositiveFloat = 2.0
     drain_seconds: PositiveFloat = 30.0
     ui_port: PositiveInt = 5000

@@ -15,7 +15,12 @@ from initlab.spec.results import RunStatus
 
 @dataclass(frozen=True, kw_only=True)
 class RunHeader:
-    """Metadata of a run that is known before its first record."""
+    """Metadata of a run that is known before its first record.
+
+    Attributes:
+        inputs: examples of each part of the data.
+        layers: names of the parameters whose statistics are metrics.
+    """
 
     name: str
     experiment: str
@@ -24,6 +29,7 @@ class RunHeader:
     dataset: Provenance | None
     start_ms: int
     inputs: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
 
 
 class Sink(Protocol):

@@ -23,6 +23,7 @@ from initlab.study.results.parent import ParentRun, has_ended, open_parent
 from initlab.study.results.terminal import print_report, print_start
 from initlab.study.search import tune
 from initlab.study.search.arms import ENDED, ArmResult
+from initlab.study.search.dashboard import save_note
 from initlab.study.search.enqueue import enqueue_missing
 from initlab.study.search.trials import arm_results, current_trials, recorded_runs
 from initlab.study.setup import open_study, space_of
@@ -95,9 +96,10 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
         live.close()
         made = outcome_of(plan, study)
         note = parent.close(plan, study, made, status=status)
-        left = _deliver_rest(plan, study, track)
         plan = replace(plan, parent=parent.run_id)
         plan.save()
+        save_note(study, f"{made.summary}\n\n{made.importance}\n\nMLflow run: {plan.parent or 'none'}")
+        left = _deliver_rest(plan, study, track)
     print_report(plan, study, made, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
     return _exit_code(plan, study, interrupted=asked.is_set())
 
@@ -123,6 +125,7 @@ def _deliver_rest(plan: Plan, study: Study, track: TrackingSettings) -> int:
     tracking.wait_for_senders(plan.workdir, study=plan.name, seconds=_PATIENCE)
     left = tracking.sync(plan.workdir, track).waiting
     # an arm whose worker was taken for dead by mistake may have been trained twice
+    tracking.copy_inputs(track, workdir=plan.workdir, study=plan.name, parent=plan.parent)
     tracking.end_duplicates(track, workdir=plan.workdir, study=plan.name, kept=recorded_runs(study))
     return left
 

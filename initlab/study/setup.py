@@ -17,6 +17,7 @@ from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import StudySettings, TrackingSettings
 from initlab.study.search import tune
+from initlab.study.search.dashboard import name_metrics
 from initlab.study.search.pruners import pruner
 from initlab.study.search.samplers import sampler
 from initlab.study.search.storage import check_separate_databases, choose_url, load_libraries, open_storage
@@ -107,6 +108,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     for arm, config_of_arm in zip(arms, configs, strict=False) if settings.sampler == "grid" else ():
         save_arm_config(plan, arm, config_of_arm)
     study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
+    name_metrics(study, plan.metrics)
     return plan, study, track
 
 

@@ -18,7 +18,9 @@ from initlab.tracking.store.location import describe_location, resolve_uri, ui_u
 from initlab.tracking.store.ui import ui
 from initlab.tracking.transfer.export import export_study
 from initlab.tracking.transfer.import_ import ImportResult, import_runs
+from initlab.tracking.transfer.register import Registered, register_model
 from initlab.tracking.upkeep.duplicates import end_duplicates
+from initlab.tracking.upkeep.inputs import copy_inputs
 from initlab.tracking.upkeep.sync import SpoolInfo, SyncReport, SyncResult, spools, sync, wait_for_senders
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Found",
     "ImportResult",
     "NullSink",
+    "Registered",
     "ResumedRun",
     "RunRecord",
     "RunSink",
@@ -35,6 +38,7 @@ __all__ = [
     "SyncReport",
     "SyncResult",
     "check_access",
+    "copy_inputs",
     "describe_location",
     "end_duplicates",
     "export_study",
@@ -46,6 +50,7 @@ __all__ = [
     "read_artifact",
     "read_curves",
     "read_runs",
+    "register_model",
     "reopen",
     "resolve",
     "resolve_uri",

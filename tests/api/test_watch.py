@@ -298,7 +298,7 @@ def test_an_active_mlflow_run_gets_the_records(workdir: Path) -> None:
     finally:
         mlflow.set_tracking_uri(None)
     assert stored.data.tags["initlab.kind"] == "train" and stored.data.tags["initlab.status"] == "finished"
-    assert stored.data.metrics["train/loss"] > 0 and math.isfinite(stored.data.metrics["diag/grad_norm"])
+    assert stored.data.metrics["train/loss"] > 0 and math.isfinite(stored.data.metrics["watch/diag/grad_norm"])
     assert not (workdir / "mlflow.db").exists()
 
 

@@ -92,7 +92,7 @@ def test_a_killed_run_keeps_its_records_and_resumes_bit_for_bit(
         found = client(folder).get_metric_history(only_run(folder).info.run_id, key)
         return sorted((m.step, m.value) for m in found)
 
-    for key in ("train/loss", "val/accuracy", "grad_norm/head.weight", "test/accuracy"):
+    for key in ("train/loss", "val/accuracy", "watch/grad_norm/head.weight", "test/accuracy"):
         assert history(tmp_path, key) == history(uninterrupted, key), key
 
 

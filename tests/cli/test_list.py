@@ -57,9 +57,9 @@ def test_runs_and_studies_newest_first(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     head, last, study, first, end = done.stdout.splitlines()
     assert head.split() == ["id", "kind", "name", "status", "verdict", "score", "age"]
-    assert "digits-mlp-orthogonal-relu-s0" in last and "finished" in last and "test accuracy 0." in last
+    assert "orthogonal-relu-mlp-digits-s0" in last and "finished" in last and "test accuracy 0." in last
     assert "grid (4 runs)" in study and "best val accuracy 0." in study
-    assert "digits-mlp-he-relu-s0" in first and first.split()[-1] in ("s", "min")
+    assert "he-relu-mlp-digits-s0" in first and first.split()[-1] in ("s", "min")
     assert max(map(len, done.stdout.splitlines())) <= 150
     entries = listed(folder)["entries"]
     assert [e["kind"] for e in entries] == ["run", "study", "run"]

@@ -27,10 +27,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "name", "inside"),
     [
-        ((), "digits-mlp", "What was seen"),
-        (("run=last",), "digits-mlp", "What was seen"),
+        ((), "xavier-s0", "What was seen"),
+        (("run=last",), "xavier-s0", "What was seen"),
         (("study=tw",), "two", "init=xavier"),
-        (("inspect=last",), "inspect-digits-mlp", "inspected before training"),
+        (("inspect=last",), "inspect-", "inspected before training"),
     ],
     ids=["nothing named", "run", "study", "inspection"],
 )

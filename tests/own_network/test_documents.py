@@ -23,13 +23,13 @@ COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitli
 SAYS = {
     "-m": "best init=",
     "compare": "+ best: init=",
-    "explain": "digits-Net-",
+    "explain": "-Net-digits-s0",
     "advise": "Take: python -m initlab model._target_=ownnet.Net",
     "inspect": "blocks.2.inner.weight",
-    "task._target_=ownnet.Rings": "Rings-Net-he-own-s0 finished",
-    "init._target_=ownnet.scaled_": "digits-Net-scaled_-own-s0 finished",
+    "task._target_=ownnet.Rings": "he-own-Net-Rings-s0 finished",
+    "init._target_=ownnet.scaled_": "scaled_-own-Net-digits-s0 finished",
     "init._target_=ownnet.init_weights": "init_weights set 10 of 13 parameters",
-    "model.width=16": "digits-Net-he-own-s0 finished",
+    "model.width=16": "he-own-Net-digits-s0 finished",
 }
 
 
@@ -69,7 +69,7 @@ def test_resuming_and_the_console_script(folder: Path) -> None:
         [sys.executable, "-P", "-c", code, *small, "trainer.epochs=1", "tracking=none"], cwd=folder,
         env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert done.returncode == 0 and "digits-Net-he-own-s0 finished" in done.stdout, done.stderr
+    assert done.returncode == 0 and "he-own-Net-digits-s0 finished" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_the_activation_comes_as_it_is_annotated() -> None:
 def test_an_activation_that_nobody_named_is_the_networks_own() -> None:
     own, named = typed("model._target_=ownnet.Net"), typed("model._target_=ownnet.Net", "activation=relu")
     assert (own.params["activation"], named.params["activation"]) == ("own", "relu")
-    assert own.arm != named.arm and own.name == "digits-Net-he-own-s0" and named.name == "digits-Net-he-relu-s0"
+    assert own.arm != named.arm and own.name == "he-own-Net-digits-s0" and named.name == "he-relu-Net-digits-s0"
     assert "default_activation" in own.config_yaml
 
 
@@ -154,7 +154,7 @@ def test_functions_of_a_module_as_initialisers() -> None:
 def test_a_task_that_brings_its_data() -> None:
     overrides = ["tracking=none", "task._target_=ownnet.Rings", "task.radii=3", "model._target_=ownnet.Net"]
     made = experiment(*trust_typed_targets(overrides))
-    assert (made.params["task"], made.params["task.radii"], made.name) == ("rings", 3, "Rings-Net-he-own-s0")
+    assert (made.params["task"], made.params["task.radii"], made.name) == ("rings", 3, "he-own-Net-Rings-s0")
     assert not any(k.startswith("data") or k == "task.label_smoothing" for k in made.params)
     assert prepare(made).splits.io.classes == 3
     with pytest.raises(ConfigError, match=r"task.radius=3: .*did you mean radii\? \(choose from examples, noise"):

@@ -17,7 +17,7 @@ from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
 from initlab.tracking import RunSink
 from initlab.tracking.record.start import start
 
-KEYS = ("train/loss", "diag/grad_norm", "act_std/layers.0.weight")
+KEYS = ("train/loss", "watch/diag/grad_norm", "act_std/layers.0.weight")
 ARTIFACT = "seed: 0\n"
 START_MS = 1_700_000_000_000
 

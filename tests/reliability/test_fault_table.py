@@ -38,7 +38,8 @@ def test_what_is_lost_or_doubled_is_noticed(bench: rounds.Bench) -> None:
     for harm, sign in (
         ("INSERT INTO metrics SELECT key, value, timestamp + 1, run_uuid, step, is_nan FROM metrics WHERE step = 3",
          "train/loss: 1 points doubled"),
-        ("DELETE FROM metrics WHERE step = 7 AND key = 'diag/grad_norm'", "diag/grad_norm: a gap in 30 points"),
+        ("DELETE FROM metrics WHERE step = 7 AND key = 'watch/diag/grad_norm'",
+         "watch/diag/grad_norm: a gap in 30 points"),
         ("UPDATE metrics SET value = 9 WHERE step = 5", "train/loss: a value is another"),
         ("DELETE FROM metrics WHERE step = 29", "30 records were acknowledged, 29 arrived"),
         ("UPDATE runs SET status = 'RUNNING'", "ended as RUNNING"),

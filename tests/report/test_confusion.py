@@ -40,7 +40,7 @@ def test_the_figure_is_kept_and_shown(workdir: Path) -> None:
     run(experiment(*QUICK, "tracking.report=true"), workdir=workdir, narrator=Recorder())
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     (tracked,) = client.search_runs(["1"])
-    assert 0 <= tracked.data.metrics["test/recall/0"] <= 1
+    assert 0 <= tracked.data.metrics["watch/test/recall/0"] <= 1
     (picture,) = (workdir / "mlruns").rglob("figures/confusion.svg")
     assert picture.stat().st_size > 5_000
     (page,) = (workdir / "mlruns").rglob("report.html")

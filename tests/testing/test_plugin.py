@@ -70,7 +70,7 @@ def test_a_run_of_everything_that_it_adds(python: Path, workdir: Path) -> None:
         python, "init=kumar", "activation=sinlu", "model=dense_mlp", "probes=sparseness", *SMALL, cwd=workdir
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "moons-dense_mlp-kumar-sinlu-s0 finished" in done.stdout
+    assert "kumar-sinlu-dense_mlp-moons-s0 finished" in done.stdout
     with closing(sqlite3.connect(workdir / "mlflow.db")) as store:
         keys = {k for (k,) in store.execute("select distinct key from metrics") if k.startswith("sparseness/")}
         params = dict(store.execute("select key, value from params"))

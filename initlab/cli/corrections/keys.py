@@ -115,6 +115,7 @@ _OPTIONS = {
     "explain": {"id": "run", "run_id": "run", "runid": "run", "name": "study"},
     "report": {"id": "run", "run_id": "run", "runid": "run", "name": "study", "folder": "out", "to": "out"},
     "worker": {"name": "study"},
+    "register": {"id": "run", "run_id": "run", "name": "as", "model": "as", "to": "as", "stage": "alias"},
     "export": {"name": "study", "folder": "to", "out": "to"},
     "import": {"folder": "from", "name": "as", "study": "as"},
     "compare": {"name": "study", "studies": "study", "folder": "out", "to": "out"},

@@ -127,7 +127,7 @@ def _check_flag(word: str, following: str, command: str, options: Collection[str
 #: what a word alone may be for
 _MAIN = {
     "compare": "study", "explain": "run", "report": "run", "export": "study", "import": "from", "server": "port",
-    "ui": "port", "worker": "study",
+    "register": "study", "ui": "port", "worker": "study",
 }  # fmt: skip
 
 

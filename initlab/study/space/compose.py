@@ -15,6 +15,9 @@ from initlab.core.redact import has_password
 from initlab.spec import Experiment
 from initlab.study.space.plan import Plan
 
+#: characters of a run's name
+_LONGEST = 200
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -64,4 +67,24 @@ def experiment_of(
         tags["initlab.trial"] = str(trial)
     if plan.parent:
         tags["mlflow.parentRunId"] = plan.parent
-    return replace(decided, tracking=replace(decided.tracking, tags={**decided.tracking.tags, **tags}))
+    where = replace(decided.tracking, tags={**decided.tracking.tags, **tags}, system_metrics=False)
+    return replace(decided, name=run_name(arm, decided.seed) or decided.name, tracking=where)
+
+
+def run_name(arm: Mapping[str, str], seed: int) -> str:
+    """Name of a run of a study: what tells its arm from the others, and the seed.
+
+    Example:
+        >>> run_name({"init": "he", "activation": "relu", "optimizer.lr": "0.01"}, 3)
+        'he-relu-lr=0.01-s3'
+    """
+    parts = [v if "." not in k and "/" not in k else f"{k.rpartition('.')[2]}={_short(v)}" for k, v in arm.items()]
+    return "-".join([*parts, f"s{seed}"])[:_LONGEST] if parts else ""
+
+
+def _short(value: str) -> str:
+    """A number with three digits, other values as they are."""
+    try:
+        return f"{float(value):.3g}" if not value.isdigit() else value
+    except ValueError:
+        return value

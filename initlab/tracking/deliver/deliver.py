@@ -150,7 +150,7 @@ class Delivery:
         end, progress = spool.end_event(events), self.progress
         if end < 0 or progress.described or any(event["kind"] == "reopen" for event in events) or self._stop():
             return False
-        reading = Reading(progress)
+        reading = Reading(progress, self.header.run.layers)
         for at, line in spool.read_lines(self.folder / spool.RECORDS, progress.offset):
             reading.add(at, line)
             if len(reading.rows) > min(METRICS_IN_A_WHOLE, self._sender.batch):
@@ -163,7 +163,7 @@ class Delivery:
         if fault is not None or self._stop():
             return False
         try:
-            if not self._sender.send_at_once(params, tags, reading.rows):
+            if not self._sender.send_at_once(params, tags, reading.sorted_rows()):
                 return False
         except StoreFaultError:
             self._sender.shrink_batches()
@@ -219,13 +219,14 @@ class Delivery:
 
     def _records(self) -> None:
         progress = self.progress
-        reading = Reading(progress)
+        reading = Reading(progress, self.header.run.layers)
 
         def flush() -> None:
             if reading.offset == progress.offset:
                 return
-            for start in range(0, len(reading.rows), self._sender.batch):
-                self._sender.send_metrics(reading.rows[start : start + self._sender.batch])
+            rows = reading.sorted_rows()
+            for start in range(0, len(rows), self._sender.batch):
+                self._sender.send_metrics(rows[start : start + self._sender.batch])
             reading.into(progress)
             self._sender.save()
 

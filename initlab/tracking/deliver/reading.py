@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initlab.errors import StoreError
+from initlab.tracking.spool.metric_keys import digits_of, order, stored_key
 from initlab.tracking.spool.spool import Json, Progress
 from initlab.tracking.spool.values import (
     MLFLOW_STATUS,
@@ -21,24 +22,35 @@ class Reading:
     """Records that were read, and are not sent yet.
 
     Attributes:
-        rows: the finite metrics among them.
+        rows: the finite metrics among them, under the keys of the store.
         offset: of the end of the last one in its file.
         records: how many the run has up to there.
         nonfinite: how many values of them are not finite.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, layers: Sequence[str] = ()) -> None:
         self.rows: list[MetricRow] = []
+        self._layers, self._digits = frozenset(layers), digits_of(layers)
+        self._keys: dict[str, str] = {}
         self.offset, self.records, self.nonfinite = progress.offset, progress.records, progress.nonfinite
 
     def add(self, end: int, line: Json) -> None:
         self.rows += [
-            (clean_key(key), float(value), int(line["time_ms"]), int(line["step"]))
+            (self._key(key), float(value), int(line["time_ms"]), int(line["step"]))
             for key, value in line["metrics"].items()
             if math.isfinite(value)
         ]
         self.offset, self.records = end, max(self.records, int(line["serial"]) + 1)
         self.nonfinite += len(line.get("nonfinite", ()))
+
+    def _key(self, key: str) -> str:
+        if (known := self._keys.get(key)) is None:
+            known = self._keys[key] = clean_key(stored_key(key, self._layers, self._digits))
+        return known
+
+    def sorted_rows(self) -> list[MetricRow]:
+        """The metrics with the scores first: MLflow's comparisons begin with the metric that a run got first."""
+        return sorted(self.rows, key=lambda row: order(row[0]))
 
     def into(self, progress: Progress) -> None:
         """They were sent."""

@@ -11,6 +11,7 @@ from initlab.spec import TrackingSettings
 from initlab.tracking.read.references import LAST, SHORTEST_ID, resolve
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
+from initlab.tracking.store.links import run_page, served_at
 from initlab.tracking.store.location import describe_location, readable_uri, sqlite_file
 from initlab.tracking.upkeep.sync import spools
 
@@ -47,6 +48,16 @@ class StoredRun:
             return [name for name in names if self.store.download(self.run_id, name, folder)]
         except StoreFaultError as fault:
             raise StoreError(f"the files of run {self.run_id} cannot be fetched: {fault.reason}") from fault
+
+    def link(self, workdir: Path, file: str = "") -> str:
+        """Address of the run, or of its artifact `file`, in MLflow; empty where no server shows the store."""
+        base = served_at(self.store.uri, workdir)
+        if not base:
+            return ""
+        try:
+            return run_page(base, self.store.run_tags(self.run_id)[0], self.run_id, file)
+        except StoreFaultError:
+            return ""
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run, which may have ended. Raises StoreError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from initlab.errors import ConfigError
+from initlab.tracking.spool.metric_keys import record_key
 from initlab.tracking.store.quiet import ignore_mlflow_warnings
 
 
@@ -84,7 +85,7 @@ def matches(clause: Clause, run: Run) -> bool:
         value = _DATASET[clause.key](run)
     else:
         table: Mapping[str, Any] = {"parameter": run.params, "tag": run.tags, "metric": run.metrics}[clause.kind]
-        value = table.get(clause.key)
+        value = table.get(record_key(clause.key) if clause.kind == "metric" else clause.key)
     return value is not None and clause.holds(value)
 
 

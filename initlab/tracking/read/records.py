@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from initlab.tracking.spool.metric_keys import record_key
+
 KIND, STUDY = "initlab.kind", "initlab.study"
 
 
@@ -66,5 +68,6 @@ def status_of(mlflow: str, tags: Mapping[str, str]) -> str:
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Finite metrics under the keys of records, also of a store that another version wrote."""
     # MLflow keeps an infinity as the largest number of a double
-    return {str(k): float(v) for k, v in metrics.items() if v == v and abs(v) < 1.79e308}  # noqa: PLR0124
+    return {record_key(str(k)): float(v) for k, v in metrics.items() if v == v and abs(v) < 1.79e308}  # noqa: PLR0124

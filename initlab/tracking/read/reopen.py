@@ -18,6 +18,7 @@ from initlab.tracking.read.references import SHORTEST_ID, resolve
 from initlab.tracking.record.sink import RunSink
 from initlab.tracking.record.start import local_db, workdir_error
 from initlab.tracking.spool import spool
+from initlab.tracking.spool.metric_keys import layers_of
 from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
@@ -145,6 +146,8 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
             raise UnknownNameError(_unknown_run_message(store, run_id, workdir))
         experiment_id, name, tags = store.run_tags(known)
         experiment = store.experiment_name(experiment_id)
+        with store.client() as client:
+            layers = layers_of(client.get_run(known).data.metrics)
     except StoreFaultError as fault:
         raise StoreError(f"resume={run_id}: {fault.reason}") from fault
     if tags.get("initlab.status") == "running":
@@ -159,7 +162,13 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
         uid=uid,
         uri=uri,
         run=RunHeader(
-            name=name, experiment=experiment, params={}, tags={}, dataset=None, start_ms=int(time.time() * 1000)
+            name=name,
+            experiment=experiment,
+            params={},
+            tags={},
+            dataset=None,
+            start_ms=int(time.time() * 1000),
+            layers=layers,
         ),
         local_db=local_db(uri, workdir),
         adopted=known,

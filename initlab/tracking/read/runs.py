@@ -17,6 +17,7 @@ from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.read.filters import Clause, filter_error, matches, parse_filter
 from initlab.tracking.read.records import KIND, STUDY, Curve, Found, RunRecord, finite_metrics, status_of
+from initlab.tracking.spool.metric_keys import stored_spellings
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, is_server, readable_uri, sqlite_file
@@ -50,7 +51,9 @@ def read_runs(
     try:
         file = sqlite_file(uri)
         if file is None:
-            return _from_client(connect(uri, workdir=workdir), uri, studies, experiments, words)
+            # a store cannot be asked for a metric that it has under several keys
+            here = asked if any(c.kind == "metric" and len(stored_spellings(c.key)) > 1 for c in asked) else ()
+            return _from_client(connect(uri, workdir=workdir), studies, experiments, "" if here else words, here)
         return _from_file(file, uri, studies, experiments, asked)
     except StoreFaultError as fault:
         if fault.kind == "refused" and words:
@@ -63,14 +66,14 @@ def read_curves(found: Found, runs: Sequence[RunRecord], key: str, *, workdir: P
 
     Where a run has several values at one step, as after it was resumed, the latest stays.
     """
-    file = sqlite_file(found.uri)
-    ids = [r.run_id for r in runs]
+    file, ids = sqlite_file(found.uri), [r.run_id for r in runs]
     try:
         if file is None:
-            rows = _histories(connect(found.uri, workdir=workdir), found.uri, ids, key)
+            store = connect(found.uri, workdir=workdir)
+            rows = [r for k in stored_spellings(key) for r in _histories(store, found.uri, ids, k)]
         else:
             with _opened(file, found.uri) as database:
-                rows = _metric_rows(database, ids, key)
+                rows = [r for k in stored_spellings(key) for r in _metric_rows(database, ids, k)]
     except StoreFaultError as fault:
         return {}, fault.reason
     points: dict[str, dict[int, tuple[int, float]]] = {}
@@ -207,13 +210,14 @@ def _names(rows: Iterable[tuple[Any, Any]]) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------ MLflow's client
-def _from_client(store: Store, uri: str, studies: Sequence[str], experiments: Sequence[str], words: str) -> Found:
+def _from_client(
+    store: Store, studies: Sequence[str], experiments: Sequence[str], words: str, asked: Sequence[Clause]
+) -> Found:
     names = store.experiment_names()
     within = _within(names, experiments)
-    kinds = [f"tags.`{KIND}` = '{kind}'" for kind in ("train", "study")]
     records: list[RunRecord] = []
-    for kind, of_kind in zip(("train", "study"), kinds, strict=True):
-        filters = [of_kind]
+    for kind in ("train", "study"):
+        filters = [of_kind := f"tags.`{KIND}` = '{kind}'"]
         if studies and kind == "train":
             filters = [f"{of_kind} and tags.`{STUDY}` = '{_plain(name)}'" for name in studies]
         if kind == "train" and words:
@@ -221,7 +225,7 @@ def _from_client(store: Store, uri: str, studies: Sequence[str], experiments: Se
         for text in filters:
             records += [_record(run, names) for run in store.pages(within, text, size=_PAGE)]
     known = {r.tags[STUDY] for r in records if STUDY in r.tags}
-    return _sorted_out(uri, records, studies, known, experiments=names.values())
+    return _sorted_out(store.uri, records, studies, known, experiments=names.values(), asked=asked)
 
 
 def _record(run: Any, names: Mapping[str, str]) -> RunRecord:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from initlab.spec import Record, RunStatus
+from initlab.tracking.spool.metric_keys import digits_of, stored_key
 
 _BATCH = 500
 
@@ -32,7 +33,11 @@ def active_sink() -> ActiveRunSink | None:
 
 
 class ActiveRunSink:
-    """Records into a run that somebody else opened."""
+    """Records into a run that somebody else opened.
+
+    Attributes:
+        layers: names of the parameters whose statistics are metrics.
+    """
 
     folder: Path | None = None
     checkpoint_dir: Path | None = None
@@ -42,6 +47,7 @@ class ActiveRunSink:
 
         self.run_id = self.uid = run_id
         self.uri = uri
+        self.layers: frozenset[str] = frozenset()
         self._client = MlflowClient(uri)
         self._waiting: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._failed = ""
@@ -61,7 +67,11 @@ class ActiveRunSink:
         """Send the metrics of `record`."""
         from mlflow.entities import Metric
 
-        found = [Metric(k, float(v), record.time_ms, record.step) for k, v in record.metrics.items()]
+        digits = digits_of(self.layers)
+        found = [
+            Metric(stored_key(k, self.layers, digits), float(v), record.time_ms, record.step)
+            for k, v in record.metrics.items()
+        ]
         for begin in range(0, len(found), _BATCH):
             part = found[begin : begin + _BATCH]
             self._waiting.put(lambda part=part: self._client.log_batch(self.run_id, metrics=part))

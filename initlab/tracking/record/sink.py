@@ -19,7 +19,8 @@ from initlab.tracking.deliver.sender import METRICS_PER_BATCH
 from initlab.tracking.record.writer import Writer
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Appender, Json, SpoolHeader
-from initlab.tracking.store.location import describe_location, ui_url
+from initlab.tracking.store.links import run_page, served_at
+from initlab.tracking.store.location import describe_location
 
 # released when the disk is full, so that the end of the run can still be recorded
 RESERVE = 16_384
@@ -100,8 +101,11 @@ class RunSink:
         return self.run_id
 
     def location(self) -> str:
-        """Link or command that shows this run in the MLflow UI."""
-        return ui_url(self.uri, run_id=self._writer.run_id, experiment_id=self._writer.experiment_id)
+        """Address of this run in MLflow's UI; empty where no server shows the store, or the run has not arrived."""
+        base, known = served_at(self.uri, self._workdir), self._writer
+        if not base or not known.run_id or not known.experiment_id:
+            return ""
+        return run_page(base, known.experiment_id, known.run_id)
 
     def write(self, record: Record) -> None:
         """Append `record` to the spool. Raises StoreError where the disk is full; earlier records stay."""

@@ -138,9 +138,9 @@ def load_header(folder: Path) -> SpoolHeader:
         run: Json = data.pop("run")
         dataset: Json | None = run.pop("dataset")
         params: Mapping[str, Scalar] = run.pop("params")
-        return SpoolHeader(
-            run=RunHeader(params=params, dataset=None if dataset is None else Provenance(**dataset), **run), **data
-        )
+        layers = tuple(run.pop("layers", ()))
+        data_set = None if dataset is None else Provenance(**dataset)
+        return SpoolHeader(run=RunHeader(params=params, dataset=data_set, layers=layers, **run), **data)
     except FileNotFoundError:
         raise StoreError(f"{folder}: no {HEADER} there") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

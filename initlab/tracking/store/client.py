@@ -17,6 +17,7 @@ from filelock import FileLock
 from initlab.spec import Provenance
 from initlab.tracking.store.embedded import create, forget_connections, has_tables, relocate_artifacts, set_artifact_uri
 from initlab.tracking.store.faults import StoreFaultError, translate_errors
+from initlab.tracking.store.links import view_tag
 from initlab.tracking.store.location import is_server, sqlite_file
 from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
 
@@ -107,8 +108,9 @@ class Store:
             if found is None:
                 # absolute, beside the database: MLflow's default depends on the current directory of the process
                 location = None if is_server(self.uri) else str(self._artifact_root / _folder_name(name))
+                tags = _KIND | view_tag()
                 try:
-                    return str(self._client.create_experiment(name, artifact_location=location, tags=_KIND))
+                    return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
                 except Exception:
                     found = self._client.get_experiment_by_name(name)
                     if found is None:

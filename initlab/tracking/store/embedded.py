@@ -65,7 +65,10 @@ def relocate_artifacts(file: Path) -> None:
         for table, column, key in (
             ("experiments", "artifact_location", "experiment_id"),
             ("runs", "artifact_uri", "run_uuid"),
+            ("logged_models", "artifact_location", "model_id"),
         ):
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                continue  # a store of an older MLflow
             rows: list[tuple[Any, str]] = database.execute(
                 f"SELECT {key}, {column} FROM {table} WHERE {column} LIKE '%/mlruns/%' AND {column} NOT LIKE ? || '/%'",
                 (str(root),),

@@ -14,9 +14,10 @@ from types import FrameType
 
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
-from initlab.tracking.store.client import connect
+from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import resolve_uri
+from initlab.tracking.store.links import VIEW_TAG, forget_ui, note_ui, run_page, runs_page, served_at, view_tag
+from initlab.tracking.store.location import is_server, mask_password, resolve_uri
 
 #: MLflow sends nothing to its makers and starts no job workers
 _QUIET = {
@@ -28,47 +29,69 @@ _QUIET = {
 _RECENT = 200
 
 
-def ui(workdir: Path, settings: TrackingSettings, *, port: int) -> int:
+def ui(workdir: Path, settings: TrackingSettings, *, port: int, run_id: str = "") -> int:
     """Run `mlflow ui` on loopback until it is interrupted or gets SIGTERM; its exit code.
 
-    Where the store is a server, say where it is instead.
+    Where the store is a server, or the UI runs already, say where it is instead. The address is that of the runs of the
+    latest experiment, or of `run_id`.
 
     Raises:
         ConfigError: there is no store yet, or something listens on the port already.
     """
     uri = resolve_uri(settings, workdir)
-    if uri.startswith(("http://", "https://")):
-        print(f"The runs are on a server: open {uri}")
+    if is_server(uri):
+        print(f"The runs are on a server: open {_page(uri, uri, workdir, run_id)}")
         return 0
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
+    if served := served_at(uri, workdir):
+        print(f"The UI of this directory runs already: open {_page(served, uri, workdir, run_id)}")
+        return 0
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ConfigError("tracking.ui_port", port, "something listens there already; choose another port")
     address = ["--host", "127.0.0.1", "--port", str(port)]
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address]
-    page = f"http://127.0.0.1:{port}{_runs_page(uri, workdir)}"
-    print(f"MLflow UI, the runs of this directory: {page}   (Ctrl-C ends it)", flush=True)
+    page = _page(f"http://127.0.0.1:{port}", uri, workdir, run_id)
+    what = "the run" if run_id else "the runs of this directory"
+    print(f"MLflow UI, {what}: {page}   (Ctrl-C ends it)", flush=True)
     # a session of its own, so that the whole tree of processes ends with this one
     process = subprocess.Popen(command, cwd=workdir, env={**os.environ, **_QUIET}, start_new_session=True)
     before = signal.signal(signal.SIGTERM, _interrupt)
+    note_ui(uri, workdir, port)
     try:
         return process.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         signal.signal(signal.SIGTERM, before)
+        forget_ui(workdir)
         _end(process)
 
 
-def _runs_page(uri: str, workdir: Path) -> str:
-    """Path of the page with the runs of the experiment that was trained in last; empty where none was."""
+def _page(base: str, uri: str, workdir: Path, run_id: str) -> str:
+    """Address of `run_id`, or of the runs of the experiment that was trained in last."""
     try:
         store = connect(uri, workdir=workdir)
+        if run_id:
+            return run_page(base, store.run_tags(run_id)[0], run_id)
         trained = next((i for i, tags in store.latest_runs(_RECENT) if "initlab.kind" in tags), None)
-        return f"/#/experiments/{store.run_tags(trained)[0]}/runs" if trained else ""
+        if trained is None:
+            return mask_password(base)
+        experiment = store.run_tags(trained)[0]
+        return runs_page(base, experiment, _viewed(store, experiment))
     except StoreFaultError:
-        return ""
+        return mask_password(base)
+
+
+def _viewed(store: Store, experiment_id: str) -> dict[str, str]:
+    """Tags of an experiment, which gets initlab's view of its runs where it has none."""
+    with store.client() as client:
+        tags = dict(client.get_experiment(experiment_id).tags)
+        fresh = view_tag() if VIEW_TAG not in tags else {}
+        for key, value in fresh.items():
+            client.set_experiment_tag(experiment_id, key, value)
+    return tags | fresh
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

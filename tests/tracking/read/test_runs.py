@@ -27,7 +27,7 @@ HERE = TrackingSettings()
 
 
 def by_client(workdir: Path, uri: str, *, studies: tuple[str, ...] = (), words: str = "") -> Found:
-    return runs._from_client(connect(uri, workdir=workdir), uri, studies, (), words)  # pyright: ignore[reportPrivateUsage]
+    return runs._from_client(connect(uri, workdir=workdir), studies, (), words, ())  # pyright: ignore[reportPrivateUsage]
 
 
 def fill(store: Path) -> None:

@@ -141,7 +141,7 @@ def test_nothing_infinite_is_sent(workdir: Path) -> None:
     sink = begin(workdir)
     sink.write(record(0, {"train/loss": float("nan"), "diag/x": float("inf"), "diag/y": 1.0}))
     assert sink.close("finished") == ""
-    assert rows(workdir / "mlflow.db", "SELECT key, value, is_nan FROM metrics") == [("diag/y", 1.0, 0)]
+    assert rows(workdir / "mlflow.db", "SELECT key, value, is_nan FROM metrics") == [("watch/diag/y", 1.0, 0)]
     assert tags(workdir / "mlflow.db", sink.run_id)["initlab.nonfinite"] == "2"
 
 

@@ -1,0 +1,36 @@
+"""Data sets of a study's own run: those that its runs were trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from initlab.spec import TrackingSettings
+from initlab.tracking.store.client import connect
+from initlab.tracking.store.faults import StoreFaultError
+from initlab.tracking.store.location import resolve_uri
+
+#: runs that are looked at: a study seldom has more than a few data sets
+_RUNS = 200
+
+
+def copy_inputs(settings: TrackingSettings, *, workdir: Path, study: str, parent: str) -> str:
+    """Give the run `parent` the data sets of the runs of `study`; returns why that failed, else "".
+
+    What it has already is not added again.
+    """
+    if not settings.enabled or settings.offline or not parent:
+        return ""
+    try:
+        store = connect(resolve_uri(settings, workdir), workdir=workdir)
+        experiment = store.experiment(settings.experiment)
+        with store.client() as client:
+            words = f"tags.`initlab.study` = '{study}' and tags.`initlab.kind` = 'train'"
+            runs = client.search_runs([experiment], filter_string=words, max_results=_RUNS)
+            inputs = {i.dataset.digest: i for run in runs for i in run.inputs.dataset_inputs}
+            there = {i.dataset.digest for i in client.get_run(parent).inputs.dataset_inputs}
+            fresh = [i for digest, i in inputs.items() if digest not in there]
+            if fresh:
+                client.log_inputs(parent, fresh)
+    except StoreFaultError as fault:
+        return fault.reason
+    return ""
