@@ -283,8 +283,7 @@ class _Loop:
         )  # fmt: skip
 
     def _remember(self, score: Score) -> None:
-        state = self.state
-        value = score.accuracy if self.monitor == "val/accuracy" else -score.loss
+        state, value = self.state, score.accuracy if self.monitor == "val/accuracy" else -score.loss
         if score.finite and (state.best is None or value > state.best):
             state.best, state.best_step, state.stale = value, state.step, 0
             if self.run.settings.test_with == "best" or self.run.checkpoints.folder is not None:
