@@ -96,12 +96,9 @@ def read_image_folder(
             can be read, more bad files than good ones, or one of them where `bad_files` is ``error``.
     """
     found = find_class_folders(path, _IMAGES)
-    folder, train = path.expanduser(), found.homes["train"]
+    folder = path.expanduser()
     labels = {name: label for label, name in enumerate(found.class_names)}
-    files: dict[PartName, list[tuple[Path, str]]] = {
-        part: labelled_files(home, found.class_names, _IMAGES, train=None if part == "train" else train.name)
-        for part, home in found.homes.items()
-    }
+    files, left_out = labelled_files(found, _IMAGES)
     read = {
         part: _decode([p for p, _ in items], size=size, channels=channels, fit=fit) for part, items in files.items()
     }
@@ -137,7 +134,7 @@ def read_image_folder(
             note=f"image folder, {size} x {size}, fit={fit}",
         ),
         key="data.path",
-        notes=(*found.notes, *note_bad_files(bad, total, "images")),
+        notes=(*found.notes, *left_out, *note_bad_files(bad, total, "images")),
     )
 
 
