@@ -157,7 +157,7 @@ def labelled_files(
     counts = Counter(p.suffix.lower() or "without a suffix" for p in others)
     if counts:
         kinds_left = _few([f"{n} {s}" for s, n in counts.most_common()])
-        notes.append(f"{counts.total()} files that are no {kinds.noun} are left out: {kinds_left}")
+        notes.append(f"files that are no {kinds.noun} are left out: {kinds_left}")
     return files, tuple(notes)
 
 
@@ -215,7 +215,8 @@ def _parts_in_classes(
         DataError: only some of the class folders have them, or they hold classes themselves.
     """
     inside = {name: parts_among(folders_of(folder / name), key=key) for name in class_names}
-    split = [name for name, parts in inside.items() if "train" in parts]
+    # a class vehicles with the folders train and bus has no parts
+    split = [n for n, p in inside.items() if "train" in p and (len(p) > 1 or len(folders_of(folder / n)) == 1)]
     if not split:
         return {}
     first = inside[split[0]]["train"]
