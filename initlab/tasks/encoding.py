@@ -54,7 +54,7 @@ def describe_bad_byte(error: UnicodeDecodeError, encoding: str, *, offset: int =
 
     `offset` is the number of bytes before those that were decoded.
     """
-    name = encoding.removesuffix("-sig").upper()
+    name = encoding.removesuffix("-sig").upper().removesuffix("-LE").removesuffix("-BE")
     what = f"is not {name}: byte {error.object[error.start]:#04x} at offset {error.start + offset:,}"
     return f"{what}; give its encoding, for example data.encoding=latin-1"
 

@@ -60,8 +60,8 @@ def _role(name: str, words: dict[str, str]) -> tuple[str, PartName] | None:
     for word, kind in words.items():
         if plain == word:
             return kind, "train"
-        rest = (plain.removeprefix(word), plain.removesuffix(word))
-        part = next((p for r in rest if r != plain and (p := part_of(r)) is not None), None)
-        if part is not None:
-            return kind, part
+        for rest in (plain.removeprefix(word), plain.removesuffix(word)):
+            part = part_of(rest) if rest != plain else None
+            if part is not None:
+                return kind, part
     return None

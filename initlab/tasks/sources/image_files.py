@@ -127,7 +127,8 @@ def bring_to_one_scale(
     notes = [f"{frames} of {total} images hold several images; the first of each is read"] if frames else []
     # Pillow opens 16 bits of some formats as 32
     wide: set[Depth] = {"float", "32"} if low < 0 or high > 65535 else {"float"}
-    as_is, scaled = [d for d in counts if d in wide], [d for d in counts if d not in wide]
+    as_is: list[Depth] = [d for d in counts if d in wide]
+    scaled: list[Depth] = [d for d in counts if d not in wide]
     if as_is and scaled:
         what = (
             f"{first[as_is[0]]} holds {'floats' if as_is[0] == 'float' else 'whole numbers of 32 bits'},"
