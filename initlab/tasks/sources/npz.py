@@ -65,7 +65,7 @@ def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
     for part in PARTS:
         if ("x", part) in names:
             x_name, y_name = names["x", part], names["y", part]
-            x = _examples(arrays[x_name], name=x_name, path=file, layout=layout)
+            x = read_examples(arrays[x_name], name=x_name, path=file, layout=layout)
             y = reader.read(arrays[y_name], name=y_name)
             if len(x) != len(y):
                 raise DataError("data.path", str(file), f"{x_name} has {len(x)} examples, {y_name} has {len(y)} labels")
@@ -137,7 +137,13 @@ def _check_memory(file: Path, names: Sequence[str]) -> None:
         raise DataError("data.path", str(file), f"holds {size / 1e9:.3g} GB of arrays, {free / 1e9:.3g} GB are free")
 
 
-def _examples(array: np.ndarray, *, name: str, path: Path, layout: Layout) -> Tensor:
+def read_examples(array: np.ndarray, *, name: str, path: Path, layout: Layout = "auto") -> Tensor:
+    """The examples in an array called `name` of the file `path`: images (N, C, H, W), or (N, D), uint8 or float32.
+
+    Raises:
+        DataError: no numbers, another shape, or channels that cannot be told from the sides.
+    """
+
     def wrong(what: str) -> DataError:
         return DataError("data.path", str(path), f"{name}: {what}")
 
