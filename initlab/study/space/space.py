@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.config import quote_formulas
 from initlab.errors import ConfigError
-from initlab.study.space.grammar import Choice, Dimension, Range, parse_override, strip_sign
+from initlab.study.space.grammar import Choice, Dimension, Range, arm_text, parse_override, strip_sign
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -44,16 +44,18 @@ class Space:
         fixed: overrides that all arms share.
         dimensions: keys that differ between arms.
         conditions: on keys of either kind. Several conditions on one key must all hold.
+        skipped: arms (`arm_text`) that the grid leaves out, since others are the same computation.
     """
 
     fixed: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
     conditions: tuple[Condition, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def arms(self) -> Iterator[dict[str, str]]:
         """The full grid, the first dimension slowest.
 
-        A key whose condition fails is left out of an arm, and duplicate arms are removed.
+        A key whose condition fails is left out of an arm, and duplicate arms and the skipped ones are removed.
 
         Raises:
             ConfigError: for an interval, which has no list of values.
@@ -64,7 +66,7 @@ class Space:
             full = dict(zip((d.key for d in self.dimensions), values, strict=True))
             kept = self._kept(full)
             arm = {k: v for k, v in full.items() if k in kept}
-            if tuple(arm.items()) not in seen:
+            if tuple(arm.items()) not in seen and arm_text(arm) not in self.skipped:
                 seen.add(tuple(arm.items()))
                 yield arm
 
@@ -92,6 +94,7 @@ class Space:
             "fixed": list(self.fixed),
             "dimensions": [asdict(d) for d in self.dimensions],
             "conditions": [asdict(c) for c in self.conditions],
+            "skipped": list(self.skipped),
         }
 
     @staticmethod
@@ -100,9 +103,8 @@ class Space:
         return Space(
             fixed=tuple(plain["fixed"]),
             dimensions=tuple(_dimension_from_json(d) for d in plain["dimensions"]),
-            conditions=tuple(
-                Condition(key=c["key"], of=c["of"], values=tuple(c["values"])) for c in plain["conditions"]
-            ),
+            conditions=tuple(Condition(**{**c, "values": tuple(c["values"])}) for c in plain["conditions"]),
+            skipped=tuple(plain.get("skipped") or ()),
         )
 
     # -------------------------------------------------------------- conditions
