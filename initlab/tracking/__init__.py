@@ -14,6 +14,7 @@ from initlab.tracking.record.sink import RunSink
 from initlab.tracking.record.start import start
 from initlab.tracking.record.tail import ClosingRuns
 from initlab.tracking.store.access import check_access
+from initlab.tracking.store.experiment import experiment_name, resolve_experiment
 from initlab.tracking.store.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.store.ui import ui
 from initlab.tracking.transfer.export import export_study
@@ -37,6 +38,7 @@ __all__ = [
     "check_access",
     "describe_location",
     "end_duplicates",
+    "experiment_name",
     "export_study",
     "find_run",
     "find_studies",
@@ -48,6 +50,7 @@ __all__ = [
     "read_runs",
     "reopen",
     "resolve",
+    "resolve_experiment",
     "resolve_uri",
     "spools",
     "start",

@@ -16,7 +16,8 @@ from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.client import connect
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import resolve_uri
+from initlab.tracking.store.location import resolve_uri, sqlite_file
+from initlab.tracking.store.revision import require_current
 
 #: MLflow sends nothing to its makers and starts no job workers
 _QUIET = {
@@ -42,6 +43,8 @@ def ui(workdir: Path, settings: TrackingSettings, *, port: int) -> int:
         return 0
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
+    if (file := sqlite_file(uri)) is not None:
+        require_current(file)
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ConfigError("tracking.ui_port", port, "something listens there already; choose another port")
