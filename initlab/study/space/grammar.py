@@ -191,3 +191,10 @@ def _value(text: str) -> str | None:
 def arm_text(arm: Mapping[str, str]) -> str:
     """An arm as text that is the same for every order of its keys."""
     return json.dumps(dict(arm), sort_keys=True)
+
+
+def read_dimension(plain: Mapping[str, Any]) -> Dimension:
+    """The dimension of which `dataclasses.asdict` made `plain`."""
+    if "options" in plain:
+        return Choice(key=plain["key"], options=tuple(plain["options"]))
+    return Range(**plain)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.config import quote_formulas
 from initlab.errors import ConfigError
-from initlab.study.space.grammar import Choice, Dimension, Range, arm_text, parse_override, strip_sign
+from initlab.study.space.grammar import Choice, Dimension, Range, arm_text, parse_override, read_dimension, strip_sign
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -102,8 +102,8 @@ class Space:
         """The space that `as_json` wrote, also after it went through a JSON file."""
         return Space(
             fixed=tuple(plain["fixed"]),
-            dimensions=tuple(_dimension_from_json(d) for d in plain["dimensions"]),
-            conditions=tuple(Condition(**{**c, "values": tuple(c["values"])}) for c in plain["conditions"]),
+            dimensions=tuple(read_dimension(d) for d in plain["dimensions"]),
+            conditions=tuple(_condition_from_json(c) for c in plain["conditions"]),
             skipped=tuple(plain.get("skipped") or ()),
         )
 
@@ -295,7 +295,5 @@ def _among(key: str, roots: Sequence[str]) -> bool:
     return key.replace("/", ".").partition(".")[0] in roots
 
 
-def _dimension_from_json(plain: Mapping[str, Any]) -> Dimension:
-    if "options" in plain:
-        return Choice(key=plain["key"], options=tuple(plain["options"]))
-    return Range(**plain)
+def _condition_from_json(plain: Mapping[str, Any]) -> Condition:
+    return Condition(key=plain["key"], of=plain["of"], values=tuple(plain["values"]))

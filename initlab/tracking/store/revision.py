@@ -126,6 +126,6 @@ def _upgrade(file: Path) -> None:
 
     engine = utils.create_sqlalchemy_engine(f"sqlite:///{file}")
     try:
-        utils._upgrade_db(engine)  # what `mlflow db upgrade` calls
+        utils._upgrade_db(engine)  # pyright: ignore[reportPrivateUsage]  what `mlflow db upgrade` calls
     finally:
         engine.dispose()
