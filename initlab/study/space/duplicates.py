@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from initlab.core.text import listed
 from initlab.errors import ConfigError
-from initlab.study.space.grammar import Choice, arm_text
+from initlab.study.space.grammar import Choice, arm_text, strip_sign
 from initlab.study.space.space import Space
 
 Arm = Mapping[str, str]
@@ -52,10 +52,21 @@ def refuse_equal_options(space: Space, arm: Arm, computation: Callable[[Arm], st
             continue
         seen: dict[str, str] = {}
         for option in dimension.options:
-            same = seen.setdefault(computation({**arm, dimension.key: option}), option)
+            try:
+                found = computation(_vary(space, arm, dimension.key, option))
+            except Exception:  # this option does not compose with the others of the arm: told when it is tried
+                continue
+            same = seen.setdefault(found, option)
             if same != option:
                 what = f"{same} and {option} are the same arm under two names; leave one out"
                 raise ConfigError(dimension.key, ",".join(dimension.options), what)
+
+
+def _vary(space: Space, arm: Arm, key: str, option: str) -> dict[str, str]:
+    """`arm` with another option of `key`, without the keys that do not exist then."""
+    of = strip_sign(key)
+    gone = {c.key for c in space.conditions if c.of == of and option not in c.values}
+    return {k: v for k, v in {**arm, key: option}.items() if strip_sign(k) not in gone}
 
 
 def _words(arm: Arm, other: Arm) -> str:
