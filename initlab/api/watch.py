@@ -43,7 +43,7 @@ def watch(
     activation: ActivationLike | None = None,
     classes: int | None = None,
     track: bool | None = None,
-    experiment: str = "initlab",
+    experiment: str | None = None,
     name: str | None = None,
     params: Mapping[str, Any] | None = None,
     scaler: Any = None,
@@ -63,7 +63,7 @@ def watch(
         classes: number of classes, so that the rules know what guessing gives.
         track: True for a run of its own in initlab's store (``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here), False
             for none. By default the MLflow run that is active at the first step, else a run of its own.
-        experiment, name: of that run. params: to record with it.
+        experiment, name: of that run; None is MLFLOW_EXPERIMENT_NAME, else initlab. params: to record with it.
         scaler: a `torch.amp.GradScaler`, where there is one.
         workdir: folder of the store and the spool; the current one by default.
 
@@ -104,8 +104,8 @@ class Watch:
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, every: int,
-        activation: ActivationLike | None, classes: int | None, track: bool | None, experiment: str, name: str | None,
-        params: Mapping[str, Any], scaler: Any, workdir: Path,
+        activation: ActivationLike | None, classes: int | None, track: bool | None, experiment: str | None,
+        name: str | None, params: Mapping[str, Any], scaler: Any, workdir: Path,
     ) -> None:  # fmt: skip
         self.steps = 0
         self.outlook: Outlook | None = None

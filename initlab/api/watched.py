@@ -90,7 +90,7 @@ def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
 
 
 def open_sink(
-    track: bool | None, files: Mapping[str, str], *, name: str, experiment: str, params: Mapping[str, Any],
+    track: bool | None, files: Mapping[str, str], *, name: str, experiment: str | None, params: Mapping[str, Any],
     workdir: Path, layers: frozenset[str],
 ) -> Any:  # fmt: skip
     """The record of a watched loop: the MLflow run that is active, a run of its own, or None where none is wanted."""
@@ -105,13 +105,12 @@ def open_sink(
         return sink
     if track is False:
         return None
+    settings = TrackingSettings(experiment=experiment)
     header = RunHeader(
-        name=name, experiment=experiment, params=params, tags=tags, dataset=None,
+        name=name, experiment=tracking.experiment_name(settings), params=params, tags=tags, dataset=None,
         start_ms=time.time_ns() // 1_000_000, layers=tuple(sorted(layers)),
     )  # fmt: skip
-    return tracking.start(
-        header, TrackingSettings(experiment=experiment), workdir=workdir, files=files, checkpoints=False
-    )
+    return tracking.start(header, settings, workdir=workdir, files=files, checkpoints=False)
 
 
 def evidence_of(

@@ -18,6 +18,7 @@ from initlab import report, tracking
 from initlab.cli.console import next_line, place
 from initlab.cli.inspect_alternatives import Advice, advise, compose_changed, what_trains
 from initlab.cli.inspect_table import layer_lines, short
+from initlab.core.error_line import print_notice
 from initlab.errors import ConfigError
 from initlab.report.note import format_outlook as outlook_sentence
 from initlab.run.inspect import Inspection, inspect, note, record
@@ -44,6 +45,10 @@ def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
         return _sweep(experiment)
     if experiment.tracking.enabled:
         tracking.resolve_uri(experiment.tracking, Path.cwd())  # a bad address is told before anything is loaded
+        where, origin = tracking.resolve_experiment(experiment.tracking, workdir=Path.cwd())
+        experiment = replace(experiment, tracking=where)
+        if origin:
+            print_notice(f"tracking: {origin}")
     found = inspect(experiment, experiment.inspect)
     _show(found)
     advice = advise(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,12 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
             if config.resume is not None:
                 return _code(_resumed(config, overrides, console=console, stop=stop, ranks=ranks))
             experiment = configuration.experiment(config, choices=choices, overrides=overrides)
-            waits = tracking.check_access(experiment.tracking, workdir=Path.cwd())
-            if waits and ranks.is_first:
-                print_notice(f"tracking: {waits}")
+            where, origin = tracking.resolve_experiment(experiment.tracking, workdir=Path.cwd())
+            experiment = replace(experiment, tracking=where)
+            waits = tracking.check_access(where, workdir=Path.cwd())
+            for told in (origin, waits):
+                if told and ranks.is_first:
+                    print_notice(f"tracking: {told}")
             if experiment.task.episodes is None:
                 return _code(run(experiment, narrator=console, stop=stop, ranks=ranks))
             if not ranks.is_single:

@@ -29,11 +29,21 @@ _NAMES = (
 _BEGINNINGS = ("INITLAB_", "SLURM_", "OMP_")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|JWT|URL|URI|STORAGE|DSN", re.IGNORECASE)
 _MISSING = "???"
+_REFERENCE = re.compile(r"\$\{oc\.env:([^,}]+)(?:,([^}]*))?\}")
 
 
 def restrict_env_resolver() -> None:
     """Restrict OmegaConf's `oc.env` to the allowed variables."""
     OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
+
+
+def fill_variables(text: str) -> str:
+    """`text` with the values of ``${oc.env:NAME}`` in it, as Hydra reads a place of its search path.
+
+    Raises:
+        ConfigError: a variable that may not be read, or is not set.
+    """
+    return _REFERENCE.sub(lambda found: _variable(found[1], found[2] or _MISSING) or "", text)
 
 
 def _variable(name: str, default: str | None = _MISSING) -> str | None:

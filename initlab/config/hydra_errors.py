@@ -29,6 +29,10 @@ def translate(error: Exception, overrides: Sequence[str], *, command: str = "tra
         return ConfigError(
             str(error.override), None, f"cannot be read as an override ({_first(error)}); write KEY=VALUE"
         )
+    if isinstance(error, RecursionError):
+        return ConfigError(
+            "defaults", None, "the list of defaults of a file leads back to that file; leave it out there"
+        )
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
     if isinstance(error, (HydraException, OmegaConfBaseException)):

@@ -11,6 +11,11 @@ from omegaconf import OmegaConf
 from initlab.errors import ConfigError
 
 _TASKS = ("speech", "text", "synthetic")
+#: data sets that read the same kind of place for another task, by task
+_ALIKE = (
+    {"image": "hf_folder", "speech": "hf_audio", "text": "hf_text"},
+    {"image": "image_folder", "speech": "audio_folder"},
+)
 
 
 def check_data(tree: Mapping[str, Any]) -> None:
@@ -19,7 +24,8 @@ def check_data(tree: Mapping[str, Any]) -> None:
     wanted, chosen = _task(str(data)), _task(str(task))
     if wanted is not None and chosen is not None and wanted != chosen:
         name = str(data).rpartition(".")[2]
-        raise ConfigError("data", name, f"is for task={wanted}, this is task={chosen}; add task={wanted}")
+        other = next((f", or data={a[chosen]}" for a in _ALIKE if a.get(wanted) == name and chosen in a), "")
+        raise ConfigError("data", name, f"is for task={wanted}, this is task={chosen}; add task={wanted}{other}")
 
 
 def task_of_data(name: str, folder: Path) -> str | None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import yaml
 
+from initlab.config.environment import fill_variables
+from initlab.core.error_line import print_notice
 from initlab.errors import ConfigError
 
 #: maximum size of a file in bytes, and number of files of a folder
 _LARGEST, _MOST = 1 << 20, 5_000
 _DEEPEST, _ALIASES = 64, 50
+_DIRECTORY = ("--config-dir", "-cd")
 
 
 def check_folders(arguments: Sequence[str]) -> None:
@@ -30,6 +33,11 @@ def check_folders(arguments: Sequence[str]) -> None:
         if not folder.is_dir():
             raise ConfigError(
                 key, folder, "is no folder; give one that holds folders of YAML files, such as experiment/"
+            )
+        if key in (*_DIRECTORY, "hydra.searchpath") and (folder / "config.yaml").is_file():
+            print_notice(
+                f"{folder / 'config.yaml'} is not read: initlab has a main configuration of its own; write the settings"
+                " as an experiment, experiment/NAME.yaml"
             )
         files = [f for pattern in ("*.yaml", "*.yml") for f in sorted(folder.rglob(pattern))]
         if len(files) > _MOST:
@@ -62,9 +70,10 @@ def _folders(arguments: Sequence[str]) -> list[tuple[str, Path]]:
         key, _, value = argument.partition("=")
         if key.lstrip("+") == "hydra.searchpath":
             found += [("hydra.searchpath", w.strip(" '\"")) for w in value.strip(" '\"").strip("[]").split(",")]
-        elif key in ("--config-dir", "-cd", "--config-path", "-cp"):
+        elif key in (*_DIRECTORY, "--config-path", "-cp"):
             found.append((key, value or next(iter(arguments[i + 1 :]), "")))
-    return [(k, Path(f.removeprefix("file://")).expanduser()) for k, f in found if f and not f.startswith("pkg://")]
+    named = [(k, fill_variables(f).removeprefix("file://")) for k, f in found if f and not f.startswith("pkg://")]
+    return [(k, Path(f).expanduser()) for k, f in named]
 
 
 def _packages(text: str) -> Iterable[str]:

@@ -30,7 +30,7 @@ def header(experiment: Experiment, prepared: Prepared, *, kind: Literal["train",
     settings, splits = experiment.tracking, prepared.splits
     return RunHeader(
         name=settings.run_name or experiment.name,
-        experiment=settings.experiment,
+        experiment=tracking.experiment_name(settings),
         params=experiment.params,
         tags={
             "initlab.kind": kind,

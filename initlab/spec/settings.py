@@ -68,10 +68,14 @@ class ProbeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """Settings of the tracking store. `uri` None means MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."""
+    """Settings of the tracking store.
+
+    `uri` None means MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here; `experiment` None means MLFLOW_EXPERIMENT_NAME
+    or MLFLOW_EXPERIMENT_ID, else initlab.
+    """
 
     uri: str | None = None
-    experiment: str = "initlab"
+    experiment: str | None = None
     run_name: str | None = None
     enabled: bool = True
     offline: bool = False

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.config.overrides import quote_word
 from initlab.config.searchpath import as_override, typed_searchpath
-from initlab.core.error_line import print_error
+from initlab.core.error_line import print_error, print_notice
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
 from initlab.study.results.live import LiveTable
@@ -29,6 +31,7 @@ from initlab.study.search.trials import arm_results, current_trials, recorded_ru
 from initlab.study.setup import open_study, space_of
 from initlab.study.space.grammar import strip_sign
 from initlab.study.space.plan import Plan
+from initlab.study.space.space import Space
 from initlab.study.workers import engine
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     # printed as the command with which it goes on
     shown = [*arguments, *([as_override(places)] if places else [])]
     tune.check(settings, [strip_sign(d.key) for d in space.dimensions])
+    space = _with_experiment(config, space)
     plan, study, track = open_study(config, settings, space)
     fresh = enqueue_missing(study, plan)
     print_start(plan, study, fresh)
@@ -105,6 +109,15 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
 
 
 # ------------------------------------------------------------------ pieces
+def _with_experiment(config: DictConfig, space: Space) -> Space:
+    """The space with the experiment that the environment names: workers elsewhere record there too."""
+    where, origin = tracking.resolve_experiment(configuration.tracking_settings(config), workdir=Path.cwd())
+    if not origin or where.experiment is None:
+        return space
+    print_notice(f"tracking: {origin}")
+    return replace(space, fixed=(*space.fixed, f"tracking.experiment={quote_word(where.experiment)}"))
+
+
 def _load_plotting() -> None:
     """Import the plotting libraries that the end of the study needs, while its workers train."""
     for name in ("scipy.stats", "optuna.importance"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
+from initlab.config.computation import computation_hash
 from initlab.config.own_targets import plain_keys
 from initlab.config.searchpath import packages_of, require_usual_main, typed_searchpath
 from initlab.core.error_line import print_notice
@@ -22,6 +23,8 @@ from initlab.study.search.pruners import pruner
 from initlab.study.search.samplers import sampler
 from initlab.study.search.storage import check_separate_databases, choose_url, load_libraries, open_storage
 from initlab.study.space.compose import compose_arm, save_arm_config
+from initlab.study.space.duplicates import describe_equal, equal_arms, refuse_equal_options
+from initlab.study.space.grammar import arm_text
 from initlab.study.space.identity import fingerprint, require_same_files, require_same_judgement, require_same_space
 from initlab.study.space.objectives import resolve_objectives
 from initlab.study.space.plan import Plan, as_overrides, folder_of, load
@@ -88,7 +91,12 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     # composed from the files at hand: the study's own copy is made when all is well
     draft = replace(plan, folder=folder.absolute()) if known is not None else _draft(plan)
     arms = list(space.arms()) if settings.sampler == "grid" else [_any_arm(space)]
-    first, configs = _check_arms(draft, arms, settings)
+    found, configs = _check_arms(draft, arms, settings)
+    first = found[0]
+    if settings.sampler == "grid":
+        plan, arms, configs = _without_equal_arms(plan, known, arms, found, configs)
+    elif known is None:
+        refuse_equal_options(space, arms[0], lambda arm: computation_hash(compose_arm(draft, arm)))
     metric, direction = resolve_objectives(settings, first.monitor)
     # the password is kept in one place, see Plan.save
     settings = replace(settings, metric=metric, direction=direction, storage=redact_passwords(storage))
@@ -114,8 +122,8 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
 
 def _check_arms(
     plan: Plan, arms: Sequence[Mapping[str, str]], settings: StudySettings
-) -> tuple[Facts, list[DictConfig]]:
-    """Facts about the first arm, and the composed configurations of the first `_KEPT` arms.
+) -> tuple[list[Facts], list[DictConfig]]:
+    """Facts about each arm, and the composed configurations of the first `_KEPT` arms.
 
     Raises:
         ConfigError: naming an arm that cannot be trained.
@@ -138,7 +146,27 @@ def _check_arms(
     if settings.tune_lr:
         for each in found:
             tune.configured_lr(each.params)
-    return found[0], configs
+    return found, configs
+
+
+def _without_equal_arms(
+    plan: Plan,
+    known: Plan | None,
+    arms: list[dict[str, str]],
+    found: Sequence[Facts],
+    configs: list[DictConfig],
+) -> tuple[Plan, list[dict[str, str]], list[DictConfig]]:
+    """The plan of a grid without arms that are the same computation as others, which is said."""
+    before = [] if known is None else list(known.space.arms())
+    pairs = equal_arms(arms, [f.computation for f in found], before)
+    if not pairs:
+        return plan, arms, configs
+    each = "each is trained once" if len(pairs) > 1 else "it is trained once"
+    print_notice(f"the same arm under two names: {describe_equal(pairs)}; {each}")
+    skipped = {arm_text(arm) for arm, _ in pairs}
+    plan = replace(plan, space=replace(plan.space, skipped=tuple(sorted(skipped))))
+    kept = [i for i, arm in enumerate(arms) if arm_text(arm) not in skipped]
+    return plan, [arms[i] for i in kept], [configs[i] for i in kept if i < len(configs)]
 
 
 @contextmanager

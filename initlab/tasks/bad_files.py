@@ -7,7 +7,7 @@ from typing import Literal
 
 from initlab.errors import DataError
 
-#: ``skip`` passes over them and says so, ``error`` refuses the first
+#: ``skip`` passes over them and says so, ``error`` refuses them
 BadFiles = Literal["skip", "error"]
 #: name of a file, and why it cannot be used
 Bad = tuple[str, str]
@@ -15,15 +15,17 @@ NAMED = 3  # files that a note names
 
 
 def refuse_bad_files(bad: Sequence[Bad], where: str, *, key: str) -> None:
-    """Raises DataError for the first of the files `bad` of the folder or archive `where`, if there are any."""
+    """Raises DataError with the names of the files `bad` of the folder or archive `where`, if there are any."""
     if not bad:
         return
     name, why = bad[0]
+    rest = [other for other, _ in bad[1:]]
+    more = f"{', '.join(rest[:NAMED])}{', ...' if len(rest) > NAMED else ''}"
     raise DataError(
         key,
         f"{where}/{name}",
-        f"{why}; repair or remove it (and {len(bad) - 1} more), or data.bad_files=skip"
-        if len(bad) > 1
+        f"{why}; repair or remove it (and {len(rest)} more: {more}), or data.bad_files=skip"
+        if rest
         else f"{why}; repair or remove it, or skip it with data.bad_files=skip",
     )
 

@@ -104,6 +104,7 @@ def _cifar10(home: Path) -> Entry:
 def _user_entries() -> list[Entry]:
     return [
         _user_entry("image_folder", "your own images, one folder a class", "data=image_folder data.path=FOLDER"),
+        _user_entry("hf_folder", "your own images, saved by Hugging Face datasets", "data=hf_folder data.path=FOLDER"),
         _user_entry("npz", "your own arrays x and y", "data=npz data.path=FILE.npz"),
         _user_entry("table", "your own CSV or Parquet table", "data=table data.path=FILE.csv model=mlp"),
     ]

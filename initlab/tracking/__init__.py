@@ -14,6 +14,7 @@ from initlab.tracking.record.sink import RunSink
 from initlab.tracking.record.start import start
 from initlab.tracking.record.tail import ClosingRuns
 from initlab.tracking.store.access import check_access
+from initlab.tracking.store.experiment import experiment_name, resolve_experiment
 from initlab.tracking.store.location import describe_location, resolve_uri, ui_url
 from initlab.tracking.store.ui import ui
 from initlab.tracking.transfer.export import export_study
@@ -41,6 +42,7 @@ __all__ = [
     "copy_inputs",
     "describe_location",
     "end_duplicates",
+    "experiment_name",
     "export_study",
     "find_run",
     "find_studies",
@@ -53,6 +55,7 @@ __all__ = [
     "register_model",
     "reopen",
     "resolve",
+    "resolve_experiment",
     "resolve_uri",
     "spools",
     "start",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.driver import initlab
 from tests.own_network.conftest import EXAMPLE
@@ -77,6 +78,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(EXAMPLE / "ownnet", folder / "ownnet", ignore=shutil.ignore_patterns("__pycache__"))
     rng = np.random.default_rng(0)
     np.savez(folder / "mine.npz", x=rng.normal(size=(120, 8, 8)).astype("float32"), y=np.arange(120) % 3)
+    table = [f"{i % 7},{i * 5 % 11},{('oak', 'elm')[i % 2]}" for i in range(60)]
+    (folder / "mine.csv").write_text("\n".join(["width,height,species", *table]), encoding="utf-8")
+    for name in ("cat", "dog"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("L", (8, 8), 20 * i).save(folder / "pictures" / name / f"{i}.png")
     (folder / "conf" / "schedule").mkdir(parents=True)
     (folder / "conf" / "schedule" / "nightly.yaml").write_text(
         "cron: '30 1 * * *'\ntimezone: UTC\nrun:\n  - init=he,xavier\n", encoding="utf-8"

@@ -17,6 +17,9 @@ from tests.cli.driver import initlab
 #: what a file needs besides its own name to build something
 NEEDS = {
     ("data", "image_folder"): ["data.path=."],
+    ("data", "hf_folder"): ["data.path=."],
+    ("data", "hf_audio"): ["data.path=."],
+    ("data", "hf_text"): ["data.path=."],
     ("data", "npz"): ["data.path=nowhere.npz"],
     ("data", "table"): ["data.path=nowhere.csv"],
     ("data", "audio_folder"): ["data.path=."],

@@ -163,3 +163,26 @@ def test_a_grid_of_inspections_finds_them_too(workdir: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "2 combinations inspected" in done.stdout
+
+
+def test_a_place_from_the_environment(workdir: Path) -> None:
+    home = experiments(workdir / "my", mine=0.05, yours=0.5)
+    place = 'hydra.searchpath=["file://${oc.env:INITLAB_MY_CONF}"]'
+    sweep = ("-m", *TINY, "experiment=mine,yours")
+    done = initlab(place, *sweep, cwd=workdir, INITLAB_MY_CONF=str(home))
+    assert done.returncode == 0, done.stderr
+    # the plan has the folder, not the variable: it goes on where that is not set
+    assert "INITLAB_MY_CONF" not in (workdir / ".initlab" / "studies" / "own" / "plan.json").read_text()
+    assert "2 done before, 0 new" in initlab(f"--config-dir={home}", *sweep, cwd=workdir).stdout
+    done = initlab(place, *sweep, cwd=workdir)
+    assert done.returncode == 2 and "INITLAB_MY_CONF" in done.stderr and "is not set" in done.stderr
+
+
+def test_a_main_configuration_of_ones_own_is_not_passed_over_in_silence(workdir: Path) -> None:
+    home = experiments(workdir / "my", mine=0.05, yours=0.5)
+    (home / "config.yaml").write_text("defaults: [/config, _self_]\ninit: {gain: 3}\n", encoding="utf-8")
+    sweep = ("-m", *TINY, "experiment=mine,yours")
+    done = initlab("--config-dir=my", *sweep, cwd=workdir)
+    assert done.returncode == 0 and "my/config.yaml is not read: initlab has a main configuration" in done.stderr
+    done = initlab(f"--config-path={home}", *sweep, cwd=workdir)
+    assert done.returncode == 2 and "leads back to that file" in done.stderr, done.stderr

@@ -216,7 +216,9 @@ def test_many_bad_images(tmp_path: Path) -> None:
     (note,) = read_image_folder(tmp_path).notes
     assert note.startswith("12 of 28 images were skipped: b/HALF.JPEG cannot be read as an image")
     assert note.endswith("; ...")
-    with pytest.raises(DataError, match=r"\(and 11 more\), or data\.bad_files=skip"):
+    with pytest.raises(
+        DataError, match=r"\(and 11 more: b/bomb\.png, b/drawing\.SVG, b/empty\.png, \.\.\.\), or data\.bad_files=skip"
+    ):
         read_image_folder(tmp_path, bad_files="error")
     for i in range(5):
         (tmp_path / "a" / f"{i}.png").write_bytes(b"")

@@ -42,6 +42,9 @@ def load(folder: Path, **arrays: Any) -> RawData:
         (Y[None].astype("uint8"), ("0", "1", "2"), [0, 1, 2]),
         (Y > 0, ("False", "True"), [0, 1, 1]),
         (NAMES[Y][:, None], ("apple", "fig", "pear"), [2, 0, 1]),
+        (np.eye(3, dtype=int)[Y], ("0", "1", "2"), [0, 1, 2]),
+        (np.eye(4, dtype=bool)[Y], ("0", "1", "2"), [0, 1, 2]),
+        (np.eye(2, dtype="float32")[Y % 2], ("0", "1"), [0, 1, 0]),
     ],
 )
 def test_labels_that_are_read(tmp_path: Path, y: np.ndarray, names: tuple[str, ...], first: list[int]) -> None:
@@ -67,8 +70,7 @@ def test_labels_that_are_read(tmp_path: Path, y: np.ndarray, names: tuple[str, .
         (Y - 1, "the least is -1; write these as names"),
         (np.where(Y > 0, 1.0, -1.0), "the least is -1; write these as names"),
         (Y * 10**9, "2000000000 is too large for 60 of them; write these as names"),
-        (np.eye(3, dtype=int)[Y], "not one-hot"),
-        (np.eye(4, dtype=bool)[Y], "not one-hot"),
+        (np.eye(5, dtype=int)[Y * 2], r"there is no example of 1, 3; write these as names, y=y.argmax\(1\)"),
         (np.eye(3)[Y] * 0.8 + 0.2 / 3, "not shares of classes"),
         (RNG.integers(0, 2, (N, 5)) | np.eye(5, dtype=int)[1], "several labels an example"),
         (NAMES[Y].astype(object), "y holds Python objects instead of numbers or text"),
@@ -131,6 +133,45 @@ def test_parts_of_the_file_are_the_parts(
     if "val" in has:
         assert torch.equal(splits.val.x, torch.from_numpy(X[:40])[:, None])
         assert len(splits.train) == (60 if "test" in has else 48)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["X_train y_train X_val y_val X_test y_test", "train_x train_y valid_x valid_y test_x test_y",
+     "train_images train_labels val_images val_labels test_images test_labels", "images labels dev_images dev_labels"
+     " testing_images testing_labels", "data target data_val target_val data_test target_test",
+     "trainX trainY valX valY testX testY", "xtrain ytrain xval yval xtest ytest", "features targets val_features"
+     " val_targets test_features test_targets", "x-train y-train x-validation y-validation x-test y-test"],
+)  # fmt: skip
+def test_spellings_of_names(tmp_path: Path, spelled: str) -> None:
+    names = spelled.split()
+    stops = [60, 30, 21]
+    arrays = {n: (X if i % 2 == 0 else Y)[: stops[i // 2]] for i, n in enumerate(names)}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    raw = read_npz(tmp_path / "mine.npz")
+    assert raw.notes == ()
+    assert [len(p) for p in (raw.pool, raw.val, raw.test) if p is not None] == stops
+
+
+def test_x_and_y_win_over_other_words(tmp_path: Path) -> None:
+    raw = load(tmp_path, y=Y, data=X[:, 0, 0], labels=NAMES[Y])
+    assert raw.class_names == ("0", "1", "2")
+    assert raw.notes == ("arrays of mine.npz that are left out: data, labels",)
+
+
+def test_arrays_without_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", X, Y)
+    raw = read_npz(tmp_path / "mine.npz")
+    assert len(raw.pool) == 60 and raw.notes == ("arr_0 is taken for x, arr_1 for y",)
+    np.savez(tmp_path / "mine.npz", X, Y, X)
+    with pytest.raises(DataError, match="lacks x and y, it holds arr_0, arr_1, arr_2"):
+        read_npz(tmp_path / "mine.npz")
+
+
+def test_one_hot_labels_are_told(tmp_path: Path) -> None:
+    raw = load(tmp_path, y=np.eye(3)[Y], x_test=X[:9], y_test=np.eye(3)[Y[:9]])
+    assert raw.test is not None and raw.test.y.tolist() == Y[:9].tolist()
+    assert raw.notes == tuple(f"{n} is one-hot: the class is the column with the 1" for n in ("y", "y_test"))
 
 
 def test_arrays_that_are_left_out_are_named(tmp_path: Path) -> None:

@@ -72,10 +72,10 @@ def test_a_run_of_everything_that_it_adds(python: Path, workdir: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kumar-sinlu-dense_mlp-moons-s0 finished" in done.stdout
     with closing(sqlite3.connect(workdir / "mlflow.db")) as store:
-        keys = {k for (k,) in store.execute("select distinct key from metrics") if k.startswith("sparseness/")}
+        keys = {k for (k,) in store.execute("select distinct key from metrics") if k.startswith("watch/sparseness/")}
         params = dict(store.execute("select key, value from params"))
         (status,) = store.execute("select status from runs").fetchone()
-    assert keys == {f"sparseness/{s}.weight" for s in ("head", "layers.0", "layers.1", "layers.2")}
+    assert keys == {f"watch/sparseness/{s}.weight" for s in ("head", "layers.0", "layers.1", "layers.2")}
     assert (params["probes.extra"], params["task"], status) == ('["moonlab.sparseness"]', "moons", "FINISHED")
 
 

@@ -117,7 +117,7 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
             pass  # deleted, or in a store that does not answer: start a new one
     header = RunHeader(
         name=plan.name,
-        experiment=settings.experiment,
+        experiment=tracking.experiment_name(settings),
         params={
             "study": plan.name, "sampler": plan.settings.sampler, "pruner": plan.settings.pruner,
             "metric": ", ".join(plan.metrics), "replicas": plan.replicas, "seed": plan.seed,

@@ -5,7 +5,9 @@ Values are text as typed on the command line: ``he``, ``0.1``, ``he(gain=2)``.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -184,3 +186,15 @@ def _double() -> Any:
 
 def _value(text: str) -> str | None:
     return text.partition("=")[2] or None
+
+
+def arm_text(arm: Mapping[str, str]) -> str:
+    """An arm as text that is the same for every order of its keys."""
+    return json.dumps(dict(arm), sort_keys=True)
+
+
+def read_dimension(plain: Mapping[str, Any]) -> Dimension:
+    """The dimension of which `dataclasses.asdict` made `plain`."""
+    if "options" in plain:
+        return Choice(key=plain["key"], options=tuple(plain["options"]))
+    return Range(**plain)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from initlab.config import quote_formulas
 from initlab.errors import ConfigError
-from initlab.study.space.grammar import Choice, Dimension, Range, parse_override, strip_sign
+from initlab.study.space.grammar import Choice, Dimension, Range, arm_text, parse_override, read_dimension, strip_sign
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -44,16 +44,18 @@ class Space:
         fixed: overrides that all arms share.
         dimensions: keys that differ between arms.
         conditions: on keys of either kind. Several conditions on one key must all hold.
+        skipped: arms (`arm_text`) that the grid leaves out, since others are the same computation.
     """
 
     fixed: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
     conditions: tuple[Condition, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def arms(self) -> Iterator[dict[str, str]]:
         """The full grid, the first dimension slowest.
 
-        A key whose condition fails is left out of an arm, and duplicate arms are removed.
+        A key whose condition fails is left out of an arm, and duplicate arms and the skipped ones are removed.
 
         Raises:
             ConfigError: for an interval, which has no list of values.
@@ -64,7 +66,7 @@ class Space:
             full = dict(zip((d.key for d in self.dimensions), values, strict=True))
             kept = self._kept(full)
             arm = {k: v for k, v in full.items() if k in kept}
-            if tuple(arm.items()) not in seen:
+            if tuple(arm.items()) not in seen and arm_text(arm) not in self.skipped:
                 seen.add(tuple(arm.items()))
                 yield arm
 
@@ -92,6 +94,7 @@ class Space:
             "fixed": list(self.fixed),
             "dimensions": [asdict(d) for d in self.dimensions],
             "conditions": [asdict(c) for c in self.conditions],
+            "skipped": list(self.skipped),
         }
 
     @staticmethod
@@ -99,10 +102,9 @@ class Space:
         """The space that `as_json` wrote, also after it went through a JSON file."""
         return Space(
             fixed=tuple(plain["fixed"]),
-            dimensions=tuple(_dimension_from_json(d) for d in plain["dimensions"]),
-            conditions=tuple(
-                Condition(key=c["key"], of=c["of"], values=tuple(c["values"])) for c in plain["conditions"]
-            ),
+            dimensions=tuple(read_dimension(d) for d in plain["dimensions"]),
+            conditions=tuple(_condition_from_json(c) for c in plain["conditions"]),
+            skipped=tuple(plain.get("skipped") or ()),
         )
 
     # -------------------------------------------------------------- conditions
@@ -293,7 +295,5 @@ def _among(key: str, roots: Sequence[str]) -> bool:
     return key.replace("/", ".").partition(".")[0] in roots
 
 
-def _dimension_from_json(plain: Mapping[str, Any]) -> Dimension:
-    if "options" in plain:
-        return Choice(key=plain["key"], options=tuple(plain["options"]))
-    return Range(**plain)
+def _condition_from_json(plain: Mapping[str, Any]) -> Condition:
+    return Condition(key=plain["key"], of=plain["of"], values=tuple(plain["values"]))

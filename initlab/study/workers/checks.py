@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from initlab import config as configuration
+from initlab.config.computation import computation_hash
 from initlab.spec import Scalar
 from initlab.study.workers.worker_pool import POOL
 
@@ -30,19 +31,27 @@ class Facts:
         epochs: of a run.
         ddp: whether several processes share a run.
         params: of a run, as recorded.
+        computation: the same for two arms that differ in words alone.
     """
 
     monitor: str
     epochs: int
     ddp: bool
     params: Mapping[str, Scalar]
+    computation: str = ""
 
 
 def facts(config: DictConfig, overrides: list[str]) -> Facts:
     """Build the objects of a composed configuration and collect the facts. Raises InitlabError on failure."""
     built = configuration.experiment(config, overrides=overrides)
     trainer = built.trainer
-    return Facts(monitor=built.task.monitor, epochs=trainer.epochs, ddp=trainer.ddp, params=built.params)
+    return Facts(
+        monitor=built.task.monitor,
+        epochs=trainer.epochs,
+        ddp=trainer.ddp,
+        params=built.params,
+        computation=computation_hash(config),
+    )
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from initlab.errors import DataError
 _KINDS = {"c": "complex numbers", "M": "dates", "m": "time spans", "V": "records"}
 #: numbers that are no labels as such: bins of equal counts, by the training part's quantiles
 _BIN = "numpy.digitize({y}, numpy.quantile({of}, [0.25, 0.5, 0.75])).astype(str)"
+_REGRESSION = "initlab trains classifiers, a regression is no task here"
 #: most values that numbers with decimals may have to be taken for classes by what is advised
 _FEW = 20
 
@@ -38,7 +39,7 @@ class LabelReader:
         """The reader with the classes of the training labels `array`, called `name` in the file.
 
         Whole numbers from 0 without a gap, also as floats, are classes by number; False and True are 0 and 1; text is
-        the classes' names, which are sorted.
+        the classes' names, which are sorted. Of one-hot rows the class is the column that holds 1.
 
         Raises:
             DataError: with what to write instead.
@@ -49,18 +50,19 @@ class LabelReader:
             return LabelReader(where=self.where, names=tuple(sorted(set(text.tolist()))), numbered=False, of=name)
         numbers = self._numbers(flat, name)
         count, distinct = int(numbers.max()) + 1, np.unique(numbers)
+        written = f"{name}.argmax(1)" if is_one_hot(array) else name
         if count > len(numbers):
             raise self._wrong(
                 name,
                 f"labels must be 0, 1, 2, ...; {count - 1} is too large for {len(numbers)} of them; "
-                f"{_advice(distinct, len(numbers), name)}",
+                f"{_advice(distinct, len(numbers), name, written)}",
             )
         if len(distinct) < count:
             absent = ", ".join(map(str, sorted(set(range(count)) - set(distinct.tolist()))[:5]))
             raise self._wrong(
                 name,
                 f"labels must be 0 to {count - 1} without a gap, there is no example of {absent}; "
-                f"{_advice(distinct, len(numbers), name)}",
+                f"{_advice(distinct, len(numbers), name, written)}",
             )
         names = ("False", "True")[:count] if flat.dtype.kind == "b" else tuple(str(c) for c in range(count))
         return LabelReader(where=self.where, names=names, of=name)
@@ -101,11 +103,11 @@ class LabelReader:
             array = array.reshape(-1)
         if array.ndim == 1 and array.size:
             return array
+        if is_one_hot(array):
+            return array.argmax(1)
         what = f"must be (N,) and not empty, one label per example, not {array.shape}"
         if array.ndim == 2 and array.size and array.dtype.kind in "buif":
             rows = array.astype(np.float64)
-            if np.all((rows == 0) | (rows == 1)) and np.all(rows.sum(1) == 1):
-                raise self._wrong(name, f"{what}, not one-hot; write {name}={name}.argmax(1)")
             if np.all((rows == 0) | (rows == 1)):
                 raise self._wrong(
                     name,
@@ -134,12 +136,12 @@ class LabelReader:
             if len(broken):
                 raise self._wrong(
                     name,
-                    f"labels must be integers or names, not {broken[0]:.4g}: a regression is no task here;"
+                    f"labels must be integers or names, not {broken[0]:.4g}: {_REGRESSION};"
                     f" {self._how_to_bin(flat, name)}",
                 )
         if flat.min() < 0:
             what = f"labels must be 0 or greater, the least is {flat.min():.15g}"
-            raise self._wrong(name, f"{what}; {_advice(np.unique(flat), len(flat), name)}")
+            raise self._wrong(name, f"{what}; {_advice(np.unique(flat), len(flat), name, name)}")
         if float(flat.max()) >= 1 << 62:
             raise self._wrong(name, f"{flat.max():.4g} is no number of a class")
         return flat.astype(np.int64)
@@ -151,8 +153,18 @@ class LabelReader:
         return f"{classes}to classify ranges write {name}={_BIN.format(y=name, of=self.of if self.names else name)}"
 
 
-def _advice(distinct: np.ndarray, examples: int, name: str) -> str:
-    """Advice for whole numbers that are no labels: too many of them to be classes, or only numbered otherwise."""
+def is_one_hot(array: np.ndarray) -> bool:
+    """Whether `array` is (N, C), C > 1, with a single 1 in each row and 0 elsewhere."""
+    if array.ndim != 2 or array.dtype.kind not in "buif" or 1 in array.shape or not array.size:
+        return False
+    return bool(np.all((array == 0) | (array == 1)) and np.all(np.count_nonzero(array, axis=1) == 1))
+
+
+def _advice(distinct: np.ndarray, examples: int, name: str, written: str) -> str:
+    """Advice for whole numbers that are no labels: too many of them to be classes, or only numbered otherwise.
+
+    `written` is the expression whose values they are.
+    """
     if len(distinct) > max(2, examples // 2):
-        return f"a regression is no task here; to classify ranges write {name}={_BIN.format(y=name, of=name)}"
-    return f"write these as names, {name}={name}.astype(str)"
+        return f"{_REGRESSION}; to classify ranges write {name}={_BIN.format(y=name, of=name)}"
+    return f"write these as names, {name}={written}.astype(str)"

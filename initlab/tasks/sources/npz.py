@@ -19,16 +19,13 @@ from initlab.errors import DataError
 from initlab.spec import Part, PartName, Provenance
 from initlab.tasks.augment import AugmentName
 from initlab.tasks.image import ImageData
-from initlab.tasks.part_names import part_of
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.sources.array_labels import LabelReader
+from initlab.tasks.sources.array_labels import LabelReader, is_one_hot
+from initlab.tasks.sources.array_names import HINT, Roles, roles_of
 from initlab.tasks.splitting import Plan, SplitSettings
 
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
-#: (x or y, part) → name of the array
-Roles = dict[tuple[str, PartName], str]
 Layout = Literal["auto", "channels_first", "channels_last"]
-_HINT = "write it with numpy.savez(path, x=images, y=labels)"
 _MOST_CHANNELS = 4  # more planes than red, green, blue and one other are not taken for channels without being told
 
 
@@ -42,9 +39,9 @@ def npz(
 ) -> ImageData:
     """Arrays `x` and `y` in the file `path`, and optionally `x_val` and `y_val`, `x_test` and `y_test`.
 
-    `x` is (N, H, W), (N, C, H, W), (N, H, W, C) or flat (N, D), of uint8 or float; `y` holds integer labels from 0, or
-    names of classes. `x_train` and `y_train` stand for `x` and `y`, and any spelling of a part for val and test
-    (`part_names.py`). Other arrays are left out, and named in a note.
+    `x` is (N, H, W), (N, C, H, W), (N, H, W, C) or flat (N, D), of uint8 or float; `y` holds integer labels from 0,
+    names of classes, or one-hot rows. `x_train`, `train_images`, `labels` and the like are found too
+    (`array_names.py`), with any spelling of a part (`part_names.py`). Other arrays are left out, and named in a note.
 
     Args:
         path: the file, written by `numpy.savez` or `numpy.savez_compressed`. Pickled objects in it are refused.
@@ -68,7 +65,7 @@ def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
     for part in PARTS:
         if ("x", part) in names:
             x_name, y_name = names["x", part], names["y", part]
-            x = _examples(arrays[x_name], name=x_name, path=file, layout=layout)
+            x = read_examples(arrays[x_name], name=x_name, path=file, layout=layout)
             y = reader.read(arrays[y_name], name=y_name)
             if len(x) != len(y):
                 raise DataError("data.path", str(file), f"{x_name} has {len(x)} examples, {y_name} has {len(y)} labels")
@@ -80,6 +77,13 @@ def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
             raise DataError("data.path", str(file), f"{names['x', part]}: examples have the shape {shapes}")
     if len({p.x.dtype for p in parts.values()}) > 1:
         parts = {part: Part(x=p.x.float(), y=p.y) for part, p in parts.items()}
+    labels = [name for (kind, _), name in names.items() if kind == "y"]
+    notes = [f"{name} is one-hot: the class is the column with the 1" for name in labels if is_one_hot(arrays[name])]
+    if left:
+        more = f" and {len(left) - 9} more" if len(left) > 9 else ""
+        notes.append(f"arrays of {file.name} that are left out: {', '.join(left[:9])}{more}")
+    if names["x", "train"] == "arr_0":
+        notes.append("arr_0 is taken for x, arr_1 for y")
     pool, val, test = parts["train"], parts.get("val"), parts.get("test")
     ordered = (pool, test) if val is None else (pool, val, test)
     return RawData(
@@ -89,7 +93,7 @@ def read_npz(path: Path, *, layout: Layout = "auto") -> RawData:
         class_names=reader.names,
         provenance=Provenance(name=file.stem, source=str(file.resolve()), digest=digest(*ordered)),
         key="data.path",
-        notes=(f"arrays of {file.name} that are left out: {', '.join(left[:9])}",) if left else (),
+        notes=tuple(notes),
     )
 
 
@@ -98,13 +102,13 @@ def _arrays(file: Path) -> tuple[Roles, list[str], dict[str, np.ndarray]]:
     """Names of the arrays by what they hold, names of those that are left out, and the arrays."""
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "does not exist"
-        raise DataError("data.path", str(file), f"{what}; give an .npz file, {_HINT}")
+        raise DataError("data.path", str(file), f"{what}; give an .npz file, {HINT}")
     name = ""
     try:
         if not zipfile.is_zipfile(file):
-            raise DataError("data.path", str(file), f"is not an .npz file; {_HINT}")
+            raise DataError("data.path", str(file), f"is not an .npz file; {HINT}")
         with np.load(file, allow_pickle=False) as archive:
-            roles = _roles(archive.files, file)
+            roles = roles_of(archive.files, str(file))
             _check_memory(file, list(roles.values()))
             found: dict[str, np.ndarray] = {}
             for name in roles.values():
@@ -113,37 +117,13 @@ def _arrays(file: Path) -> tuple[Roles, list[str], dict[str, np.ndarray]]:
                     raise ValueError("it holds what is no array")
             return roles, [n for n in archive.files if n not in found], found
     except (MemoryError, RuntimeError, NotImplementedError) as error:  # a size, a password or a packing from elsewhere
-        raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {_HINT}") from error
+        raise DataError("data.path", str(file), f"cannot be read ({type(error).__name__}); {HINT}") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
         if "allow_pickle" not in str(error):
-            raise DataError("data.path", str(file), f"is damaged ({error}); {_HINT}") from error
+            raise DataError("data.path", str(file), f"is damaged ({error}); {HINT}") from error
         how = f"numpy.stack(list({name}))" if name.lower().startswith("x") else f"{name}.astype(str)"
         what = f"{name} holds Python objects instead of numbers or text; write {name}={how}"
         raise DataError("data.path", str(file), what) from error
-
-
-def _roles(names: Sequence[str], file: Path) -> Roles:
-    """What each array of the file holds, (x or y, part) → name."""
-    roles: Roles = {}
-    for name in names:
-        kind, _, rest = name.lower().partition("_")
-        part = "train" if not rest else part_of(rest)
-        if kind not in ("x", "y") or part is None:
-            continue
-        if (kind, part) in roles:
-            raise DataError(
-                "data.path", str(file), f"{roles[kind, part]} and {name} both hold the {part} part; leave one out"
-            )
-        roles[kind, part] = name
-    missing = [kind for kind in ("x", "y") if (kind, "train") not in roles]
-    if missing:
-        held = ", ".join(names) or "nothing"
-        raise DataError("data.path", str(file), f"lacks {' and '.join(missing)}, it holds {held}; {_HINT}")
-    for (kind, part), name in roles.items():
-        other = ("y" if kind == "x" else "x") + name[1:]
-        if (other[0], part) not in roles:
-            raise DataError("data.path", str(file), f"lacks {other}: {name} and {other} go together")
-    return roles
 
 
 def _check_memory(file: Path, names: Sequence[str]) -> None:
@@ -157,7 +137,13 @@ def _check_memory(file: Path, names: Sequence[str]) -> None:
         raise DataError("data.path", str(file), f"holds {size / 1e9:.3g} GB of arrays, {free / 1e9:.3g} GB are free")
 
 
-def _examples(array: np.ndarray, *, name: str, path: Path, layout: Layout) -> Tensor:
+def read_examples(array: np.ndarray, *, name: str, path: Path, layout: Layout = "auto") -> Tensor:
+    """The examples in an array called `name` of the file `path`: images (N, C, H, W), or (N, D), uint8 or float32.
+
+    Raises:
+        DataError: no numbers, another shape, or channels that cannot be told from the sides.
+    """
+
     def wrong(what: str) -> DataError:
         return DataError("data.path", str(path), f"{name}: {what}")
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, cast
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
 
 from initlab.core.signature import with_parameters_of
+from initlab.core.text import listed
 from initlab.errors import DataError
 from initlab.spec import Part, Provenance
 from initlab.tasks.image import ImageData
 from initlab.tasks.raw import RawData, digest
-from initlab.tasks.sources.array_labels import LabelReader
+from initlab.tasks.sources.table_columns import features_of, is_number, labels_of
+from initlab.tasks.sources.table_file import Frame, column_of, only_usual, read_frame
 from initlab.tasks.splitting import Plan, SplitSettings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-#: columns of text with more different values are names or notes, and no categories
-_MOST_CATEGORIES = 50
+Missing = Literal["error", "mean", "drop"]
 #: columns that are named in a message
 _NAMED = 9
-_PARQUET = (".parquet", ".pq")
-#: delimiters of CSV files
-_MARKS = (",", ";", "\t", "|")
 
 
 @with_parameters_of(Plan())
@@ -36,7 +32,8 @@ def table(
     path: Path,
     target: str = "",
     drop: Sequence[str] | None = None,
-    missing: Literal["error", "mean"] = "error",
+    missing: Missing = "error",
+    encoding: str | None = None,
     **split: Unpack[SplitSettings],
 ) -> ImageData:
     """The table in the file `path`: classes in one column, numbers and categories in the others.
@@ -45,142 +42,108 @@ def table(
     50 different values becomes a feature for each value. Examples are vectors: use model=mlp or model=linear.
 
     Args:
-        path: a CSV file (comma, semicolon, tab or bar between cells; header in the first line; also .gz and .zip), or
-            a Parquet file.
+        path: a CSV file (comma, semicolon, tab, bar or spaces between cells; header in the first line; also .gz, .bz2,
+            .xz and .zip), or a Parquet file.
         target: column of the classes; empty takes the only one called target, label, class or y.
         drop: columns that are left out, such as names and numbers of rows.
         missing: ``error`` stops at an empty cell and names its column; ``mean`` puts the column's mean there, or no
-            category, and adds a feature that says so.
+            category, and adds a feature that says so; ``drop`` leaves out the rows, and tells how many.
+        encoding: of a CSV file, such as ``latin-1``; None takes that of its byte order mark, else UTF-8.
         split: see `Plan`.
     """
     names = (drop,) if isinstance(drop, str) else tuple(drop or ())
-    load = partial(read_table, path, target=target, drop=names, missing=missing)
+    load = partial(read_table, path, target=target, drop=names, missing=missing, encoding=encoding)
     return ImageData(name="table", load=load, plan=Plan(**split))
 
 
 def read_table(
-    path: Path, *, target: str = "", drop: Sequence[str] = (), missing: Literal["error", "mean"] = "error"
+    path: Path, *, target: str = "", drop: Sequence[str] = (), missing: Missing = "error", encoding: str | None = None
 ) -> RawData:
     """All rows as one pool, x float32 (N, features).
 
     Raises:
         DataError: absent, not a table, no such column, or a column that is neither numbers nor categories.
+        ConfigError: an encoding that is unknown.
     """
     file = path.expanduser()
-    frame = _frame(file)
-    target = _target(frame, target, file)
-    unknown = [name for name in drop if name not in frame.columns]
-    if unknown:
-        raise DataError("data.drop", unknown[0], f"is no column of {file.name}; its columns are {_columns(frame)}")
-    labels = _column(frame, target)
+    read = read_frame(file, target, encoding=encoding)
+    target = _target(read, target, file)
+    for name in drop:
+        if name not in read.rows.columns:
+            raise DataError("data.drop", name, f"is no column of {file.name}; {_columns(read, name)}")
+        if name == target:
+            raise DataError("data.drop", name, "is the column of the classes, data.target; name another")
+    frame = read.rows.drop(columns=list(drop))
+    notes = [*read.notes]
+    if missing == "drop":
+        whole = frame.dropna()
+        if len(whole) < len(frame):
+            notes.append(f"{len(frame) - len(whole)} of {len(frame)} rows with empty cells are left out")
+        if whole.empty:
+            raise DataError("data.missing", "drop", f"leaves no row of {file.name}: each has an empty cell")
+        frame = whole
+    labels = column_of(frame, target)
     if labels.isna().any():
-        row = int(np.flatnonzero(labels.isna())[0])
-        raise DataError("data.target", target, f"is empty in row {row + 1} of {file.name}; leave such rows out")
-    array = labels.to_numpy()
-    reader = LabelReader(where=str(file))
-    array = array.astype(str) if array.dtype.kind not in "buif" else array
-    reader = reader.fit(array, name=target)
-    rest = frame.drop(columns=[target, *drop])
-    columns, notes = [], []
-    for name in rest.columns:
-        columns += _features(_column(rest, name), str(name), file, missing)
+        rows = np.flatnonzero(labels.isna())
+        what = f"is empty in {len(rows)} row(s) of {file.name}, first in row {int(rows[0]) + 1}"
+        raise DataError("data.target", target, f"{what}; leave these rows out with data.missing=drop")
+    y, class_names = labels_of(labels, target, file)
+    rest = frame.drop(columns=[target])
+    columns = [f for name in rest.columns for f in features_of(column_of(rest, name), str(name), file, missing, notes)]
     if not columns:
         raise DataError("data.path", str(file), f"has no column beside {target} that could tell the classes apart")
-    text = [str(n) for n in rest.columns if not _is_number(_column(rest, n))]
+    text = [str(n) for n in rest.columns if not is_number(column_of(rest, n))]
     if text:
-        notes.append(f"a feature for each value of {', '.join(text[:_NAMED])}")
+        notes.append(f"a feature for each value of {listed(text, _NAMED)}")
     if drop:
-        notes.append(f"left out: {', '.join(drop[:_NAMED])}")
+        notes.append(f"left out: {listed([*drop], _NAMED)}")
     with np.errstate(over="ignore"):  # told below
         x = np.stack(columns, axis=1).astype(np.float32)
     if not np.isfinite(x).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise DataError("data.path", str(file), f"row {row + 1} holds a number beyond float32 (feature {column + 1})")
-    pool = Part(x=torch.from_numpy(x), y=reader.read(array, name=target))
+    pool = Part(x=torch.from_numpy(x), y=y)
     return RawData(
-        pool=pool, class_names=reader.names, key="data.path", notes=tuple(notes),
+        pool=pool, class_names=class_names, key="data.path", notes=tuple(notes),
         provenance=Provenance(name=file.name.split(".")[0], source=str(file.resolve()), digest=digest(pool)),
     )  # fmt: skip
 
 
 # ------------------------------------------------------------------ pieces
-def _frame(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "does not exist"
-        raise DataError("data.path", str(file), f"{what}; give a CSV or Parquet file")
-    try:
-        if file.suffix.lower() in _PARQUET:
-            found = pd.read_parquet(file)
-        else:
-            # the delimiter that makes the most columns of the first rows; a comma, where there is one column
-            first = {mark: len(pd.read_csv(file, sep=mark, nrows=1, encoding="utf-8-sig").columns) for mark in _MARKS}
-            found = pd.read_csv(file, sep=max(first, key=lambda mark: first[mark]), encoding="utf-8-sig")
-    except (ValueError, OSError, EOFError, MemoryError, pd.errors.ParserError, ImportError) as error:
-        raise DataError("data.path", str(file), f"cannot be read as a table: {str(error).splitlines()[0]}") from error
-    except Exception as error:  # csv.Error, pyarrow's own
-        raise DataError("data.path", str(file), f"cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if found.empty:
-        raise DataError("data.path", str(file), "has no rows below its header")
-    return found.rename(columns=str)
-
-
-def _target(frame: pd.DataFrame, target: str, file: Path) -> str:
+def _target(read: Frame, target: str, file: Path) -> str:
+    columns = [str(c) for c in read.rows.columns]
+    if target in columns:
+        return target
+    hint = _header_hint(read, file)
     if target:
-        if target in frame.columns:
-            return target
-        raise DataError("data.target", target, f"is no column of {file.name}; its columns are {_columns(frame)}")
-    usual = [c for c in frame.columns if c.lower() in ("target", "label", "class", "y")]
-    if len(usual) == 1:
-        return usual[0]
-    raise DataError(
-        "data.target", None, f"say which column holds the classes, data.target=NAME; the columns are {_columns(frame)}"
-    )
+        raise DataError("data.target", target, f"is no column of {file.name}; {_columns(read, target)}{hint}")
+    if usual := only_usual(columns):
+        return usual
+    said = f"say which column holds the classes, data.target=NAME; {_columns(read, '')}{hint}"
+    raise DataError("data.target", None, said)
 
 
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
-    """One column; a frame has one of each name, as pandas numbers those that a file has twice."""
-    return cast("pd.Series", frame[name])
+def _columns(read: Frame, wanted: str) -> str:
+    """The columns that are most like `wanted`, and others, and how many there are beside them."""
+    names = [str(c) for c in read.rows.columns]
+    lower = {n.lower(): n for n in reversed(names)}
+    near = [lower[n] for n in difflib.get_close_matches(wanted.lower(), lower, n=3, cutoff=0.6)] if wanted else []
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    # the last column is often that of the classes
+    shown = names if len(names) <= _NAMED else [*names[: _NAMED - 1], names[-1]]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"{meant}Its columns are {', '.join(shown)}{more}" if meant else f"its columns are {', '.join(shown)}{more}"
 
 
-def _features(column: pd.Series, name: str, file: Path, missing: str) -> list[np.ndarray]:
-    """The features of a column: its numbers, or one for each of its values; and whether it was empty."""
-    empty = column.isna().to_numpy()
-    if empty.any() and missing == "error":
-        row = int(np.flatnonzero(empty)[0])
-        raise DataError(
-            "data.missing",
-            "error",
-            f"column {name} of {file.name} is empty in {int(empty.sum())} rows, first in row {row + 1};"
-            f" data.missing=mean fills it, data.drop=[{name}] leaves it out",
-        )
-    if _is_number(column):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        if empty.any():
-            mean = np.nanmean(numbers) if not empty.all() else 0.0
-            return [np.where(empty, mean, numbers), empty.astype(np.float64)]
-        return [numbers]
-    values = column.astype("string")
-    categories = sorted(values.dropna().unique().tolist())
-    if len(categories) > _MOST_CATEGORIES:
-        raise DataError(
-            "data.path",
-            str(file),
-            f"column {name} has {len(categories)} different texts, more than {_MOST_CATEGORIES}: no categories;"
-            f" leave it out with data.drop=[{name}]",
-        )
-    found = [(values == c).fillna(False).to_numpy(dtype=np.float64) for c in categories]
-    return [*found, empty.astype(np.float64)] if empty.any() else found
-
-
-def _is_number(column: pd.Series) -> bool:
-    from pandas.api import types
-
-    return bool(types.is_numeric_dtype(column) or types.is_bool_dtype(column))
-
-
-def _columns(frame: pd.DataFrame) -> str:
-    names = [str(c) for c in frame.columns]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _header_hint(read: Frame, file: Path) -> str:
+    """A sentence, where the header looks like a row."""
+    numbers = 0
+    for name in read.first_line:
+        try:
+            float(name)
+        except ValueError:
+            continue
+        numbers += 1
+    if not numbers or [*read.first_line] == [str(i) for i in range(len(read.first_line))]:
+        return ""
+    return f". The first line of {file.name} looks like a row: write a line with the names of the columns above it"

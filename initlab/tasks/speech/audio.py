@@ -20,7 +20,8 @@ RECORDINGS = FileKinds(
         f".{s}"
         for s in (
             "wav", "wave", "flac", "mp3", "mp2", "mp1", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "caf",
-            "w64", "rf64", "voc", "sph", "nist",
+            "w64", "rf64", "voc", "sph", "nist", "wavex", "aifr", "8svx", "svx", "iff", "sf", "ircam", "paf", "fap",
+            "pvf", "avr", "wve", "xi", "sds", "mat", "htk",
         )
     ),
     undecoded=frozenset(

@@ -59,11 +59,11 @@ def read_audio_folder(
             be read.
     """
     found = find_class_folders(path, RECORDINGS)
-    folder, train = path.expanduser(), found.homes["train"]
-    spots: dict[str, tuple[PartName, str]] = {}
-    for part, home in found.homes.items():
-        files = labelled_files(home, found.class_names, RECORDINGS, train=None if part == "train" else train.name)
-        spots.update({p.relative_to(folder).as_posix(): (part, name) for p, name in files})
+    folder = path.expanduser()
+    files, left_out = labelled_files(found, RECORDINGS)
+    spots: dict[str, tuple[PartName, str]] = {
+        p.relative_to(folder).as_posix(): (part, name) for part, items in files.items() for p, name in items
+    }
     source = Folder(place=folder.resolve(), names=tuple(sorted(spots)), key="data.path")
     return assemble_parts(
         read_corpus(source, features, folder=cache_root(cache)),
@@ -73,5 +73,5 @@ def read_audio_folder(
         provenance=(source.place.name, str(source.place), ""),
         key="data.path",
         bad_files=bad_files,
-        notes=found.notes,
+        notes=(*found.notes, *left_out),
     )

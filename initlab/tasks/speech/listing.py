@@ -16,7 +16,7 @@ def entries(home: Path) -> list[Entry]:
     Args:
         home: where data sets live, see `download.data_root`. Shapes are those of the default features.
     """
-    return [_fsdd_mfcc(), _fsdd(home), _speech_commands(home), _audio_folder()]
+    return [_fsdd_mfcc(), _fsdd(home), _speech_commands(home), *_user_entries()]
 
 
 def _fsdd_mfcc() -> Entry:
@@ -70,10 +70,17 @@ def _speech_commands(home: Path) -> Entry:
     )
 
 
-def _audio_folder() -> Entry:
+def _user_entries() -> list[Entry]:
+    return [
+        _user_entry("audio_folder", "your own recordings, one folder a class"),
+        _user_entry("hf_audio", "your own recordings, saved by Hugging Face datasets"),
+    ]
+
+
+def _user_entry(name: str, title: str) -> Entry:
     return Entry(
-        name="audio_folder",
-        title="your own recordings, one folder a class",
+        name=name,
+        title=title,
         examples=None,
         classes=None,
         shape=None,
@@ -81,5 +88,5 @@ def _audio_folder() -> Entry:
         licence="",
         source="your files",
         present=True,
-        where="data=audio_folder data.path=FOLDER",
+        where=f"data={name} data.path=FOLDER",
     )

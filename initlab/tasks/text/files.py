@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
 from initlab.core.signature import with_parameters_of
-from initlab.errors import DataError
+from initlab.errors import ConfigError, DataError
 from initlab.spec import PositiveInt, Provenance
+from initlab.tasks.encoding import describe_bad_byte, encoding_of
 from initlab.tasks.part_names import part_of
 from initlab.tasks.splitting import Fraction
 from initlab.tasks.text.corpus import RawText, digest_of, split_parts
@@ -29,6 +30,7 @@ class PartsSettings(TypedDict, total=False):
 
     level: Level
     sequence_length: PositiveInt
+    encoding: str | None
     errors: Errors
     min_count: PositiveInt
     max_words: PositiveInt | None
@@ -41,6 +43,7 @@ class Parts:
     Attributes:
         level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
         sequence_length: see `text_file`, as for the fields after it.
+        encoding: see `text_file`.
         errors: see `text_file`.
         min_count: see `text_file`.
         max_words: see `text_file`.
@@ -48,6 +51,7 @@ class Parts:
 
     level: Level = "word"
     sequence_length: PositiveInt = 64
+    encoding: str | None = None
     errors: Errors = "strict"
     min_count: PositiveInt = 1
     max_words: PositiveInt | None = None
@@ -58,28 +62,29 @@ def text_file(
     path: Path,
     level: Level = "char",
     sequence_length: PositiveInt = 64,
+    encoding: str | None = None,
     errors: Errors = "strict",
     val_fraction: Fraction = 0.1,
     test_fraction: Fraction = 0.1,
     min_count: PositiveInt = 1,
     max_words: PositiveInt | None = None,
 ) -> TextData:
-    """Any text in one file, in UTF-8; read as it is where a token is a byte.
+    """Any text in one file, in UTF-8 or with a byte order mark; read as it is where a token is a byte.
 
     Args:
         path: the file.
         level: a token is a char, a byte or a word.
         sequence_length: tokens that a network reads at a time.
-        errors: what becomes of bytes that are no UTF-8: ``strict`` stops and names the first, ``replace`` reads U+FFFD
-            and tells how many.
+        encoding: of the file, such as ``latin-1``; None takes that of its byte order mark, else UTF-8.
+        errors: what becomes of bytes that are not of the encoding: ``strict`` stops and names the first, ``replace``
+            reads U+FFFD and tells how many.
         val_fraction: share of the characters after the training part.
         test_fraction: share of the characters at the end.
         min_count: words that the training part has less often are unknown.
         max_words: so many of the most frequent words are known; None is all.
     """
-    load = partial(
-        read_text_file, path, level=level, errors=errors, val_fraction=val_fraction, test_fraction=test_fraction
-    )
+    how = {"level": level, "encoding": encoding, "errors": errors}
+    load = partial(read_text_file, path, val_fraction=val_fraction, test_fraction=test_fraction, **how)
     return TextData(
         name="text_file",
         load=load,
@@ -120,7 +125,9 @@ def _in_parts(name: str, path: Path, files: tuple[str, str, str], source: str, s
     how = Parts(**settings)
     return TextData(
         name=name,
-        load=partial(read_parts, path, files, name, level=how.level, errors=how.errors, source=source),
+        load=partial(
+            read_parts, path, files, name, level=how.level, errors=how.errors, source=source, encoding=how.encoding
+        ),
         level=how.level,
         sequence_length=how.sequence_length,
         min_count=how.min_count,
@@ -132,6 +139,7 @@ def read_text_file(
     path: Path,
     *,
     level: Level = "char",
+    encoding: str | None = None,
     errors: Errors = "strict",
     val_fraction: Fraction = 0.1,
     test_fraction: Fraction = 0.1,
@@ -139,10 +147,11 @@ def read_text_file(
     """The text of one file, cut into its parts.
 
     Raises:
-        DataError: absent, a folder, empty, or no UTF-8.
+        DataError: absent, a folder, empty, or not of its encoding.
+        ConfigError: see `decode`.
     """
     file = path.expanduser()
-    text, notes = _read(file, level=level, errors=errors)
+    text, notes = _read(file, level=level, errors=errors, encoding=encoding)
     parts = split_parts(text, val_fraction=val_fraction, test_fraction=test_fraction)
     return RawText(
         parts=parts,
@@ -155,7 +164,14 @@ def read_text_file(
 
 
 def read_parts(
-    path: Path, names: tuple[str, str, str], name: str, *, level: Level, errors: Errors, source: str
+    path: Path,
+    names: tuple[str, str, str],
+    name: str,
+    *,
+    level: Level,
+    errors: Errors,
+    source: str,
+    encoding: str | None = None,
 ) -> RawText:
     """The texts of three files of one folder, whose words stand between spaces already.
 
@@ -167,9 +183,10 @@ def read_parts(
         level: see `text_file`, as for `errors`.
         errors: see `text_file`.
         source: where the files are from.
+        encoding: see `text_file`.
 
     Raises:
-        DataError: the folder or a file is absent, two files are of one part, a file is empty or no UTF-8.
+        DataError: the folder or a file is absent, two files are of one part, a file is empty or not of its encoding.
     """
     folder = path.expanduser()
     files = [_find(folder, n) for n in names] if folder.is_dir() else []
@@ -177,7 +194,7 @@ def read_parts(
     if missing or not files:
         what = f"lacks {', '.join(missing)}" if files else "is no folder"
         raise DataError("data.path", str(folder), f"{what}; put {', '.join(names)} there, from {source}")
-    read = [_read(file, level=level, errors=errors) for file in files if file is not None]
+    read = [_read(file, level=level, errors=errors, encoding=encoding) for file in files if file is not None]
     parts = (read[0][0], read[1][0], read[2][0])
     return RawText(
         parts=parts,
@@ -190,32 +207,42 @@ def read_parts(
 
 
 def decode(
-    content: bytes, path: Path, *, level: Level, errors: Errors, key: str = "data.path"
+    content: bytes,
+    path: Path,
+    *,
+    level: Level,
+    errors: Errors,
+    encoding: str | None = None,
+    key: str = "data.path",
 ) -> tuple[str, tuple[str, ...]]:
     """Decodes the bytes of a text file, with notes. At level byte one character a byte; a byte order mark is dropped.
 
+    The encoding is that of the mark, else UTF-8, unless `encoding` names another (`encoding.py`).
+
     Raises:
-        DataError: empty, or no UTF-8 under ``errors=strict``.
+        DataError: empty, or not of its encoding under ``errors=strict``.
+        ConfigError: an encoding that is unknown or that the mark contradicts.
     """
     if not content:
         raise DataError(key, str(path), "is empty; give a text")
     if level == "byte":
+        if encoding is not None:
+            raise ConfigError("data.encoding", encoding, "means nothing where data.level=byte; leave one of them out")
         return content.decode("latin-1"), ()
-    mark = content.startswith(b"\xef\xbb\xbf")
+    name = encoding_of(content, encoding, str(path), key=key)
+    notes = () if encoding or name.startswith("utf-8") else (f"{path.name} is {name.upper()}, by its byte order mark",)
     try:
-        return content.decode("utf-8-sig"), ()
+        return content.decode(name), notes
     except UnicodeDecodeError as error:
         if errors == "strict":
-            offset = error.start + 3 * mark
-            raise DataError(
-                key,
-                str(path),
-                f"is not UTF-8: byte {content[offset]:#04x} at offset {offset:,}; convert it, or set "
-                "data.errors=replace or data.level=byte",
-            ) from error
-    text = content.decode("utf-8-sig", "replace")
-    bad = text.count("\ufffd") - content.count("\ufffd".encode())
-    return text, (f"{path.name}: {bad:,} places that are no UTF-8 are read as U+FFFD",)
+            # the bytes of a mark are taken away before the others are decoded
+            offset = len(content) - len(error.object) if name == "utf-8-sig" else 0
+            what = f"{describe_bad_byte(error, name, offset=offset)}, or data.errors=replace or data.level=byte"
+            raise DataError(key, str(path), what) from error
+    text = content.decode(name, "replace")
+    bad = text.count("\ufffd") - content.decode(name, "ignore").count("\ufffd")
+    places = f"{path.name}: {bad:,} places that are no {name.removesuffix('-sig').upper()} are read as U+FFFD"
+    return text, (*notes, places)
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -235,7 +262,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(file: Path, *, level: Level, errors: Errors) -> tuple[str, tuple[str, ...]]:
+def _read(file: Path, *, level: Level, errors: Errors, encoding: str | None) -> tuple[str, tuple[str, ...]]:
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "does not exist"
         raise DataError("data.path", str(file), f"{what}; give a file of text")
@@ -243,4 +270,4 @@ def _read(file: Path, *, level: Level, errors: Errors) -> tuple[str, tuple[str, 
         content = file.read_bytes()
     except OSError as error:
         raise DataError("data.path", str(file), f"cannot be read ({error})") from error
-    return decode(content, file, level=level, errors=errors)
+    return decode(content, file, level=level, errors=errors, encoding=encoding)

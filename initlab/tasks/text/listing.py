@@ -67,5 +67,6 @@ def entries(home: Path) -> list[Entry]:
             files.PTB_SOURCE,
             "data=ptb data.path=FOLDER",
         ),
+        yours("hf_text", "text saved by Hugging Face datasets", "", "your files", "data=hf_text data.path=FOLDER"),
         yours("text_file", "your own text, in UTF-8", "", "your files", "data=text_file data.path=FILE.txt"),
     ]

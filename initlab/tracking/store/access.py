@@ -9,9 +9,11 @@ from pathlib import Path
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.account import account
+from initlab.tracking.store.experiment import experiment_name
 from initlab.tracking.store.faults import StoreFaultError, classify_error
-from initlab.tracking.store.location import describe_location, is_server, resolve_uri
+from initlab.tracking.store.location import describe_location, is_server, resolve_uri, sqlite_file
 from initlab.tracking.store.quiet import ignore_mlflow_warnings
+from initlab.tracking.store.revision import require_current
 
 #: to connect and to answer; a server that takes longer is slow or dead, and the records wait in the spool
 _TIMEOUT_SECONDS = (2.0, 4.0)
@@ -26,15 +28,21 @@ def check_access(settings: TrackingSettings, *, workdir: Path) -> str:
     Sends nothing where records go to a file, or offline. No answer is no error: the spool holds the records meanwhile.
     Returns a sentence that says so, empty where the server answered.
 
+    A SQLite store of an older MLflow is brought up to date, after a copy was made (`revision.py`).
+
     Raises:
-        ConfigError: the server refuses (account, permission, name), or its certificate cannot be trusted.
+        ConfigError: the server refuses (account, permission, name), its certificate cannot be trusted, or a newer
+            MLflow wrote the SQLite store.
     """
     if not settings.enabled or settings.offline:
         return ""
     uri = resolve_uri(settings, workdir)
+    file = sqlite_file(uri)
+    if file is not None:
+        require_current(file)
     if not is_server(uri) or any(os.environ.get(key) for key in _PLUGIN_VARIABLES):
         return ""
-    fault = _request_experiment(uri, settings.experiment)
+    fault = _request_experiment(uri, experiment_name(settings))
     if fault is not None and fault.kind == "denied":
         place = describe_location(uri)
         raise ConfigError("tracking.uri", place, fault.reason.removeprefix(f"{place} ")) from fault

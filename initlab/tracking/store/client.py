@@ -12,14 +12,13 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from initlab.spec import Provenance
 from initlab.tracking.store.embedded import create, forget_connections, has_tables, relocate_artifacts, set_artifact_uri
 from initlab.tracking.store.faults import StoreFaultError, translate_errors
 from initlab.tracking.store.links import view_tag
 from initlab.tracking.store.location import is_server, sqlite_file
 from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
+from initlab.tracking.store.revision import lock_of, migrate
 
 # the kind that the UI shows: training of models, not traces of language models
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -63,13 +62,14 @@ def connect(uri: str, *, workdir: Path) -> Store:
         with translate_errors(uri):
             return Store(_load_client(uri), uri=uri, artifact_root=workdir.absolute() / "mlruns")
     with translate_errors(uri):
-        (file.parent / ".initlab").mkdir(parents=True, exist_ok=True)
         # MLflow creates its tables one by one: two processes that do it at once break each other
-        with FileLock(file.parent / ".initlab" / f"{file.name}.lock", timeout=300):
+        with lock_of(file):
             fresh = not has_tables(file)
             if fresh:
                 _prepare()
                 create(file)
+            else:
+                migrate(file)
             client = _load_client(uri)
             if fresh:
                 forget_connections(client)

@@ -53,6 +53,11 @@ _DENIED: tuple[tuple[frozenset[str], str], ...] = (
 _KNOWN: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"disk is full", "No space left"}), "has no space left on its disk"),
     (frozenset({"database is locked"}), "is locked by another program"),
+    (
+        frozenset({"out-of-date database schema", "Can't locate revision identified by"}),
+        "has the tables of another MLflow: copy it, then run mlflow db upgrade with its URI, or install the MLflow that"
+        " wrote it",
+    ),
     (frozenset({"readonly database", "Read-only file system"}), "cannot be written to"),
     (
         frozenset({"ProxyError"}),

@@ -17,7 +17,8 @@ from initlab.spec import TrackingSettings
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.links import VIEW_TAG, forget_ui, note_ui, run_page, runs_page, served_at, view_tag
-from initlab.tracking.store.location import is_server, mask_password, resolve_uri
+from initlab.tracking.store.location import is_server, mask_password, resolve_uri, sqlite_file
+from initlab.tracking.store.revision import require_current
 
 #: MLflow sends nothing to its makers and starts no job workers
 _QUIET = {
@@ -44,6 +45,8 @@ def ui(workdir: Path, settings: TrackingSettings, *, port: int, run_id: str = ""
         return 0
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise ConfigError("tracking.uri", uri, "there is no store here yet; train a run first: python -m initlab")
+    if (file := sqlite_file(uri)) is not None:
+        require_current(file)
     if served := served_at(uri, workdir):
         print(f"The UI of this directory runs already: open {_page(served, uri, workdir, run_id)}")
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.client import Store, connect
+from initlab.tracking.store.experiment import experiment_name
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import resolve_uri
 
@@ -33,7 +34,7 @@ def end_duplicates(
     ended = 0
     try:
         store = connect(resolve_uri(settings, workdir), workdir=workdir)
-        experiment = store.experiment(settings.experiment)
+        experiment = store.experiment(experiment_name(settings))
         for trials, ids in kept:
             for run_id, time_ms in _find_duplicates(store, experiment, study=study, trials=trials, ids=set(ids)):
                 store.log(run_id, tags={"initlab.status": "killed", "initlab.stray": WHY})

@@ -170,7 +170,7 @@ def test_bad_files_can_be_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.path=.*yes/zz\.wav: is empty; repair or remove it, or skip it"):
         read_audio_folder(tmp_path / "data", RAW, bad_files="error", cache=tmp_path / "cache")
     broken(tmp_path / "data" / "yes" / "zzz", "text")
-    with pytest.raises(DataError, match=r"yes/zz\.wav: is empty; repair or remove it \(and 1 more\)"):
+    with pytest.raises(DataError, match=r"yes/zz\.wav: is empty; repair or remove it \(and 1 more: yes/zzz\.wav\)"):
         read_audio_folder(tmp_path / "data", RAW, bad_files="error", cache=tmp_path / "cache")
 
 
@@ -201,7 +201,7 @@ def test_one_folder_a_class(tmp_path: Path) -> None:
     assert splits.io.input_shape == (1, round(0.18 * RATE))
     assert splits.train.x.dtype == torch.int16
     assert [len(p) for p in (splits.train, splits.val, splits.test)] == [6, 2, 2]
-    assert splits.notes == ()
+    assert splits.notes == ("files that are no recordings are left out: 1 .md",)
     prepared = splits.prepare(splits.train.x)
     steps = {int(row[0].nonzero().max()) + 1 for row in prepared}
     assert steps <= {round((0.1 + 0.02 * i) * RATE) for i in range(5)}

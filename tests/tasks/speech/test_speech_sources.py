@@ -280,7 +280,7 @@ def test_few_shots(mfcc: Splits) -> None:
 
 def test_listing(home: Path, tmp_path: Path) -> None:
     there, absent = ({e.name: e for e in entries(place)} for place in (home, tmp_path))
-    assert list(there) == ["fsdd_mfcc", "fsdd", "speech_commands", "audio_folder"]
+    assert list(there) == ["fsdd_mfcc", "fsdd", "speech_commands", "audio_folder", "hf_audio"]
     assert there["fsdd"].present and there["fsdd"].where.endswith("fsdd-recordings.tar.gz")
     assert not absent["fsdd"].present and str(tmp_path) in absent["fsdd"].where
     assert not absent["speech_commands"].present

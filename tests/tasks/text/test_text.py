@@ -375,7 +375,7 @@ def test_the_sample_at_the_end_of_a_run(tmp_path: Path) -> None:
 
 def test_the_listing(tmp_path: Path) -> None:
     found = {e.name: e for e in entries(tmp_path)}
-    assert list(found) == ["python_topics", "tiny_shakespeare", "wikitext2", "ptb", "text_file"]
+    assert list(found) == ["python_topics", "tiny_shakespeare", "wikitext2", "ptb", "hf_text", "text_file"]
     assert found["python_topics"].present and not found["tiny_shakespeare"].present
     splits = opened(python_topics())
     total = sum(len(splits.part(n)) for n in PART_NAMES)
