@@ -23,7 +23,7 @@ COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitli
 SAYS = {
     "-m": "best init=",
     "compare": "+ best: init=",
-    "explain": "-Net-digits-s0",
+    "explain": "finished after",
     "advise": "Take: python -m initlab model._target_=ownnet.Net",
     "inspect": "blocks.2.inner.weight",
     "task._target_=ownnet.Rings": "he-own-Net-Rings-s0 finished",

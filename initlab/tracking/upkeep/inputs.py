@@ -22,12 +22,12 @@ def copy_inputs(settings: TrackingSettings, *, workdir: Path, study: str, parent
         return ""
     try:
         store = connect(resolve_uri(settings, workdir), workdir=workdir)
-        experiment = store.experiment(settings.experiment)
         with store.client() as client:
+            own = client.get_run(parent)
             words = f"tags.`initlab.study` = '{study}' and tags.`initlab.kind` = 'train'"
-            runs = client.search_runs([experiment], filter_string=words, max_results=_RUNS)
+            runs = client.search_runs([own.info.experiment_id], filter_string=words, max_results=_RUNS)
             inputs = {i.dataset.digest: i for run in runs for i in run.inputs.dataset_inputs}
-            there = {i.dataset.digest for i in client.get_run(parent).inputs.dataset_inputs}
+            there = {i.dataset.digest for i in own.inputs.dataset_inputs}
             fresh = [i for digest, i in inputs.items() if digest not in there]
             if fresh:
                 client.log_inputs(parent, fresh)
