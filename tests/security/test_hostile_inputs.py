@@ -269,7 +269,13 @@ def speech(place: Place, archive: Path) -> object:
 
 @case("text: no utf-8", "data.path")
 def _(place: Place) -> object:
-    (place.data / "t.txt").write_bytes(b"\xff\xfe\x00" * 2000)
+    (place.data / "t.txt").write_bytes(b"\xff\xfd\x01" * 2000)
+    return data(place, "task=text", "data=text_file", "data.path=DATA/t.txt")
+
+
+@case("text: no utf-16 behind its mark", "data.path")
+def _(place: Place) -> object:
+    (place.data / "t.txt").write_bytes(b"\xff\xfe" + b"\x00\xdc" * 2000)
     return data(place, "task=text", "data=text_file", "data.path=DATA/t.txt")
 
 
