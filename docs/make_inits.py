@@ -20,7 +20,8 @@ from initlab.spec import Prediction
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
-from catalogue import measured_lines  # noqa: E402
+from catalogue import held, measured_lines  # noqa: E402
+from measure_catalogue import NETWORKS  # noqa: E402
 
 CONF = DOCS.parent / "conf" / "init"
 #: the network of the pictures
@@ -73,7 +74,12 @@ def page(name: str) -> str:
     keys = rest.partition("\n")[2].rstrip()
     if keys:
         lines += ["", "## Keys", "", "```yaml", keys, "```"]
-    lines += ["", "## Try it", "", "```bash", f"python -m initlab inspect init={name}", "```", ""]
+    found = held().get(f"init={name}", {})
+    network = dict(NETWORKS).get(found.get("network", ""), ())
+    if network:
+        typed = " ".join((*network, f"init={name}", next(iter(found["results"]))))
+        lines += ["", "## Try it", "", "```bash", f"python -m initlab inspect {typed}", "```"]
+    lines.append("")
     lines.append("[All initialisers](../inits.md)")
     return "\n".join(lines) + "\n"
 

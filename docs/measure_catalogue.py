@@ -35,6 +35,17 @@ NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "residual MLP with batch norm, 10 hidden layers of 64",
         ("data=digits", "model=mlp", "model.depth=10", "model.width=64", "model.residual=true", "model.norm=batch"),
     ),
+    (
+        "residual MLP with multipliers of its branches, 10 hidden layers of 64",
+        (
+            "data=digits",
+            "model=mlp",
+            "model.depth=10",
+            "model.width=64",
+            "model.residual=true",
+            "model.branch_scale=true",
+        ),
+    ),
     ("convolutional network, 6 layers of 16", ("data=digits", "model=convnet", "model.depth=6", "model.width=16")),
     (
         "LSTM, adding problem of 50 steps",
@@ -45,6 +56,10 @@ NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("task=synthetic", "data=adding", "data.length=50", "data.examples=2000", "model=rnn"),
     ),
 )
+
+
+#: initialisers that are for one activation
+_BESIDE = {"siren": ("activation=sin",)}
 
 
 def names(group: str) -> list[str]:
@@ -64,7 +79,8 @@ def measure(*overrides: str) -> dict[str, Any]:
             said.append(result.outlook.score)
     keys = ("test/accuracy", "test/loss")
     means = {k: fmean(f.get(k, math.nan) for f in found) for k in keys if any(k in f for f in found)}
-    return {**means, "predicted": fmean(said) if said else math.nan}
+    means["predicted"] = fmean(said) if said else math.nan
+    return {k: float(f"{v:.5g}") for k, v in means.items()}
 
 
 def entry(chosen: str, beside: tuple[str, ...]) -> dict[str, Any]:
@@ -84,7 +100,7 @@ def entry(chosen: str, beside: tuple[str, ...]) -> dict[str, Any]:
 
 def main() -> None:
     held: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-    todo = [(f"init={n}", ("activation=relu", "activation=tanh")) for n in names("init")]
+    todo = [(f"init={n}", _BESIDE.get(n, ("activation=relu", "activation=tanh"))) for n in names("init")]
     todo += [(f"activation={n}", ("init=he", "init=xavier")) for n in names("activation")]
     for chosen, beside in todo:
         if chosen in held:

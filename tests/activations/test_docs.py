@@ -1,14 +1,14 @@
-"""Every entry has a file, a section and a picture, and the page says what the catalogue says today."""
+"""Every entry has a file, a page and a picture, and the pages say what the catalogue says today."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from initlab import config
@@ -32,14 +32,14 @@ def test_every_entry_has_a_file_and_every_file_is_an_entry() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
-def test_section_picture_and_file(name: str) -> None:
-    page = (DOCS / "activations.md").read_text(encoding="utf-8")
-    assert page.count(f"\n### `{name}`\n") == 1
-    assert f"](activations/{name}.png)" in page
-    path = DOCS / "activations" / f"{name}.png"
-    assert path.stat().st_size < 8_000
-    with Image.open(path) as image:
-        assert image.size == (320, 200)
+def test_row_page_picture_and_file(name: str) -> None:
+    index = (DOCS / "activations.md").read_text(encoding="utf-8")
+    assert index.count(f"| [`{name}`](activation/{name}.md) |") == 1
+    page = (DOCS / "activation" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# {name}\n") and f"]({name}.svg)" in page and "## Measured" in page
+    picture = DOCS / "activation" / f"{name}.svg"
+    assert picture.stat().st_size < 25_000
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
     first = (config.conf_dir() / "activation" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert (
         first[0].startswith("# ")
@@ -47,14 +47,17 @@ def test_section_picture_and_file(name: str) -> None:
     )
 
 
-def test_no_picture_is_left_over() -> None:
-    assert {p.stem for p in (DOCS / "activations").glob("*.png")} == set(ENTRIES)
+def test_no_page_or_picture_is_left_over() -> None:
+    assert {p.name for p in (DOCS / "activation").iterdir()} == {f"{n}.{e}" for n in ENTRIES for e in ("md", "svg")}
 
 
 @pytest.mark.process
-def test_the_page_is_up_to_date() -> None:
+def test_the_pages_are_up_to_date() -> None:
     """After a change of the catalogue: python docs/make_activations.py"""
-    assert maker().text() == (DOCS / "activations.md").read_text(encoding="utf-8")
+    made = maker()
+    assert made.index() == (DOCS / "activations.md").read_text(encoding="utf-8")
+    for name in ENTRIES:
+        assert made.page(name) == (DOCS / "activation" / f"{name}.md").read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
@@ -69,7 +72,7 @@ def test_docstrings_say_formula_slope_and_use(name: str) -> None:
 def test_table_of_unstable_fixed_points() -> None:
     """χ_q of the gated units and of GELU beside samples, and a warning in the section of each row."""
     page = (DOCS / "activations.md").read_text(encoding="utf-8")
-    sections = dict(part.split("`\n", 1) for part in page.split("\n### `")[1:])
+    sections = {n: (DOCS / "activation" / f"{n}.md").read_text(encoding="utf-8") for n in ENTRIES}
     table = page.split("\n## Unstable fixed points\n")[1]
     rows = {row.split("`")[1]: [c.strip() for c in row.split("|")[2:]] for row in table.splitlines() if "| `" in row}
     assert {"glu", "geglu", "swiglu", "reglu"} <= set(rows) and not {"relu", "tanh", "maxmin"} & set(rows)
