@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from initlab import config
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,6 +34,18 @@ def test_the_page_is_up_to_date(name: str) -> None:
     assert f"](init/{name}.md)" in (DOCS / "inits.md").read_text(encoding="utf-8")
     if "| with | test accuracy |" in page:
         assert "refused" not in page.partition("## Measured")[2].partition("##")[0]
+
+
+def test_the_commands_of_the_pages_are_understood() -> None:
+    """Those of initialisers, and of activations; what they come to was measured for the page."""
+    pages = [*(DOCS / "init").glob("*.md"), *(DOCS / "activation").glob("*.md")]
+    typed = [
+        c.split() for p in pages for c in re.findall(r"^python -m initlab (.*)$", p.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(typed) > 110
+    for words in typed:
+        overrides = [w for w in words if w != "inspect"]
+        assert config.experiment(config.compose(overrides), overrides=tuple(overrides)).init is not None
 
 
 def test_no_page_or_picture_is_left_over() -> None:
