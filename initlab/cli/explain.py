@@ -63,6 +63,8 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         print("There is nothing to try.")
     elif commands and not watched:
         print(f"Or let initlab try it: python -m initlab explain run={told.run.run_id} --try")
+    else:
+        print(f"Next: python -m initlab report run={told.run.run_id}   (the same as a page, with figures)")
     return 0
 
 

@@ -75,7 +75,7 @@ def test_a_run_of_everything_that_it_adds(python: Path, workdir: Path) -> None:
         keys = {k for (k,) in store.execute("select distinct key from metrics") if k.startswith("watch/sparseness/")}
         params = dict(store.execute("select key, value from params"))
         (status,) = store.execute("select status from runs").fetchone()
-    assert keys == {f"watch/sparseness/{s}.weight" for s in ("head", "layers.0", "layers.1", "layers.2")}
+    assert keys == {f"watch/sparseness/{s}.weight" for s in ("head", "layers.00", "layers.01", "layers.02")}
     assert (params["probes.extra"], params["task"], status) == ('["moonlab.sparseness"]', "moons", "FINISHED")
 
 
