@@ -137,6 +137,9 @@ def format_importance(
         return f"importance: not computed; {_why_not(arms)}", frozenset()
     shares, _, count = found
     noise = within_noise(used)
+    if noise >= set(shares):
+        # few arms: what a test of effects finds over all seeds can be large all the same
+        return f"importance: not told by {count} arms (PED-ANOVA); compare tests the effect of each key", noise
     told = [
         f"{to_one_line(key)} {f'{100 * share:.0f} %' if key not in noise else 'within noise'}"
         for key, share in list(shares.items())[:_NAMED]
