@@ -304,6 +304,27 @@ def test_answers_that_are_numbers_are_held_against_the_best_constant() -> None:
     assert names(with_curve(numbers, "val/loss", (0, 1.2), (20, 0.16))) == [("healthy", "ok")]
 
 
+@pytest.mark.parametrize(
+    ("losses", "name"),
+    [
+        ([2.31, 2.30, 2.29, 2.31, 2.30, 2.31, 2.29, 2.30], "at_chance"), ([2.3, 1.9, 1.2, 0.9], "healthy"),
+        ([2.3, 2.3, 2.3], "healthy"), ([2.3, 2.3, 2.3, math.nan], "healthy"),
+    ],
+    ids=["at guessing", "learning", "too few to tell", "not a number"],
+)  # fmt: skip
+def test_where_no_validation_is_logged_the_training_loss_is_held_against_guessing(
+    losses: list[float], name: str
+) -> None:
+    """A loop of one's own that logs its training loss alone."""
+    curves = {"train/loss": tuple(enumerate(losses))}
+    found = rules.judge(replace(GOOD, profile=replace(GOOD.profile, curves=curves)))
+    assert found[0].name == name
+    assert ("not known" in found[0].evidence) == (name == "healthy")
+    unknown = Baseline(untrained=math.nan, constant=math.nan, accuracy=None, words="not known")
+    told = rules.judge(replace(GOOD, baseline=unknown, profile=replace(GOOD.profile, curves=curves)))
+    assert told[0].name == "healthy" and "not known" in told[0].evidence
+
+
 def test_remedies_of_recurrent_networks_are_not_what_was_tried() -> None:
     for model, init in (
         ("lstm", "chrono"),

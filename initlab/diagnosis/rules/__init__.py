@@ -155,6 +155,8 @@ def _healthy(e: Evidence) -> Finding:
         if value is not None and math.isfinite(value):
             parts.append(f"validation {words} {value:.3f}")
             break
+    else:
+        parts.append("no validation score was logged, so what it learned is not known")
     return Finding(
         name="healthy",
         severity="ok",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from initlab.diagnosis.remedies import architecture_changes, better_init, longer_memory
 from initlab.diagnosis.rules.bounds import CHANCE_LOSS, CHANCE_SIGMAS, LEARNED_WELL
@@ -27,12 +28,28 @@ def at_chance(e: Evidence) -> Finding | None:
             f" gives {e.baseline.constant:.4g}"
         )
         source = f"less than {1 - CHANCE_LOSS:.0%} below a constant answer"
+    elif accuracy is None and loss is None and (recent := _recent_training_loss(e)) is not None:
+        # a loop of one's own that logs no validation; the constant answer's loss is that of equally frequent classes
+        if not recent >= CHANCE_LOSS * e.baseline.constant:
+            return None
+        evidence = (
+            f"training loss {recent:.4g} at the end of {e.steps} updates; answers that ignore the input reach"
+            f" {e.baseline.constant:.4g}"
+        )
+        source = f"less than {1 - CHANCE_LOSS:.0%} below a constant answer"
     else:
         return None
     # a sequence that is answered at its end is lost where memory is short, whatever the layers' scale
     over_time = longer_memory(e.params) if e.at_start("reach") and not e.answer_per_step else ()
     remedies = (*over_time, *better_init(e.params), *architecture_changes(e.params))
     return Finding(name="at_chance", severity="failure", evidence=evidence, source=source, remedies=remedies)
+
+
+def _recent_training_loss(e: Evidence) -> float | None:
+    """Mean of the last quarter of the training losses; None where there are fewer than four, or one is not finite."""
+    curve = e.profile.curves.get("train/loss", ())
+    values = [v for _, v in curve[-max(1, len(curve) // 4) :]]
+    return fmean(values) if len(curve) >= 4 and all(map(math.isfinite, values)) else None
 
 
 def learned_fraction(evidence: Evidence) -> float:
