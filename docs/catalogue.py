@@ -40,7 +40,9 @@ def measured_lines(chosen: str) -> list[str]:
             f"Not measured: all networks of this comparison are refused. {found['refused'].splitlines()[0]}",
         ]
     lines += [
-        f"{found['network']}; ten epochs of Adam, mean of three seeds on data that nothing was tuned on.",
+        f"{found['network']}; ten epochs of Adam, mean of three seeds. Nothing was tuned for this table, but",
+        "the model behind the probability was fitted on other runs of such data"
+        " ([how often it is right](../predictor.md)).",
         "",
         "| with | test accuracy | test loss | probability said before training |",
         "|---|---|---|---|",

@@ -105,10 +105,7 @@ def main() -> None:
     for chosen, beside in todo:
         if chosen in held:
             continue
-        try:
-            held[chosen] = entry(chosen, beside)
-        except Exception as error:  # an entry that needs what it is not given: its page says so
-            held[chosen] = {"refused": f"{type(error).__name__}: {error}"}
+        held[chosen] = entry(chosen, beside)
         print(chosen, held[chosen], file=sys.stderr, flush=True)
         FILE.write_text(json.dumps(dict(sorted(held.items())), indent=1) + "\n", encoding="utf-8")
 

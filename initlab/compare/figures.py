@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from initlab.compare.result import Comparison, Report, Row
 from initlab.compare.table import number
 from initlab.report.charts import Band, Figure, Line, Panel, Scale, lines_panel, matrix_panel
 from initlab.report.charts.figure import WIDTH, shorten, text
-
-if TYPE_CHECKING:
-    pass
 
 #: maximum number of arms (the best ones) in a figure with one line each
 _LINES = 8

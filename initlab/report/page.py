@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: pictures that are not folded
 _MAIN = 4
-#: remedies that are listed
-_TODO = 5
+#: remedies that are not folded
+_REMEDIES = 5
 #: finding → the figure that shows it
 _SHOWN_BY = {
     "vanishing": "gradient_norm",
@@ -75,7 +75,7 @@ def page(data: ReportData, made: Mapping[str, Figure]) -> str:
     """
     worst = data.findings[0] if data.findings else None
     main = _main_figures(data.findings, made)
-    outlook = data.outlook
+    outlook, todo = data.outlook, _todo(data)
     return (
         environment()
         .get_template("run.html.j2")
@@ -86,7 +86,8 @@ def page(data: ReportData, made: Mapping[str, Figure]) -> str:
             headline=headline(data.findings),
             because=(f"{_upper(worst.evidence)}. " if worst else "") + f"The run {_lower(data.sentence)}.",
             facts=_facts(data),
-            todo=_todo(data),
+            todo=todo[:_REMEDIES],
+            more_todo=todo[_REMEDIES:],
             main=[made[s] for s in main],
             rest=[f for s, f in made.items() if s not in main],
             findings=[_shown(f) for f in data.findings],
@@ -144,7 +145,7 @@ def _todo(data: ReportData) -> list[tuple[str, str]]:
             line = data.commands.get(" ".join(remedy.overrides))
             if line:
                 found.setdefault(line, _upper(remedy.why))
-    return list(found.items())[:_TODO]
+    return list(found.items())
 
 
 def _main_figures(findings: Sequence[Finding], made: Mapping[str, Figure]) -> list[str]:

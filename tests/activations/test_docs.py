@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
@@ -12,19 +9,9 @@ import torch
 from torch import nn
 
 from initlab import config
+from tests.programs import DOCS, load
 
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_activations", DOCS / "make_activations.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ENTRIES = maker().entries()
+ENTRIES = load("make_activations").entries()
 
 
 def test_every_entry_has_a_file_and_every_file_is_an_entry() -> None:
@@ -54,7 +41,7 @@ def test_no_page_or_picture_is_left_over() -> None:
 @pytest.mark.process
 def test_the_pages_are_up_to_date() -> None:
     """After a change of the catalogue: python docs/make_activations.py"""
-    made = maker()
+    made = load("make_activations")
     assert made.index() == (DOCS / "activations.md").read_text(encoding="utf-8")
     for name in ENTRIES:
         assert made.page(name) == (DOCS / "activation" / f"{name}.md").read_text(encoding="utf-8"), name

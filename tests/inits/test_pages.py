@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from initlab import config
+from tests.programs import DOCS, load
 
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_inits", DOCS / "make_inits.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MADE = maker()
+MADE = load("make_inits")
 
 
 @pytest.mark.parametrize("name", MADE.names())

@@ -10,7 +10,7 @@ import hashlib
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,15 @@ class Source(Protocol):
         ...
 
     def items(self) -> Iterator[tuple[str, bytes]]: ...
+
+
+def digest_of(items: Iterable[tuple[str, bytes]]) -> str:
+    """A hash of names and contents, in their order."""
+    sha = hashlib.sha256()
+    for name, content in items:
+        sha.update(f"{name}\0{len(content)}\0".encode())
+        sha.update(content)
+    return sha.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +95,7 @@ class Folder:
 
     def digest(self) -> str:
         """Of the names and contents."""
-        sha = hashlib.sha256()
-        for name, content in self.items():
-            sha.update(f"{name}\0{len(content)}\0".encode())
-            sha.update(content)
-        return sha.hexdigest()
+        return digest_of(self.items())
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Files in the order of `names`. Raises DataError where one cannot be read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from initlab.tasks.raw import RawData
 from initlab.tasks.speech.audio import RECORDINGS
 from initlab.tasks.speech.augment import SpeechAugment
 from initlab.tasks.speech.cache import cache_root
-from initlab.tasks.speech.corpus import read_corpus
+from initlab.tasks.speech.corpus import digest_of, read_corpus
 from initlab.tasks.speech.features import Features
 from initlab.tasks.speech.labels import assemble_parts
 from initlab.tasks.speech.settings import RENAMED, ReadOptions, SplitRecordingSettings, recordings
@@ -67,11 +66,7 @@ class _Rows:
 
     def digest(self) -> str:
         """Of the names and contents."""
-        sha = hashlib.sha256()
-        for name, content in self.items():
-            sha.update(f"{name}\0{len(content)}\0".encode())
-            sha.update(content)
-        return sha.hexdigest()
+        return digest_of(self.items())
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Rows that have a label, by part and number."""
