@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1.7
-# Three images, each without what the others need:
+# Four images, each without what the others need:
 #   server   MLflow with accounts, Optuna's dashboard; no PyTorch
 #   s3       SeaweedFS, an S3 server
+#   tls      Caddy, TLS in front of MLflow
 #   lab      initlab: scheduler, workers, Ray
 # Versions are those of constraints.txt, which were tested together.
 ARG PYTHON=3.11-slim-bookworm
@@ -49,6 +50,17 @@ USER 10001:10001
 WORKDIR /data
 CMD ["weed", "version"]
 
+# ---------------------------------------------------------------- tls
+FROM caddy:2.8.4 AS caddy
+
+FROM base AS tls
+COPY --from=caddy /usr/bin/caddy /tmp/caddy
+# a copy without the capability to use low ports, which a container without capabilities could not execute
+RUN cp /tmp/caddy /usr/local/bin/caddy && mkdir /tls && chown lab:lab /tls
+USER 10001:10001
+WORKDIR /tls
+CMD ["caddy", "version"]
+
 # ---------------------------------------------------------------- lab
 FROM build AS build-lab
 # The package index has torch with CUDA alone, which runs on a CPU as well, some gigabytes larger. PyTorch's own index,
@@ -69,6 +81,7 @@ RUN --mount=type=cache,target=/var/cache/pip pip install --no-deps .
 
 FROM base AS lab
 COPY --from=build-lab /opt/venv /opt/venv
+COPY deploy/hold.sh /opt/deploy/hold.sh
 ENV INITLAB_DATA=/data
 USER 10001:10001
 WORKDIR /work

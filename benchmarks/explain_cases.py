@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ class Case:
     @property
     def words(self) -> list[str]:
         """As typed; on MNIST's 5,000 images where it names no data."""
-        words = self.overrides.split()
+        words = shlex.split(self.overrides)
         return words if any(w.startswith(("task=", "data=")) for w in words) else ["data=mnist_mini", *words]
 
 

@@ -18,13 +18,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.explain_cases import TABLES, Case
+from benchmarks import explain_cases, explain_cases_transformers
+from benchmarks.explain_cases import Case
 from initlab import config, tracking
 from initlab.advice import explain
 from initlab.advice.explain.story import learned_fraction, trains
 from initlab.run.train import run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TABLES = {**explain_cases.TABLES, **explain_cases_transformers.TABLES}
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def rows(cases: Mapping[str, Case], only: Iterable[str] = ()) -> Iterator[Row]:
 def main(arguments: list[str]) -> None:
     """Print the tables, row by row as they are known."""
     which = arguments[:1] or list(TABLES)
+    if which[0] not in TABLES:
+        raise SystemExit(f"explain_table: {which[0]}: no table of that name; choose from {', '.join(TABLES)}")
     for table in which:
         cases = TABLES[table]
         if table.startswith("healthy"):

@@ -1,11 +1,12 @@
-"""Strikes at random moments of runs that record, and whether every record is in the store once; docs/reliability.md.
+"""Strikes at random moments of runs and studies, and whether every record is in the store once; docs/reliability.md.
 
-    python benchmarks/reliability.py [--seed S] [--rounds FACTOR] [--only ROW] [--write]
+    python -m benchmarks reliability [--quick] [--seed S] [--rounds FACTOR] [--only ROW] [--lanes N] [--write]
 
-Each row of the table is a kind of fault (tests/reliability/rounds.py says what is done and what must hold); its rounds
-are struck at random moments. Rows that need no server run two at a time. After them: the MLflow server away for 60 s in
-mid-run, and what a server that takes 2 s for every call costs training. --write puts the table into
-docs/reliability.md. Exit code 1 where anything did not hold.
+Each row of the table is a kind of fault (a function in a file of tests/reliability/rows, which says what is done and
+what must hold); its rounds are struck at random moments. Rows that strike no server of others run --lanes at a time.
+After them: the MLflow server away for 60 s in mid-run, and what a server that takes 2 s for every call costs training.
+--quick: one round of each row, without these two. --write puts the table into docs/reliability.md. Exit code 1 where
+anything did not hold.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,40 +30,49 @@ from initlab.config import compose, experiment  # noqa: E402
 from initlab.run.train import run  # noqa: E402
 from initlab.spec import Experiment  # noqa: E402
 from initlab.tracking.store.client import connect  # noqa: E402
-from tests.reliability.rounds import ROWS, SLOW, Bench, bench, server_killed  # noqa: E402
+from tests.reliability.rounds import SLOW, Bench, bench, server_killed  # noqa: E402
+from tests.reliability.rows import Row, table  # noqa: E402
 from tests.tracking.tracking_cases import Gate  # noqa: E402
 
 DOC = ROOT / "docs" / "reliability.md"
-#: rows whose clients share a server that others must not strike meanwhile
-_ALONE = ("server killed", "PostgreSQL restarted")
 TRAINED = (
     "data=digits", "model=mlp", "model.width=128", "trainer.epochs=60", "tracking.report=false",
     "trainer.checkpoint=false", "device=cpu", "threads=1",
 )  # fmt: skip
 
 
-def rounds(made: Bench, row: str, count: int, seed: int) -> tuple[str, int, list[str]]:
+def rounds(made: Bench, row: Row, count: int, seed: int) -> tuple[str, int, list[str]]:
     """All rounds of a row: strikes, and what did not hold."""
-    strike, struck, wrong = ROWS[row][0], 0, []
+    struck, wrong = 0, list[str]()
+    begun = time.monotonic()
     for number in range(count):
-        name = f"{re.sub('[^a-z0-9]+', '-', row.lower())}-{number}"
-        points, found = strike(made, random.Random(f"{seed} {row} {number}"), name)
+        name = f"{re.sub('[^a-z0-9]+', '-', row.name.lower())}-{number}"
+        try:
+            points, found = row.strike(made, random.Random(f"{seed} {row.name} {number}"), name)
+        except PermissionError as error:  # a file system that may not be mounted here
+            print(f"  {row.name}: {error}", flush=True)
+            break
+        except Exception as error:  # what cannot be looked at is a finding too
+            points, found = 1, [f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"]
         struck += points
-        wrong += [f"{row}, round {number}: {f}" for f in found]
+        wrong += [f"{row.name}, round {number}: {f}" for f in found]
         for sentence in found:
-            print(f"  {row}, round {number}: {sentence}", flush=True)
-    print(f"{row}: {struck} strikes in {count} rounds, {len(wrong)} violations", flush=True)
-    return row, struck, wrong
+            print(f"  {row.name}, round {number}: {sentence}", flush=True)
+    seconds = time.monotonic() - begun
+    print(f"{row.name}: {struck} strikes in {count} rounds, {len(wrong)} violations, {seconds:.0f} s", flush=True)
+    return row.name, struck, wrong
 
 
-def table(made: Bench, factor: float, only: str, seed: int) -> Iterator[tuple[str, int, list[str]]]:
-    wanted = {row: max(1, round(count * factor)) for row, (_, count) in ROWS.items() if only in row}
-    with ThreadPoolExecutor(2) as lanes:
-        shared = [lanes.submit(rounds, made, row, n, seed) for row, n in wanted.items() if row not in _ALONE]
+def strike_all(made: Bench, asked: argparse.Namespace) -> Iterator[tuple[str, int, list[str]]]:
+    """The rows that are asked for; those that share no server with others, several at a time."""
+    wanted = [(r, 1 if asked.quick else max(1, round(r.rounds * asked.rounds))) for r in table().values()]
+    wanted = [(r, n) for r, n in wanted if asked.only in r.name]
+    with ThreadPoolExecutor(asked.lanes) as lanes:
+        shared = [lanes.submit(rounds, made, r, n, asked.seed) for r, n in wanted if not r.alone]
         yield from [future.result() for future in shared]
-    for row in _ALONE:
-        if row in wanted:
-            yield rounds(made, row, wanted[row], seed)
+    for row, count in wanted:
+        if row.alone:
+            yield rounds(made, row, count, asked.seed)
 
 
 def slowed(made: Bench, repeats: int = 5) -> tuple[float, float]:
@@ -91,13 +101,16 @@ def _tracked(composed: Experiment, uri: str | None) -> Experiment:
     return replace(composed, tracking=settings)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=float, default=1.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
+    whole = not asked.only and not asked.quick
     os.environ["OMP_NUM_THREADS"] = "1"
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="initlab-reliability-") as scratch:
@@ -106,21 +119,22 @@ def main() -> int:
         (folder / "template").mkdir()
         connect(f"sqlite:///{folder}/template/mlflow.db", workdir=folder / "template")
         with bench(folder, folder / "template" / "mlflow.db") as made:
-            found = list(table(made, asked.rounds, asked.only, asked.seed))
-            if not asked.only:
+            found = list(strike_all(made, asked))
+            if whole:
                 struck, wrong = server_killed(made, random.Random(asked.seed), "away-for-a-minute", away=60.0)
                 found.append(("server away for 60 s", struck, wrong))
                 to_quick, to_none = slowed(made)
     lines = ["| fault | strikes | records lost, doubled or changed, ends unknown |", "|---|---|---|"]
     lines += [f"| {row} | {struck} | {len(wrong)} |" for row, struck, wrong in found]
     lines.append(f"| all | {sum(s for _, s, _ in found)} | {sum(len(w) for _, _, w in found)} |")
-    if not asked.only:
+    if whole:
         lines += [
             "",
             f"Training with a server that takes {SLOW:g} s for every call: {to_quick:.3f} times the seconds with a",
             f"quick server, {to_none:.3f} times those with tracking=none (medians of 5, in turns).",
         ]
-    lines += ["", f"Seed {asked.seed}, {(time.monotonic() - begun) / 60:.0f} minutes."]
+    rows_struck = sum(s > 0 for _, s, _ in found)
+    lines += ["", f"{rows_struck} rows, seed {asked.seed}, {(time.monotonic() - begun) / 60:.0f} minutes."]
     print("\n".join(lines))
     if asked.write:
         text = DOC.read_text(encoding="utf-8")

@@ -40,6 +40,7 @@ FAMILIES = (
     ("activations.periodic", "Waves and bumps"),
     ("activations.gated", "Several units"),
     ("activations.learnable", "Learnable"),
+    ("activations.acon", "Switched between linear and nonlinear"),
     ("activations.mixtures", "Mixed"),
     ("activations.expression", "Formulas"),
     ("theory.shaping", "Shaped for a depth"),

@@ -58,8 +58,12 @@ NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-#: initialisers that are for one activation
-_BESIDE = {"siren": ("activation=sin",)}
+#: the network that the initialisers of transformers are measured on
+TRANSFORMER = ("vision transformer, 4 blocks of 64", ("data=digits", "model=vit"))
+NETWORKS = (*NETWORKS, TRANSFORMER)
+_TRANSFORMERS = ("bert", "deepscalelm", "llama", "nanochat", "t5", "t_fixup", "torchtitan", "vit", "zero_projection")
+#: initialisers that are for one activation, or for others than the usual two
+_BESIDE = {"siren": ("activation=sin",), **dict.fromkeys(_TRANSFORMERS, ("activation=gelu", "activation=swiglu"))}
 
 
 def names(group: str) -> list[str]:
@@ -86,7 +90,7 @@ def measure(*overrides: str) -> dict[str, Any]:
 def entry(chosen: str, beside: tuple[str, ...]) -> dict[str, Any]:
     """The first network that takes the entry, and what it came to beside each of `beside`; or why all refuse it."""
     refused = ""
-    for name, network in NETWORKS:
+    for name, network in (TRANSFORMER,) if chosen.removeprefix("init=") in _TRANSFORMERS else NETWORKS:
         results: dict[str, Any] = {}
         for other in beside:
             try:

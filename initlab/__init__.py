@@ -9,6 +9,7 @@ initlab.describe(model, x)                             what each parameter is
 initlab.inspect(model, (x, y))                         theory beside measurement, verdict, what to try
 initlab.predict(model, x)                              signal and gradient by layer, before training
 initlab.advise(model, (x, y))                          which initialisation to take, and how sure that is
+initlab.coordinate_check(build, (x, y))                does a network move alike at every width?
 initlab.swap_activations(model, "silu")                the same network with another activation
 initlab.watch(model, every=50)                         probes, findings and records for your own training loop
 initlab.init.he_(weight, activation="gelu")            in place, in the manner of torch.nn.init
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Inspection,
         Watch,
         advise,
+        coordinate_check,
         critical_point,
         describe,
         gain,
@@ -43,6 +45,7 @@ __all__ = [
     "Watch",
     "__version__",
     "advise",
+    "coordinate_check",
     "critical_point",
     "describe",
     "errors",

@@ -63,6 +63,16 @@ class StoreError(InitlabError):
     """The tracking store refused or lost contact; the records stay in the spool."""
 
 
+class MemoryLimitError(InitlabError):
+    """Memory ran out, of the machine, the GPU or a limit; the message says what takes less."""
+
+
+class RunOverError(InitlabError):
+    """A run that is to be resumed has ended already, and its settings let it train no further. Nothing was changed."""
+
+    exit_code = 0
+
+
 def one_of(options: Iterable[str], given: object = None) -> str:
     """Text for an error: the valid options, and the nearest one where `given` looks like a slip of the keyboard."""
     names = sorted(options)

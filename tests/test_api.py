@@ -39,9 +39,8 @@ def test_the_examples_of_the_docstrings() -> None:
 def test_the_public_names() -> None:
     public = {n for n in dir(initlab) if not n.startswith("_")}
     assert public == {
-        "Inspection", "Watch", "advise", "critical_point", "describe", "errors", "gain", "init", "initialize",
-        "inspect",
-        "integrations", "meanfield", "predict", "swap_activations", "watch",
+        "Inspection", "Watch", "advise", "coordinate_check", "critical_point", "describe", "errors", "gain", "init",
+        "initialize", "inspect", "integrations", "meanfield", "predict", "swap_activations", "watch",
     }  # fmt: skip
     assert all(getattr(initlab, n) is not None for n in public)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from tests.browser.chromium import browser, resize, scheme, violations
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,6 +77,32 @@ def test_the_site_asks_no_other_host(site: Path) -> None:
     for file in site.rglob("*.html"):
         loaded = [x for x in Page(file).links if x.endswith((".js", ".css")) and urlsplit(x).netloc]
         assert loaded == [], file
+
+
+#: a page of each kind
+KINDS = (
+    "index", "tutorial", "own_network", "commands", "api", "inits", "init/he", "activation/relu", "theory",
+    "results", "faq", "changelog", "zh/README",
+)  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.timeout(240)
+@pytest.mark.xdist_group("browser")
+def test_a_keyboard_and_a_screen_reader_reach_everything(site: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with browser() as chrome:
+            for name, (colours, width) in product(KINDS, (("light", 1280), ("dark", 390))):
+                scheme(chrome, colours)
+                resize(chrome, width)
+                chrome.get(f"http://127.0.0.1:{server.server_port}/{name}.html")
+                assert violations(chrome) == [], (name, colours)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_every_page_is_in_the_navigation() -> None:

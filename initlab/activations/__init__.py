@@ -1,8 +1,9 @@
 """Activation functions of the catalogue. Each entry is a factory that returns a `spec.Activation`."""
 
+from initlab.activations.acon import acon_c, meta_acon
 from initlab.activations.expression import expr
-from initlab.activations.gated import crelu, geglu, glu, maxmin, maxout, reglu, swiglu
-from initlab.activations.learnable import acon_c, apl, kaf, meta_acon, pau, pelu, prelu, smu, swish
+from initlab.activations.gated import crelu, geglu, glu, maxmin, maxout, powlu, reglu, swiglu
+from initlab.activations.learnable import apl, kaf, pau, pelu, poly_relu, prelu, smu, swish, xielu
 from initlab.activations.mixtures import alternate, blend, homotopy, per_layer
 from initlab.activations.naming import factories, parse_activation
 from initlab.activations.periodic import cos, gaussian, gcu, sin, snake
@@ -17,6 +18,7 @@ from initlab.activations.rectified import (
     relu6,
     rrelu,
     selu,
+    squared_leaky_relu,
     squared_relu,
     star_relu,
     threshold,
@@ -42,6 +44,7 @@ from initlab.activations.smooth import (
     eswish,
     gelu,
     gelu_tanh,
+    golu,
     hard_mish,
     hardswish,
     isrlu,
@@ -85,6 +88,7 @@ __all__ = [
     "gelu",
     "gelu_tanh",
     "glu",
+    "golu",
     "hard_mish",
     "hardshrink",
     "hardsigmoid",
@@ -110,6 +114,8 @@ __all__ = [
     "pelu",
     "per_layer",
     "phish",
+    "poly_relu",
+    "powlu",
     "prelu",
     "quick_gelu",
     "recognise",
@@ -129,6 +135,7 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "squared_leaky_relu",
     "squared_relu",
     "squareplus",
     "star_relu",
@@ -138,4 +145,5 @@ __all__ = [
     "tanhexp",
     "tanhshrink",
     "threshold",
+    "xielu",
 ]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from initlab.activations.modules import pointwise
 from initlab.activations.slope import derivative
+from initlab.core.factories import factory
 from initlab.errors import ConfigError, one_of
 from initlab.spec import Activation
 
@@ -84,6 +85,7 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[Tensor, Tensor], Tensor]] = Mapping
 _Node = Callable[[Tensor], Tensor]
 
 
+@factory
 def expr(*, f: str) -> Activation:
     """φ(x) = f, any formula of x; φ' by autograd, kinks found by quadrature. Not from a paper: from you.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -19,8 +18,9 @@ from torch import Tensor
 
 from initlab.activations.modules import in_single_precision, pointwise, regrouping
 from initlab.activations.slope import derivative
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
-from initlab.spec import Activation, ElementwiseFn, PositiveInt
+from initlab.spec import Activation, ElementwiseFn, PositiveFloat, PositiveInt
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +52,7 @@ def gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> A
     def fn(x: Tensor) -> Tensor:
         return x * gate(x)
 
-    made = regrouping(
+    return regrouping(
         name,
         in_single_precision(compute),
         in_single_precision(fn),
@@ -60,8 +60,8 @@ def gated(name: str, gate: ElementwiseFn, *, kinks: tuple[float, ...] = ()) -> A
         group=2,
         moments=partial(_gated_moments, gate),
         kinks=kinks,
+        gate=pointwise(f"{name}_gate", gate, kinks=kinks),
     )
-    return replace(made, gate=pointwise(f"{name}_gate", gate, kinks=kinks))
 
 
 # at the top level: a cache inside another function cannot be pickled, and models are stored by pickling
@@ -74,6 +74,7 @@ def _gated_moments(gate: ElementwiseFn, q: float) -> tuple[float, float, float]:
     return 0.0, q * square, square + q * slope
 
 
+@factory
 def glu() -> Activation:
     """φ(h₁, h₂) = h₁σ(h₂), gradient (σ, h₁σ(1 - σ)). Dauphin, Fan, Auli & Grangier, ICML 2017.
 
@@ -82,6 +83,7 @@ def glu() -> Activation:
     return gated("glu", torch.sigmoid)
 
 
+@factory
 def geglu() -> Activation:
     """φ(h₁, h₂) = h₁·gelu(h₂), gradient (gelu, h₁·gelu'). Shazeer, 2020.
 
@@ -90,6 +92,7 @@ def geglu() -> Activation:
     return gated("geglu", F.gelu)
 
 
+@factory
 def swiglu() -> Activation:
     """φ(h₁, h₂) = h₁·silu(h₂), gradient (silu, h₁·silu'). Shazeer, 2020.
 
@@ -98,6 +101,7 @@ def swiglu() -> Activation:
     return gated("swiglu", F.silu)
 
 
+@factory
 def reglu() -> Activation:
     """φ(h₁, h₂) = h₁·max(h₂, 0), gradient (max(h₂, 0), h₁·1[h₂ > 0]). Dauphin et al., 2017; Shazeer, 2020.
 
@@ -106,7 +110,30 @@ def reglu() -> Activation:
     return gated("reglu", F.relu)
 
 
+@factory
+def powlu(*, power: PositiveFloat = 3.0) -> Activation:
+    """φ(h₁, h₂) = h₁·g(h₂), g(z) = zσ(z) for z ≤ 0, z^{m/(√z + 1)}σ(z) above; gradient (g, h₁g'). Jiang et al., 2026.
+
+    arXiv 2605.25704, m = 3. Grows faster than SwiGLU for small gates and tends to h₁ for large ones: g rises to 5.3 at
+    12.9 and falls slowly to 1. At 0 the slope of g jumps from 1/2 to 0.
+
+    Args:
+        power: m, below 10.
+    """
+    if not power < 10:
+        raise ConfigError("power", power, "must be above 0 and below 10")
+    return gated("powlu", partial(_power_gate, power=power), kinks=(0.0,))
+
+
+def _power_gate(z: Tensor, *, power: float) -> Tensor:
+    # z^e as exp(e·log z), with a z that is positive on the side that is not taken: its gradient would be NaN
+    up = torch.where(z > 0, z, torch.ones_like(z))
+    above = torch.exp(power / (up.sqrt() + 1) * up.log())
+    return torch.where(z > 0, above, z) * torch.sigmoid(z)
+
+
 # ------------------------------------------------------------------ groups and signs
+@factory
 def crelu() -> Activation:
     """φ(h) = (max(h, 0), max(-h, 0)), derivative (1[h > 0], -1[h < 0]). Shang, Sohn, Almeida & Lee, ICML 2016.
 
@@ -123,6 +150,7 @@ def crelu() -> Activation:
     return regrouping("crelu", compute, F.relu, units=(1, 2), group=1, moments=moments, kinks=(0.0,))
 
 
+@factory
 def maxmin() -> Activation:
     """φ(h₁, h₂) = (max(h₁, h₂), min(h₁, h₂)), a permutation of its inputs. Anil, Lucas & Grosse, ICML 2019.
 
@@ -141,6 +169,7 @@ def maxmin() -> Activation:
     return regrouping("maxmin", compute, lambda x: x, units=(1, 1), group=2, moments=moments)
 
 
+@factory
 def maxout(*, pieces: PositiveInt = 2) -> Activation:
     """φ(h₁, ..., h_k) = max hᵢ, gradient 1 at the largest, 0 elsewhere. Goodfellow et al., ICML 2013.
 

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from initlab.activations.modules import in_single_precision, learnable_activation, need_features, unit_dim
+from initlab.activations.modules import learnable_activation
+from initlab.core.factories import factory
+from initlab.errors import ConfigError
 from initlab.spec import Activation, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
+@factory
 def prelu(*, init: float = 0.25, per_channel: bool = False) -> Activation:
     """φ(x) = x for x ≥ 0, ax below, a learnt; φ' = 1 or a. He, Zhang, Ren & Sun, ICCV 2015.
 
@@ -35,6 +38,7 @@ def prelu(*, init: float = 0.25, per_channel: bool = False) -> Activation:
     return learnable_activation("prelu", compute, {"slope": float(init)}, per_channel=per_channel, kinks=(0.0,))
 
 
+@factory
 def swish(*, beta: float = 1.0, per_channel: bool = False) -> Activation:
     """φ(x) = xσ(βx), β learnt; φ' = σ + βxσ(1 - σ), σ at βx. Ramachandran, Zoph & Le, 2017.
 
@@ -51,6 +55,7 @@ def swish(*, beta: float = 1.0, per_channel: bool = False) -> Activation:
     return learnable_activation("swish", compute, {"beta": float(beta)}, per_channel=per_channel)
 
 
+@factory
 def pelu(*, a: PositiveFloat = 1.0, b: PositiveFloat = 1.0, per_channel: bool = False) -> Activation:
     """φ(x) = (a/b)x for x ≥ 0, a(exp(x/b) - 1) below, a and b learnt; φ' = a/b or (a/b)exp(x/b).
 
@@ -73,6 +78,7 @@ def pelu(*, a: PositiveFloat = 1.0, b: PositiveFloat = 1.0, per_channel: bool = 
     return learnable_activation("pelu", compute, {"a": float(a), "b": float(b)}, per_channel=per_channel)
 
 
+@factory
 def apl(*, hinges: PositiveInt = 2, per_channel: bool = False) -> Activation:
     """φ(x) = max(x, 0) + Σ aₛ·max(bₛ - x, 0), aₛ and bₛ learnt; φ' = 1[x > 0] - Σ aₛ·1[x < bₛ].
 
@@ -97,6 +103,7 @@ def apl(*, hinges: PositiveInt = 2, per_channel: bool = False) -> Activation:
 RationalStart = Literal["leaky_relu", "relu", "gelu", "silu", "tanh", "sigmoid"]
 
 
+@factory
 def pau(*, start: RationalStart = "leaky_relu", per_channel: bool = False) -> Activation:
     """φ(x) = P(x)/(1 + |Q(x)|), P = Σ pₖxᵏ to k = 5, Q = Σ qₖxᵏ from k = 1 to 4, all learnt.
 
@@ -160,29 +167,7 @@ def _fit_rational(fn: Callable[[Tensor], Tensor]) -> tuple[tuple[float, ...], tu
     return tuple(float(v) for v in p), (0.0, float(q[0]), 0.0, float(q[1]))
 
 
-def acon_c(*, p1: float = 1.0, p2: float = 0.0, beta: float = 1.0, per_channel: bool = False) -> Activation:
-    """φ(x) = (p₁ - p₂)x·σ(β(p₁ - p₂)x) + p₂x, all three learnt; φ' = (p₁ - p₂)(σ + uσ(1 - σ)) + p₂, u = β(p₁ - p₂)x.
-
-    Ma, Zhang, Liu & Sun, CVPR 2021. A smooth maximum of p₁x and p₂x, which β turns from linear (0) to hard (∞).
-    Starts as SiLU. The authors' code draws p₁ and p₂ of each unit from N(0, 1), with β = 1: every unit then starts as
-    another function, with E[φ²] from 0 to above 10, for which no gain is right, and half of them mirrored. Here all
-    start at the special case that the paper derives (p₁ = 1, p₂ = 0), whose gain is known.
-
-    Args:
-        p1: starting p₁.
-        p2: starting p₂.
-        beta: starting β.
-        per_channel: parameters for each unit, as in the paper.
-    """
-    values = {"p1": float(p1), "p2": float(p2), "beta": float(beta)}
-    return learnable_activation("acon_c", _acon, values, per_channel=per_channel)
-
-
-def _acon(x: Tensor, *, p1: Tensor, p2: Tensor, beta: Tensor) -> Tensor:
-    difference = (p1 - p2) * x
-    return difference * torch.sigmoid(beta * difference) + p2 * x
-
-
+@factory
 def smu(*, negative_slope: NonNegativeFloat = 0.25, mu: float = 1.0, per_channel: bool = False) -> Activation:
     """φ(x) = ((1 + α)x + (1 - α)x·erf(μ(1 - α)x))/2, μ learnt. Biswas, Kumar, Banerjee & Pandey, CVPR 2022.
 
@@ -208,6 +193,7 @@ def smu(*, negative_slope: NonNegativeFloat = 0.25, mu: float = 1.0, per_channel
     return learnable_activation("smu", compute, {"mu": float(mu)}, per_channel=per_channel, kinks=kinks)
 
 
+@factory
 def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bool = False) -> Activation:
     """φ(x) = Σ aᵢ·exp(-γ(x - dᵢ)²), aᵢ learnt, dᵢ fixed on a grid; φ' = -2γ Σ aᵢ(x - dᵢ)exp(-γ(x - dᵢ)²).
 
@@ -236,64 +222,59 @@ def kaf(*, points: PositiveInt = 20, reach: PositiveFloat = 3.0, per_channel: bo
 
 
 # ------------------------------------------------------------------ a slope that depends on the input
-def meta_acon(*, reduction: PositiveInt = 16) -> Activation:
-    """ACON-C whose β is computed from the input: β = σ(W₂W₁m + b), m the mean of each unit over positions.
 
-    φ and φ' as for acon_c at that β (through m as well). Ma, Zhang, Liu & Sun, CVPR 2021. Switches units on and off by
-    what the example contains, as squeeze-and-excitation does. Starts as xσ(x/2), since W₂ starts at zero: one function
-    whose gain is known. The authors' code differs as it does for acon_c (p₁, p₂ ~ N(0, 1)), draws W₁ and W₂ as torch
-    does, has batch norms behind both, and at least `reduction` numbers between them.
+
+@factory
+def xielu(
+    *,
+    positive: PositiveFloat = 0.8,
+    negative: PositiveFloat = 0.8,
+    beta: PositiveFloat = 0.5,
+    per_channel: bool = False,
+) -> Activation:
+    """φ(x) = α₊x² + βx for x > 0, α₋(exp(x) - 1 - x) + βx below; α₊, α₋ learnt; φ' = 2α₊x + β or α₋(exp(x) - 1) + β.
+
+    Huang & Schlag, 2024 (arXiv 2411.13010). The integral of an ELU with slopes of its own: grows with x², and far
+    below zero it rises again. α₊ = softplus(a), α₋ = β + softplus(b), so that φ' falls below 0 there. Not scale-free
+    (χ_q = 1.73): for branches that begin with a norm.
 
     Args:
-        reduction: W₁ maps N units to max(1, N / reduction).
+        positive: starting α₊.
+        negative: starting α₋, above `beta`.
+        beta: the slope at 0, fixed.
+        per_channel: parameters for each unit.
+    """
+    if not negative > beta:
+        raise ConfigError("negative", negative, f"must be above beta={beta:g}")
+
+    def compute(x: Tensor, *, up: Tensor, down: Tensor) -> Tensor:
+        rising = F.softplus(up) * x * x
+        below = torch.clamp(x, max=0.0)
+        falling = (beta + F.softplus(down)) * (torch.expm1(below) - below)
+        return torch.where(x > 0, rising, falling) + beta * x
+
+    start = {"up": math.log(math.expm1(positive)), "down": math.log(math.expm1(negative - beta))}
+    return learnable_activation("xielu", compute, start, per_channel=per_channel)
+
+
+@factory
+def poly_relu(*, order: PositiveInt = 3, per_channel: bool = False) -> Activation:
+    """φ(x) = Σ a_i·max(x, 0)^i for i from 0 to 3, learnt; a_0 = 0 and the others 1/3 at first. Zhuo et al., 2024.
+
+    arXiv 2411.03884. φ' = Σ i·a_i·max(x, 0)^{i-1}. Needs little gain (0.66), and is not scale-free (χ_q = 2.46): for
+    branches that begin with a norm.
+
+    Args:
+        order: the largest i; the coefficients start as 1/order.
+        per_channel: coefficients for each unit.
     """
 
-    def fn(x: Tensor) -> Tensor:
-        return x * torch.sigmoid(x / 2)
+    def compute(x: Tensor, **coefficients: Tensor) -> Tensor:
+        rectified = F.relu(x)
+        total = coefficients[f"a{order}"] * rectified
+        for i in range(order - 1, 0, -1):
+            total = (total + coefficients[f"a{i}"]) * rectified
+        return total + coefficients["a0"]
 
-    def make(features: int | None = None) -> nn.Module:
-        return MetaAcon(activation, need_features(features, "meta_acon"), reduction)
-
-    activation = Activation(name="meta_acon", make=make, fn=in_single_precision(fn))
-    return activation
-
-
-class MetaAcon(nn.Module):
-    """Parameters ``p1``, ``p2``, ``bias`` (N,), ``squeeze`` (N / r, N), ``excite`` (N, N / r)."""
-
-    initlab_activation = True
-
-    def __init__(self, activation: Activation, features: int, reduction: int) -> None:
-        super().__init__()
-        self.activation = activation
-        hidden = max(1, features // reduction)
-        self.p1 = nn.Parameter(torch.ones(features))
-        self.p2 = nn.Parameter(torch.zeros(features))
-        # rows of a cosine basis: orthonormal, and the same for every seed without drawing from anyone's generator
-        i, j = torch.arange(hidden)[:, None] + 0.5, torch.arange(features) + 0.5
-        self.squeeze = nn.Parameter(math.sqrt(2 / features) * torch.cos(math.pi / features * i * j))
-        self.excite = nn.Parameter(torch.zeros(features, hidden))
-        self.bias = nn.Parameter(torch.zeros(features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, ...) or (B, T, N) to the same shape."""
-        dim = unit_dim(x)
-        positions = [d for d in range(1, x.dim()) if d != dim]
-        mean = x.mean(positions) if positions else x
-        beta = torch.sigmoid(F.linear(F.linear(mean, self.squeeze), self.excite, self.bias))
-        shape = [1] * x.dim()
-        shape[dim] = -1
-        if dim > 0:
-            beta = beta.reshape([x.shape[0] if d == 0 else shape[d] for d in range(x.dim())])
-        p1, p2 = self.p1.reshape(shape), self.p2.reshape(shape)
-        if x.dtype in (torch.float16, torch.bfloat16):
-            return _acon(x.float(), p1=p1.float(), p2=p2.float(), beta=beta.float()).to(x.dtype)
-        return _acon(x, p1=p1, p2=p2, beta=beta)
-
-    def readings(self) -> dict[str, Tensor]:
-        """Means over the units."""
-        return {
-            "act_p1": self.p1.detach().mean(),
-            "act_p2": self.p2.detach().mean(),
-            "act_excite": self.excite.detach().norm(),
-        }
+    start = {"a0": 0.0} | {f"a{i}": 1.0 / order for i in range(1, order + 1)}
+    return learnable_activation("poly_relu", compute, start, per_channel=per_channel, kinks=(0.0,))

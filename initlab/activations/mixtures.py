@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from initlab.activations.modules import in_single_precision
 from initlab.activations.naming import parse_activation
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn
 
 
+@factory
 def per_layer(*, layers: Sequence[str]) -> Activation:
     """φₗ of layer l is the l-th of a list, φₗ' accordingly. Manessi & Rozza, ICPR 2018, on mixing by layer.
 
@@ -32,6 +34,7 @@ def per_layer(*, layers: Sequence[str]) -> Activation:
     return _from_list("per_layer", "activation.layers", layers, repeats=False)
 
 
+@factory
 def alternate(*, of: Sequence[str]) -> Activation:
     """φₗ of layer l is the (l mod n)-th of n, φₗ' accordingly. An ablation of per-layer choice, not from a paper.
 
@@ -83,6 +86,7 @@ def _parse_elementwise(key: str, text: str) -> Activation:
 
 
 # ------------------------------------------------------------------ a learnt blend
+@factory
 def blend(*, of: Sequence[str]) -> Activation:
     """φ(x) = Σ wᵢφᵢ(x), w the softmax of learnt numbers; φ' = Σ wᵢφᵢ'. Manessi & Rozza, ICPR 2018 (convex form).
 
@@ -168,6 +172,7 @@ def _labels(parts: tuple[Activation, ...]) -> list[str]:
 
 
 # ------------------------------------------------------------------ one becoming another
+@factory
 def homotopy(*, start: str = "identity", end: str = "relu", until: Annotated[float, Gt(0), Le(1)] = 0.5) -> Activation:
     """φ(x) = (1 - t)a(x) + t·b(x), φ' = (1 - t)a' + tb', t from 0 to 1 over the first share of the updates.
 

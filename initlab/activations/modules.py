@@ -208,6 +208,7 @@ def regrouping(
     group: int,
     moments: GaussianMoments,
     kinks: tuple[float, ...] = (),
+    gate: Activation | None = None,
 ) -> Activation:
     """Builds the activation of a function of several units, ``compute(x, dim)``, in groups of `group`."""
 
@@ -216,7 +217,7 @@ def regrouping(
             _whole_groups(features, group, name)
         return Regrouping(activation, compute, group)
 
-    activation = Activation(name=name, make=make, fn=fn, kinks=kinks, units=units, moments=moments)
+    activation = Activation(name=name, make=make, fn=fn, kinks=kinks, units=units, moments=moments, gate=gate)
     return activation
 
 

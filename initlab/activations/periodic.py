@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from initlab.activations.modules import pointwise
+from initlab.core.factories import factory
 from initlab.spec import Activation, PositiveFloat
 
 
+@factory
 def sin(*, w0: PositiveFloat = 1.0) -> Activation:
     """φ(x) = sin(w₀x), φ' = w₀cos(w₀x). Sitzmann et al. (SIREN), NeurIPS 2020, with w₀ = 30.
 
@@ -22,6 +24,7 @@ def sin(*, w0: PositiveFloat = 1.0) -> Activation:
     return pointwise("sin", fn)
 
 
+@factory
 def cos() -> Activation:
     """φ(x) = cos x, φ' = -sin x. Rahimi & Recht, NeurIPS 2007 (random Fourier features).
 
@@ -30,6 +33,7 @@ def cos() -> Activation:
     return pointwise("cos", torch.cos)
 
 
+@factory
 def snake(*, a: PositiveFloat = 1.0) -> Activation:
     """φ(x) = x + sin²(ax)/a, φ' = 1 + sin(2ax). Ziyin, Hartwig & Ueda, NeurIPS 2020.
 
@@ -42,6 +46,7 @@ def snake(*, a: PositiveFloat = 1.0) -> Activation:
     return pointwise("snake", fn)
 
 
+@factory
 def gcu() -> Activation:
     """φ(x) = x·cos x, φ' = cos x - x·sin x. Noel, Arunkumar, Trivedi & Dutta (growing cosine unit), 2021.
 
@@ -54,6 +59,7 @@ def gcu() -> Activation:
     return pointwise("gcu", fn)
 
 
+@factory
 def gaussian() -> Activation:
     """φ(x) = exp(-x²/2), φ' = -x·exp(-x²/2). Broomhead & Lowe, 1988; Ramasinghe & Lucey, ECCV 2022.
 

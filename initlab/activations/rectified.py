@@ -10,6 +10,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from initlab.activations.modules import from_torch, pointwise
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import Activation, NonNegativeFloat, PositiveFloat
 
@@ -24,11 +25,13 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
+@factory
 def identity() -> Activation:
     """φ(x) = x, φ'(x) = 1. A deep linear network: the model of Saxe et al., ICLR 2014, for learning dynamics."""
     return from_torch("identity", IdentityActivation, _same, torch_name="linear")
 
 
+@factory
 def relu() -> Activation:
     """φ(x) = max(x, 0), φ'(x) = 1[x > 0]. Glorot, Bordes & Bengio, AISTATS 2011. Goes with He's gain √2.
 
@@ -37,6 +40,7 @@ def relu() -> Activation:
     return from_torch("relu", nn.ReLU, F.relu, kinks=(0.0,), torch_name="relu")
 
 
+@factory
 def relu6() -> Activation:
     """φ(x) = min(max(x, 0), 6), φ'(x) = 1[0 < x < 6]. Krizhevsky, 2010; Howard et al. (MobileNets), 2017.
 
@@ -45,6 +49,7 @@ def relu6() -> Activation:
     return from_torch("relu6", nn.ReLU6, F.relu6, kinks=(0.0, 6.0))
 
 
+@factory
 def leaky_relu(*, negative_slope: NonNegativeFloat = 0.01) -> Activation:
     """φ(x) = max(x, 0) + a·min(x, 0), φ' = 1 or a. Maas, Hannun & Ng, 2013. A unit cannot die while a > 0."""
 
@@ -62,6 +67,7 @@ def leaky_relu(*, negative_slope: NonNegativeFloat = 0.01) -> Activation:
     )
 
 
+@factory
 def rrelu(*, lower: NonNegativeFloat = 1 / 8, upper: NonNegativeFloat = 1 / 3) -> Activation:
     """φ(x) = x or a·x below zero, a drawn from [lower, upper] for every value in training, its mean in evaluation.
 
@@ -77,6 +83,7 @@ def rrelu(*, lower: NonNegativeFloat = 1 / 8, upper: NonNegativeFloat = 1 / 3) -
     return from_torch("rrelu", nn.RReLU, fn, lower, upper, kinks=(0.0,))
 
 
+@factory
 def elu(*, alpha: Annotated[float, Gt(0)] = 1.0) -> Activation:
     """φ(x) = x for x > 0, α(eˣ - 1) below; φ' = 1 or αeˣ. Clevert, Unterthiner & Hochreiter, ICLR 2016.
 
@@ -89,6 +96,7 @@ def elu(*, alpha: Annotated[float, Gt(0)] = 1.0) -> Activation:
     return from_torch("elu", nn.ELU, fn, alpha, kinks=() if alpha == 1 else (0.0,))
 
 
+@factory
 def selu() -> Activation:
     """φ = λ·elu_α with λ = 1.0507009873554805, α = 1.6732632423543772; φ' = λ or λαeˣ. Klambauer et al., NeurIPS 2017.
 
@@ -97,6 +105,7 @@ def selu() -> Activation:
     return from_torch("selu", nn.SELU, F.selu, kinks=(0.0,), torch_name="selu")
 
 
+@factory
 def celu(*, alpha: PositiveFloat = 1.0) -> Activation:
     """φ(x) = x for x > 0, α(exp(x/α) - 1) below; φ' = 1 or exp(x/α). Barron, 2017.
 
@@ -109,6 +118,7 @@ def celu(*, alpha: PositiveFloat = 1.0) -> Activation:
     return from_torch("celu", nn.CELU, fn, alpha)
 
 
+@factory
 def threshold(*, threshold: float = 1.0, value: float = 0.0) -> Activation:
     """φ(x) = x for x > θ, else v; φ' = 1 or 0. Konda, Memisevic & Krueger, ICLR 2015 (θ = 1, v = 0).
 
@@ -121,6 +131,7 @@ def threshold(*, threshold: float = 1.0, value: float = 0.0) -> Activation:
     return from_torch("threshold", nn.Threshold, fn, threshold, value, kinks=(float(threshold),))
 
 
+@factory
 def squared_relu() -> Activation:
     """φ(x) = max(x, 0)², φ'(x) = 2·max(x, 0). So et al. (Primer), NeurIPS 2021.
 
@@ -134,6 +145,24 @@ def squared_relu() -> Activation:
     return pointwise("squared_relu", fn)
 
 
+@factory
+def squared_leaky_relu(*, slope: NonNegativeFloat = 0.5) -> Activation:
+    """φ(x) = x² for x ≥ 0, (ax)² below, a = 0.5; φ' = 2x or 2a²x. modded-nanogpt, 2026.
+
+    A squared ReLU with a gradient on both sides. Never negative, and not scale-free (χ_q = 2): for branches that begin
+    with a norm.
+
+    Args:
+        slope: a.
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        return torch.where(x >= 0, x, slope * x).square()
+
+    return pointwise("squared_leaky_relu", fn)
+
+
+@factory
 def star_relu(*, scale: PositiveFloat = 0.8944, bias: float = -0.4472) -> Activation:
     """φ(x) = s·max(x, 0)² + b, φ'(x) = 2s·max(x, 0). Yu et al. (MetaFormer baselines), TPAMI 2024.
 
@@ -147,6 +176,7 @@ def star_relu(*, scale: PositiveFloat = 0.8944, bias: float = -0.4472) -> Activa
     return pointwise("star_relu", fn)
 
 
+@factory
 def abs() -> Activation:
     """φ(x) = |x|, φ'(x) = sign x. Jarrett, Kavukcuoglu, Ranzato & LeCun, ICCV 2009.
 

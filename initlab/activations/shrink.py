@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab.activations.modules import from_torch, pointwise
+from initlab.core.factories import factory
 from initlab.spec import Activation, NonNegativeFloat
 
 
+@factory
 def hardshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     """φ(x) = x for |x| > λ, else 0; φ' = 1 or 0. Donoho & Johnstone, Biometrika 1994 (hard thresholding).
 
@@ -21,6 +23,7 @@ def hardshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     return from_torch("hardshrink", nn.Hardshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
 
 
+@factory
 def softshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     """φ(x) = sign(x)·max(|x| - λ, 0), φ' = 1[|x| > λ]. Donoho & Johnstone, 1994; Gregor & LeCun (LISTA), ICML 2010.
 
@@ -33,6 +36,7 @@ def softshrink(*, lambd: NonNegativeFloat = 0.5) -> Activation:
     return from_torch("softshrink", nn.Softshrink, fn, lambd, kinks=(-float(lambd), float(lambd)))
 
 
+@factory
 def tanhshrink() -> Activation:
     """φ(x) = x - tanh x, φ' = tanh² x. A smooth shrinkage: about x³/3 near zero, x ∓ 1 far out.
 

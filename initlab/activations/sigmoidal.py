@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from initlab.activations.modules import from_torch, in_single_precision, pointwise
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import Activation, ElementwiseFn, PositiveFloat
 
 
+@factory
 def sigmoid() -> Activation:
     """φ(x) = 1/(1 + e⁻ˣ), φ' = φ(1 - φ) ≤ 1/4. The logistic function, Verhulst, 1838; Rumelhart et al., Nature 1986.
 
@@ -21,6 +23,7 @@ def sigmoid() -> Activation:
     return from_torch("sigmoid", nn.Sigmoid, F.sigmoid, torch_name="sigmoid")
 
 
+@factory
 def tanh() -> Activation:
     """φ(x) = tanh x, φ' = 1 - tanh² x. LeCun et al., 1998; goes with init=xavier (Glorot & Bengio, 2010).
 
@@ -29,6 +32,7 @@ def tanh() -> Activation:
     return from_torch("tanh", nn.Tanh, F.tanh, torch_name="tanh")
 
 
+@factory
 def lecun_tanh() -> Activation:
     """φ(x) = 1.7159·tanh(2x/3), φ'(x) = 1.1439·(1 - tanh²(2x/3)). LeCun, Bottou, Orr & Müller, 1998.
 
@@ -41,6 +45,7 @@ def lecun_tanh() -> Activation:
     return pointwise("lecun_tanh", fn)
 
 
+@factory
 def hardtanh(*, min_val: float = -1.0, max_val: float = 1.0) -> Activation:
     """φ(x) = x cut off at [min, max], φ' = 1 inside, 0 outside. Collobert, 2004.
 
@@ -55,6 +60,7 @@ def hardtanh(*, min_val: float = -1.0, max_val: float = 1.0) -> Activation:
     return from_torch("hardtanh", nn.Hardtanh, fn, min_val, max_val, kinks=(float(min_val), float(max_val)))
 
 
+@factory
 def hardsigmoid() -> Activation:
     """φ(x) = min(max(x/6 + 1/2, 0), 1), φ' = 1/6 for |x| < 3. Courbariaux et al., 2015; Howard et al., ICCV 2019.
 
@@ -68,6 +74,7 @@ def hardsigmoid() -> Activation:
     return from_torch("hardsigmoid", nn.Hardsigmoid, in_single_precision(fn), kinks=(-3.0, 3.0))
 
 
+@factory
 def softsign() -> Activation:
     """φ(x) = x/(1 + |x|), φ' = 1/(1 + |x|)². Turian, Bergstra & Bengio, 2009; Glorot & Bengio, AISTATS 2010.
 
@@ -76,6 +83,7 @@ def softsign() -> Activation:
     return from_torch("softsign", nn.Softsign, F.softsign)
 
 
+@factory
 def logsigmoid() -> Activation:
     """φ(x) = ln σ(x) = -ln(1 + e⁻ˣ), φ' = σ(-x). A log-likelihood rather than a hidden unit.
 
@@ -84,6 +92,7 @@ def logsigmoid() -> Activation:
     return from_torch("logsigmoid", nn.LogSigmoid, F.logsigmoid)
 
 
+@factory
 def arctan() -> Activation:
     """φ(x) = arctan x, φ' = 1/(1 + x²). Kamruzzaman & Aziz, 2002.
 
@@ -92,6 +101,7 @@ def arctan() -> Activation:
     return pointwise("arctan", torch.arctan)
 
 
+@factory
 def asinh() -> Activation:
     """φ(x) = ln(x + √(1 + x²)), φ' = 1/√(1 + x²). Linear near zero, logarithmic far out.
 
@@ -100,6 +110,7 @@ def asinh() -> Activation:
     return pointwise("asinh", torch.asinh)
 
 
+@factory
 def erf() -> Activation:
     """φ(x) = 2/√π ∫₀ˣ exp(-t²) dt, φ' = 2/√π·exp(-x²). Williams, NeurIPS 1997 (infinite networks).
 
@@ -108,6 +119,7 @@ def erf() -> Activation:
     return pointwise("erf", torch.erf)
 
 
+@factory
 def isru(*, alpha: PositiveFloat = 1.0) -> Activation:
     """φ(x) = x/√(1 + αx²), φ' = (1 + αx²)^(-3/2). Carlile, Delamarter, Kinney, Marti & Whitney, 2017.
 

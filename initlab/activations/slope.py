@@ -64,11 +64,14 @@ class SlopeBand:
 
     def saturated_share(self, h: Tensor) -> Tensor:
         """Share of h with a negligible slope, a scalar tensor. NaN counts as saturated here."""
-        # counting is four times faster than the mean of a mask
-        return 1.0 - torch.count_nonzero(self.is_live(h)) / max(1, h.numel())
+        return 1.0 - self.live_numbers(h).sum() / max(1, h.numel())
 
     def any_live(self, h: Tensor, unit: int) -> Tensor:
-        """For each index along dimension `unit`: whether any h has a slope. By extremes, far faster than by masks."""
+        """For each index along dimension `unit`: whether any h has a slope."""
+        if h.dim() > 2 and unit == 1 and not h.is_contiguous():
+            # channels last: extremes over all but a few neighbours in memory are slow, sums are not
+            return self.live_numbers(h).sum([d for d in range(h.dim()) if d != unit]) > 0
+        # by extremes, far faster than by masks
         rows = h.flatten(0, -2).T if unit == h.dim() - 1 else h.flatten(unit + 1)
 
         def extreme(values: Tensor, largest: bool) -> Tensor:
@@ -86,6 +89,26 @@ class SlopeBand:
             else:
                 live |= extreme((rows - (low + high) / 2).abs(), largest=False) <= (high - low) / 2
         return live
+
+    def live_numbers(self, h: Tensor) -> Tensor:
+        """Tensor of h's shape and layout: 1.0 where the slope is not negligible, 0.0 elsewhere and where h is NaN.
+
+        Numbers and not truth values: on a CPU a comparison written as float32 and its sum take a quarter of the time.
+        """
+        live = torch.zeros_like(h, dtype=torch.float32) if len(self.alive) != 1 else None
+        for low, high in self.alive:
+            inside = torch.empty_like(h, dtype=torch.float32)
+            if low == float("-inf"):
+                torch.le(h, high, out=inside)
+            else:
+                torch.ge(h, low, out=inside)
+                if high != float("inf"):
+                    inside *= torch.le(h, high, out=torch.empty_like(inside))
+            if live is None:
+                return inside
+            live += inside
+        assert live is not None
+        return live.clamp_(max=1.0)
 
     def is_live(self, h: Tensor) -> Tensor:
         """Boolean tensor of h's shape: True where the slope is not negligible."""

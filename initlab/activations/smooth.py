@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from initlab.activations.modules import from_torch, pointwise
 from initlab.activations.sigmoidal import inverse_root
+from initlab.core.factories import factory
 from initlab.spec import Activation, PositiveFloat
 
 
+@factory
 def gelu() -> Activation:
     """φ(x) = xΦ(x), φ'(x) = Φ(x) + xϕ(x), Φ and ϕ of the standard normal. Hendrycks & Gimpel, 2016.
 
@@ -22,6 +24,7 @@ def gelu() -> Activation:
     return from_torch("gelu", nn.GELU, F.gelu)
 
 
+@factory
 def gelu_tanh() -> Activation:
     """φ(x) = x/2·(1 + tanh u), u = √(2/π)(x + 0.044715x³). Hendrycks & Gimpel, 2016, the form of GPT-2 and BERT.
 
@@ -39,6 +42,7 @@ def gelu_tanh() -> Activation:
     return Activation(name="gelu_tanh", make=make, fn=fn)
 
 
+@factory
 def quick_gelu(*, scale: PositiveFloat = 1.702) -> Activation:
     """φ(x) = xσ(1.702x), φ'(x) = σ + 1.702xσ(1 - σ), σ at 1.702x. Hendrycks & Gimpel, 2016; CLIP, ICML 2021.
 
@@ -51,6 +55,22 @@ def quick_gelu(*, scale: PositiveFloat = 1.702) -> Activation:
     return pointwise("quick_gelu", fn)
 
 
+@factory
+def golu() -> Activation:
+    """φ(x) = x·exp(-exp(-x)), φ'(x) = (1 + x·exp(-x))·exp(-exp(-x)). Das et al., 2025 (arXiv 2502.03654).
+
+    x times the Gumbel distribution function, which is not symmetric: less slope at 0 (1/e) than GELU's 1/2, and a
+    steeper rise above. Needs more gain than GELU (1.77).
+    """
+
+    def fn(x: Tensor) -> Tensor:
+        # below -20 the gate is 0 in every precision, and exp(-x) would become infinite
+        return x * torch.exp(-torch.exp(-x.clamp(min=-20.0)))
+
+    return pointwise("golu", fn)
+
+
+@factory
 def silu() -> Activation:
     """φ(x) = xσ(x), φ'(x) = σ(1 + x(1 - σ)). Elfwing et al., 2017 (also Swish-1, Ramachandran et al., 2017).
 
@@ -59,6 +79,7 @@ def silu() -> Activation:
     return from_torch("silu", nn.SiLU, F.silu)
 
 
+@factory
 def eswish(*, beta: PositiveFloat = 1.5) -> Activation:
     """φ(x) = βxσ(x), φ'(x) = βσ(1 + x(1 - σ)). Alcaide, 2018, who finds β from 1.25 to 1.75 good.
 
@@ -71,6 +92,7 @@ def eswish(*, beta: PositiveFloat = 1.5) -> Activation:
     return pointwise("eswish", fn)
 
 
+@factory
 def hardswish() -> Activation:
     """φ(x) = x·min(max(x + 3, 0), 6)/6, φ' = 0, x/3 + 1/2, 1 below -3, between, above 3. Howard et al., ICCV 2019.
 
@@ -79,6 +101,7 @@ def hardswish() -> Activation:
     return from_torch("hardswish", nn.Hardswish, F.hardswish, kinks=(-3.0, 3.0))
 
 
+@factory
 def mish() -> Activation:
     """φ(x) = x·tanh(s), s = ln(1 + eˣ); φ' = tanh s + xσ(x)(1 - tanh² s). Misra, BMVC 2020.
 
@@ -87,6 +110,7 @@ def mish() -> Activation:
     return from_torch("mish", nn.Mish, F.mish)
 
 
+@factory
 def hard_mish() -> Activation:
     """φ(x) = x/2·min(max(x + 2, 0), 2), φ' = 0, x + 1, 1 for x below -2, between, above 0. Wightman, timm, 2020.
 
@@ -99,6 +123,7 @@ def hard_mish() -> Activation:
     return pointwise("hard_mish", fn, kinks=(-2.0,))
 
 
+@factory
 def tanhexp() -> Activation:
     """φ(x) = x·tanh(eˣ), φ' = tanh(eˣ) + xeˣ(1 - tanh²(eˣ)). Liu & Di, 2020.
 
@@ -112,6 +137,7 @@ def tanhexp() -> Activation:
     return pointwise("tanhexp", fn)
 
 
+@factory
 def serf() -> Activation:
     """φ(x) = x·erf(s), s = ln(1 + eˣ); φ' = erf s + 2/√π·xσ(x)·exp(-s²). Nag, Bhattacharyya et al., WACV 2023.
 
@@ -124,6 +150,7 @@ def serf() -> Activation:
     return pointwise("serf", fn)
 
 
+@factory
 def logish() -> Activation:
     """φ(x) = x·ln(1 + σ(x)), φ' = ln(1 + σ) + xσ(1 - σ)/(1 + σ). Zhu, Zheng, Wu & Liu, Neurocomputing 2021.
 
@@ -136,6 +163,7 @@ def logish() -> Activation:
     return pointwise("logish", fn)
 
 
+@factory
 def smish() -> Activation:
     """φ(x) = x·tanh(ln(1 + σ(x))), φ' = tanh l + x(1 - tanh² l)σ(1 - σ)/(1 + σ), l = ln(1 + σ). Wang et al., 2022.
 
@@ -148,6 +176,7 @@ def smish() -> Activation:
     return pointwise("smish", fn)
 
 
+@factory
 def phish() -> Activation:
     """φ(x) = x·tanh(gelu(x)), φ' = tanh g + x(1 - tanh² g)g', g = xΦ(x). Naveen, 2022.
 
@@ -160,6 +189,7 @@ def phish() -> Activation:
     return pointwise("phish", fn)
 
 
+@factory
 def lisht() -> Activation:
     """φ(x) = x·tanh x, φ' = tanh x + x(1 - tanh² x). Roy, Manna, Dubey & Chaudhuri, 2019.
 
@@ -172,6 +202,7 @@ def lisht() -> Activation:
     return pointwise("lisht", fn)
 
 
+@factory
 def elish() -> Activation:
     """φ(x) = xσ(x) for x ≥ 0, (eˣ - 1)σ(x) below; φ' = σ(1 + x(1 - σ)) or σ(eˣ + (eˣ - 1)(1 - σ)).
 
@@ -185,6 +216,7 @@ def elish() -> Activation:
     return pointwise("elish", fn)
 
 
+@factory
 def softplus() -> Activation:
     """φ(x) = ln(1 + eˣ), φ' = σ(x). Dugas et al., 2001. A smooth ReLU; its positive mean grows through the layers.
 
@@ -193,6 +225,7 @@ def softplus() -> Activation:
     return from_torch("softplus", nn.Softplus, F.softplus)
 
 
+@factory
 def squareplus(*, b: PositiveFloat = 4.0) -> Activation:
     """φ(x) = (x + √(x² + b))/2, φ' = (1 + x/√(x² + b))/2. Barron, 2021.
 
@@ -210,6 +243,7 @@ def squareplus(*, b: PositiveFloat = 4.0) -> Activation:
     return pointwise("squareplus", fn)
 
 
+@factory
 def bent_identity() -> Activation:
     """φ(x) = (√(x² + 1) - 1)/2 + x, φ' = x/(2√(x² + 1)) + 1. Slopes 1/2 and 3/2 at the two ends.
 
@@ -224,6 +258,7 @@ def bent_identity() -> Activation:
     return pointwise("bent_identity", fn)
 
 
+@factory
 def isrlu(*, alpha: PositiveFloat = 1.0) -> Activation:
     """φ(x) = x for x ≥ 0, x/√(1 + αx²) below; φ' = 1 or (1 + αx²)^(-3/2). Carlile et al., 2017.
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from initlab import inits, theory
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.diagnosis.assess import Assessment, assess
 from initlab.errors import ConfigError, InitlabError
 from initlab.inits.apply import draw_all
@@ -48,6 +49,7 @@ class Candidate:
     why: str
 
 
+@factory
 def auto(*, margin: NonNegativeFloat = MARGIN, head: bool = True, keep: tuple[str, ...] = ()) -> Initializer:
     """Choose scheme, gain and corrections from the network's sites and one batch, with the reasons.
 

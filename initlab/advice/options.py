@@ -17,6 +17,7 @@ from initlab.network.graph import Graph, trace
 from initlab.network.inputs import head
 from initlab.network.state import preserve_state
 from initlab.spec import InitContext, Initializer, Outlook, Prediction, Site
+from initlab.theory.predict import names_attention
 
 #: number of examples from which the input moments of the prediction are computed
 _EXAMPLES = 64
@@ -115,13 +116,19 @@ def _unsure(graph: Graph, said: Prediction) -> str:
     return "it has too few layers for a depth scale" if math.isnan(said.trainable_depth) else ""
 
 
-def unknown_parts(sites: tuple[Site, ...], said: Prediction) -> str:
-    """What was not seen of the network, so that its prediction says nothing of it."""
+def unknown_parts(sites: tuple[Site, ...], said: Prediction, *, stream_known: bool = False) -> str:
+    """What was not seen of the network, so that its prediction says nothing of it.
+
+    Args:
+        stream_known: whether theory speaks of the blocks in which the network attends.
+    """
     parts = [p for p in said.out_of_scope if not p.startswith("correlation through")]
+    if stream_known:
+        parts = [p for p in parts if not names_attention(p)]
     matrices = sum(s.role in ("weight", "head") and not s.unused for s in sites)
     if not said.layers and matrices > 1:
         return "a network in which no activation is recognised"
-    if any(p in ("softmax", "matmul", "scaled_dot_product_attention") for p in parts):
+    if any(names_attention(p) and not p.startswith("attention ") for p in parts):
         return "attention"
     return listed(parts)
 

@@ -2,6 +2,7 @@
 
 from initlab.api.activations import swap_activations
 from initlab.api.advise import advise
+from initlab.api.coordinate_check import coordinate_check
 from initlab.api.gains import as_activation, critical_point, gain, meanfield
 from initlab.api.inspection import Inspection, inspect
 from initlab.api.network import describe, initialize, predict
@@ -12,6 +13,7 @@ __all__ = [
     "Watch",
     "advise",
     "as_activation",
+    "coordinate_check",
     "critical_point",
     "describe",
     "gain",

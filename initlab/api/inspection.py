@@ -19,9 +19,14 @@ from initlab.api.look import Look, LossFunction, fitting_batch, look_at, require
 from initlab.api.network import graph_of
 from initlab.core.tables import as_frame, as_html, as_text
 from initlab.diagnosis import trainability
+from initlab.diagnosis.rules.setting import describe_inputs, describe_output_cut
+from initlab.diagnosis.setting import input_square, output_cut
+from initlab.diagnosis.tokens import judge_tokens, look_at_tokens
+from initlab.diagnosis.trainability import NOTHING_WRONG
+from initlab.network.inputs import head
 from initlab.network.state import preserve_state
-from initlab.probes import Snapshot, lag_peak, snapshot
-from initlab.spec import Outlook, Prediction, Site
+from initlab.probes import AttentionLayers, Snapshot, StreamComparison, compare_stream, lag_peak, snapshot
+from initlab.spec import Batch, Outlook, Prediction, Site
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +54,7 @@ class Inspection:
         unknown: what the prediction does not cover.
         notes: what else there is to know: tied, frozen or unused parameters, equal layers.
         sites: every parameter.
+        stream: of a transformer: theory and measurement of its residual stream, block by block (`stream.rows()`).
     """
 
     verdict: str
@@ -60,6 +66,7 @@ class Inspection:
     unknown: str = ""
     notes: tuple[str, ...] = ()
     sites: tuple[Site, ...] = field(default=(), repr=False)
+    stream: StreamComparison | None = field(default=None, repr=False)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each hidden layer: name, activation, and theory beside measurement."""
@@ -93,17 +100,30 @@ class Inspection:
 
     def __str__(self) -> str:
         return "\n".join(
-            [*self._sentences(), "", as_text(self.rows()) or "no hidden layer with an activation was seen"]
+            [
+                *self._sentences(),
+                "",
+                as_text(self.rows()) or "no hidden layer with an activation was seen",
+                *(["", as_text(self.stream.rows())] if self.stream is not None else []),
+            ]
         ).rstrip()
 
     def _sentences(self) -> list[str]:
         lines = [f"{self.verdict}: {self.reasons[0]}", *(f"  {r}" for r in self.reasons[1:])]
         lines.append(f"loss before training {self.seen.loss:.4g}, mean square of the output {self.seen.output_q:.3g}")
-        return lines + [f"try: {r}" for r in self.remedies] + [f"note: {n}" for n in self.notes]
+        return lines + [f"try: {r}" for r in self.remedies] + [f"note: {n}" for n in self.notes] + self._of_stream()
+
+    def _of_stream(self) -> list[str]:
+        if self.stream is None:
+            return []
+        told = [f"stream: {s}" for s in self.stream.sentences]
+        unknown = "; ".join(self.stream.unknown)
+        return told + ([f"stream: theory does not cover {unknown}"] if unknown else [])
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(html.escape(line) for line in self._sentences())
-        return f"<p>{lines}</p>{as_html(self.rows())}"
+        blocks = as_html(self.stream.rows()) if self.stream is not None else ""
+        return f"<p>{lines}</p>{as_html(self.rows())}{blocks}"
 
 
 def inspect(
@@ -144,14 +164,30 @@ def inspect(
         outlook = trainability.judge(
             said, measured, untrained_loss=silence, lag_peak=lag_peak(model, seen.sites, seen.context)
         )
-    unknown = unknown_parts(seen.sites, said)
+        outlook = judge_tokens(outlook, look_at_tokens(model, given.inputs))
+    stream = _stream(model, given, seen)
+    unknown = unknown_parts(seen.sites, said, stream_known=stream is not None and not stream.unknown)
     verdict, reasons = verdict_of(outlook, unknown)
     remedies: tuple[str, ...] = ()
     if verdict not in ("trainable", "not known"):
         remedies = _remedies(model, seen, seed=seed, silence=silence, keep=keep, frozen=frozen, verdict=verdict)
     return Inspection(
         verdict=verdict, reasons=reasons, remedies=remedies, prediction=said, seen=measured, outlook=outlook,
-        unknown=unknown, notes=(*seen.notes, *seen.at_start.equal, *seen.at_start.loud), sites=seen.sites,
+        unknown=unknown, notes=_notes(seen, given), sites=seen.sites, stream=stream,
+    )  # fmt: skip
+
+
+def _notes(seen: Look, given: Batch) -> tuple[str, ...]:
+    setting = (describe_inputs(input_square(given.inputs)), describe_output_cut(output_cut(seen.sites, seen.context)))
+    return (*seen.notes, *seen.at_start.equal, *seen.at_start.loud, *(s for s in setting if s))
+
+
+def _stream(model: nn.Module, given: Batch, seen: Look) -> StreamComparison | None:
+    count = AttentionLayers.EXAMPLES
+    targets = None if given.targets is None else head(given.targets, count)
+    return compare_stream(
+        model, head(given.inputs, count), loss=lambda output: given.loss(output, targets), sites=seen.sites,
+        context=seen.context,
     )  # fmt: skip
 
 
@@ -160,6 +196,9 @@ def verdict_of(outlook: Outlook, unknown: str) -> tuple[str, tuple[str, ...]]:
     if not unknown:
         return outlook.verdict, outlook.reasons
     if outlook.verdict == "trainable":
+        faults = tuple(r for r in outlook.reasons if r != NOTHING_WRONG)
+        if faults:
+            return "not known", (*faults, f"theory does not cover {unknown}")
         return "not known", (f"theory does not cover {unknown}; what was measured on the batch shows no fault",)
     return outlook.verdict, (*outlook.reasons, f"theory does not cover {unknown}")
 

@@ -22,14 +22,8 @@ from initlab.api.watched import evidence_of, foresee, metrics_of, note, numbers_
 from initlab.diagnosis import rules
 from initlab.errors import ConfigError
 from initlab.network.inputs import Arguments, batch_size
-from initlab.probes import Observer, ProfileLog
-from initlab.spec import (
-    Batch,
-    Finding,
-    Outlook,
-    ProbeSettings,
-    Profile,
-)
+from initlab.probes import AttentionLayers, Observer, ProfileLog
+from initlab.spec import Batch, Finding, Outlook, ProbeSettings, Profile
 
 #: sites whose values become metrics; the profile has them all
 _MOST_SITES = 32
@@ -111,10 +105,9 @@ class Watch:
         self.outlook: Outlook | None = None
         self.verdict, self.reasons = "", ()
         self.findings: tuple[Finding, ...] = ()
-        self._model = model
-        self._activation = activation
-        self._classes = classes
-        self._track = track
+        self._model, self._activation = model, activation
+        self._classes, self._track = classes, track
+        self._attention: AttentionLayers | None = None
         self._experiment, self._name = experiment, name or type(model).__name__
         self._params = {k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}
         self._scaler, self._workdir = scaler, workdir
@@ -228,6 +221,7 @@ class Watch:
             return
         self.outlook, self.verdict, self.reasons = found.outlook, found.verdict, found.reasons
         self._log.rows(found.rows)
+        self._attention = found.attention
         files["prediction.json"] = found.text
 
     def _remove_hooks(self) -> None:
@@ -254,9 +248,10 @@ class Watch:
         self._closed = True
         self._remove_hooks()
         if self._look is None:
-            return ()
+            return self.findings
         if self._diverged is not None and status == "finished":
             status = "diverged"
+        self._log.rows(self._attention.rows(self.steps) if self._attention is not None and self.steps else ())
         profile = self.profile
         evidence = evidence_of(
             self._model, self._look, profile, steps=self.steps, diverged=self._diverged, classes=self._classes,

@@ -22,8 +22,10 @@ from initlab.api.look import Look
 from initlab.api.network import graph_of
 from initlab.core.version import __version__
 from initlab.diagnosis import rules, trainability
+from initlab.diagnosis.tokens import judge_tokens, read_tokens
 from initlab.errors import InitlabError
-from initlab.probes import lag_peak, snapshot
+from initlab.network.inputs import cloned, head
+from initlab.probes import AttentionLayers, lag_peak, snapshot
 from initlab.report.figures import figures
 from initlab.report.inspection import figure_from_profile
 from initlab.spec import (
@@ -63,13 +65,18 @@ def record_of(values: Mapping[str, float], *, serial: int, step: int) -> Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """What is said of a watched network before its first step; `text` is the file of its record."""
+    """What is said of a watched network before its first step; `text` is the file of its record.
+
+    Attributes:
+        attention: measures a transformer on the first examples of the first batch; None for other networks.
+    """
 
     outlook: Outlook
     verdict: str
     reasons: tuple[str, ...]
     rows: tuple[ProfileRow, ...]
     text: str
+    attention: AttentionLayers | None = None
 
 
 def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
@@ -79,6 +86,9 @@ def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
     seen = snapshot(model, look.sites, batch, look.context)
     peak = lag_peak(model, look.sites, look.context)
     outlook = trainability.judge(said, seen, untrained_loss=math.inf, lag_peak=peak)
+    attention = AttentionLayers(model, cloned(head(batch.inputs, AttentionLayers.EXAMPLES)))
+    tokens = attention.rows(0)
+    outlook = judge_tokens(outlook, read_tokens(tokens))
     verdict, reasons = verdict_of(outlook, unknown_parts(look.sites, said))
     rows = tuple(
         ProfileRow(step=0, site=r.site, order=r.order, statistic=f"{source}_{k}", value=float(getattr(r, k)))
@@ -86,7 +96,10 @@ def foresee(model: nn.Module, batch: Batch, look: Look) -> Foreseen:
         for r in layers for k in ("q", "c", "log10_gradient", "saturated")
     )  # fmt: skip
     text = json.dumps({"outlook": asdict(outlook), "prediction": asdict(said), "measured": asdict(seen)})
-    return Foreseen(outlook=outlook, verdict=verdict, reasons=reasons, rows=rows, text=text)
+    return Foreseen(
+        outlook=outlook, verdict=verdict, reasons=reasons, rows=(*rows, *tokens), text=text,
+        attention=attention if tokens else None,
+    )  # fmt: skip
 
 
 def open_sink(
@@ -162,5 +175,5 @@ def save(
             made["predicted_and_measured"] = before
         for stem, figure in made.items():
             path = Path(scratch) / f"{stem}.svg"
-            path.write_text(figure.standalone(name), encoding="utf-8")
+            path.write_text(figure.standalone(name), encoding="utf-8", errors="backslashreplace")
             sink.artifact(path, "figures", move=True)

@@ -11,6 +11,8 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.activations import parse_activation
 from initlab.advice import Advice, Option, Past, decide, evaluate_options, past_runs, unpredicted_parts
+from initlab.advice.page import FILE, page
+from initlab.cli.folders import output_folder, write_page
 from initlab.cli.json_output import is_asked, print_json
 from initlab.diagnosis.remedies import architecture_changes
 from initlab.errors import ConfigError
@@ -37,7 +39,7 @@ def advise_command(config: DictConfig, arguments: Arguments) -> int:
     """Look at the candidates, at like runs, and say what to take. 0 also where nothing is known: that is an answer."""
     from hydra.core.hydra_config import HydraConfig
 
-    as_json = is_asked(arguments)
+    as_json, out = is_asked(arguments), output_folder(arguments)
     hydra = HydraConfig.get()
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v is not None}
     overrides = [str(o) for o in hydra.overrides.task]
@@ -51,13 +53,27 @@ def advise_command(config: DictConfig, arguments: Arguments) -> int:
     advice = decide(options, past, silent=silent, composed=experiment.activation.name, taken=taken)
     command = shell_line(replace_overrides(overrides, advice.overrides))
     to_know = _to_know(advice, overrides)
+    outlook = advice.options[0].outlook
+    hopeless = outlook is not None and outlook.verdict == "untrainable" and not silent
+    changes = [" ".join(r.overrides) for r in architecture_changes(experiment.params)] if hopeless else []
+    following = command if advice.knows else to_know
+    file = None
+    if out is not None:
+        name = f"{prepared.splits.provenance.name}, {experiment.params.get('model')}"
+        again = shell_line(overrides, "python -m initlab advise")
+        why = "Train the recommended combination" if advice.knows else "Find out with a study"
+        text = page(
+            advice, name=name, todo=[(following, why)], again=again,
+            changes=(changes or ["fewer layers"]) if hopeless else [],
+        )  # fmt: skip
+        file = write_page(out, FILE, text)
     if as_json:
         network = {
             "data": prepared.splits.provenance.name,
             "model": experiment.params.get("model"),
             "parameters": prepared.parameters,
         }
-        print_json("advise", {**network, **as_fields(advice), "next": command if advice.knows else to_know})
+        print_json("advise", {**network, **as_fields(advice), "next": following})
         return 0
     print(
         f"{prepared.splits.provenance.name}, {experiment.params.get('model')}, {prepared.parameters:,} parameters:"
@@ -71,13 +87,13 @@ def advise_command(config: DictConfig, arguments: Arguments) -> int:
         print(f"Customary, without evidence here: {command}")
     print(f"Confidence: {advice.confidence}" + (f", because {advice.reason}" if advice.knows else ""))
     _table(advice)
-    outlook = advice.options[0].outlook
-    if outlook is not None and outlook.verdict == "untrainable" and not silent:
-        changes = [" ".join(r.overrides) for r in architecture_changes(experiment.params)]
+    if hopeless:
         print(
             f"No initialisation makes it likely to train. Change the network: {' or '.join(changes) or 'fewer layers'}"
         )
-    print(f"Next: {command if advice.knows else to_know}")
+    if file is not None:
+        print(f"written to {file}")
+    print(f"Next: {following}")
     return 0
 
 

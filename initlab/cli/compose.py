@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
 
 def compose_and_run(overrides: Sequence[str], act: Callable[[DictConfig], int | None]) -> int:
     """Let Hydra compose (or answer --cfg, --info, ...) and hand the configuration to `act`; its highest exit code."""
-    # Hydra would swallow the exception and exit with 1; our own handler prints one line and picks the code
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    import hydra
-
-    from initlab.config import check_folders, conf_dir, quote_formulas
+    from initlab.config import check_folders, quote_formulas
+    from initlab.config.hydra_app import run_hydra
     from initlab.config.own_targets import allow_new_keys, trust_typed_targets
 
     overrides = allow_new_keys(trust_typed_targets(overrides))
@@ -36,7 +32,7 @@ def compose_and_run(overrides: Sequence[str], act: Callable[[DictConfig], int | 
             errors.append(error)
 
     sys.argv = ["initlab", *flags_last(quote_formulas(overrides))]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    codes.append(run_hydra(sys.argv[1:], task))
     if errors:
         for error in errors[:-1]:
             print_error(error, 1)

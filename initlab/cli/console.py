@@ -30,9 +30,11 @@ class Console:
         self._bar: Any = None
         self._task: Any = None
         self._epoch: dict[str, float] = {}
+        #: of the run that trains, where it is recorded
+        self._run_id = ""
 
     def started(self, experiment: Experiment, prepared: Prepared, run_id: str, folder: Path | None) -> None:
-        del run_id
+        self._run_id = run_id if experiment.tracking.enabled else ""
         splits = prepared.splits
         self._say(
             f"{experiment.name}: {splits.provenance.name} {len(splits.train)}/{len(splits.val)}/{len(splits.test)}"
@@ -82,6 +84,16 @@ class Console:
                 if experiment.tracking.report:
                     self._say(f"   report: {result.link}/artifacts/report.html")
         self._say(f"Next: {_next(experiment, result)}")
+
+    def interrupted(self) -> None:
+        """Say how a run that was broken off goes on, and how its records arrive."""
+        self.close()
+        if not self._run_id:
+            print_notice("interrupted at once; nothing of the run was recorded")
+            return
+        resume = f"python -m initlab resume={self._run_id}"
+        print_notice(f"run {self._run_id} was interrupted at once: {resume} goes on with it from its last checkpoint")
+        print_notice("records that did not arrive wait here: python -m initlab sync sends them")
 
     def close(self) -> None:
         """Remove the progress bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from initlab import config as configuration
 from initlab import tracking
 from initlab.advice import explain
+from initlab.advice.explain import page
 from initlab.cli.console import Console
+from initlab.cli.folders import output_folder, write_page
 from initlab.cli.json_output import is_asked, print_json
 from initlab.errors import ConfigError
 from initlab.report.note import replace_overrides, shell_line
+from initlab.report.stored import NEEDED, read_data
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from initlab.advice.explain.recorded import Recorded
     from initlab.advice.explain.story import Explanation
     from initlab.cli.arguments import Arguments
+    from initlab.report.data import ReportData
     from initlab.spec import TrackingSettings
 
 
@@ -36,8 +41,9 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
     settings = configuration.tracking_settings(config)
     if not settings.enabled:
         raise ConfigError("tracking", "none", "there is nothing to read without a store; leave out tracking=none")
+    out = output_folder(arguments)
     if study:
-        return _explain_study(study, settings, as_json=as_json)
+        return _explain_study(study, settings, as_json=as_json, out=out)
     told = explain.read_recorded(tracking.find_run(run, settings, workdir=Path.cwd()))
     found = explain.explain_run(told.evidence)
     typed = configuration.original_overrides(told.config)
@@ -46,6 +52,7 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         in_own_code(r.overrides, r.why) if watched else shell_line(replace_overrides(typed, r.overrides))
         for r in found.remedies
     ]
+    file = None if out is None else write_page(out, page.FILE, page.run_page(told, found, commands, data=_data(told)))
     if as_json:
         print_json("explain", _as_fields(told, found, commands))
         return 0
@@ -53,6 +60,8 @@ def explain_command(config: DictConfig, arguments: Arguments) -> int:
         print(line)
     if link := told.run.link(Path.cwd()):
         print(f"In MLflow: {link}")
+    if file is not None:
+        print(f"written to {file}")
     if watched and attempt:
         raise ConfigError(
             "try", "true", "run was recorded by initlab.watch in a loop of its own, which only you can repeat"
@@ -91,17 +100,29 @@ def _try(told: Recorded, found: Explanation, settings: TrackingSettings, typed: 
     return 0
 
 
-def _explain_study(asked: str, settings: TrackingSettings, *, as_json: bool) -> int:
+def _data(told: Recorded) -> ReportData | None:
+    """What the run's own page is drawn from, where it was kept."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return read_data(Path(scratch)) if told.run.fetch(NEEDED, Path(scratch)) == list(NEEDED) else None
+        except (ValueError, KeyError, TypeError):
+            return None  # of another version of initlab: the page then has no figures
+
+
+def _explain_study(asked: str, settings: TrackingSettings, *, as_json: bool, out: Path | None) -> int:
     from initlab.advice.explain.study import explain_study
 
     study = tracking.find_studies([asked], settings, workdir=Path.cwd())[0]
     lines = explain_study(study, settings, workdir=Path.cwd())
     following = f"python -m initlab compare study={study}"
+    file = None if out is None else write_page(out, page.FILE, page.study_page(study, lines, following=following))
     if as_json:
         print_json("explain", {"study": study, "lines": lines, "next": following})
         return 0
     for line in lines:
         print(line)
+    if file is not None:
+        print(f"written to {file}")
     print(f"Next: {following}")
     return 0
 

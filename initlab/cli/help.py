@@ -69,7 +69,7 @@ def overview(commands: Iterable[Command]) -> str:
     listed = list(commands)
     for group, title in _TITLES.items():
         lines += ["", f"{title}:"]
-        lines += [f"  {c.name:<10}{c.help}" for c in listed if c.group == group]
+        lines += [f"  {c.name:<11}{c.help}" for c in listed if c.group == group]
     lines += ["", *_wrapped(f"Groups: {', '.join(group_names())}", indent=8)]
     for plugin in installed_plugins():
         files = ", ".join(f"{g}={n}" for g, n in plugin.files())

@@ -17,10 +17,12 @@ from initlab import config as configuration
 from initlab import report, tracking
 from initlab.cli.console import next_line, place
 from initlab.cli.inspect_alternatives import Advice, advise, compose_changed, what_trains
+from initlab.cli.inspect_stream import block_lines, border_sentences
 from initlab.cli.inspect_table import layer_lines, short
 from initlab.core.error_line import print_notice
 from initlab.errors import ConfigError
 from initlab.report.note import format_outlook as outlook_sentence
+from initlab.report.note import shell_line
 from initlab.run.inspect import Inspection, inspect, note, record
 from initlab.run.record import header, opening_files
 from initlab.spec import Experiment, Record, RunStatus
@@ -82,11 +84,13 @@ def _show(found: Inspection) -> None:
     for sentence in prepared.initialised.notes:
         print(f"  {sentence}")
     print("\n".join(layer_lines(found)))
+    if found.stream is not None:
+        print("\n".join(block_lines(found.stream)))
     print(_summary(found))
     for sentence in found.advice:
         print(f"  {sentence}")
     if found.prediction.out_of_scope:
-        print(f"  measured where theory has nothing to say: {', '.join(found.prediction.out_of_scope)}")
+        print(f"  not covered by the theory, and measured instead: {', '.join(found.prediction.out_of_scope)}")
     mark, colour = _MARK[outlook.verdict]
     shown = f"\x1b[{colour}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
     print(f"{shown} {outlook_sentence(outlook)}")
@@ -141,6 +145,7 @@ def _sweep(experiment: Experiment) -> int:
                 "loss": found.seen.loss,
                 "log10_gradient": found.seen.layers[0].log10_gradient if found.seen.layers else math.nan,
                 "trainable_depth": found.prediction.trainable_depth,
+                **_collapse(found),
                 "reason": found.outlook.reasons[0],
             }
         )
@@ -162,11 +167,15 @@ def _sweep(experiment: Experiment) -> int:
     ]
     print(f"{len(cells)} combinations inspected in {time.perf_counter() - begun:.1f} s without training")
     _print_table(head, rows)
+    for sentence in border_sentences(cells, tuple(axes)):
+        print(f"  {sentence}")
     run_id, uri, told = _record_sweep(experiment, first, cells)
     if told:
         print(told)
     elif experiment.tracking.enabled:
-        print(f"Run {run_id} (kind inspect) is in {place(uri)}")
+        print(
+            f"Run {run_id} (kind inspect) is in {place(uri)}; its page: python -m initlab report inspect={run_id[:8]}"
+        )
     best = max((c for c in cells if not math.isnan(c["score"])), key=lambda c: float(c["score"]))
     if best["verdict"] == "untrainable":
         print("no combination is likely to train")
@@ -174,6 +183,15 @@ def _sweep(experiment: Experiment) -> int:
     else:
         print(f"Next: {next_line(experiment, *(f'{k}={best[k]}' for k in axes), drop=('inspect.',))}")
     return 0
+
+
+def _collapse(found: Inspection) -> dict[str, float]:
+    """Predicted cosine of the last block and least entropy, of a transformer that theory covers."""
+    forecast = found.stream.forecast if found.stream is not None else None
+    if forecast is None or not forecast.blocks[-1].claimed:
+        return {}
+    entropies = [b.entropy_ratio for b in forecast.blocks if not math.isnan(b.entropy_ratio)]
+    return {"token_cosine": forecast.blocks[-1].cosine, "attention_entropy": min(entropies, default=math.nan)}
 
 
 def _record_sweep(experiment: Experiment, first: Inspection, cells: list[dict[str, Any]]) -> tuple[str, str, str]:
@@ -203,8 +221,12 @@ def _record_sweep(experiment: Experiment, first: Inspection, cells: list[dict[st
                 ]
                 (folder / "sweep.json").write_text(json.dumps(plain, indent=1))
                 sink.artifact(folder / "sweep.json")
-                for path in report.write_sweep(cells, tuple(experiment.inspect.sweep or ()), folder):
-                    sink.artifact(path, "figures")
+                axes = tuple(experiment.inspect.sweep or ())
+                for path, folder_of in report.write_sweep(
+                    cells, axes, folder, name=head.name, sentences=border_sentences(cells, axes),
+                    again=shell_line(experiment.overrides, "python -m initlab inspect"),
+                ):  # fmt: skip
+                    sink.artifact(path, folder_of)
         status = "finished"
     finally:
         told = sink.close(status)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from initlab.cli.arguments import Arguments
 from initlab.cli.compose import compose_and_run
+from initlab.core.signals import stop_gently
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,19 +25,12 @@ def launch(arguments: Arguments) -> int:
     """
     stop = threading.Event()
 
-    def ask_to_stop(number: int, _frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print(f"initlab: {signal.Signals(number).name}: ending the run after this update", file=sys.stderr, flush=True)
-
     def act(config: DictConfig) -> int:
         from initlab.cli.train import train_command  # brings torch
 
         return train_command(config, stop=stop.is_set)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
+    stop_gently(stop, "ending the run after this update")
     typed = arguments.overrides
     if _SEARCHES.intersection(typed) and not _NO_WORKER.intersection(typed):
         from initlab.study.workers.worker_pool import POOL, threads

@@ -5,9 +5,11 @@ Heavy libraries are imported by the command that needs them: `--help` must answe
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -15,12 +17,18 @@ from initlab.cli.arguments import Command, parse
 from initlab.cli.table import COMMANDS
 from initlab.core.error_line import print_error, print_notice
 from initlab.core.exit import run_and_exit
+from initlab.core.hidden import take_hidden
 from initlab.errors import InitlabError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 fine, 1 a run failed or diverged, 2 bad input."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [*(sys.argv[1:] if argv is None else argv), *take_hidden()]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # names of files may hold what the terminal's encoding has not
+            with suppress(OSError, ValueError):
+                stream.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(arguments)
     except InitlabError as error:

@@ -12,6 +12,7 @@ from initlab import config as configuration
 from initlab import tracking
 from initlab.cli.folders import check_writable
 from initlab.errors import ConfigError
+from initlab.report.note import shell_line
 from initlab.report.stored import NEEDED, draw_page
 from initlab.tracking import StoredRun
 
@@ -38,7 +39,9 @@ def report_command(config: DictConfig, arguments: Arguments) -> int:
     if len(named) > 1:
         (key, value), *others = named.items()
         beside = ", ".join(f"{k}={v}" for k, v in others)
-        raise ConfigError(key, value, f"is given beside {beside}; name one run, one study or one inspection")
+        raise ConfigError(
+            key, value, f"cannot be given together with {beside}; name one run, one study or one inspection"
+        )
     opened = given.get("open", "true").lower()
     if opened not in ("true", "false"):
         raise ConfigError("open", opened, "must be true or false")
@@ -69,9 +72,19 @@ def _find(named: dict[str, str], settings: TrackingSettings) -> StoredRun:
 
 def _next(stored: StoredRun) -> str:
     if stored.kind == "inspect":
-        return "python -m initlab advise   (what trains instead, for the same configuration)"
+        line = shell_line(_typed(stored), "python -m initlab advise")
+        return f"{line}   (recommends an initialisation and an activation for this network)"
     asked = f"study={stored.tags.get('initlab.study', '')}" if stored.kind == "study" else f"run={stored.run_id}"
     return f"python -m initlab explain {asked}   (the same in the terminal, and what to try)"
+
+
+def _typed(stored: StoredRun) -> list[str]:
+    """What was typed for an inspection, without the settings of `inspect` itself."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if not stored.fetch(["config.yaml"], Path(scratch)):
+            return []
+        typed = configuration.original_overrides((Path(scratch) / "config.yaml").read_text(encoding="utf-8"))
+    return [o for o in typed if not o.startswith("inspect.")]
 
 
 def _of_study(asked: str, settings: TrackingSettings) -> StoredRun:
@@ -96,11 +109,11 @@ def _page(stored: StoredRun, folder: Path) -> Path:
         there = stored.fetch(NEEDED, Path(scratch))
         if set(there) == set(NEEDED):
             try:
-                file.write_text(draw_page(Path(scratch)), encoding="utf-8")
+                file.write_text(draw_page(Path(scratch)), encoding="utf-8", errors="backslashreplace")
             except (ValueError, KeyError, TypeError) as error:
                 place.rmdir()
                 raise ConfigError("run", stored.run_id, f"its page cannot be drawn: {error}") from error
             return file
     place.rmdir()
-    why = stored.tags.get("initlab.error") or "it runs still, ended early, or an older initlab recorded it"
+    why = stored.tags.get("initlab.error") or "it is still running, ended early, or was recorded by an older initlab"
     raise ConfigError("run", stored.run_id, f"{stored.name} has no page, and nothing to draw one from: {why}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from initlab import tracking
 from initlab.config import tracking_settings
+from initlab.core.error_line import print_notice
+from initlab.core.signals import interruptible
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,9 +17,24 @@ if TYPE_CHECKING:
 
 
 def sync_command(config: DictConfig, _arguments: Arguments) -> int:
-    """Send what waits in the spool, and end runs that were killed. Returns 1 where records still wait."""
-    report = tracking.sync(Path.cwd(), tracking_settings(config))
+    """Send what waits in the spool, and end runs that were killed. Returns 1 where records wait, or after Ctrl-C."""
+    try:
+        with interruptible():
+            return _sync(config)
+    except KeyboardInterrupt:
+        print_notice("interrupted; what was not sent still waits here: python -m initlab sync goes on")
+        return 1
+
+
+def _sync(config: DictConfig) -> int:
+    settings = tracking_settings(config)
+    report = tracking.sync(Path.cwd(), settings)
     print("\n".join(report.lines()))
+    if any(run.study for run in report.runs):
+        from initlab.study.results.strays import end_strays  # brings Optuna
+
+        if ended := end_strays(report.runs, settings, workdir=Path.cwd()):
+            print(f"{ended} of them were trained again in the meantime: set to killed, their study does not count them")
     return 1 if report.waiting else 0
 
 

@@ -6,6 +6,7 @@ Help, completion and the documentation are made from it.
 from __future__ import annotations
 
 from initlab.cli.arguments import Command, Option
+from initlab.cli.width_table import JSON, OUT, WIDTH_COMMANDS
 
 _STUDY = Option(name="study", help="name of the study", former=("study.name",))
 _STORAGE = Option(
@@ -13,9 +14,6 @@ _STORAGE = Option(
     help="URL of Optuna's database, where the study was given one",
     former=("study.storage",),
     key="study.storage",
-)
-_JSON = Option(
-    name="json", help="the answer as JSON on stdout, and nothing else (--json)", kind="flag", default="false"
 )
 
 TABLE: tuple[Command, ...] = (
@@ -42,9 +40,10 @@ TABLE: tuple[Command, ...] = (
         help="recommend an initialisation and an activation, before training",
         group="look",
         target="initlab.cli.advise:advise_command",
-        options=(_JSON,),
+        options=(OUT, JSON),
         example="python -m initlab advise task=image model=mlp model.depth=30",
     ),
+    *WIDTH_COMMANDS,
     Command(
         name="list",
         help="list runs and studies, the newest first",
@@ -54,7 +53,7 @@ TABLE: tuple[Command, ...] = (
         options=(
             Option(name="study", help="list the runs of this study instead (a name, the beginning of one, or last)"),
             Option(name="rows", help="lines at most", default="20"),
-            _JSON,
+            JSON,
         ),
         example="python -m initlab list",
         details="Runs of a study are listed with study=NAME. The ids that are shown, their beginnings and last are"
@@ -70,7 +69,8 @@ TABLE: tuple[Command, ...] = (
             Option(name="run", help="id of a run, the beginning of one, or last"),
             Option(name="study", help="name of a study, the beginning of one, or last", former=("study.name",)),
             Option(name="try", help="also train what the first remedies say (--try)", kind="flag", default="false"),
-            _JSON,
+            OUT,
+            JSON,
         ),
         example="python -m initlab explain run=last --try",
     ),
@@ -107,7 +107,7 @@ TABLE: tuple[Command, ...] = (
             ),
             Option(name="baseline", key="compare.baseline", kind="names", former=("compare.baseline",)),
             Option(name="filter", key="compare.filter", kind="text", former=("compare.filter",)),
-            _JSON,
+            JSON,
         ),
         accepts=("tracking", "hydra"),
         example="python -m initlab compare study=NAME baseline=init=xavier out=comparison",
@@ -118,7 +118,12 @@ TABLE: tuple[Command, ...] = (
         group="study",
         target="initlab.cli.worker:worker_command",
         options=(
-            Option(name="study", key="study.name", help="name of the study", former=("study.name",)),
+            Option(
+                name="study",
+                key="study.name",
+                former=("study.name",),
+                help="name of the study; any: every study of the directory that is open, until it is stopped",
+            ),
             _STORAGE,
         ),
         accepts=("study", "tracking", "hydra"),
@@ -208,7 +213,7 @@ TABLE: tuple[Command, ...] = (
         name="export",
         help="write a study's runs into a folder, for another store",
         group="team",
-        target="initlab.cli.transfer:export_command",
+        target="initlab.cli.exchange:export_command",
         accepts=("tracking", "hydra"),
         options=(_STUDY, Option(name="to", help="folder to write"), _STORAGE),
         example="python -m initlab export study=NAME to=FOLDER",
@@ -217,7 +222,7 @@ TABLE: tuple[Command, ...] = (
         name="import",
         help="bring exported runs into the store",
         group="team",
-        target="initlab.cli.transfer:import_command",
+        target="initlab.cli.exchange:import_command",
         accepts=("tracking", "hydra"),
         options=(
             Option(name="from", help="folder that was exported"),
@@ -248,7 +253,7 @@ TABLE: tuple[Command, ...] = (
         help="check this installation: libraries, device, disk, data, store",
         group="upkeep",
         target="initlab.cli.doctor:doctor_command",
-        options=(_JSON,),
+        options=(JSON,),
         example="python -m initlab doctor",
     ),
     Command(

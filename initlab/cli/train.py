@@ -49,6 +49,9 @@ def train_command(config: DictConfig, *, stop: Callable[[], bool]) -> int:
             if not ranks.is_single:
                 raise ConfigError("trainer.ddp", True, "a few-shot run is many small ones: it trains in one process")
             return _code(run_episodes(experiment, narrator=console, stop=stop))
+    except KeyboardInterrupt:
+        console.interrupted()
+        raise
     finally:
         console.close()
 
@@ -57,19 +60,25 @@ def _resumed(
     config: DictConfig, overrides: list[str], *, console: Console, stop: Callable[[], bool], ranks: Ranks
 ) -> RunResult:
     settings = configuration.tracking_settings(config)
+    # as it was typed: the beginning of an id may look like a number (12345e67)
+    typed = next((o.partition("=")[2].strip("'\"") for o in overrides if o.startswith("resume=")), str(config.resume))
     # rank 0 records, and has what the run left
-    reopened = tracking.reopen(str(config.resume), settings, workdir=Path.cwd()) if ranks.is_first else None
+    reopened = tracking.reopen(typed, settings, workdir=Path.cwd()) if ranks.is_first else None
     try:
         kept = None if reopened is None else (reopened.folder / "config.yaml").read_text(encoding="utf-8")
         saved = ranks.broadcast(kept) or ""
         merged = configuration.resume_config(saved, config, overrides)
         fresh = [o for o in overrides if not o.startswith("resume=")]
         experiment = configuration.experiment(merged, overrides=[*configuration.saved_overrides(saved), *fresh])
+        experiment = replace(experiment, resume=typed)
     except BaseException:
         if reopened is not None:
-            # nothing was done to the run: it keeps the end it had
-            reopened.sink.close(reopened.status)
+            reopened.leave()
         raise
+    if reopened is not None:
+        if fresh and reopened.status in ("finished", "stopped") and ranks.is_first:
+            print_notice("the run had ended: if it trains on, momentum and the like of its optimiser start anew")
+        reopened = replace(reopened, changed=any(not o.startswith(("tracking", "hydra")) for o in fresh))
     return run(experiment, narrator=console, stop=stop, reopened=reopened, ranks=ranks)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from initlab.study.workers.join import find_study, join
+from initlab.study.workers.join import ANY, find_study, join, join_any
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 def worker_command(config: DictConfig, _arguments: Arguments) -> int:
     """Train arms of the study until none is left. Returns the exit code."""
     name, storage = config.study.name, config.study.storage
+    if name is not None and str(name) == ANY:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        return join_any(Path.cwd(), stop)
     study = find_study(Path.cwd(), None if name is None else str(name))
     code = join(Path.cwd(), study, storage=None if storage is None else str(storage))
     if code == 0:

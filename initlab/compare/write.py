@@ -8,6 +8,7 @@ from initlab.compare.figures import make_figures
 from initlab.compare.page import format_counts, label_lines, over_tasks, page
 from initlab.compare.result import Report
 from initlab.compare.table import answer_lines, caption_of, columns, frame, latex, markdown
+from initlab.core.text import safe_cell
 
 
 def write(report: Report, folder: Path) -> list[Path]:
@@ -20,15 +21,20 @@ def write(report: Report, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.concat([frame(t) for t in report.tasks], ignore_index=True)
-    table.to_csv(folder / "comparison.csv", index=False)
+    cells = table.map(safe_cell).rename(columns={c: str(safe_cell(c)) for c in table.columns})
+    cells.to_csv(folder / "comparison.csv", index=False)
     table.to_parquet(folder / "comparison.parquet", index=False)
-    (folder / "comparison.md").write_text(as_markdown(report), encoding="utf-8")
+    (folder / "comparison.md").write_text(as_markdown(report), encoding="utf-8", errors="backslashreplace")
     tables = "\n".join(latex(columns(t), t) for t in report.tasks)
-    (folder / "comparison.tex").write_text(f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8")
+    (folder / "comparison.tex").write_text(
+        f"% needs \\usepackage{{booktabs}}\n{tables}", encoding="utf-8", errors="backslashreplace"
+    )
     figures = make_figures(report)
     for stem, figure in figures.items():
-        (folder / f"{stem}.svg").write_text(figure.standalone(report.title), encoding="utf-8")
-    (folder / "comparison.html").write_text(page(report, figures), encoding="utf-8")
+        (folder / f"{stem}.svg").write_text(
+            figure.standalone(report.title), encoding="utf-8", errors="backslashreplace"
+        )
+    (folder / "comparison.html").write_text(page(report, figures), encoding="utf-8", errors="backslashreplace")
     names = ["comparison.csv", "comparison.parquet", "comparison.md", "comparison.tex", "comparison.html"]
     return [folder / n for n in (*names, *(f"{s}.svg" for s in figures))]
 

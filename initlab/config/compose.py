@@ -20,8 +20,11 @@ from initlab.config.overrides import quote_formulas
 from initlab.config.own_targets import allow_new_keys
 from initlab.config.searchpath import folders_of, typed_searchpath
 from initlab.core.plugins import conf_dir, conf_dirs
+from initlab.core.redact import has_password, redact_passwords
 from initlab.errors import ConfigError
 
+#: keys whose URL may have a password
+_ADDRESSES = ("tracking.uri", "study.storage", "study.ray_address")
 #: folders beside the groups, whose files are no part of a configuration
 _NO_GROUPS = ("schedule",)
 
@@ -70,4 +73,9 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     for dotted, value in flatten(plain).items():
         if value == "???":
             raise ConfigError(dotted, None, f"must be given: add {dotted}=...")
+        if dotted not in _ADDRESSES and isinstance(value, str) and has_password(value):
+            raise ConfigError(
+                dotted, redact_passwords(value), "holds a password: names, tags, parameters and paths are stored with"
+                f" the run; only {', '.join(_ADDRESSES)} may have one"
+            )  # fmt: skip
     return plain

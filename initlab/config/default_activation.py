@@ -28,7 +28,8 @@ def resolve_default_activation(tree: Mapping[str, Any], folder: Path) -> dict[st
 
 
 def activation_for(model: str) -> str:
-    """Name of the usual activation of the model factory `model` (dotted): tanh for gated and plain RNNs."""
-    from initlab.models.recurrent import DEFAULT_ACTIVATIONS  # brings torch
+    """Name of the usual activation of the model factory `model` (dotted): tanh for RNNs, gelu for transformers."""
+    from initlab.models import recurrent, transformer  # bring torch
 
-    return DEFAULT_ACTIVATIONS.get(model.rpartition(".")[2], "relu")
+    usual = {**recurrent.DEFAULT_ACTIVATIONS, **transformer.DEFAULT_ACTIVATIONS}
+    return usual.get(model.rpartition(".")[2], "relu")

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from initlab.config.searchpath import as_override
@@ -30,13 +30,21 @@ def compose_with_hydra(overrides: Sequence[str], folder: Path, places: Sequence[
 
     Raises:
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: as Hydra does.
+        ConfigError: a file of a folder does what only initlab's own may (`hydra_loader`).
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import version
+    from hydra._internal.hydra import setup_globals
+    from hydra.types import RunMode
 
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder), version_base="1.3", job_name="initlab"):
-        return compose("config", overrides=[*overrides, *([as_override(places)] if places else [])])
+    from initlab.config.hydra_loader import Loader
+
+    version.setbase("1.3")
+    setup_globals()
+    typed = [*overrides, *([as_override(places)] if places else [])]
+    config = Loader(trusted=folder).load_configuration("config", typed, RunMode.RUN, from_shell=False)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def compose_values(

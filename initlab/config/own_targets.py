@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 #: groups whose file names a factory
-_GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
+GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 _TRUST = "config.targets"
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
 _OURS = ("initlab", "torch", "torchvision")
@@ -88,12 +88,12 @@ def find_package(package: str) -> ModuleSpec | None:
 def _own_groups(overrides: Sequence[str]) -> list[str]:
     """The groups whose `_target_` is typed and whose file is not."""
     chosen = {_key(o) for o in overrides}
-    return [g for g in _GROUPS if f"{g}._target_" in chosen and g not in chosen]
+    return [g for g in GROUPS if f"{g}._target_" in chosen and g not in chosen]
 
 
 def _is_target(override: str) -> bool:
     group, _, key = _key(override).partition(".")
-    return key == "_target_" and group in _GROUPS
+    return key == "_target_" and group in GROUPS
 
 
 def _group_of(override: str) -> str:

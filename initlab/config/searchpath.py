@@ -76,7 +76,7 @@ def digest_of(folder: Path) -> str:
     sha = hashlib.sha256()
     for file in files_of(folder):
         content = file.read_bytes()
-        sha.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        sha.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
         sha.update(content)
     return sha.hexdigest()
 

@@ -28,6 +28,8 @@ def study_settings(config: DictConfig) -> StudySettings:
         given["metric"] = record_key(metric)
     elif isinstance(metric, list):
         given["metric"] = [record_key(m) if isinstance(m, str) else m for m in metric]
+    if given.get("cohort") is False:  # what YAML makes of the word off
+        given["cohort"] = "off"
     return section(StudySettings, {**tree, "study": given}, "study")
 
 

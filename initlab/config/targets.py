@@ -1,8 +1,8 @@
 """Checks what `_target_` may name: an untrusted configuration must not choose which code runs.
 
 A package prefix is not enough: `torch.hub.load` runs downloaded code, `initlab.operations.schedule.child.Process`
-starts a program. So only initlab's packages of factories are allowed, of torch and torchvision only layers, optimisers
-and schedules, and nothing is imported before its name was checked.
+starts a program. So of initlab only what registers itself as a factory is allowed (`core/factories.py`), of torch and
+torchvision only layers, optimisers and schedules, and nothing is imported before its name was checked.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import Any, cast
 
 from initlab.config.former_names import current_name
 from initlab.config.own_targets import find_package
+from initlab.core.factories import is_factory
 from initlab.core.plugins import installed_plugins
 from initlab.errors import ConfigError
 
 #: packages of initlab's factories
 FACTORY_PREFIXES = (
     "initlab.activations.", "initlab.inits.", "initlab.models.", "initlab.tasks.", "initlab.theory.",
-    "initlab.train.optimizers.", "initlab.train.schedules.", "initlab.advice.auto.",
+    "initlab.train.optimizers.", "initlab.train.muon.", "initlab.train.schedules.", "initlab.advice.auto.",
 )  # fmt: skip
-#: modules among them that download and write files
-_EXCLUDED_PREFIXES = ("initlab.tasks.download.",)
 #: modules whose classes are layers, optimisers and schedules
 LAYER_PREFIXES = ("torch.nn.", "torch.optim.", "torchvision.models.", "torchvision.ops.")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
@@ -33,12 +32,15 @@ _KEY = "config.targets"
 _LIBRARIES = ("initlab", "torch", "torchvision")
 
 
-def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[..., Any]:
+def locate(
+    target: object, key: str, packages: Iterable[str] = (), *, searchpath: Iterable[str] | None = None
+) -> Callable[..., Any]:
     """Import the factory `target`.
 
     Args:
         key: of the configuration, for errors.
         packages: named by the user, in addition to initlab, torch and torchvision.
+        searchpath: the places of `hydra.searchpath`; None takes those of the running command.
 
     Raises:
         ConfigError: it is not allowed, or does not exist.
@@ -47,7 +49,7 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(key, _short(target), "must be the dotted name of a function or class")
     package = target.partition(".")[0]
-    trusted = {*packages, *_searchpath_packages(), *(p.package for p in installed_plugins())}
+    trusted = {*packages, *_searchpath_packages(searchpath), *(p.package for p in installed_plugins())}
     chosen = package in trusted and package not in _LIBRARIES
     known = package in _LIBRARIES or package in sys.stdlib_module_names or package in sys.modules
     if not known and find_package(package) is None:
@@ -60,12 +62,12 @@ def locate(target: object, key: str, packages: Iterable[str] = ()) -> Callable[.
             f"must begin with one of {', '.join((*FACTORY_PREFIXES, *LAYER_PREFIXES))} or a package that you name: on"
             f" hydra.searchpath, or {_KEY}=[{package}] where you trust it",
         )  # fmt: skip
-    if not chosen and (target.startswith(_EXCLUDED_PREFIXES) or "._" in target):
+    if not chosen and "._" in target:
         raise ConfigError(key, target, "is not a factory")
     found = _import(target, key)
     if not chosen and not _is_allowed(found):
         raise ConfigError(
-            key, target, "is not a factory: only functions of initlab, layers, optimisers and schedules are"
+            key, target, "is not a factory: only what initlab registers as one, layers, optimisers and schedules are"
         )
     return found
 
@@ -104,23 +106,23 @@ def _import(target: str, key: str) -> Callable[..., Any]:
 
 
 def _is_allowed(found: Any) -> bool:
-    """Whether the object is defined where its name says, and is a factory: a module may also contain imported ones."""
+    """Whether the object itself is a factory, by whatever name it was found: a module also contains imported ones."""
     home = f"{getattr(found, '__module__', '')}."
-    if home.startswith(FACTORY_PREFIXES):
-        return True
+    if home.startswith("initlab."):
+        return home.startswith(FACTORY_PREFIXES) and is_factory(found)
     import torch
 
     kinds = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     return home.startswith(LAYER_PREFIXES) and isinstance(found, type) and issubclass(found, kinds)
 
 
-def _searchpath_packages() -> set[str]:
+def _searchpath_packages(searchpath: Iterable[str] | None) -> set[str]:
     """Packages that the user put on `hydra.searchpath=[pkg://...]`, which makes them trusted."""
     from hydra.core.hydra_config import HydraConfig
 
-    if not HydraConfig.initialized():
+    if searchpath is None and not HydraConfig.initialized():
         return set()
-    declared = [str(path) for path in HydraConfig.get().searchpath]
+    declared = [str(path) for path in (HydraConfig.get().searchpath if searchpath is None else searchpath)]
     return {path.removeprefix("pkg://").partition(".")[0] for path in declared if path.startswith("pkg://")}
 
 

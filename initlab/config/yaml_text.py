@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from initlab.core.text import storable
+
 #: text that OmegaConf would read as a number or a boolean, and which is quoted therefore
 _NO_TEXT = re.compile(
     r"[-+]?(\d[\d_]*)?\.?[\d_]*([eE][-+]?\d+)?|[-+]?0[xob][\da-fA-F_]+|[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?"
@@ -30,6 +32,7 @@ class _Writer(_Base):
 
 
 def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    text = storable(text)
     return writer.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _NO_TEXT.fullmatch(text) else None)
 
 

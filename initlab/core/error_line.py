@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from initlab.core.memory import explain_memory
 from initlab.core.redact import redact_passwords
 from initlab.errors import InitlabError
 
@@ -19,8 +20,8 @@ def print_error(error: BaseException, code: int, *, cause: BaseException | None 
         raise cause or error
     if int(os.environ.get("RANK", "0") or 0) > 0 and "WORLD_SIZE" in os.environ:
         return code  # rank 0 of the same run prints the same error
-    text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, InitlabError):
+    text = explain_memory(error) or " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, InitlabError) and not explain_memory(error):
         text = f"{type(error).__name__}: {text} (INITLAB_DEBUG=1 shows where)"
     text = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …"
     print(escape_control_characters(f"initlab: {redact_passwords(text)}"), file=sys.stderr)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from initlab.core.exchange import has_left_exchanges
+
 #: Python's own exit code where its last output could not be written
 _EXIT_UNWRITTEN_OUTPUT = 120
 
@@ -34,4 +36,7 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
+    if has_left_exchanges():
+        # Python would first wait for threads that such an exchange has started
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     sys.exit(code)

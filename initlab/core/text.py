@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 
 def format_number(value: float) -> str:
@@ -22,6 +23,44 @@ def interval_text(low: float, high: float) -> str:
         '0.9100 … 0.9300'
     """
     return f"{format_number(low)} … {format_number(high)}" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def safe_cell(value: object) -> object:
+    """A cell of a CSV file: text that a spreadsheet would compute as a formula gets an apostrophe before it.
+
+    Example:
+        >>> safe_cell("=1+1"), safe_cell("-0.5"), safe_cell("he"), safe_cell(-0.5)
+        ("'=1+1", '-0.5', 'he', -0.5)
+    """
+    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+_UNSTORABLE = re.compile("[\ud800-\udfff\0]")
+
+
+def storable(text: str) -> str:
+    r"""The text with what no database and no UTF-8 file takes escaped: NUL, and halves of surrogate pairs.
+
+    Python reads a byte of a file name or of a command line that is no UTF-8 as half of a pair; that byte is shown.
+
+    Example:
+        >>> storable("caf\udce9"), storable("a\0b"), storable("half \ud83d"), storable("é 😀")
+        ('caf\\xe9', 'a\\x00b', 'half \\ud83d', 'é 😀')
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        code = ord(found.group())
+        if code < 0x80:
+            return f"\\x{code:02x}"
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return _UNSTORABLE.sub(escaped, text)
 
 
 def to_one_line(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from initlab.diagnosis import trainability
+from initlab.diagnosis.tokens import judge_tokens, look_at_tokens
 from initlab.probes import Snapshot, awakened, first_update, lag_peak, snapshot
 from initlab.spec import InitContext, Outlook, Prediction, Site
 
@@ -63,4 +64,5 @@ def assess(
         prediction, seen, untrained_loss=untrained_loss, lag_peak=peak, first=first, later=later,
         updates=training.updates if training is not None else 0,
     )  # fmt: skip
+    outlook = judge_tokens(outlook, look_at_tokens(model, context.batches(0).inputs))
     return Assessment(seen=seen, risk=trainability.risk(prediction, seen, peak).total, outlook=outlook)

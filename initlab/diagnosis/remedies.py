@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from initlab.diagnosis.remedies_transformers import is_transformer, usual_init
 from initlab.spec import Remedy, Scalar
 
 #: which initialisation goes with which activation: (overrides, why)
@@ -22,6 +23,8 @@ _RECOMMENDED_INITS: dict[str, tuple[tuple[str, ...], str]] = {
 
 def better_init(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """An initialiser recommended for the activation, unless it was tried already."""
+    if usual := usual_init(params):
+        return usual
     activation, init = str(params.get("activation")), str(params.get("init"))
     overrides, why = _RECOMMENDED_INITS.get(activation, (("init=he",), "gain 1/√E[φ²] for this activation"))
     found: list[Remedy] = []
@@ -66,9 +69,8 @@ def architecture_changes(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     """Remedies in the architecture, where the model has the key."""
     found: list[Remedy] = []
     if params.get("model.norm") == "none":
-        found.append(
-            Remedy(overrides=("model.norm=batch",), why="rescales the signal in every layer (Ioffe & Szegedy, 2015)")
-        )
+        norm, source = ("layer", "Ba et al., 2016") if is_transformer(params) else ("batch", "Ioffe & Szegedy, 2015")
+        found.append(Remedy(overrides=(f"model.norm={norm}",), why=f"rescales the signal in every layer ({source})"))
     if params.get("model.residual") is False:
         found.append(
             Remedy(overrides=("model.residual=true",), why="gives gradient a path of its own (He et al., 2016)")
@@ -85,7 +87,8 @@ def scaled_branches(params: Mapping[str, Scalar]) -> tuple[Remedy, ...]:
     found = [Remedy(overrides=(f"init={n}",), why=why) for n, why in schemes if params.get("init") != n]
     if "model.branch_scale" in params and params.get("init") != "skipinit":
         why = "branches times α, which begins as 0: gradients of a shallow network (De & Smith, 2020)"
-        found.insert(0, Remedy(overrides=("init=skipinit", "model.branch_scale=true"), why=why))
+        multiplier = "learned" if is_transformer(params) else "true"
+        found.insert(0, Remedy(overrides=("init=skipinit", f"model.branch_scale={multiplier}"), why=why))
     return tuple(found)
 
 
@@ -134,7 +137,9 @@ def lr_for(params: Mapping[str, Scalar], factor: float) -> tuple[Remedy, ...]:
         word = "larger" if factor > 1 else "smaller"
         return (Remedy(overrides=("optimizer.lr=0.001",), why=f"the customary rate; a {word} one is wanted"),)
     new = float(f"{lr * factor:.1g}")
-    return (Remedy(overrides=(f"optimizer.lr={new:g}",), why=f"{factor:.1g} times the rate: updates of 1e-3"),)
+    return (
+        Remedy(overrides=(f"optimizer.lr={new:g}",), why=f"{factor:.1g} times the rate: updates of the customary size"),
+    )
 
 
 def smaller_lr(params: Mapping[str, Scalar]) -> Remedy:

@@ -34,6 +34,8 @@ TRAINABLE, UNTRAINABLE = 0.75, 0.25
 PROBABLE, IMPROBABLE = 0.9, 0.15
 #: a loss so far above ln C before the first step means that the head's scale is off, not that the network cannot train
 LARGE_LOSS_FACTOR = 3.0
+#: the reason of an outlook where nothing is wrong
+NOTHING_WRONG = "no vanishing or exploding gradient expected"
 #: of reasons: an update of more than a tenth of its weight is large (Karpathy, 2015); updates that move weights by less
 #: than a tenth of their size in all, or the loss by less than a third to first order, are few or small
 LARGE_UPDATE, SMALL_PATH, SMALL_GAIN = 0.1, 0.1, 1 / 3
@@ -106,7 +108,7 @@ def judge(
     return Outlook(
         verdict=verdict,
         score=score,
-        reasons=reasons or ("no vanishing or exploding gradient expected",),
+        reasons=reasons or (NOTHING_WRONG,),
         quantities=known,
     )
 
@@ -147,7 +149,7 @@ def _reasons(
     growth = "is not finite" if parts.time == math.inf else f"grows {math.exp(3 * parts.time):.1e}-fold"
     weighed.append((parts.time, f"the gradient {growth} backwards through time"))
     found = [text for weight, text in sorted(weighed, key=lambda w: -w[0]) if weight > threshold]
-    if seen.loss > LARGE_LOSS_FACTOR * untrained_loss:
+    if untrained_loss > 0 and seen.loss > LARGE_LOSS_FACTOR * untrained_loss:
         found.append(f"the loss before training is {seen.loss:.3g}; guessing gives {untrained_loss:.2f}")
     return tuple(found)
 

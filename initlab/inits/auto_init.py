@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.inits.streaming import deterministic_training_mode, exclude_kept
@@ -20,6 +21,7 @@ from initlab.theory.predict import input_squares
 _PASSES, _TOLERANCE = 4, 1.01
 
 
+@factory
 def auto_init(*, distribution: Distribution = "truncated", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """Var(W) = 1/(fan_in·E[x²]), E[x²] of the layer's own input: activations, pools, sums, joins, norms and padding.
 

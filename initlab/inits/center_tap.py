@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, unit_normal
 from initlab.inits.layout import at_centre, layout
@@ -17,6 +18,7 @@ from initlab.inits.zero_branches import refuse_dead
 from initlab.spec import InitContext, Initializer, Site
 
 
+@factory
 def identity(*, gain: float = 1.0, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W = g·I: each unit passes on the input of its own number, as far as there is one.
 
@@ -35,11 +37,13 @@ def identity(*, gain: float = 1.0, bias: Bias = 0.0, keep: tuple[str, ...] = ())
     return Initializer(name="identity", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)
 
 
+@factory
 def dirac(*, gain: float = 1.0, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """The identity as a convolution; another name of `identity`, after torch's `dirac_`."""
     return replace(identity(gain=gain, bias=bias, keep=keep), name="dirac")
 
 
+@factory
 def delta_orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """A convolution that is zero but for the middle of its kernel, where it is g·Q with QᵀQ = I.
 
@@ -79,6 +83,7 @@ def delta_orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, 
     return replace(flat, name="delta_orthogonal", weight=weight, check=check)
 
 
+@factory
 def zero_hadamard(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """ZerO: identities and Hadamard matrices instead of random numbers. Zhao, Schäfer & Anandkumar, TMLR 2022.
 

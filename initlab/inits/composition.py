@@ -11,6 +11,7 @@ import torch
 from pydantic import InstanceOf
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import bias_rule
 from initlab.inits.naming import parse_initializer
@@ -24,6 +25,7 @@ _LAWS = ("constant", "zeros", "uniform", "normal", "truncated_normal")
 
 
 # ------------------------------------------------------------------ one scheme a role
+@factory
 def by_role(
     *,
     weight: Scheme = "he",
@@ -201,6 +203,7 @@ def _scale_of(scheme: Initializer) -> Draw:
 
 
 # ------------------------------------------------------------------ one after the other
+@factory
 def chain(*, of: Sequence[Scheme] = ("he",), keep: tuple[str, ...] = ()) -> Initializer:
     """The values of the first scheme, then the steps of all in order: ``init.of=[orthogonal, lsuv, log_prior]``.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.layout import from_parameter
 from initlab.inits.piecewise import is_homogeneous
@@ -31,6 +32,7 @@ _CHUNKS = 4
 Layer = tuple[Site, nn.Parameter, nn.Parameter | None]
 
 
+@factory
 def data_dependent(
     *, base: Scheme = "he", between: bool = True, steps: NonNegativeInt = 20, keep: tuple[str, ...] = ()
 ) -> Initializer:

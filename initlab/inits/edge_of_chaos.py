@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Distribution, draw, unit_normal
 from initlab.inits.orthogonal import orthogonal
@@ -15,6 +16,7 @@ from initlab.spec import Activation, InitContext, Initializer, NonNegativeFloat,
 from initlab.theory.critical import CriticalPoint, critical_point
 
 
+@factory
 def edge_of_chaos(
     *,
     sigma_b: NonNegativeFloat | None = None,
@@ -80,6 +82,7 @@ def edge_of_chaos(
     )
 
 
+@factory
 def mean_field(
     *,
     sigma_w: PositiveFloat = 1.0,

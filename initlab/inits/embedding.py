@@ -8,11 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.laws import draw
 from initlab.spec import InitContext, Initializer, PositiveFloat, Site
 
 
+@factory
 def embedding(
     *, base: Scheme = "he", std: PositiveFloat | Literal["width"] = "width", keep: tuple[str, ...] = ()
 ) -> Initializer:

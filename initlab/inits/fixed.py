@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.inits.laws import Bias, bias_rule, draw
 from initlab.spec import Draw, InitContext, Initializer, PositiveFloat, Site
 
@@ -16,6 +17,7 @@ def _same_for_all(name: str, weight: Draw, bias: Bias, keep: tuple[str, ...]) ->
     return Initializer(name=name, weight=weight, bias=bias_rule(bias), embedding=weight, position=weight, keep=keep)
 
 
+@factory
 def constant(*, value: float = 0.1, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W = value. All units of a layer stay identical under training: the symmetry is never broken."""
 
@@ -26,6 +28,7 @@ def constant(*, value: float = 0.1, bias: Bias = 0.0, keep: tuple[str, ...] = ()
     return _same_for_all("constant", weight, bias, keep)
 
 
+@factory
 def zeros(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W = 0. Only the output bias ever learns; meant for heads and for ends of residual branches."""
     zero = constant(value=0.0, bias=bias, keep=keep)
@@ -34,6 +37,7 @@ def zeros(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     )
 
 
+@factory
 def uniform(*, a: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W ~ U(-a, a), standard deviation a/√3. Keras' `RandomUniform` has a = 0.05."""
 
@@ -44,6 +48,7 @@ def uniform(*, a: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...] 
     return _same_for_all("uniform", weight, bias, keep)
 
 
+@factory
 def normal(*, std: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W ~ N(0, std²). The argument is the standard deviation, not the variance."""
 
@@ -54,6 +59,7 @@ def normal(*, std: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...]
     return _same_for_all("normal", weight, bias, keep)
 
 
+@factory
 def truncated_normal(*, std: PositiveFloat = 0.05, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """Normal cut at two standard deviations and widened, so that `std` is the standard deviation of what is left."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from initlab.core.factories import factory
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.differentiable import differentiable
 from initlab.inits.streaming import batch_of, combine_checks, deterministic_training_mode, exclude_kept, require_data
@@ -25,6 +26,7 @@ _REPAIRS = 300
 Variant = Literal["sgd", "adam"]
 
 
+@factory
 def gradinit(
     *,
     base: Scheme = "he",

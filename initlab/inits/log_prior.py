@@ -7,12 +7,14 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.streaming import batch_of, combine_checks, exclude_kept, require_data
 from initlab.spec import InitContext, Initializer, PositiveInt, Site
 
 
+@factory
 def log_prior(*, base: Scheme = "he", batches: PositiveInt = 8, keep: tuple[str, ...] = ()) -> Initializer:
     """The head's bias is b_c = log p_c, p_c = (n_c + 1)/(n + C) the smoothed frequency of class c among C.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.gates import visit_gates
 from initlab.inits.streaming import (
@@ -23,6 +24,7 @@ from initlab.inits.streaming import (
 from initlab.spec import InitContext, Initializer, PositiveFloat, PositiveInt, Site
 
 
+@factory
 def lsuv(
     *,
     base: Scheme = "orthogonal",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.gradient_quotient import gradient_quotient
 from initlab.inits.streaming import batch_of, combine_checks, exclude_kept, require_data
@@ -22,6 +23,7 @@ _CHECK_EVERY = 10
 _SMALLEST = 0.01
 
 
+@factory
 def metainit(
     *,
     base: Scheme = "he",

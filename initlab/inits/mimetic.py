@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.composition import Scheme, resolve
 from initlab.inits.streaming import combine_checks, exclude_kept
 from initlab.spec import InitContext, Initializer, NonNegativeFloat, Site
 
 
+@factory
 def mimetic(
     *,
     base: Scheme = "xavier",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.inits.laws import Bias, bias_rule, unit_normal
 from initlab.inits.layout import layout, to_parameter
 from initlab.inits.scaled import Gain, resolve_gain
@@ -23,6 +24,7 @@ def orthogonal_matrix(rows: int, cols: int, generator: torch.Generator) -> Tenso
     return (q if rows >= cols else q.T).to(torch.float32)
 
 
+@factory
 def orthogonal(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """W = g·Q with Q orthogonal. Saxe, McClelland & Ganguli, ICLR 2014.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw, unit_normal
 from initlab.inits.layout import layout, to_parameter
@@ -29,6 +30,7 @@ def is_homogeneous(activation: Activation) -> bool:
 
 
 # ------------------------------------------------------------------ random walk
+@factory
 def random_walk(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """He's standard deviation times the factor that makes log‖h‖² a random walk *without drift*.
 
@@ -78,6 +80,7 @@ def _drift(site: Site, context: InitContext) -> float:
 
 
 # ------------------------------------------------------------------ looks linear
+@factory
 def looks_linear(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """Mirrored blocks that make a network of rectifiers compute a linear map at first. Balduzzi et al., ICML 2017.
 
@@ -157,6 +160,7 @@ def _halves(site: Site, context: InitContext) -> tuple[bool, bool]:
 
 
 # ------------------------------------------------------------------ randomised asymmetric
+@factory
 def rai(*, sigma: PositiveFloat = 0.6007, keep: tuple[str, ...] = ()) -> Initializer:
     """Randomised asymmetric initialisation, against units that are born dead. Lu, Shin, Su & Karniadakis, 2019.
 

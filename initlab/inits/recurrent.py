@@ -16,6 +16,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import draw, torch_bound
 from initlab.inits.orthogonal import orthogonal_matrix
@@ -31,6 +32,7 @@ InputLaw = Literal["xavier", "he", "torch"]
 StateLaw = Literal["orthogonal", "xavier", "he", "torch"]
 
 
+@factory
 def recurrent(
     *,
     inputs: InputLaw = "xavier",
@@ -87,6 +89,7 @@ def recurrent(
     )
 
 
+@factory
 def chrono(
     *,
     t_max: Annotated[int, Ge(3)] = 100,
@@ -123,6 +126,7 @@ def chrono(
     return replace(base, name="chrono", bias=_gate_biases(gate_bias, base.bias), check=check)
 
 
+@factory
 def irnn(
     *, scale: float = 1.0, std: PositiveFloat = 1e-3, bias: float = 0.0, keep: tuple[str, ...] = ()
 ) -> Initializer:
@@ -166,6 +170,7 @@ def _note_on_depth(sites: tuple[Site, ...], std: float) -> tuple[str, ...]:
     )
 
 
+@factory
 def np_rnn(*, bias: float = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """A positive definite W_hh whose largest eigenvalue is 1, the others between. Talathi & Vartak, 2015.
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, draw
 from initlab.inits.scaled import Gain, Mode, he, xavier
@@ -22,6 +23,7 @@ from initlab.spec import Branch, Draw, InitContext, Initializer, PositiveFloat, 
 Check = Callable[[tuple[Site, ...], InitContext], None]
 
 
+@factory
 def fixup(*, mode: Mode = "fan_in", gain: Gain = "auto", keep: tuple[str, ...] = ()) -> Initializer:
     """He's weights times L^{-1/(2m-2)} in branches of m layers; each branch's last layer and the head are zero.
 
@@ -56,6 +58,7 @@ def fixup(*, mode: Mode = "fan_in", gain: Gain = "auto", keep: tuple[str, ...] =
     return replace(base, name="fixup", weight=weight, check=check, adapt=(refuse_dead("fixup", _is_last_weight),))
 
 
+@factory
 def skipinit(*, alpha: float = 0.0, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """x + αf(x) with a learned α that starts as 0; f is He's.
 
@@ -67,6 +70,7 @@ def skipinit(*, alpha: float = 0.0, gain: Gain = "auto", bias: Bias = 0.0, keep:
     return _multiplier_init("skipinit", alpha, he(gain=gain, bias=bias, keep=keep))
 
 
+@factory
 def layer_scale(
     *, value: PositiveFloat = 0.1, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()
 ) -> Initializer:
@@ -80,6 +84,7 @@ def layer_scale(
     return _multiplier_init("layer_scale", value, he(gain=gain, bias=bias, keep=keep))
 
 
+@factory
 def zero_gamma(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """The last norm of each residual branch has γ = 0, so that the block passes on its input; the rest is He's.
 
@@ -103,6 +108,7 @@ def zero_gamma(*, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] =
     return replace(he(gain=gain, bias=bias, keep=keep), name="zero_gamma", norm=norm, check=check, adapt=(step,))
 
 
+@factory
 def residual_scaled(
     *, power: PositiveFloat = 0.5, gain: Gain = "auto", bias: Bias = 0.0, keep: tuple[str, ...] = ()
 ) -> Initializer:
@@ -120,6 +126,7 @@ def residual_scaled(
     return replace(base, name="residual_scaled", weight=weight, check=_needs_branches("residual_scaled"))
 
 
+@factory
 def gpt2(*, std: PositiveFloat = 0.02, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """N(0, 0.02²) for weights and embeddings; the last layer of each of L branches times 1/√L.
 
@@ -144,6 +151,7 @@ def gpt2(*, std: PositiveFloat = 0.02, bias: Bias = 0.0, keep: tuple[str, ...] =
     )
 
 
+@factory
 def deepnorm(*, bias: Bias = 0.0, keep: tuple[str, ...] = ()) -> Initializer:
     """Xavier-normal weights with gain β = (8N)^{-1/4} in the branches, 1 for queries, keys and all outside of them.
 
@@ -190,7 +198,8 @@ def _multiplier_init(name: str, value: float, base: Initializer) -> Initializer:
             raise ConfigError(
                 "init",
                 name,
-                "needs multipliers on the residual branches; this network has none: model.branch_scale=true",
+                "needs multipliers on the residual branches; this network has none: model.branch_scale=true"
+                " (learned for model=gpt and model=vit)",
             )
 
     return replace(base, name=name, scale=_fill_with(value), check=check)

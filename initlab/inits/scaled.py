@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, Distribution, bias_rule, draw, unit_normal
 from initlab.spec import InitContext, Initializer, PositiveFloat, Site
@@ -75,6 +76,7 @@ def _scaled(name: str, *, gain: Gain, mode: Mode, law: Distribution, bias: Bias,
     return Initializer(name=name, weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep)
 
 
+@factory
 def he(
     *,
     gain: Gain = "auto",
@@ -97,6 +99,7 @@ def he(
     return _scaled("he", gain=gain, mode=mode, law=distribution, bias=bias, keep=keep)
 
 
+@factory
 def xavier(
     *,
     gain: Gain = 1.0,
@@ -108,6 +111,7 @@ def xavier(
     return _scaled("xavier", gain=gain, mode="fan_avg", law=distribution, bias=bias, keep=keep)
 
 
+@factory
 def lecun(
     *,
     gain: Gain = 1.0,

@@ -8,11 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.inits.laws import Bias, bias_rule, unit_normal
 from initlab.spec import Activation, InitContext, Initializer, PositiveFloat, Site
 
 
+@factory
 def siren(
     *, w0: PositiveFloat | Literal["auto"] = "auto", bias: Bias = "torch", keep: tuple[str, ...] = ()
 ) -> Initializer:

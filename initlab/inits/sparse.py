@@ -8,12 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.inits.laws import Bias, bias_rule, unit_normal
 from initlab.inits.layout import layout, to_parameter
 from initlab.inits.scaled import resolve_gain
 from initlab.spec import InitContext, Initializer, PositiveFloat, PositiveInt, Site
 
 
+@factory
 def sparse(
     *,
     k: PositiveInt = 15,

@@ -8,10 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.inits.laws import Bias, bias_rule, draw, torch_bound, unit_normal
 from initlab.spec import InitContext, Initializer, Site
 
 
+@factory
 def torch_default(*, bias: Bias = "torch", keep: tuple[str, ...] = ()) -> Initializer:
     """What torch.nn's layers do when constructed: W, b ~ U(±1/√fan_in), Var(W) = 1/(3 fan_in); embeddings N(0, 1).
 

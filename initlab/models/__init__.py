@@ -9,12 +9,14 @@ from initlab.models.recurrent import gru, irnn, lstm, rnn
 from initlab.models.resnet import resnet
 from initlab.models.speech_cnn import speech_cnn
 from initlab.models.tdnn import tdnn
+from initlab.models.transformer import gpt, vit
 from initlab.models.zoo import torchvision
 
 __all__ = [
     "cnn",
     "convnet",
     "crnn",
+    "gpt",
     "gru",
     "irnn",
     "lstm",
@@ -25,4 +27,5 @@ __all__ = [
     "speech_cnn",
     "tdnn",
     "torchvision",
+    "vit",
 ]

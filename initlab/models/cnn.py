@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.models.pieces import image_shape
 from initlab.spec import IO, Activation, ModelBuilder
@@ -17,6 +18,7 @@ _CHANNELS = (32, 64, 64)
 _DENSE = 64
 
 
+@factory
 def cnn(*, padding: Padding = "auto") -> ModelBuilder:
     """Builder of the reference network; see `CNN`.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require
 from initlab.spec import IO, Activation, ModelBuilder, NonNegativeInt, PositiveInt
 
@@ -15,6 +16,7 @@ Readout = Literal["average", "flatten"]
 PaddingMode = Literal["zeros", "circular"]
 
 
+@factory
 def convnet(
     *,
     depth: PositiveInt = 8,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.masks import SequenceNorm, last_step, mask_steps, masked_mean, pooled_mask, sequence_shape
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
@@ -17,6 +18,7 @@ Readout = Literal["last", "mean"]
 _LEAST = (4, 2)  # features and steps that the poolings leave one of
 
 
+@factory
 def crnn(
     *,
     width: PositiveInt = 16,

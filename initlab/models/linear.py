@@ -6,10 +6,12 @@ import math
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.pieces import require_numbers
 from initlab.spec import IO, Activation, ModelBuilder
 
 
+@factory
 def linear(*, bias: bool = True) -> ModelBuilder:
     """Builder of a linear classifier; its loss is convex, so that even zero weights train (no symmetry to break)."""
 

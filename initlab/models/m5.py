@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.masks import SequenceNorm, mask_steps, masked_mean, pooled_mask, waveform_steps
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
@@ -16,6 +17,7 @@ _LAYERS = 4
 _LEAST = _STRIDE * _POOL**_LAYERS  # samples of which one step is left
 
 
+@factory
 def m5(*, width: PositiveInt = 32, norm: SequenceNorm = "batch") -> ModelBuilder:
     """Builder of M5; see `M5`.
 

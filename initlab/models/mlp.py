@@ -8,10 +8,12 @@ from itertools import islice, repeat
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.pieces import NormName, branch_end, flat_norm, require, require_numbers
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 
+@factory
 def mlp(
     *,
     depth: PositiveInt = 2,

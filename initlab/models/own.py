@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from initlab.core.memory import raise_if_memory
 from initlab.errors import ConfigError, InitlabError
 from initlab.network.state import preserve_state
 from initlab.spec import IO, Activation
@@ -111,6 +112,7 @@ class OwnNetwork:
         except InitlabError:
             raise
         except Exception as error:  # of somebody's code
+            raise_if_memory(error)
             shown = ", ".join(f"{k}={v!r}"[:60] for k, v in given.items())
             raise ConfigError(
                 "model", f"{self.name}({shown})", f"cannot be built: {type(error).__name__}: {error}"
@@ -135,6 +137,7 @@ def require_fit(model: nn.Module, example: Tensor, io: IO, name: str) -> None:
     except InitlabError:
         raise
     except Exception as error:  # of somebody's code
+        raise_if_memory(error)
         text = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError("model", name, f"cannot take {given}: {type(error).__name__}: {text}") from error
     if not isinstance(output, Tensor):

@@ -8,12 +8,14 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require, require_elementwise
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Shortcut = Literal["A", "B"]
 
 
+@factory
 def resnet(
     *,
     depth: PositiveInt = 20,

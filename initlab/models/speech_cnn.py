@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.models.masks import SequenceNorm, mask_steps, masked_mean, pooled_mask, sequence_shape
 from initlab.models.pieces import image_norm, require
 from initlab.network.padding import step_mask
@@ -16,6 +17,7 @@ Pooling = Literal["max", "average"]
 _LEAST = 4  # features and steps that two poolings leave one of
 
 
+@factory
 def speech_cnn(
     *,
     width: PositiveInt = 32,

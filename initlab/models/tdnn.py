@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.models.masks import SequenceNorm, mask_steps, masked_mean, masked_std, sequence_shape
 from initlab.models.pieces import image_norm, require
@@ -18,6 +19,7 @@ from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 _FRAMES: Sequence[tuple[int, int]] = ((5, 1), (3, 2), (3, 3), (1, 1))
 
 
+@factory
 def tdnn(*, width: PositiveInt = 64, dense: PositiveInt = 64, norm: SequenceNorm = "none") -> ModelBuilder:
     """Builder of the network; see `TDNN`.
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
+from initlab.core.memory import raise_if_memory
 from initlab.errors import ConfigError
 from initlab.models.pieces import image_shape, require_elementwise
 from initlab.spec import IO, Activation, ModelBuilder
@@ -29,6 +31,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+@factory
 def torchvision(*, name: str = "resnet18") -> ModelBuilder:
     """Builder of torchvision's classification network `name`, without pretrained weights.
 
@@ -68,6 +71,7 @@ def build(name: str, io: IO, activation: Activation) -> nn.Module:
         with torch.no_grad():
             trial(image)
     except (RuntimeError, ValueError, AssertionError) as error:
+        raise_if_memory(error)
         raise _too_small(name, shape, error) from error
     return _build(name, shape, io.classes, activation)
 
@@ -94,6 +98,7 @@ def _build(name: str, shape: tuple[int, int, int], classes: int, activation: Act
     try:
         model = _build_on_default_device(make)
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
+        raise_if_memory(error)
         raise _too_small(name, shape, error) from error
     model = _activations_as_modules(model)
     _adapt_first_convolution(model, channels)

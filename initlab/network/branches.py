@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from initlab.network.graph import Graph, Node
+from initlab.network.graph import Graph, Node, above
 from initlab.spec import Branch
 
 
@@ -16,7 +16,7 @@ def branches(graph: Graph) -> dict[str, Branch]:
     two are equals and neither is one.
     """
     passed, sources = _ancestry(graph)
-    above = _above(graph)
+    origins = above(graph)
     ends: list[list[Node]] = []
     for node in graph.nodes:
         if node.op != "sum" or len(node.inputs) != 2:
@@ -27,8 +27,8 @@ def branches(graph: Graph) -> dict[str, Branch]:
         if not sources[a] & sources[b] or ours == theirs:
             continue
         longer = mine if ours > theirs else other
-        fork = (above[a] & above[b]).bit_length() - 1  # the last step that both summands come from
-        ends.append([n for n in graph.nodes if longer >> n.index & 1 and above[n.index] >> fork & 1])
+        fork = (origins[a] & origins[b]).bit_length() - 1  # the last step that both summands come from
+        ends.append([n for n in graph.nodes if longer >> n.index & 1 and origins[n.index] >> fork & 1])
     found: dict[str, Branch] = {}
     for index, nodes in enumerate(ends):
         done = _depths(graph, nodes)
@@ -69,17 +69,6 @@ def _ancestry(graph: Graph) -> tuple[list[int], list[int]]:
         passed.append(through)
         sources.append(begins)
     return passed, sources
-
-
-def _above(graph: Graph) -> list[int]:
-    """Bit sets: for each node, itself and all that it is computed from."""
-    found: list[int] = []
-    for node in graph.nodes:
-        bits = 1 << node.index
-        for i in node.inputs:
-            bits |= found[i]
-        found.append(bits)
-    return found
 
 
 def _has_parameters(node: Node) -> bool:

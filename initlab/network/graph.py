@@ -140,3 +140,14 @@ def _measure(x: Tensor, batch: int | None) -> Tensor:
     elif not x.dim():
         return torch.stack([x.float(), x.float().square(), x.float().square()])
     return example_moments(x)
+
+
+def above(graph: Graph) -> list[int]:
+    """Bit sets: for each node, itself and all that it is computed from."""
+    found: list[int] = []
+    for node in graph.nodes:
+        bits = 1 << node.index
+        for i in node.inputs:
+            bits |= found[i]
+        found.append(bits)
+    return found

@@ -34,66 +34,89 @@ def tap(model: nn.Module, sites: tuple[Site, ...], read: TapCallback, *, inside:
     Args:
         inside: whether it is opened in a forward pass of `model`, before the model's own forward.
     """
-    modules = dict(model.named_modules())
-    by_activation: dict[str, list[Site]] = {}
-    by_layer: dict[str, list[Site]] = {}
-    by_call: dict[Reading, list[Site]] = {}
-    for site in sites:
-        if site.reading is not None:
-            by_call.setdefault(site.reading, []).append(site)
-        elif site.activation is not None and site.activation.partition("#")[0] in modules:
-            by_activation.setdefault(site.activation, []).append(site)
-        elif site.layer in modules and site.kind not in ("token", "position", "computed"):
-            by_layer.setdefault(site.layer, []).append(site)
-    calls: dict[str, int] = {}
-    hooks: list[torch.utils.hooks.RemovableHandle] = []
-    reader: _CallReader | None = None
-    used = {key.split("#")[0] for key in by_activation}
-    # an activation that works in place overwrites what is read
-    in_place: list[Any] = [modules[n] for n in used if getattr(modules[n], "inplace", False) is True]
-
-    def on_activation(name: str) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            call = calls.get(name, 0)
-            calls[name] = call + 1
-            h = next(tensors((args, kwargs)), None)
-            for site in by_activation.get(call_name(name, call), ()):
-                if h is not None:
-                    read(site, h, output)
-
-        return hook
-
-    def on_layer(name: str) -> Any:
-        def hook(_module: nn.Module, _args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
-            tensor = next(tensors(output), None)
-            for site in by_layer[name]:
-                if tensor is not None:
-                    read(site, tensor, tensor)
-
-        return hook
-
-    def new_pass(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-        calls.clear()
-
-    try:
-        for module in in_place:
-            module.inplace = False
-        hooks.append(model.register_forward_pre_hook(new_pass))
-        hooks.extend(modules[n].register_forward_hook(on_activation(n), with_kwargs=True) for n in used)
-        hooks.extend(modules[n].register_forward_hook(on_layer(n), with_kwargs=True) for n in by_layer)
-        if by_call:
-            reader = _CallReader(model, by_call, read)
-            hooks.extend(reader.hooks())
-            if inside:  # hooks that are set in a call of the model do not begin that call
-                reader.begin()
+    with Taps(model, sites).open(read, inside=inside):
         yield
-    finally:
-        if reader is not None:
-            reader.end()
-        for module in in_place:
-            module.inplace = True
-        for handle in hooks:
-            handle.remove()
+
+
+class Taps:
+    """The places of a network where `sites` are read, found once for any number of passes.
+
+    Args:
+        model: the network; its modules stay the same.
+        sites: what is read.
+    """
+
+    def __init__(self, model: nn.Module, sites: tuple[Site, ...]) -> None:
+        self._model = model
+        modules = dict(model.named_modules())
+        by_activation: dict[str, list[Site]] = {}
+        by_layer: dict[str, list[Site]] = {}
+        self._by_call: dict[Reading, list[Site]] = {}
+        for site in sites:
+            if site.reading is not None:
+                self._by_call.setdefault(site.reading, []).append(site)
+            elif site.activation is not None and site.activation.partition("#")[0] in modules:
+                by_activation.setdefault(site.activation, []).append(site)
+            elif site.layer in modules and site.kind not in ("token", "position", "computed"):
+                by_layer.setdefault(site.layer, []).append(site)
+        self._by_activation = by_activation
+        used = {key.split("#")[0] for key in by_activation}
+        self._activations = {name: modules[name] for name in used}
+        self._layers = [(modules[name], found) for name, found in by_layer.items()]
+
+    @contextmanager
+    def open(self, read: TapCallback, *, inside: bool = False) -> Generator[None]:
+        """While open, calls `read` once a forward pass for each site; `inside` as for `tap`."""
+        calls: dict[str, int] = {}
+        hooks: list[torch.utils.hooks.RemovableHandle] = []
+        reader: _CallReader | None = None
+        # an activation that works in place overwrites what is read
+        in_place: list[Any] = [m for m in self._activations.values() if getattr(m, "inplace", False) is True]
+
+        def on_activation(name: str) -> Any:
+            def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+                call = calls.get(name, 0)
+                calls[name] = call + 1
+                h = next(tensors((args, kwargs)), None)
+                for site in self._by_activation.get(call_name(name, call), ()):
+                    if h is not None:
+                        read(site, h, output)
+
+            return hook
+
+        def on_layer(found: list[Site]) -> Any:
+            def hook(_module: nn.Module, _args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
+                tensor = next(tensors(output), None)
+                for site in found:
+                    if tensor is not None:
+                        read(site, tensor, tensor)
+
+            return hook
+
+        def new_pass(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+            calls.clear()
+
+        try:
+            for module in in_place:
+                module.inplace = False
+            hooks.append(self._model.register_forward_pre_hook(new_pass))
+            hooks.extend(
+                m.register_forward_hook(on_activation(n), with_kwargs=True) for n, m in self._activations.items()
+            )
+            hooks.extend(m.register_forward_hook(on_layer(found), with_kwargs=True) for m, found in self._layers)
+            if self._by_call:
+                reader = _CallReader(self._model, self._by_call, read)
+                hooks.extend(reader.hooks())
+                if inside:  # hooks that are set in a call of the model do not begin that call
+                    reader.begin()
+            yield
+        finally:
+            if reader is not None:
+                reader.end()
+            for module in in_place:
+                module.inplace = True
+            for handle in hooks:
+                handle.remove()
 
 
 class _CallReader(TorchFunctionMode):

@@ -13,11 +13,14 @@ from initlab.activations.slope import is_activation
 from initlab.network.branches import branches
 from initlab.network.graph import Graph, Node
 from initlab.network.modules import RECURRENT, WEIGHTED
+from initlab.network.use_kinds import PRODUCTS
 from initlab.spec import Branch, Reading
 
 #: modules whose weights are layers
 WEIGHT_LAYERS = (*WEIGHTED, *RECURRENT, nn.MultiheadAttention)
 _LAYERS = ("weight", "recurrent", "attention")
+#: contractions; one of two signals, such as queries with keys, is no layer's output any more
+_CONTRACTIONS = (*PRODUCTS, "__matmul__", "__rmatmul__", "einsum", "tensordot")
 
 
 @dataclass
@@ -58,7 +61,7 @@ def wire(graph: Graph) -> Wiring:
 
 
 def _add_activation(found: Wiring, graph: Graph, node: Node) -> None:
-    for source in _nearest(graph, node.inputs):
+    for source in _nearest(graph, node.inputs, through_products=False):
         for name in _names(graph, source) if source.op in _LAYERS else ():
             found.after.setdefault(name, node.name)
     if len(node.inputs) == 2:
@@ -126,8 +129,15 @@ def _names(graph: Graph, node: Node) -> tuple[str, ...]:
     return tuple(n for n in (node.parameter, node.shift, added, node.name) if n)
 
 
-def _nearest(graph: Graph, begin: tuple[int, ...], *, main_only: bool = False) -> list[Node]:
-    """The layers and activations that tensors were computed from, none of them through another; the closest first."""
+def _nearest(
+    graph: Graph, begin: tuple[int, ...], *, main_only: bool = False, through_products: bool = True
+) -> list[Node]:
+    """The layers and activations that tensors were computed from, none of them through another; the closest first.
+
+    Args:
+        main_only: of tensors that are multiplied entry by entry, the largest alone.
+        through_products: whether the factors of a product of two signals count.
+    """
     found: list[Node] = []
     waiting, seen = deque(begin), set[int]()
     while waiting:
@@ -140,6 +150,8 @@ def _nearest(graph: Graph, begin: tuple[int, ...], *, main_only: bool = False) -
             found.append(node)
             continue
         inputs = node.inputs
+        if len(inputs) > 1 and node.name in _CONTRACTIONS and not through_products:
+            continue
         if main_only and node.op == "product":  # what it is multiplied with, unit by unit or channel by channel
             inputs = (max(inputs, key=lambda i: math.prod(graph.nodes[i].shape)),)
         waiting.extend(inputs)

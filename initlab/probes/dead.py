@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from initlab.network.hooks import tap
+from initlab.network.hooks import Taps
 from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
 from initlab.probes.observer import site_bands
@@ -29,6 +29,10 @@ class DeadUnits:
     Args:
         activation: of the network, for activation modules that `activations` does not hold.
         activations: activation module's dotted name → what it is.
+
+    Attributes:
+        sites: the weights whose units are counted.
+        bands: weight's name → where the slope of the activation behind it is not negligible.
     """
 
     def __init__(
@@ -38,10 +42,10 @@ class DeadUnits:
         activation: Activation,
         activations: Mapping[str, Activation] | None = None,
     ) -> None:
-        self._model = model
         bands = site_bands(weights(sites), activation, activations, DEAD_BELOW)
-        self._bands = {name: band for name, band in bands.items() if band is not None}
-        self._sites = tuple(s for s in weights(sites) if s.name in self._bands)
+        self.bands = {name: band for name, band in bands.items() if band is not None}
+        self.sites = tuple(s for s in weights(sites) if s.name in self.bands)
+        self._taps = Taps(model, self.sites)
         self._live: dict[str, Tensor] = {}
 
     @contextmanager
@@ -52,16 +56,21 @@ class DeadUnits:
         def read(site: Site, h: Tensor, _sent: Tensor) -> None:
             # units of a convolution are its channels (dimension 1); of every other layer the last dimension
             unit = 1 if site.kind.startswith("conv") else h.dim() - 1
-            live = self._bands[site.name].any_live(h.detach(), unit)
+            live = self.bands[site.name].any_live(h.detach(), unit)
             known = self._live.get(site.name)
             self._live[site.name] = live if known is None else known | live
 
-        with tap(self._model, self._sites, read):
+        with self._taps.open(read):
             yield
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether a unit has been live in no batch of the pass yet; on a GPU the host waits for the answer."""
+        return bool(self.sites) and not (self._live and bool(torch.cat(list(self._live.values())).all()))
 
     def rows(self, step: int) -> tuple[ProfileRow, ...]:
         """Share of dead units of each site, in one transfer."""
-        seen = [s for s in self._sites if s.name in self._live]
+        seen = [s for s in self.sites if s.name in self._live]
         if not seen:
             return ()
         shares: list[float] = torch.stack([1.0 - self._live[s.name].float().mean() for s in seen]).tolist()

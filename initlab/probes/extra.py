@@ -38,6 +38,19 @@ OWN_STATISTICS = frozenset(
         "lag_ratio",
         "lag_peak",
         "spectral_radius",
+        "spectral_norm",
+        "update_spectral",
+        "logit_std",
+        "logit_max",
+        "entropy",
+        "attention_entropy",
+        "collapsed_heads",
+        "stream_in",
+        "stream_rms",
+        "stream_rank",
+        "stream_growth",
+        "token_cosine",
+        "block_ratio",
     }
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)

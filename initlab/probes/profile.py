@@ -25,7 +25,7 @@ class ProfileLog:
         if path is not None:
             if path.exists():
                 with path.open("r+b") as old:
-                    old.truncate(offset)
+                    old.truncate(min(offset, path.stat().st_size))
                 self._read(path)
             self._file = path.open("ab")
 
@@ -73,7 +73,10 @@ class ProfileLog:
     def _read(self, path: Path) -> None:
         with path.open("rb") as lines:
             for line in lines:
-                kind, *rest = json.loads(line)
+                try:
+                    kind, *rest = json.loads(line)
+                except ValueError:
+                    continue  # a line that a crash cut
                 if kind == "r":
                     self._rows.extend(
                         ProfileRow(step=a, site=b, order=c, statistic=d, value=e, position=f)

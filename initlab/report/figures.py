@@ -116,12 +116,12 @@ def loss_curves(profile: Profile, *, baseline: Baseline | None) -> Figure | None
         panels.append(lines_panel(lines, x_label="update", y_label=label, y=y, bands=bands))
     if not panels:
         return None
-    reading = "The dotted line is the loss of a network that knows nothing: a curve that stays there has not learnt. "
+    reading = "The dotted line is the loss of guessing without the input. A curve that stays there shows no learning. "
     return Figure(
         "Loss and score",
         tuple(panels),
         (reading if baseline is not None else "")
-        + "A validation curve that rises while training falls is overfitting.",
+        + "A validation loss that rises while the training loss falls is overfitting.",
     )
 
 
@@ -137,7 +137,7 @@ def over_time(profile: Profile, sites: Sequence[str], statistic: str, words: _St
     layers = sorted({r.site for r in rows}, key=lambda s: order.get(s, 0))
     value = {(r.site, r.step): r.value for r in rows}
     grid = [[value.get((layer, step), math.nan) for step in steps] for layer in layers]
-    names = [layer_name(layer) for layer in layers]
+    names = short_names([layer_name(layer) for layer in layers])
     scale = Scale(0.0, 1.0) if words.share else Scale.of([v for line in grid for v in line], log=True, margin=0.0)
     heat = grid_panel(
         names, [f"{s:,}" for s in steps], grid, scale=scale, x_label="update", label=words.label,
@@ -198,7 +198,7 @@ def histograms(profile: Profile, quantity: str, label: str) -> Figure | None:
     title = f"{'Weights' if quantity == 'weight' else 'Activations'} at initialisation and at the end"
     reading = (
         f"Share of the values in each of the equal bins, by layer. {shares}"
-        "A distribution that does not move has not learnt."
+        "Where the distribution does not change, the layer has not learnt."
     )
     return Figure(title, tuple(panels), reading + more)
 
@@ -241,6 +241,14 @@ def _reading_lines(rows: Sequence[ProfileRow], site: str, statistics: Sequence[s
 def layer_name(site: str) -> str:
     """A layer's name in a figure: that of its weight, without the word weight."""
     return site.removesuffix(".weight") or "input"
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Dotted names without the parts that all of them begin with."""
+    parts = [n.split(".") for n in names]
+    least = min((len(p) for p in parts), default=1)
+    same = next((k for k in range(least - 1) if len({p[k] for p in parts}) > 1), least - 1) if len(parts) > 1 else 0
+    return [".".join(p[same:]) for p in parts]
 
 
 def _is_reading(statistic: str, prefixes: tuple[str, ...]) -> bool:

@@ -11,17 +11,18 @@ from initlab.report.charts.figure import css
 from initlab.report.charts.scale import to_text
 from initlab.report.inspection import inspection_figure, sweep_figure
 from initlab.report.page import environment
+from initlab.report.stream import SWEEP, stream_figure, stream_sweep_figure
 from initlab.spec import Outlook, Prediction
 
 if TYPE_CHECKING:
-    from initlab.probes import Snapshot
+    from initlab.probes import Snapshot, StreamComparison
 
 _SEVERITY = {"trainable": "ok", "marginal": "warning", "untrainable": "failure"}
 
 
 def write_inspection(
     prediction: Prediction, seen: Snapshot, folder: Path, *, name: str, outlook: Outlook, advice: Sequence[str] = (),
-    todo: Sequence[tuple[str, str]] = (), again: str = "",
+    todo: Sequence[tuple[str, str]] = (), again: str = "", stream: StreamComparison | None = None,
 ) -> tuple[tuple[Path, str], ...]:  # fmt: skip
     """Write `predicted_and_measured.svg` and `report.html` below `folder`.
 
@@ -33,6 +34,7 @@ def write_inspection(
         advice: sentences on its activation's fixed points.
         todo: (command, reason) of what to do next.
         again: the command that repeats the inspection.
+        stream: of a transformer, whose figure is `token_stream.svg`.
 
     Returns:
         (file, artifact folder) pairs.
@@ -41,7 +43,12 @@ def write_inspection(
     written: list[tuple[Path, str]] = []
     if figure is not None:
         path = folder / "predicted_and_measured.svg"
-        path.write_text(figure.standalone(name), encoding="utf-8")
+        path.write_text(figure.standalone(name), encoding="utf-8", errors="backslashreplace")
+        written.append((path, "figures"))
+    by_block = stream_figure(stream.rows()) if stream is not None else None
+    if by_block is not None:
+        path = folder / "token_stream.svg"
+        path.write_text(by_block.standalone(name), encoding="utf-8", errors="backslashreplace")
         written.append((path, "figures"))
     said = {r.site: r for r in prediction.layers}
     rows = [
@@ -63,19 +70,52 @@ def write_inspection(
         main=[figure] if figure is not None else [],
         rows=rows,
         unknown=prediction.out_of_scope,
+        stream=[by_block] if by_block is not None else [],
+        blocks=_block_rows(stream),
+        stream_unknown=stream.unknown if stream is not None else (),
+        stream_sentences=stream.sentences if stream is not None else (),
         again=again,
     )  # fmt: skip
     page = folder / "report.html"
-    page.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8", errors="backslashreplace")
     written.append((page, ""))
     return tuple(written)
 
 
-def write_sweep(cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder: Path) -> tuple[Path, ...]:
-    """`sweep.svg`: the score of every combination, first axis in rows, second in columns, a panel for each rest."""
-    path = folder / "sweep.svg"
-    path.write_text(sweep_figure(cells, axes).standalone(), encoding="utf-8")
-    return (path,)
+def write_sweep(
+    cells: Sequence[Mapping[str, Any]], axes: Sequence[str], folder: Path, *, name: str = "sweep",
+    sentences: Sequence[str] = (), again: str = "",
+) -> tuple[tuple[Path, str], ...]:  # fmt: skip
+    """Figures and page of a sweep below `folder`, as (file, artifact folder) pairs.
+
+    `sweep.svg` is the score of every combination, first axis in rows, second in columns, a panel for each rest. Of
+    transformers `collapse.svg` too: predicted cosine and entropy with the border of collapse.
+
+    Args:
+        name: of the page. sentences: that it begins with. again: the command that repeats the inspection.
+    """
+    drawn = {"sweep": sweep_figure(cells, axes), "collapse": stream_sweep_figure(cells, axes)}
+    figures = {stem: figure for stem, figure in drawn.items() if figure is not None}
+    written: list[tuple[Path, str]] = []
+    for stem, figure in figures.items():
+        path = folder / f"{stem}.svg"
+        path.write_text(figure.standalone(), encoding="utf-8", errors="backslashreplace")
+        written.append((path, "figures"))
+    heads = [*axes, "verdict", "score", *(k for k in SWEEP if any(k in c for c in cells)), "reason"]
+    text = environment().get_template("sweep.html.j2").render(
+        chart_css=css(), name=name, figures=list(reversed(figures.values())), heads=heads, sentences=sentences,
+        severity="warning" if any(c["verdict"] != "trainable" for c in cells) else "ok", again=again,
+        rows=[[_cell(c.get(k, "–")) for k in heads] for c in cells],
+    )  # fmt: skip
+    page = folder / "report.html"
+    page.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return (*written, (page, ""))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return to_text(float(f"{value:.3g}")) if math.isfinite(value) else "–"
+    return str(value)
 
 
 # ------------------------------------------------------------------ pieces
@@ -89,6 +129,20 @@ def _facts(prediction: Prediction, seen: Snapshot, outlook: Outlook) -> list[tup
     else:
         facts.append(("hidden layers", str(len(seen.layers)), ""))
     return facts
+
+
+def _block_rows(stream: StreamComparison | None) -> list[tuple[str, ...]]:
+    """Name, and root mean square, cosine, entropy, logits and gradient of each block: theory, then measurement."""
+    found: list[tuple[str, ...]] = []
+    for row in stream.rows() if stream is not None else []:
+        cells: list[str] = []
+        for key in ("mean_square", "cosine", "entropy_ratio", "logit_std", "gradient"):
+            for source in ("predicted", "measured"):
+                value = float(row[f"{source}_{key}"])
+                value = math.sqrt(value) if key == "mean_square" and value >= 0 else value
+                cells.append(to_text(float(f"{value:.3g}")) if math.isfinite(value) else "–")
+        found.append((str(row["block"]), *cells))
+    return found
 
 
 def _pairs(said: Any, seen: Any) -> list[float]:

@@ -15,6 +15,7 @@ from initlab.report.figures import figures
 from initlab.report.inspection import figure_from_profile
 from initlab.report.note import SCORES
 from initlab.report.recurrent import recurrent_figures
+from initlab.report.transformer import transformer_figures
 from initlab.spec import Finding
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _MAIN = 4
 #: remedies that are not folded
 _REMEDIES = 5
 #: finding → the figure that shows it
-_SHOWN_BY = {
+SHOWN_BY = {
     "vanishing": "gradient_norm",
     "exploding": "gradient_norm",
     "unscaled_branches": "activation_std",
@@ -41,17 +42,22 @@ _SHOWN_BY = {
     "short_memory": "gradient_by_lag",
     "states_saturated": "hidden_states",
     "closed_gates": "recurrence",
+    "rank_collapse": "token_stream",
+    "growing_stream": "token_stream",
+    "saturated_attention": "attention",
+    "entropy_collapse": "attention",
 }
 #: figures in the order in which they are useful to most readers
 _ORDER = (
     "loss_curves", "predicted_and_measured", "gradient_norm", "gradient_by_lag", "update_ratio", "dead", "saturated",
-    "hidden_states", "recurrence", "activation_std", "confusion", "linear_probes",
+    "hidden_states", "recurrence", "attention", "token_stream", "activation_std", "confusion", "linear_probes",
 )  # fmt: skip
 
 
 def all_figures(data: ReportData) -> dict[str, Figure]:
     """File stem → every figure that the data of a run allow, the most useful first."""
-    made = figures(data.profile, data.sites, baseline=data.baseline) | recurrent_figures(data.profile)
+    made = figures(data.profile, data.sites, baseline=data.baseline)
+    made |= recurrent_figures(data.profile) | transformer_figures(data.profile)
     before = figure_from_profile(data.profile)
     if before is not None:
         made["predicted_and_measured"] = before
@@ -85,7 +91,7 @@ def page(data: ReportData, made: Mapping[str, Figure]) -> str:
             severity=worst.severity if worst else "ok",
             headline=headline(data.findings),
             because=(f"{_upper(worst.evidence)}. " if worst else "") + f"The run {_lower(data.sentence)}.",
-            facts=_facts(data),
+            facts=facts_of(data),
             todo=todo[:_REMEDIES],
             more_todo=todo[_REMEDIES:],
             main=[made[s] for s in main],
@@ -117,7 +123,7 @@ def headline(findings: Sequence[Finding]) -> str:
 
 
 # ------------------------------------------------------------------ pieces
-def _facts(data: ReportData) -> list[tuple[str, str, str]]:
+def facts_of(data: ReportData) -> list[tuple[str, str, str]]:
     """Score, loss, and the prediction: (label, value, remark)."""
     facts: list[tuple[str, str, str]] = []
     words = {"train": "training", "val": "validation", "test": "test"}
@@ -129,7 +135,7 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
     loss = next((p for p in ("test", "val", "train") if f"{p}/loss" in data.metrics), None)
     if loss:
         base = data.baseline
-        told = f"knowing nothing: {base.untrained:.3g}" if base is not None and math.isfinite(base.untrained) else ""
+        told = f"guessing: {base.untrained:.3g}" if base is not None and math.isfinite(base.untrained) else ""
         facts.append((f"{words[loss]} loss", f"{data.metrics[f'{loss}/loss']:.4g}", told))
     if data.outlook is not None:
         name, _, value = data.outlook.figure.partition(" ")
@@ -150,7 +156,7 @@ def _todo(data: ReportData) -> list[tuple[str, str]]:
 
 def _main_figures(findings: Sequence[Finding], made: Mapping[str, Figure]) -> list[str]:
     """Stems of the pictures that are not folded: the loss, what shows the findings, then the most useful others."""
-    wanted = ["loss_curves", *(_SHOWN_BY.get(f.name, "") for f in findings if f.severity in ("failure", "warning"))]
+    wanted = ["loss_curves", *(SHOWN_BY.get(f.name, "") for f in findings if f.severity in ("failure", "warning"))]
     wanted += [s for s in made if s in _ORDER]
     return list(dict.fromkeys(s for s in wanted if s in made))[:_MAIN]
 

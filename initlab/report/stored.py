@@ -19,5 +19,14 @@ def draw_page(folder: Path) -> str:
     Raises:
         ValueError, KeyError, TypeError: the files are not what `write` wrote.
     """
-    data = ReportData.from_json((folder / FILE).read_text(encoding="utf-8"), read_parquet(folder / PROFILE))
+    data = read_data(folder)
     return page(data, all_figures(data))
+
+
+def read_data(folder: Path) -> ReportData:
+    """What a run's page is drawn from, read from the same files.
+
+    Raises:
+        ValueError, KeyError, TypeError: the files are not what `write` wrote.
+    """
+    return ReportData.from_json((folder / FILE).read_text(encoding="utf-8"), read_parquet(folder / PROFILE))

@@ -45,7 +45,7 @@ def _texts(values: Sequence[str]) -> Any:
     """A column of texts, likewise."""
     import pyarrow as pa
 
-    encoded = [v.encode() for v in values]
+    encoded = [v.encode("utf-8", "backslashreplace") for v in values]
     ends = array("i", itertools.accumulate((len(e) for e in encoded), initial=0))
     buffers = [pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded))]
     return pa.StringArray.from_buffers(len(values), *buffers)

@@ -33,10 +33,10 @@ def write(
             made = order_figures(made)
         for stem, figure in made.items():
             path = folder / f"{stem}.svg"
-            path.write_text(figure.standalone(experiment.name), encoding="utf-8")
+            path.write_text(figure.standalone(experiment.name), encoding="utf-8", errors="backslashreplace")
             written.append((path, "figures"))
         files["report.html"] = page(data, made)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
         written.append((folder / name, ""))
     return written

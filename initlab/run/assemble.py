@@ -7,7 +7,15 @@ from typing import Literal
 
 from initlab.errors import ConfigError
 from initlab.network import sites
-from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers, take_histograms, unit_spread
+from initlab.probes import (
+    AttentionLayers,
+    DeadUnits,
+    Observer,
+    ProfileLog,
+    RecurrentLayers,
+    take_histograms,
+    unit_spread,
+)
 from initlab.probes.histograms import spread
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
@@ -28,14 +36,18 @@ def training_loop(
     """The training loop of a prepared network, with the probes that the experiment enables.
 
     Raises:
-        ConfigError: several processes for data whose hidden state is carried from batch to batch.
+        ConfigError: several processes for data whose hidden state is carried from batch to batch, or for a network that
+            is to be compiled.
     """
     if not ranks.is_single and prepared.splits.streams:
         raise ConfigError(
             "trainer.ddp", True, "a text whose state is carried from batch to batch trains in one process"
         )
+    if not ranks.is_single and experiment.trainer.compile:
+        raise ConfigError("trainer.compile", True, "goes with one process; leave out trainer=ddp or trainer.compile")
     model, described, probes = ranks.sync_batch_norm(prepared.model), prepared.sites, experiment.probes
     known = prepared.context.activations
+    attention = _attention_probe(prepared) if probes.enabled and probes.attention else None
     observer = Observer(
         model,
         described,
@@ -43,6 +55,7 @@ def training_loop(
         activation=experiment.activation,
         activations=known,
         extra=[make() for make in experiment.extra_probes],
+        spectral=attention is not None,
     )
     return Run(
         model=model,
@@ -53,12 +66,14 @@ def training_loop(
         lr_scale=prepared.initialised.initializer.lr_scale,
         lr_schedule=experiment.lr_schedule,
         settings=experiment.trainer,
+        layout=prepared.layout,
         seed=experiment.seed,
         observer=observer if probes.enabled else None,
         dead=DeadUnits(model, described, experiment.activation, known)
         if probes.enabled and probes.dead_share
         else None,
         recurrent=_recurrent_probe(experiment, prepared) if probes.enabled and probes.recurrent else None,
+        attention=attention,
         profile=profile,
         checkpoints=checkpoints,
         metric_sites=frozenset(metric_layers(experiment, prepared)),
@@ -80,6 +95,13 @@ def _recurrent_probe(experiment: Experiment, prepared: Prepared) -> RecurrentLay
     return RecurrentLayers(
         prepared.model, prepared.sites, inputs, activation=experiment.activation, seed=experiment.seed
     )
+
+
+def _attention_probe(prepared: Prepared) -> AttentionLayers | None:
+    """The probe of a network in which something attends, None for any other."""
+    inputs = prepared.splits.prepare(prepared.splits.val.x[: AttentionLayers.EXAMPLES])
+    probe = AttentionLayers(prepared.model, inputs)
+    return probe if probe.finds_attention() else None
 
 
 def probe_once(

@@ -36,7 +36,7 @@ def closing_scores(experiment: Experiment, prepared: Prepared, checkpoints: Chec
         task,
         splits,
         splits.test,
-        batch_size=settings.eval_batch_size,
+        layout=prepared.layout,
         precision=settings.precision,
         limit=settings.batch_size if settings.fast_dev_run else None,
         confusion=by_class,

@@ -14,7 +14,7 @@ from pathlib import Path
 from initlab import inits, report, tracking
 from initlab.errors import InitlabError, StoreError
 from initlab.network.state import preserve_state
-from initlab.probes import Snapshot
+from initlab.probes import AttentionLayers, Snapshot, StreamComparison, compare_stream
 from initlab.probes.jacobian import Spectrum, condition_number, layer_jacobians, tangent_kernel
 from initlab.report.note import shell_line
 from initlab.run import process
@@ -43,6 +43,7 @@ class Inspection:
         gradient_quotient: MetaInit's (Dauphin & Schoenholz, NeurIPS 2019), 0 for a quadratic loss; NaN likewise.
         fields: the mean field of each activation of a plain network, at the scale it is initialised with.
         advice: sentences on the activation's own fixed and critical points.
+        stream: theory and measurement of a transformer's residual stream; None for other networks.
     """
 
     experiment: Experiment
@@ -56,6 +57,7 @@ class Inspection:
     fields: tuple[MeanField, ...]
     advice: tuple[str, ...]
     seconds: float
+    stream: StreamComparison | None = None
 
     def numbers(self) -> dict[str, float]:
         """The scalars, by metric key; what is not finite is left out, as a tracker wants it."""
@@ -110,6 +112,21 @@ class Inspection:
         return found
 
 
+def block_numbers(stream: StreamComparison | None) -> list[tuple[int, dict[str, float]]]:
+    """(block, metrics) of a transformer's stream, the start as block 0; empty for other networks."""
+    rows = stream.rows() if stream is not None else []
+    return [
+        (
+            i,
+            {
+                f"stream/{key}": value for key, value in row.items()
+                if isinstance(value, float) and math.isfinite(value)
+            },
+        )
+        for i, row in enumerate(rows)
+    ]  # fmt: skip
+
+
 def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
     """Build, initialise, predict and measure one network. Writes nothing anywhere."""
     begun = time.perf_counter()
@@ -126,6 +143,7 @@ def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
             inputs = batch.inputs[: settings.ntk_examples]
             kernel_condition = condition_number(tangent_kernel(prepared.model, inputs, seed=experiment.seed))
         quotient = _gradient_quotient(prepared, batch) if settings.gradient_quotient else math.nan
+        stream = _stream(prepared, batch)
     fields = mean_fields(prepared, forecast.prediction)
     return Inspection(
         experiment=experiment,
@@ -139,6 +157,7 @@ def inspect(experiment: Experiment, settings: InspectSettings) -> Inspection:
         fields=tuple(field for _, field in fields),
         advice=scale_advice(fields),
         seconds=time.perf_counter() - begun,
+        stream=stream,
     )
 
 
@@ -168,7 +187,7 @@ def record(
     try:
         now = time.time_ns() // 1_000_000
         serial = 0
-        for position, metrics in inspection.layer_numbers():
+        for position, metrics in [*inspection.layer_numbers(), *block_numbers(inspection.stream)]:
             sink.write(Record(serial=serial, step=position, epoch=0.0, time_ms=now, metrics=metrics))
             serial += 1
         sink.write(Record(serial=serial, step=0, epoch=0.0, time_ms=now, metrics=inspection.numbers()))
@@ -181,7 +200,7 @@ def record(
                 for path, place in report.write_inspection(
                     inspection.prediction, inspection.seen, folder, name=experiment.name, outlook=inspection.outlook,
                     advice=inspection.advice, todo=todo,
-                    again=shell_line(experiment.overrides, "python -m initlab inspect"),
+                    again=shell_line(experiment.overrides, "python -m initlab inspect"), stream=inspection.stream,
                 ):  # fmt: skip
                     sink.artifact(path, place)
         status = "finished"
@@ -210,6 +229,11 @@ def as_json(inspection: Inspection) -> dict[str, object]:
         "advice": list(inspection.advice),
         "notes": list(inspection.prepared.initialised.notes),
     }
+    if inspection.stream is not None:
+        plain["stream"] = {
+            "blocks": inspection.stream.rows(), "unknown": list(inspection.stream.unknown),
+            "sentences": list(inspection.stream.sentences),
+        }  # fmt: skip
     return {k: _plain(v) for k, v in plain.items()}
 
 
@@ -219,6 +243,8 @@ def note(inspection: Inspection) -> str:
     lines = [f"**{inspection.experiment.name}**: {outlook.verdict} ({outlook.figure})", ""]
     lines += [f"- {reason}" for reason in outlook.reasons]
     lines += [f"- {sentence}" for sentence in inspection.advice]
+    if inspection.stream is not None:
+        lines += [f"- {sentence}" for sentence in inspection.stream.sentences]
     return "\n".join(lines)
 
 
@@ -228,6 +254,15 @@ def _batch(prepared: Prepared, examples: int) -> Batch:
     assert batches is not None  # `prepare` always gives some
     first = batches(0)
     return Batch(inputs=first.inputs[:examples], targets=first.targets[:examples], loss=first.loss)
+
+
+def _stream(prepared: Prepared, batch: Batch) -> StreamComparison | None:
+    few = AttentionLayers.EXAMPLES
+    inputs, targets = batch.inputs[:few], batch.targets[:few]
+    return compare_stream(
+        prepared.model, inputs, loss=lambda output: batch.loss(output, targets), sites=prepared.sites,
+        context=prepared.context,
+    )  # fmt: skip
 
 
 def _gradient_quotient(prepared: Prepared, batch: Batch) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from initlab import inits, theory
 from initlab.activations import activations_of
 from initlab.core import seeds
+from initlab.core.memory import raise_if_memory
 from initlab.diagnosis.assess import assess
 from initlab.errors import ConfigError
 from initlab.models.own import OwnNetwork, require_fit
@@ -22,6 +23,7 @@ from initlab.run import process
 from initlab.spec import (
     IO,
     Batch,
+    Carrying,
     Experiment,
     InitContext,
     Outlook,
@@ -31,6 +33,8 @@ from initlab.spec import (
     Splits,
     Training,
 )
+from initlab.train.layout import Layout, decide
+from initlab.train.progress import planned_updates
 
 #: examples in a batch that a data-driven initialiser looks at; fewer where each has many answers, but never below 16
 INIT_EXAMPLES, INIT_ANSWERS = 256, 4096
@@ -48,6 +52,7 @@ class Prepared:
     sites: tuple[Site, ...]
     context: InitContext
     initialised: inits.Applied
+    layout: Layout = field(default_factory=Layout)
     at_start: findings.Start = field(default_factory=findings.Start)
 
     @property
@@ -67,14 +72,18 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
     device = process.device_of(experiment)
     splits = splits or experiment.task.open(seed=experiment.seed, device=device)
     model = _build(experiment, splits.io).to(device)
+    if splits.streams and not isinstance(model, Carrying):
+        splits = replace(splits, streams=False)  # a network that carries nothing on learns better from shuffled windows
     example = splits.prepare(splits.train.x[:2])
-    if experiment.trainer.channels_last and example.dim() == 4:
+    layout = decide(experiment.trainer, model, example, own=isinstance(experiment.model, OwnNetwork))
+    if layout.channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if isinstance(experiment.model, OwnNetwork):
         require_fit(model, example, splits.io, experiment.model.name)
     try:
         found = sites.survey(model, example)
     except (RuntimeError, ValueError) as error:
+        raise_if_memory(error)
         raise ConfigError(
             "model", None, f"cannot take inputs of shape {splits.io.input_shape}: {first_line(error)}"
         ) from error
@@ -91,7 +100,7 @@ def prepare(experiment: Experiment, *, splits: Splits | None = None) -> Prepared
         raise (error if error.key.startswith("init") else error.under("init")) from error
     return Prepared(
         device=device, splits=splits, model=model, sites=found.sites, context=context, initialised=done,
-        at_start=findings.at_start(model, found.sites),
+        layout=layout, at_start=findings.at_start(model, found.sites),
     )  # fmt: skip
 
 
@@ -143,8 +152,7 @@ def training_of(experiment: Experiment, splits: Splits) -> Training:
 
 def updates_of(experiment: Experiment, splits: Splits) -> int:
     """Number of updates of the whole run, as its settings say."""
-    settings = experiment.trainer
-    return settings.max_steps or settings.epochs * -(-len(splits.train) // settings.batch_size)
+    return planned_updates(experiment.trainer, splits)
 
 
 def predict(prepared: Prepared) -> Prediction:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from initlab import report, tracking
+from initlab.core.memory import explain_memory
 from initlab.core.version import __version__
 from initlab.diagnosis import rules
 from initlab.errors import StoreError
@@ -142,7 +143,8 @@ def closing_record(
         raise
     except Exception as error:
         with suppress(StoreError):
-            sink.tag({"initlab.error": f"{type(error).__name__}: {first_line(error)}"[:500]})
+            said = explain_memory(error) or first_line(error)
+            sink.tag({"initlab.error": f"{type(error).__name__}: {said}"[:500]})
         raise
     finally:
         ended.note = close(sink, ended.status, tail)

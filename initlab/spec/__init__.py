@@ -7,7 +7,7 @@ N (units). Sequences of numbers lie as (B, F, T), sequences of tokens as (B, T).
 from initlab.spec.activations import Activation, ElementwiseFn, GaussianMoments, TorchNonlinearity
 from initlab.spec.data import IO, Baseline, Part, PartName, Provenance, Splits
 from initlab.spec.experiment import Experiment, LrSchedule, OptimizerFactory
-from initlab.spec.inits import Adapt, Batch, Draw, InitContext, Initializer, LrScale, StepKind, Training
+from initlab.spec.inits import Adapt, Batch, Draw, InitContext, Initializer, LrScale, StepKind, StepScale, Training
 from initlab.spec.models import Carrying, ModelBuilder
 from initlab.spec.predictions import LayerPrediction, Outlook, Prediction, Trainability
 from initlab.spec.probes import LayerReading, Probe, ProbeFactory
@@ -34,7 +34,8 @@ from initlab.spec.settings import (
     TrainerSettings,
 )
 from initlab.spec.sites import Branch, Gate, Reading, Role, Site
-from initlab.spec.tasks import Monitor, Task
+from initlab.spec.stream import BlockForecast, StreamForecast
+from initlab.spec.tasks import Monitor, StackedTask, Task
 from initlab.spec.tracking import RecordStream, RunHeader, Sink
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Adapt",
     "Baseline",
     "Batch",
+    "BlockForecast",
     "Branch",
     "Carrying",
     "CompareSettings",
@@ -96,7 +98,10 @@ __all__ = [
     "Sink",
     "Site",
     "Splits",
+    "StackedTask",
     "StepKind",
+    "StepScale",
+    "StreamForecast",
     "StudySettings",
     "Task",
     "TorchNonlinearity",

@@ -102,6 +102,25 @@ LrScale = Callable[[Site, StepKind], float]
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepScale:
+    """Multipliers of an optimiser's settings for each parameter, in the place of an `LrScale`.
+
+    With it, AdamW's decay is independent of the rate: where `lr` multiplies the learning rate, the decay is divided by
+    the same number, so that their product, the share of a weight that an update takes away, is that of the base.
+
+    Attributes:
+        lr: of the learning rate.
+        eps: of the ε of Adam, AdamW and RMSprop.
+    """
+
+    lr: LrScale
+    eps: Callable[[Site], float]
+
+    def __call__(self, site: Site, kind: StepKind) -> float:
+        return self.lr(site, kind)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Initializer:
     """Rules for the first value of every parameter.
 

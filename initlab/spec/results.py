@@ -38,7 +38,7 @@ RunStatus = Literal["finished", "diverged", "stopped", "killed", "failed"]
 class RunResult:
     """Result of a run: its id in the tracker (or in the spool), status, final metrics, findings.
 
-    `outlook` is the prediction before the first step; None for a resumed, untracked or unprobed run. `link` is the
+    `outlook` is the prediction before the first step; None for an unprobed run. `link` is the
     address of the run in MLflow's UI, empty where no server shows it.
     """
 

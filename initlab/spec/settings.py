@@ -28,7 +28,7 @@ class TrainerSettings:
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 64
-    eval_batch_size: PositiveInt = 1024
+    eval_batch_size: PositiveInt | Literal["auto"] = "auto"
     max_steps: PositiveInt | None = None
     clip_grad_norm: PositiveFloat | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -38,7 +38,8 @@ class TrainerSettings:
     checkpoint: bool = True
     checkpoint_every: PositiveInt | None = None
     deterministic: bool = False
-    channels_last: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
+    compile: bool = False
     flush_denormal: bool = True
     fast_dev_run: bool = False
     log_every: PositiveInt = 10
@@ -61,6 +62,7 @@ class ProbeSettings:
     histograms: bool = True
     dead_share: bool = True
     recurrent: bool = True
+    attention: bool = True
     interpret: bool = False
     max_metric_sites: PositiveInt = 32
     extra: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ class StudySettings:
     lr_factors: tuple[PositiveFloat, ...] = (0.1, 0.3162, 1.0, 3.162, 10.0)
     tune_epochs: PositiveInt | None = None
     workers: NonNegativeInt = 1
+    cohort: Literal["auto", "off"] | PositiveInt = "auto"
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     cpus: PositiveFloat = 1.0

@@ -54,3 +54,16 @@ class Task(Protocol):
     def closing(self, model: nn.Module, splits: Splits, *, seed: int) -> dict[str, str]:
         """Texts to store at the end of a run, by file name: a sampled continuation. The model is in eval mode."""
         ...
+
+
+@runtime_checkable
+class StackedTask(Protocol):
+    """A task that scores several networks at once, so that their runs can train as a cohort."""
+
+    def member_losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """`Task.loss` of each member, (members,), from outputs (members, B, ...) and targets (members, B, ...)."""
+        ...
+
+    def member_correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """`Task.correct` of each member, (members,), likewise."""
+        ...

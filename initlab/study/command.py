@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from initlab import config as configuration
 from initlab import tracking
 from initlab.config.overrides import quote_word
 from initlab.config.searchpath import as_override, typed_searchpath
 from initlab.core.error_line import print_error, print_notice
+from initlab.core.signals import stop_gently
 from initlab.errors import ConfigError, InitlabError
 from initlab.spec import RunStatus, TrackingSettings
 from initlab.study.results.live import LiveTable
 from initlab.study.results.outcome import outcome_of
-from initlab.study.results.parent import ParentRun, has_ended, open_parent
+from initlab.study.results.parent import ParentRun, has_ended, open_parent, take_over
 from initlab.study.results.terminal import print_report, print_start
 from initlab.study.search import tune
 from initlab.study.search.arms import ENDED, ArmResult
 from initlab.study.search.dashboard import save_note
 from initlab.study.search.enqueue import enqueue_missing
+from initlab.study.search.lead import Lead
 from initlab.study.search.trials import arm_results, current_trials, recorded_runs
 from initlab.study.setup import open_study, space_of
 from initlab.study.space.grammar import strip_sign
@@ -50,6 +51,12 @@ def study_command(config: DictConfig, arguments: Sequence[str], *, params: Mappi
     """
     try:
         return _search(config, list(arguments), params)
+    except KeyboardInterrupt:
+        print_notice(
+            "interrupted at once; the same command goes on with the study, and python -m initlab sync sends the records"
+            " that wait"
+        )
+        raise
     except BrokenPipeError:
         raise  # the reader of our output has gone, and with it whoever could be told
     except InitlabError as error:
@@ -75,15 +82,19 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     fresh = enqueue_missing(study, plan)
     print_start(plan, study, fresh)
     asked = threading.Event()
-    _stop_on_signals(asked)
+    stop_gently(asked, "the workers end after the update at hand")
     to_do = bool(fresh) or plan.endless or any(a.state in ("waiting", "running") for a in arm_results(study))
     if not to_do and has_ended(plan):
         left = _deliver_rest(plan, study, track) if tracking.spools(plan.workdir) else 0
         print_report(plan, study, outcome_of(plan, study), (), interrupted=False, arguments=shown, left=left)
         return _exit_code(plan, study, interrupted=False)
-    parent = open_parent(plan, track)
+    lead = Lead(study, plan.folder)
+    parent = open_parent(plan, track, study, lead)
     plan = replace(plan, parent=parent.uid)
-    plan.save()
+    if parent.leads:
+        plan.save()
+    else:
+        print_notice("another process leads this study and records its run; this one trains arms of it")
     status: RunStatus = "failed"
     told: tuple[str, ...] = ()
     live = LiveTable(
@@ -93,18 +104,25 @@ def _search(config: DictConfig, arguments: list[str], params: Mapping[str, str])
     )  # fmt: skip
     threading.Thread(target=_load_plotting, daemon=True).start()
     try:
-        if to_do:  # else a former leader died after the last arm, and before the end of its own run
-            told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _update(live, parent, plan, arms))
-        status = "killed" if asked.is_set() else "finished"
+        try:
+            if to_do:  # else a former leader died after the last arm, and before the end of its own run
+                told = engine.drive(study, plan, stop=asked.is_set, look=lambda arms: _update(live, parent, plan, arms))
+            status = "killed" if asked.is_set() else "finished"
+        finally:
+            live.close()
+            made = outcome_of(plan, study)
+            if not parent.leads and status == "finished":
+                parent = take_over(plan, track, study, lead) or parent
+            note = ""
+            if parent.leads:
+                note = parent.close(plan, study, made, status=status)
+                plan = replace(plan, parent=parent.run_id)
+                plan.save()
+                save_note(study, f"{made.summary}\n\n{made.importance}\n\nMLflow run: {plan.parent or 'none'}")
+            left = _deliver_rest(plan, study, track)
+        print_report(plan, study, made, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
     finally:
-        live.close()
-        made = outcome_of(plan, study)
-        note = parent.close(plan, study, made, status=status)
-        plan = replace(plan, parent=parent.run_id)
-        plan.save()
-        save_note(study, f"{made.summary}\n\n{made.importance}\n\nMLflow run: {plan.parent or 'none'}")
-        left = _deliver_rest(plan, study, track)
-    print_report(plan, study, made, told, interrupted=asked.is_set(), arguments=shown, note=note, left=left)
+        lead.end(status)  # the last of all: until then `gc` sees a study that is worked on
     return _exit_code(plan, study, interrupted=asked.is_set())
 
 
@@ -141,18 +159,6 @@ def _deliver_rest(plan: Plan, study: Study, track: TrackingSettings) -> int:
     tracking.copy_inputs(track, workdir=plan.workdir, study=plan.name, parent=plan.parent)
     tracking.end_duplicates(track, workdir=plan.workdir, study=plan.name, kept=recorded_runs(study))
     return left
-
-
-def _stop_on_signals(asked: threading.Event) -> None:
-    def ask(number: int, _frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        name = signal.Signals(number).name
-        print(f"initlab: {name}: the workers end after the update at hand", file=sys.stderr, flush=True)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
 
 
 def _exit_code(plan: Plan, study: Study, *, interrupted: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,13 +22,20 @@ from initlab.study.search import tune
 from initlab.study.search.dashboard import name_metrics
 from initlab.study.search.pruners import pruner
 from initlab.study.search.samplers import sampler
-from initlab.study.search.storage import check_separate_databases, choose_url, load_libraries, open_storage
+from initlab.study.search.storage import (
+    check_separate_databases,
+    choose_url,
+    exclusive,
+    load_libraries,
+    open_storage,
+    opening,
+)
 from initlab.study.space.compose import compose_arm, save_arm_config
 from initlab.study.space.duplicates import describe_equal, equal_arms, refuse_equal_options
 from initlab.study.space.grammar import arm_text
 from initlab.study.space.identity import fingerprint, require_same_files, require_same_judgement, require_same_space
 from initlab.study.space.objectives import resolve_objectives
-from initlab.study.space.plan import Plan, as_overrides, folder_of, load
+from initlab.study.space.plan import Plan, as_overrides, copied_from, folder_of, load
 from initlab.study.space.space import Space, parse
 from initlab.study.workers import engine
 from initlab.study.workers.checks import Checks, Facts
@@ -64,8 +72,7 @@ def space_of(settings: StudySettings, arguments: list[str], params: Mapping[str,
 
 def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tuple[Plan, Study, TrackingSettings]:
     """The plan and Optuna's study, new or resumed. Nothing is written before every arm of a grid has been composed."""
-    import optuna
-
+    typed = settings
     workdir = Path.cwd()
     require_usual_main()
     searchpath = typed_searchpath()
@@ -73,7 +80,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ConfigError("study.name", name, "may hold letters, digits, '-', '_' and '.' alone")
     folder = folder_of(workdir, name)
-    known = load(folder)
+    known = _of_its_own(load(folder), workdir)
     storage = choose_url(settings.storage, None if known is None else known.storage, workdir)
     seed, replicas = int(config.seed), configuration.replicas(config)
     if known is not None:
@@ -83,6 +90,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
         name=name, folder=folder.absolute(), workdir=workdir, settings=settings, space=space, seed=seed,
         replicas=replicas, storage=storage, parent="" if known is None else known.parent, seconds=settings.timeout,
         searchpath=searchpath if known is None else known.searchpath,
+        id=uuid.uuid4().hex if known is None or not known.id else known.id,
     )  # fmt: skip
     if settings.sampler != "grid" and settings.trials is None and settings.timeout is None:
         raise ConfigError(
@@ -110,14 +118,56 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     if waits:
         print_notice(f"tracking: {waits}")
     engine.check(plan)
-    record = open_storage(storage)
-    plan.save()
-    plan.freeze(configuration.conf_dir())
-    for arm, config_of_arm in zip(arms, configs, strict=False) if settings.sampler == "grid" else ():
-        save_arm_config(plan, arm, config_of_arm)
-    study = optuna.create_study(study_name=name, storage=record, directions=plan.directions, load_if_exists=True)
-    name_metrics(study, plan.metrics)
-    return plan, study, track
+    study = _begin(plan, arms, configs, new=known is None)
+    # somebody else began it while this process looked at the arms: it goes on with that plan
+    return open_study(config, typed, space) if study is None else (plan, study, track)
+
+
+def _of_its_own(known: Plan | None, workdir: Path) -> Plan | None:
+    """The plan of a study that goes on; a copy of another study becomes one of its own, which is said.
+
+    Raises:
+        ConfigError: the copy would write into a database that it shares with its original.
+    """
+    original = None if known is None else copied_from(known.folder)
+    if known is None or original is None:
+        return known
+    if not known.storage.startswith(f"sqlite:///{workdir.absolute().as_posix()}/"):
+        raise ConfigError(
+            "study.name", known.name, f"is a copy of {original} and would write into the same database,"
+            f" {redact_passwords(known.storage)}; give study.name=NAME for a new study",
+        )  # fmt: skip
+    print_notice(f"study {known.name} is a copy of {original}: from here on it is a study of its own")
+    return replace(known, id=uuid.uuid4().hex)
+
+
+def _begin(plan: Plan, arms: Sequence[Mapping[str, str]], configs: Sequence[DictConfig], *, new: bool) -> Study | None:
+    """Write the plan, its files and Optuna's record. None where another process began the `new` study meanwhile."""
+    import optuna
+
+    record = open_storage(plan.storage)
+    with opening(record, plan.name, plan.folder):
+        if new and load(plan.folder) is not None:
+            return None
+        plan.freeze(configuration.conf_dir(), anew=new)
+        if new and not plan.create():
+            return None
+        for arm, config_of_arm in zip(arms, configs, strict=False) if plan.settings.sampler == "grid" else ():
+            save_arm_config(plan, arm, config_of_arm)
+        study = optuna.create_study(
+            study_name=plan.name, storage=record, directions=plan.directions, load_if_exists=True
+        )
+        if not new:
+            _save_again(plan, study)
+        name_metrics(study, plan.metrics)
+    return study
+
+
+def _save_again(plan: Plan, study: Study) -> None:
+    """Save the plan of a study that goes on, with the parent run that another leader has named since it was read."""
+    with exclusive(study, plan.folder):
+        current = load(plan.folder)
+        (plan if current is None else replace(plan, parent=current.parent or plan.parent)).save()
 
 
 def _check_arms(

@@ -17,6 +17,12 @@ def cross_entropy(output: Tensor, target: Tensor, *, label_smoothing: float = 0.
     return F.cross_entropy(logits, target.flatten(), label_smoothing=label_smoothing)
 
 
+def member_cross_entropy(output: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """`cross_entropy` of several networks: (members,) of logits (members, B, ..., C) and indices (members, B, ...)."""
+    each = F.cross_entropy(output.flatten(0, -2), target.flatten(), label_smoothing=label_smoothing, reduction="none")
+    return each.view(len(output), -1).mean(1)
+
+
 def count_correct(output: Tensor, target: Tensor) -> Tensor:
     """Number of answers whose largest logit is at the target, a scalar tensor."""
     return (output.argmax(-1) == target).sum()
@@ -39,6 +45,10 @@ class Classification:
     def correct(self, output: Tensor, target: Tensor) -> Tensor:
         """How many of the batch have their largest logit at the target, a scalar tensor."""
         return count_correct(output, target)
+
+    def member_correct(self, output: Tensor, target: Tensor) -> Tensor:
+        """`correct` of several networks: (members,) from logits (members, B, ..., C) and targets (members, B, ...)."""
+        return (output.argmax(-1) == target).flatten(1).sum(1)
 
     def scores(self, loss: float, accuracy: float) -> dict[str, float]:
         """The accuracy."""

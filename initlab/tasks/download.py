@@ -10,13 +10,22 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from initlab.core import durable
+from initlab.core.exchange import PATIENCE, Deadline, LateError, exchange, say_waiting
 from initlab.errors import DataError
 
 ENVIRONMENT = "INITLAB_DATA"
-_SECONDS_OF_SILENCE = 30.0
+#: seconds to answer, and for a whole file at most
+_ANSWER, _LONGEST = 30.0, 3600.0
+#: bytes a second of the slowest network that is waited for, and of the largest file whose size is not announced
+_SLOWEST, _LARGEST = 50_000, 4 << 30
 
 
 def data_root(root: Path | None) -> Path:
@@ -75,15 +84,13 @@ def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=d
         instead: what else the user could do, for the error.
 
     Raises:
-        DataError: no URL gave the file, or it could not be written; says which file to put where.
+        DataError: no URL gave the file in time, or it could not be written; says which file to put where.
     """
     if target.exists():
         return target
-    from filelock import FileLock
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with _turn(target):
             if not target.exists():
                 _download(target, urls, md5, instead)
     except OSError as error:
@@ -92,6 +99,26 @@ def fetch(target: Path, urls: Sequence[str], md5: str, *, instead: str = "data=d
 
 
 # ------------------------------------------------------------------ pieces
+@contextmanager
+def _turn(target: Path) -> Generator[None]:
+    """While open, no other process downloads `target`. Raises OSError where one has done so for too long."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        say_waiting(f"another process that fetches {target.name}", _LONGEST)
+        try:
+            lock.acquire(timeout=_LONGEST)
+        except Timeout:
+            raise OSError(f"another process has been fetching it for {_LONGEST:.0f} s; {lock.lock_file}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None:
     import pooch
 
@@ -100,17 +127,20 @@ def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     reasons: list[str] = []
-    fetcher = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_SECONDS_OF_SILENCE)
     try:
         for url in urls:
-            try:
+
+            def retrieve(deadline: Deadline, url: str = url) -> None:
                 # its own protocol of a downloader names the arguments otherwise than its downloaders do
                 pooch.retrieve(
                     url, known_hash=f"md5:{md5}", fname=target.name, path=part,
-                    downloader=fetcher,  # pyright: ignore[reportArgumentType]
+                    downloader=partial(_get, deadline=deadline),  # pyright: ignore[reportArgumentType]
                 )  # fmt: skip
+
+            try:
+                exchange(retrieve, peer=f"{urlsplit(url).hostname} ({target.name})", seconds=_ANSWER)
                 # pooch checked the sum; moving within one folder is atomic
-                (part / target.name).replace(target)
+                durable.replace(part / target.name, target)
                 return
             except (OSError, ValueError) as error:
                 reasons.append(f"{url}: {_reason(error)}")
@@ -120,10 +150,39 @@ def _download(target: Path, urls: Sequence[str], md5: str, instead: str) -> None
     raise _missing(target, urls, md5, "; ".join(reasons), instead)
 
 
+def _get(url: str, file: str, _pooch: object, *, deadline: Deadline) -> None:
+    """Write what `url` holds to `file`: an answer within the deadline, which the size then puts off."""
+    import requests
+
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    with requests.get(url, stream=True, timeout=0.8 * _ANSWER) as answer, Path(file).open("wb") as out:
+        answer.raise_for_status()
+        length = answer.headers.get("Content-Length", "")
+        expected = int(length) if length.isdecimal() else None
+        deadline.extend(_LONGEST if expected is None else min(expected / _SLOWEST, _LONGEST))
+        got, shown = 0, 0.0
+        for piece in answer.iter_content(1 << 16):
+            got += len(piece)
+            if got > (_LARGEST if expected is None else expected):
+                raise OSError(f"is larger than {(_LARGEST if expected is None else expected) >> 20} MB")
+            out.write(piece)
+            if sys.stderr.isatty() and time.monotonic() > shown + 0.2:
+                shown = time.monotonic()
+                of = "" if expected is None else f" of {expected >> 20}"
+                print(f"\r\033[K{name}: {got >> 20}{of} MB", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    # compressed on its way, it may have another length than was announced
+    if expected is not None and got < expected and not answer.headers.get("Content-Encoding"):
+        raise OSError("IncompleteRead")
+
+
 def _reason(error: Exception) -> str:
     # the checksum differs, or fewer bytes came than were announced
     if "hash" in str(error) or "IncompleteRead" in str(error):
         return "broke off or has a wrong checksum"
+    if isinstance(error, LateError):
+        return "did not send it in time"
     return str(error) or type(error).__name__
 
 

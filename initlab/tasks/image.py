@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import IO, Monitor, Probability, Splits
 from initlab.tasks import classes
@@ -45,6 +46,7 @@ class ImageData:
         return self.load()
 
 
+@factory
 @dataclass(frozen=True, kw_only=True)
 class ImageTask(classes.Classification):
     """Classify images: cross entropy in nats, accuracy as the share of right answers.
@@ -104,3 +106,8 @@ class ImageTask(classes.Classification):
         # softmax(ln σ(z)) = σ(z) / Σ σ(z)
         logits = F.logsigmoid(output) if self.output == "sigmoid" else output
         return classes.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def member_losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """`loss` of several networks: (members,) from logits (members, B, classes) and indices (members, B)."""
+        logits = F.logsigmoid(output) if self.output == "sigmoid" else output
+        return classes.member_cross_entropy(logits, target, label_smoothing=self.label_smoothing)

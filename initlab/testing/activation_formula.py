@@ -57,7 +57,10 @@ class FormulaCases(Subject):
             gap = torch.diff(found).abs()
             for kink in activation.kinks:
                 gap[(x[:-1] <= kink) & (x[1:] >= kink)] = 0
-            assert float(gap.max()) < 5e-3, f"a kink is missing: there is one near {float(x[gap.argmax()]):.6g}"
+            # beyond what a steep function changes beside it too
+            beside = torch.minimum(torch.cat([gap[1:2], gap[:-1]]), torch.cat([gap[1:], gap[-2:-1]]))
+            jump = gap - 2 * beside
+            assert float(jump.max()) < 5e-3, f"a kink is missing: there is one near {float(x[jump.argmax()]):.6g}"
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
     def test_far_out_values_and_slopes_are_finite(self, dtype: torch.dtype) -> None:

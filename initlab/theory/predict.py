@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -47,6 +48,9 @@ def predict(
     walk.forward()
     gradient = walk.backward()
     layers = walk.layers(gradient)
+    if any(names_attention(part) for part in walk.unknown):
+        # tokens are mixed, and gradients pass through what is mixed: `theory.transformer` speaks of both
+        layers = tuple(replace(row, c=math.nan, log10_gradient=math.nan, chi=math.nan) for row in layers)
     straight = not any(n.op in ("sum", "norm", "recurrent", "attention") for n in graph.nodes)
     return Prediction(
         layers=layers,
@@ -59,6 +63,11 @@ def predict(
         stable=_stable(layers) if straight and len(layers) > 2 else None,
         out_of_scope=tuple(dict.fromkeys(walk.unknown)),
     )
+
+
+def names_attention(part: str) -> bool:
+    """Whether a part that is out of scope is attention, fused or step by step, or a module of it."""
+    return part in ("softmax", "matmul", "scaled_dot_product_attention") or part.startswith("attention ")
 
 
 # ------------------------------------------------------------------ pieces

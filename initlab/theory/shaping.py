@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from initlab.activations import parse_activation
 from initlab.activations.modules import Pointwise, in_single_precision
 from initlab.activations.slope import derivative
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import Activation, PositiveInt
 from initlab.theory.quadrature import integrate
@@ -25,6 +26,7 @@ from initlab.theory.roots import find_root
 _STARTS = ((0.0, 0.0), (-1.0, 0.5), (-1.0, -0.5), (-2.0, 0.0), (0.5, 1.0), (0.5, -1.0), (-3.0, 1.0))
 
 
+@factory
 def dks(*, of: str = "tanh", depth: PositiveInt = 20, zeta: Annotated[float, Gt(1)] = 1.5) -> Activation:
     """φ̂(x) = γ (φ(αx + β) + δ), φ̂' = γα φ'(αx + β): deep kernel shaping. Martens et al., 2021.
 
@@ -41,6 +43,7 @@ def dks(*, of: str = "tanh", depth: PositiveInt = 20, zeta: Annotated[float, Gt(
     return _solve("dks", of, (target, "slope"))
 
 
+@factory
 def tat(
     *,
     of: str = "tanh",

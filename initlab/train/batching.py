@@ -46,6 +46,15 @@ def stream_batches(size: int, batch_size: int, *, device: torch.device) -> list[
     return [first[: (size - 1 - i) // steps + 1] + i for i in range(steps)]
 
 
+def epoch_batches(
+    size: int, batch_size: int, *, streams: bool, seed: int, epoch: int, device: torch.device
+) -> list[Tensor]:
+    """Indices of each batch of an epoch: consecutive windows where `streams`, else shuffled examples."""
+    if streams:
+        return stream_batches(size, batch_size, device=device)
+    return shuffled_batches(size, batch_size, seed=seed, epoch=epoch, device=device)
+
+
 def gather_batches(
     part: Part, order: list[Tensor], prepare: Callable[[Tensor], Tensor]
 ) -> list[tuple[Tensor, Tensor]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from initlab.spec import Part, Splits, Task
 from initlab.train.batching import EVAL_STREAMS, stream_batches
 from initlab.train.hidden_state import carry_state
+from initlab.train.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,19 @@ def evaluate(
     splits: Splits,
     part: Part,
     *,
-    batch_size: int,
+    layout: Layout,
     precision: str = "fp32",
     limit: int | None = None,
     around: AbstractContextManager[object] | None = None,
     more: Tensor | None = None,
+    wanted: Callable[[], bool] = lambda: True,
     confusion: bool = False,
 ) -> Score:
     """Score `part`; the model's mode is restored. A part that is one long sequence is read in parallel streams.
 
-    `limit` caps the examples; `around` is open during the pass; `more` are further inputs, as stored, that belong to
-    the pass and not to the score. `confusion` counts answers by true class, of a classifier of whole examples.
+    `layout` says how many examples a batch has; `limit` caps the examples; `around` is open during the pass; `more` are
+    further inputs, as stored, that belong to the pass and not to the score, as long as they are `wanted`.
+    `confusion` counts answers by true class, of a classifier of whole examples.
     """
     was_training = model.training
     model.eval()
@@ -70,9 +73,9 @@ def evaluate(
         # no_grad and not inference_mode: a probe may keep what it sees
         with torch.no_grad(), around or nullcontext():
             with carry_state(model, splits):
-                for x, y in _batches(part, n, batch_size, streams=splits.streams):
+                for x, y in _batches(part, n, layout.eval_batch, streams=splits.streams):
                     with autocast(y.device, precision):
-                        output = model(splits.prepare(x))
+                        output = model(layout.of(splits.prepare(x)))
                         losses.append(task.loss(output, y).float() * len(y))
                     right.append(task.correct(output, y).float())
                     answers += y.numel()
@@ -80,9 +83,11 @@ def evaluate(
                         classes = output.shape[-1]
                         pairs = y.flatten() * classes + output.argmax(-1).flatten()
                         counts.append(torch.bincount(pairs, minlength=classes**2))
-            for batch in () if more is None else more.split(batch_size):
+            for batch in () if more is None else more.split(layout.eval_batch):
+                if not wanted():
+                    break
                 with autocast(batch.device, precision):
-                    model(splits.prepare(batch))
+                    model(layout.of(splits.prepare(batch)))
     finally:
         model.train(was_training)
     loss, correct = torch.stack([torch.stack(losses).sum(), torch.stack(right).sum()]).tolist()

@@ -9,9 +9,8 @@ is also when divergence is noticed and its exact step found.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from typing import Any
 
@@ -20,17 +19,28 @@ from torch import Tensor
 
 from initlab.core import seeds
 from initlab.core.optimizer_step import stepper
-from initlab.spec import Record
-from initlab.train.batching import batch_count, gather_batches, shuffled_batches, stream_batches
+from initlab.spec import ProfileRow, Record
+from initlab.train.batching import batch_count, epoch_batches, gather_batches
 from initlab.train.checkpoint import State
+from initlab.train.compiled import program_of
 from initlab.train.evaluate import Score, autocast, evaluate
 from initlab.train.hidden_state import stateful_model
 from initlab.train.optimizers import parameter_groups
+from initlab.train.progress import (
+    ending_of,
+    mark_over,
+    monitored,
+    note_score,
+    planned_updates,
+    training_metrics,
+    validation_metrics,
+)
 from initlab.train.records import Records
 from initlab.train.run import Ending, Outcome, Run
 from initlab.train.window import Window
 
-PROBE_EXAMPLES = 1000
+#: a unit that is off for so many examples counts as dead
+PROBE_EXAMPLES = 500
 
 
 class _DivergenceError(Exception):
@@ -53,16 +63,16 @@ def train(run: Run) -> Generator[Record, None, Outcome]:
         ending, diverged = "diverged", divergence.step
         yield from loop.records.pending()
     finally:
+        run.checkpoints.write_best()  # of a run that diverged or failed
+        run.checkpoints.settle()
         if loop.carrier is not None:
             loop.carrier.carry = False
+    state = loop.state
     return Outcome(
-        ending=ending,
-        steps=loop.state.step,
-        serial=loop.state.serial - (1 if ending in ("finished", "stopped") else 0),
-        seconds=time.perf_counter() - begun,
-        diverged_step=diverged,
-        best_step=loop.state.best_step if loop.state.best is not None else None,
-    )
+        ending=ending, steps=state.step, serial=state.serial - (1 if ending in ("finished", "stopped") else 0),
+        seconds=time.perf_counter() - begun, diverged_step=diverged,
+        best_step=state.best_step if state.best is not None else None,
+    )  # fmt: skip
 
 
 class _Loop:
@@ -73,9 +83,8 @@ class _Loop:
         self.size = len(run.splits.train)
         self.batches = batch_count(self.size, s.batch_size, streams=run.splits.streams)
         self.carrier = stateful_model(run.model, run.splits)
-        self.monitor = run.task.monitor if s.monitor == "auto" else s.monitor
-        limit = 2 if s.fast_dev_run else s.max_steps
-        self.total = min(s.epochs * self.batches, limit or s.epochs * self.batches)
+        self.monitor = monitored(run.task, s)
+        self.total = planned_updates(s, run.splits)
         self.optimizer = run.optimizer(parameter_groups(run.model, run.sites, run.lr_scale))
         self.base_rates = [float(g["lr"]) for g in self.optimizer.param_groups]
         self.step = stepper(self.optimizer)
@@ -87,8 +96,9 @@ class _Loop:
         self.state = self._restore()
         self.window = Window(run.task, ranks, self.state)
         self.records = Records(run, self.state, batches=self.batches)
-        #: what trains: over several ranks a wrapper that averages the gradients, around the model that is looked at
+        #: what trains: over several ranks a wrapper around the model that averages the gradients
         self.model = ranks.data_parallel(run.model)
+        self.program = program_of(run) if s.compile else self.model
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
         self.clock = (time.perf_counter(), 0)
@@ -115,8 +125,17 @@ class _Loop:
         if state.step == 0 and state.serial == 0:
             self._evaluate_epoch(first=True)
             yield from self.records.pending()
-        while state.step < self.total:
-            order = self._order(state.epoch)
+        ending = ending_of(state, settings, self.total)
+        if ending is not None:  # it was stopped or killed behind its last update
+            if state.over is False:
+                self._end()
+            return ending
+        mark_over(state, over=False)
+        while ending is None:
+            order = epoch_batches(
+                self.size, settings.batch_size, streams=self.run.splits.streams, seed=self.run.seed, epoch=state.epoch,
+                device=self.device,
+            )  # fmt: skip
             gathered = self._gather(order)
             self.run.model.train()
             if self.carrier is not None:
@@ -132,19 +151,22 @@ class _Loop:
                 yield from self.records.pending()
                 every = settings.checkpoint_every
                 if every is not None and state.step % every == 0 and state.batch < self.batches:
-                    self._save()
+                    self._save(due=True)
             if not self.window.is_empty:
                 self._flush()
             state.epoch, state.batch = state.epoch + 1, 0
             self._evaluate_epoch()
             yield from self.records.pending()
-            stopped = settings.early_stopping is not None and state.stale >= settings.early_stopping
-            if stopped or state.step >= self.total:
-                state.serial += 1  # kept for the closing record
-            self._save()
-            if stopped:
-                return "stopped"
-        return "finished"
+            ending = ending_of(state, settings, self.total)
+            if ending is not None:
+                self._end()
+            elif self.run.checkpoints.is_due:
+                self._save()
+        return ending
+
+    def _end(self) -> None:
+        mark_over(self.state, over=True)
+        self._save(complete=True)
 
     def _should_stop(self) -> bool:
         """Whether the run was asked to stop; several ranks agree on it with every record."""
@@ -153,12 +175,6 @@ class _Loop:
             return self.run.stop()
         due = self.state.step % self.run.settings.log_every == 0
         return due and ranks.any(self.run.stop(), device=self.device)
-
-    def _order(self, epoch: int) -> list[Tensor]:
-        batch_size = self.run.settings.batch_size
-        if self.run.splits.streams:
-            return stream_batches(self.size, batch_size, device=self.device)
-        return shuffled_batches(self.size, batch_size, seed=self.run.seed, epoch=epoch, device=self.device)
 
     def _gather(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
         """The epoch's batches, prepared, where they are examples of a small part that this process trains alone."""
@@ -176,14 +192,17 @@ class _Loop:
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
         observer = run.observer if run.observer is not None and run.observer.is_due(state.step) else None
+        seen: tuple[ProfileRow, ...] = ()
         if observer is not None:
+            if run.attention is not None and state.batch:  # at the end of an epoch it was looked at already
+                seen = run.attention.rows_if_due(state.step)
             with observer.observe():
-                loss, output = self._forward_backward(x, y)
-            # one transfer, and only on looks: gradients of activations still carry the loss scale
+                loss, output = self._forward_backward(self.model, x, y)
+            # gradients of activations still carry the loss scale
             scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
             observer.gradients(scale=scale * run.ranks.world)
         else:
-            loss, output = self._forward_backward(x, y)
+            loss, output = self._forward_backward(self.program, x, y)
         if s.clip_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, s.clip_grad_norm, foreach=True)
         if observer is not None:
@@ -199,7 +218,7 @@ class _Loop:
         state.window_seen += len(index)
         state.window_answers += len(index) * (y.numel() // len(y))
         if observer is not None:
-            self.records.add(state.step, *self.records.metrics_of(observer.rows(state.step)))
+            self.records.add(state.step, *self.records.metrics_of((*seen, *observer.rows(state.step))))
         state.step += 1
         state.batch += 1
         if state.step % s.log_every == 0 or state.step == self.total:
@@ -218,13 +237,11 @@ class _Loop:
             x = splits.augment(x, seeds.generator(self.run.seed, "data", f"augment{self.state.step}"))
         if share is not None:
             x, y = x[share], y[share]
-        if self.run.settings.channels_last and x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return x, y
+        return self.run.layout.of(x), y
 
-    def _forward_backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_backward(self, model: Callable[..., Any], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(self.device, self.run.settings.precision):
-            output: Tensor = self.model(x)
+            output: Tensor = model(x)
             loss = self.run.task.loss(output, y)
             if not self.run.ranks.is_single:
                 loss = loss * self._weight
@@ -236,21 +253,12 @@ class _Loop:
         """The mean loss since the last training record; notices divergence and finds its step."""
         state = self.state
         self.window.settle()
-        losses, seen = state.window_loss, state.window_seen
-        first = state.step - len(losses)
-        bad = next((first + i for i, v in enumerate(losses) if not math.isfinite(v)), None)
-        finite = [v for v in losses if math.isfinite(v)]
         now, (then, at) = time.perf_counter(), self.clock
-        metrics = {"train/lr": float(self.optimizer.param_groups[0]["lr"])}
-        if finite:
-            loss = sum(finite) / len(finite)
-            scores = self.run.task.scores(loss, state.window_correct / max(1, state.window_answers))
-            metrics["train/loss"] = loss
-            metrics.update({f"train/{k}": v for k, v in scores.items()})
-        if state.step > at and now > then:
-            metrics["throughput/samples_per_s"] = seen / (now - then)
+        metrics, bad = training_metrics(
+            self.run.task, state, lr=float(self.optimizer.param_groups[0]["lr"]),
+            seconds=now - then if state.step > at else 0.0,
+        )  # fmt: skip
         self.clock = (now, state.step)
-        state.window_loss, state.window_correct, state.window_seen, state.window_answers = [], 0.0, 0, 0
         self.records.add(state.step, metrics, () if bad is None else ("train/loss",))
         if bad is not None:
             raise _DivergenceError(bad)
@@ -259,16 +267,9 @@ class _Loop:
         run, state = self.run, self.state
         score = run.ranks.broadcast(self._score() if run.ranks.is_first else None)
         assert score is not None
-        rows = run.dead.rows(state.step) if run.dead is not None else ()
-        if run.recurrent is not None:
-            rows = (*rows, *run.recurrent.rows(state.step))
-        metrics, bad = self.records.metrics_of(rows)
-        if score.finite:
-            metrics["val/loss"] = score.loss
-        else:
-            bad = (*bad, "val/loss")
-        metrics.update({f"val/{k}": v for k, v in score.scores(run.task).items()})
-        self.records.add(state.step, metrics, bad)
+        metrics, bad = self.records.metrics_of(run.rows_of_epoch(state.step))
+        scores, not_finite = validation_metrics(run.task, score)
+        self.records.add(state.step, metrics | scores, (*bad, *not_finite))
         if not first:
             self._remember(score)
         self.clock = (time.perf_counter(), state.step)
@@ -276,25 +277,23 @@ class _Loop:
     def _score(self) -> Score:
         run, s = self.run, self.run.settings
         return evaluate(
-            run.model, run.task, run.splits, run.splits.val, batch_size=s.eval_batch_size, precision=s.precision,
+            run.model, run.task, run.splits, run.splits.val, layout=run.layout, precision=s.precision,
             limit=s.batch_size if s.fast_dev_run else None,
             around=run.dead.evaluation_pass() if run.dead is not None else None,
             more=self._probe_set,
+            wanted=lambda: run.dead is not None and run.dead.is_undecided,
         )  # fmt: skip
 
     def _remember(self, score: Score) -> None:
-        state, value = self.state, score.accuracy if self.monitor == "val/accuracy" else -score.loss
-        if score.finite and (state.best is None or value > state.best):
-            state.best, state.best_step, state.stale = value, state.step, 0
-            if self.run.settings.test_with == "best" or self.run.checkpoints.folder is not None:
-                self.run.checkpoints.save_best(self.run.model, state.step)
-        else:
-            state.stale += 1
+        if not note_score(self.state, score, self.monitor):
+            return
+        if self.run.settings.test_with == "best" or self.run.checkpoints.folder is not None:
+            self.run.checkpoints.save_best(self.run.model, self.state.step)
 
-    def _save(self) -> None:
-        if not self.run.settings.checkpoint:
+    def _save(self, *, complete: bool = False, due: bool = False) -> None:
+        if not self.run.settings.checkpoint or (due and self.run.checkpoints.is_busy):
             return
         self.window.settle()
         self.state.scaler = self.scaler.state_dict()
         self.state.profile_offset = self.run.profile.offset
-        self.run.checkpoints.save_last(self.run.model, self.optimizer, self.state)
+        self.run.checkpoints.save_last(self.run.model, self.optimizer, self.state, complete=complete)

@@ -9,9 +9,10 @@ from typing import Literal
 
 from torch import nn
 
-from initlab.probes import DeadUnits, Observer, ProfileLog, RecurrentLayers
-from initlab.spec import LrScale, LrSchedule, OptimizerFactory, Site, Splits, Task, TrainerSettings
+from initlab.probes import AttentionLayers, DeadUnits, Observer, ProfileLog, RecurrentLayers
+from initlab.spec import LrScale, LrSchedule, OptimizerFactory, ProfileRow, Site, Splits, Task, TrainerSettings
 from initlab.train.checkpoint import Checkpoints
+from initlab.train.layout import Layout
 from initlab.train.ranks import ALONE, Ranks
 
 Ending = Literal["finished", "diverged", "stopped", "killed"]
@@ -47,10 +48,17 @@ class Run:
     observer: Observer | None
     dead: DeadUnits | None
     recurrent: RecurrentLayers | None = None
+    attention: AttentionLayers | None = None
     profile: ProfileLog
     checkpoints: Checkpoints
     metric_sites: frozenset[str] = frozenset()
     lr_scale: LrScale | None = None
     ranks: Ranks = ALONE
+    layout: Layout = field(default_factory=Layout)
     stop: Callable[[], bool] = field(default=lambda: False)
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+
+    def rows_of_epoch(self, step: int) -> tuple[ProfileRow, ...]:
+        """What the probes that are taken once an epoch measure after `step` updates."""
+        probes = (self.dead, self.recurrent, self.attention)
+        return tuple(row for probe in probes if probe is not None for row in probe.rows(step))

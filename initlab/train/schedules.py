@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import LrSchedule, PositiveFloat, Probability, UnitFloat
 
@@ -24,21 +25,25 @@ def _with_warmup(warmup: float, after: Callable[[float], float]) -> LrSchedule:
     return schedule
 
 
+@factory
 def constant(*, warmup: Probability = 0.0) -> LrSchedule:
     """1 throughout, after the warm-up."""
     return _with_warmup(warmup, lambda progress: 1.0)
 
 
+@factory
 def cosine(*, warmup: Probability = 0.0, final_share: UnitFloat = 0.0) -> LrSchedule:
     """Half a cosine from 1 to `final_share`. Loshchilov & Hutter, ICLR 2017, without restarts."""
     return _with_warmup(warmup, lambda p: final_share + (1 - final_share) * (1 + math.cos(math.pi * p)) / 2)
 
 
+@factory
 def linear(*, warmup: Probability = 0.0, final_share: UnitFloat = 0.0) -> LrSchedule:
     """A straight line from 1 to `final_share`."""
     return _with_warmup(warmup, lambda p: 1 + (final_share - 1) * p)
 
 
+@factory
 def step(
     *, milestones: tuple[UnitFloat, ...] = (0.5, 0.75), factor: PositiveFloat = 0.1, warmup: Probability = 0.0
 ) -> LrSchedule:
@@ -48,6 +53,7 @@ def step(
     return _with_warmup(warmup, lambda p: factor ** sum(p >= m for m in milestones))
 
 
+@factory
 def one_cycle(
     *, rise: Probability = 0.3, start_divisor: PositiveFloat = 25.0, final_divisor: PositiveFloat = 1e4
 ) -> LrSchedule:

@@ -57,6 +57,13 @@ ENTRIES: dict[str, tuple[Activation, Formula]] = {
     "threshold": (A.threshold(), lambda x: np.where(x > 1, x, 0)),
     "threshold_0.3_2": (A.threshold(threshold=0.3, value=2.0), lambda x: np.where(x > 0.3, x, 2.0)),
     "squared_relu": (A.squared_relu(), lambda x: np.where(x > 0, x**2, 0)),
+    "squared_leaky_relu": (A.squared_leaky_relu(), lambda x: np.where(x > 0, x**2, x**2 / 4)),
+    "golu": (A.golu(), lambda x: x * np.exp(-np.exp(-np.maximum(x, -30)))),
+    "xielu": (
+        A.xielu(),
+        lambda x: np.where(x > 0, 0.8 * x**2, 0.8 * (np.expm1(np.minimum(x, 0)) - np.minimum(x, 0))) + x / 2,
+    ),
+    "poly_relu": (A.poly_relu(), lambda x: sum(np.maximum(x, 0) ** i for i in (1, 2, 3)) / 3),
     "star_relu": (A.star_relu(), lambda x: 0.8944 * np.where(x > 0, x**2, 0) - 0.4472),
     "abs": (A.abs(), lambda x: np.sqrt(x**2)),
     "sigmoid": (A.sigmoid(), lambda x: (1 + np.tanh(x / 2)) / 2),
@@ -124,4 +131,4 @@ ENTRIES: dict[str, tuple[Activation, Formula]] = {
 }
 
 #: entries that have no formula of one number, or are tested elsewhere
-OTHERS = ("alternate", "crelu", "geglu", "glu", "maxmin", "maxout", "pau", "per_layer", "reglu", "swiglu")
+OTHERS = ("alternate", "crelu", "geglu", "glu", "maxmin", "maxout", "pau", "per_layer", "powlu", "reglu", "swiglu")

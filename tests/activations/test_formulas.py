@@ -13,7 +13,7 @@ from initlab.theory import gain
 from tests.activations.formulas import ENTRIES, OTHERS
 
 #: growing like a power: no number holds φ(1e4) squared and so on
-_UNBOUNDED_SLOPE = ("squared_relu", "star_relu", "blend", "gcu")
+_UNBOUNDED_SLOPE = ("squared_relu", "squared_leaky_relu", "poly_relu", "xielu", "star_relu", "blend", "gcu")
 
 
 def test_every_entry_is_tested() -> None:

@@ -22,7 +22,7 @@ GIVEN: dict[str, dict[str, object]] = {
     "blend": {"of": ["relu", "tanh"]},
     "expr": {"f": "x*sigmoid(x)"},
 }
-PER_CHANNEL = ("prelu", "swish", "pelu", "apl", "pau", "acon_c", "smu", "kaf")
+PER_CHANNEL = ("prelu", "xielu", "poly_relu", "swish", "pelu", "apl", "pau", "acon_c", "smu", "kaf")
 CATALOGUE: dict[str, Activation] = {
     **{n: f(**GIVEN.get(n, {})).sequence(1)[0] for n, f in activations.factories().items()},
     **{f"{n}-per_channel": activations.factories()[n](per_channel=True) for n in PER_CHANNEL},

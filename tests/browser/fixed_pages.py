@@ -1,4 +1,4 @@
-"""Pages of fixed numbers: two runs, an inspection, a study and a comparison, the same on every machine."""
+"""Pages of fixed numbers, the same on every machine: of runs, inspections, advice, explanations, studies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import math
 from itertools import product
 from pathlib import Path
 
+from initlab.advice import Option, Past, decide
+from initlab.advice.explain import Recorded, explain_run
+from initlab.advice.explain.page import run_page, study_page
+from initlab.advice.page import page as advice_page
+from initlab.diagnosis.rules import Evidence
 from initlab.probes.snapshot import LayerSnapshot, Snapshot
 from initlab.report import draw_page, write_inspection
+from initlab.report.stored import read_data
 from initlab.spec import LayerPrediction, Outlook, Prediction, StudySettings
 from initlab.study.results.figures import make_figures
 from initlab.study.results.leaderboard import leaderboard, summary
@@ -17,11 +23,13 @@ from initlab.study.search.arms import ArmResult, Replica
 from initlab.study.space.grammar import Choice
 from initlab.study.space.plan import Plan
 from initlab.study.space.space import Space
+from initlab.tracking import StoredRun
+from initlab.tracking.store.client import connect
 from tests.cli.driver import initlab
 from tests.compare.stores import empty, grid, write
 
 ASSETS = Path(__file__).parent / "assets"
-NAMES = ("vanishing", "lstm", "inspection", "study", "comparison")
+NAMES = ("vanishing", "lstm", "inspection", "advice", "explained", "study", "study_explained", "comparison")
 
 
 def write_pages(folder: Path) -> dict[str, Path]:
@@ -30,6 +38,9 @@ def write_pages(folder: Path) -> dict[str, Path]:
     for name in ("vanishing", "lstm"):
         made[name].write_text(draw_page(ASSETS / name), encoding="utf-8")
     _inspection(folder).rename(made["inspection"])
+    made["advice"].write_text(_advice(), encoding="utf-8")
+    made["explained"].write_text(_explained(folder), encoding="utf-8")
+    made["study_explained"].write_text(_study_explained(), encoding="utf-8")
     made["study"].write_text(_study(folder), encoding="utf-8")
     _comparison(folder).rename(made["comparison"])
     return made
@@ -67,6 +78,65 @@ def _inspection(folder: Path) -> Path:
         again="python -m initlab inspect model=mlp model.depth=12 activation=sigmoid",
     )  # fmt: skip
     return next(path for path, _ in files if path.name == "report.html")
+
+
+def _advice() -> str:
+    options: list[Option] = []
+    for k, (activation, init) in enumerate(product(("relu", "tanh", "gelu"), ("he", "xavier", "orthogonal"))):
+        refused = "needs a layer that ReLU follows" if (init, activation) == ("he", "tanh") else ""
+        score = 0.95 - 0.09 * ((k * 4) % 9)
+        verdict = "trainable" if score > 0.7 else "marginal" if score > 0.4 else "untrainable"
+        reasons = (f"the gradient changes by a factor of {1 + k} over 20 layers", "20 hidden layers, 6ξ = 31")
+        outlook = Outlook(verdict=verdict, score=score, reasons=reasons, quantities={"depth": 20.0})
+        options.append(
+            Option(
+                init=init, activation=activation, why="keeps the variance of the signal (He et al., 2015)",
+                risk=1 - score, outlook=None if refused else outlook, refused=refused, plain=True,
+            )
+        )  # fmt: skip
+    past = {("he", "relu"): Past(runs=3, trained=3, scores=(0.93, 0.94, 0.95), key="val/accuracy", higher=True)}
+    advice = decide(options, past, composed="gelu")
+    return advice_page(
+        advice, name="digits, mlp", todo=[("python -m initlab model=mlp init=he activation=relu", "Train it")],
+        changes=["model.norm=batch"], again="python -m initlab advise model=mlp",
+    )  # fmt: skip
+
+
+def _explained(folder: Path) -> str:
+    data = read_data(ASSETS / "vanishing")
+    assert data.baseline is not None
+    evidence = Evidence(
+        profile=data.profile, hidden=tuple(data.sites)[:-1], baseline=data.baseline, answers=179,
+        steps=42, diverged_step=None, flat_both_sides=True, answer_per_step=False, params=data.params,
+    )  # fmt: skip
+    store = folder / "explained"
+    store.mkdir()
+    empty(store)
+    run = StoredRun(
+        run_id="0" * 32, name=data.name, experiment="initlab", tags={},
+        store=connect(f"sqlite:///{store}/mlflow.db", workdir=store),
+    )  # fmt: skip
+    told = Recorded(
+        run=run, status="finished", evidence=evidence, config="", layers=(), allowed=1.82, outlook="untrainable"
+    )
+    found = explain_run(evidence)
+    commands = [f"python -m initlab model=mlp {' '.join(r.overrides)}" for r in found.remedies]
+    return run_page(told, found, commands, data=data)
+
+
+def _study_explained() -> str:
+    lines = [
+        "study inits: 6 arms, 18 runs, 18 of which ended",
+        "Best: init=he activation=relu with val/accuracy 0.9507 [0.9393 … 0.9621]",
+        "",
+        "What predicts the result early: training loss at update 50, Spearman -0.94 (-1.00 to -0.37, 6 arms); p"
+        " corrected for 7 readings: 0.036.",
+        "  -0.84 (-0.99 to +0.09)  largest dead share, update 49, p 0.22",
+        "",
+        "Never trained: 2 of 6 arms",
+        "  symmetric_units (all units of a layer are copies of one another): init=zeros activation=relu",
+    ]
+    return study_page("inits", lines, following="python -m initlab compare study=inits")
 
 
 def _study(folder: Path) -> str:

@@ -82,7 +82,10 @@ def _receive(connection: socket.socket) -> tuple[_Request, list[int]] | None:
         return None
     size, message = int.from_bytes(head, "big"), b""
     while len(message) < size:
-        message += connection.recv(size - len(message))
+        part = connection.recv(size - len(message))
+        if not part:
+            return None  # whoever asked has died in the middle of it
+        message += part
     return json.loads(message), descriptors
 
 

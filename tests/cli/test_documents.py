@@ -41,6 +41,7 @@ ELSEWHERE = {
     "--try": "trains the remedies: tests/advice",
     " report ": "the runs here have no page: tests/cli/test_report.py",
     " data mnist": "downloads: tests/tasks",
+    "experiment=gpt_shakespeare_cpu": "its text must be downloaded: tests/advice",
     " completion": "prints a shell's script: tests/cli",
 }
 #: exactly these: serves until it is stopped (tests/schedule), or is the name of a command in a sentence

@@ -15,7 +15,7 @@ from tests.cases import experiment
 
 QUICK = (
     "data=digits", "data.limit=200", "model.width=32", "tracking=none", "inspect.examples=64", "inspect.ntk_examples=0",
-    "trainer.max_steps=1000",
+    "trainer.epochs=300", "trainer.max_steps=1000",
     "inspect.jacobian=false", "inspect.gradient_quotient=false",
 )  # fmt: skip
 

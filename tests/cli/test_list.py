@@ -98,7 +98,7 @@ def test_a_run_by_last_or_a_beginning(folder: Path) -> None:
         told = types_of(initlab("explain", f"run={asked}", "--json", cwd=folder))
         assert told["run"] == run and told["status"] == "finished"
     resumed = initlab(f"resume={run[:8]}", cwd=folder)
-    assert resumed.returncode == 0 and run in resumed.stdout, resumed.stderr
+    assert resumed.returncode == 0 and f"resume={run[:8]}: it finished after" in resumed.stderr, resumed.stderr
     wrong = initlab("resume=zzzzzzzz", cwd=folder)
     assert wrong.returncode == 2 and "no such run" in wrong.stderr
     assert len(listed(folder)["entries"]) == 3

@@ -49,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     for name in ("MLFLOW_TRACKING_URI", "INITLAB_DEBUG"):
         monkeypatch.delenv(name, raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield tmp_path
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -64,7 +64,15 @@ def type_in(line: str) -> int | str | None:
         return end.code
 
 
-@pytest.mark.parametrize(("line", "answer"), TABLE, ids=[line for line, _ in TABLE])
+#: rows of the table that compose in a process of their own
+_IN_A_PROCESS = ("-m init=he,xavier replicas=0",)
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [pytest.param(*row, marks=[pytest.mark.process] if row[0] in _IN_A_PROCESS else []) for row in TABLE],
+    ids=[line for line, _ in TABLE],
+)
 def test_a_mistake_is_answered(line: str, answer: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert type_in(line) == 2
     said = capsys.readouterr()

@@ -40,7 +40,38 @@ def test_the_page_is_written(store: Path, words: tuple[str, ...], name: str, ins
     first, following = done.stdout.splitlines()
     file = Path(first.removeprefix("written to "))
     assert file.is_file() and file.parent.name.startswith(name) and inside in file.read_text(encoding="utf-8")
-    assert following.startswith(f"Next: python -m initlab {'advise' if 'inspect=last' in words else 'explain'} ")
+    # the advice is for the network that was inspected
+    said = "advise model=mlp model.width=8 " if "inspect=last" in words else "explain "
+    assert following.startswith(f"Next: python -m initlab {said}")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "inside"),
+    [
+        (("explain", "run=last"), "explain.html", "To repeat the run"),
+        (("explain", "study=two"), "explain.html", "compare study=two"),
+        (("advise", "model=mlp", "model.width=8", "activation=relu"), "advise.html", "To repeat this recommendation"),
+    ],
+    ids=["run", "study", "advice"],
+)
+def test_an_answer_is_also_a_page_where_a_folder_is_named(
+    store: Path, tmp_path: Path, words: tuple[str, ...], name: str, inside: str
+) -> None:
+    done = initlab(*words, f"out={tmp_path}/new/pages", cwd=store)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "new" / "pages" / name
+    assert f"written to {file}" in done.stdout.splitlines()
+    text = file.read_text(encoding="utf-8")
+    assert inside in text and "<script" not in text
+    # what the page advises is what the terminal says
+    last = done.stdout.splitlines()[-1].removeprefix("Next: ")
+    assert last.startswith(("python -m initlab report", "Or let initlab try it")) or last in text
+
+
+@pytest.mark.parametrize("words", [("explain", "run=last"), ("explain", "study=two"), ("advise", "model=mlp")])
+def test_a_folder_that_cannot_be_written_is_told_before_the_answer(store: Path, words: tuple[str, ...]) -> None:
+    done = initlab(*words, "out=mlflow.db/pages", cwd=store)
+    assert done.returncode == 2 and "lies below a file" in done.stderr and not done.stdout
 
 
 def test_without_a_folder_it_is_among_initlab_s_own_files(store: Path) -> None:

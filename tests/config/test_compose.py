@@ -35,7 +35,7 @@ WAVE, TOKENS = IO(input_shape=(1, 8000), classes=7), IO(input_shape=(16,), class
 #: what a model takes, where that is no image
 TAKES = {
     "speech": WORDS, "speech_cnn": WORDS, "tdnn": WORDS, "crnn": WORDS, "m5": WAVE, "text": TOKENS, "lstm": TOKENS,
-    "gru": TOKENS, "rnn": TOKENS, "irnn": TOKENS, "synthetic": WORDS,
+    "gpt": TOKENS, "gru": TOKENS, "rnn": TOKENS, "irnn": TOKENS, "synthetic": WORDS,
 }  # fmt: skip
 FILES = [(group, name) for group, names in config.groups().items() for name in names]
 

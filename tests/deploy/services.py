@@ -35,7 +35,7 @@ class Services:
         self.folder.chmod(0o755)
         subprocess.run([sys.executable, ROOT / "deploy" / "make_env.py", self.folder / "env"], check=True, stdout=-3)
         self.variables = dotenv((self.folder / "env").read_text()) | settings
-        self.ports = {name: free_port() for name in ("postgres", "mlflow", "dashboard", "ray", "client")}
+        self.ports = {name: free_port() for name in ("postgres", "mlflow", "dashboard", "ray", "client", "tls")}
         for name in ("master", "volume", "filer", "s3"):
             self.ports[name] = _port_with_another()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -43,7 +43,7 @@ class Services:
 
     def _placed(self) -> dict[str, str]:
         p, here = self.ports, "127.0.0.1"
-        for name in ("postgres", "mlflow", "data", "work", "schedule", "s3"):
+        for name in ("postgres", "mlflow", "data", "work", "schedule", "s3", "tls"):
             (self.folder / name).mkdir(exist_ok=True)
         return {
             "0.0.0.0": here,
@@ -58,6 +58,9 @@ class Services:
             "/etc/mlflow": str(self.folder / "mlflow"),
             "/etc/initlab/schedule": str(self.folder / "schedule"),
             "/opt/deploy": str(ROOT / "deploy"),
+            "/etc/caddy": str(ROOT / "deploy" / "tls"),
+            "/tls/": f"{self.folder / 'tls'}/",
+            ":8443": f":{p['tls']}",
             "127.0.0.1:8080": f"{here}:{p['dashboard']}",
             "--port=8080": f"--port={p['dashboard']}",
             "ray-head:6379": f"{here}:{p['ray']}",

@@ -44,6 +44,11 @@ def everything(stack: Stack) -> dict[str, Any]:
     }
 
 
+def private(folder: Path) -> list[Path]:
+    """What nobody else may read; PostgreSQL's own folder is another user's, and its log with it."""
+    return [p for p in folder.rglob("*") if "postgres" not in p.relative_to(folder).parts]
+
+
 @pytest.mark.parametrize("postgres", [True, False], ids=["PostgreSQL", "SQLite"])
 def test_nothing_is_lost(tmp_path: Path, postgres: bool) -> None:
     stack = Stack(postgres=postgres)
@@ -64,24 +69,31 @@ def test_nothing_is_lost(tmp_path: Path, postgres: bool) -> None:
         assert twice.returncode == 2 and "there already" in twice.stderr
         assert stack.password in (kept / "password").read_text() and kept.stat().st_mode & 0o077 == 0
 
+        live = backup("restore", kept, f"--home={stack.home}")
+        assert live.returncode == 2 and "a server runs on" in live.stderr and "nothing was changed" in live.stderr
+        assert everything(stack) == before
+
         stack.stop()
         shutil.rmtree(stack.home)
         if postgres:
-            # an empty server, whose databases are replaced while it runs
+            early = backup("restore", kept, f"--home={stack.home}")
+            assert early.returncode == 2 and "start the server once" in early.stderr
             stack.start()
             assert everything(stack)["runs"] == {}
-        restored = backup("restore", kept, f"--home={stack.home}")
-        assert restored.returncode == 0, restored.stderr
-        if postgres:
             stack.stop()
+        restored = backup("restore", kept, f"--home={stack.home}")
+        assert restored.returncode == 0 and "start the server again" in restored.stdout, restored.stderr
+        assert not [p for p in private(stack.home) if p.stat().st_mode & 0o077], restored
+        assert not [p.name for p in stack.home.iterdir() if "restore" in p.name]
         stack.start()
         assert everything(stack) == before
+        assert not [p for p in private(kept) if p.stat().st_mode & 0o077]
     finally:
         stack.remove()
 
 
 def test_what_is_no_backup(tmp_path: Path) -> None:
-    for words in (["restore", tmp_path], ["restore"]):
+    for words in (["restore", tmp_path], ["restore"], ["restore", tmp_path, f"--home={tmp_path / 'home'}"]):
         done = backup(*words)
         assert done.returncode == 2 and "no complete backup" in done.stderr
     assert backup("destroy").returncode == 2

@@ -73,6 +73,12 @@ def test_every_service(compose: dict[str, Any]) -> None:
         assert service["cap_drop"] == ["ALL"] and "no-new-privileges:true" in service["security_opt"], name
         assert service.get("healthcheck") or service["restart"] == "no", name
         assert service["command"] and service["logging"]["options"]["max-size"], name
+        limits = service["deploy"]["resources"]["limits"]
+        assert re.fullmatch(r"\d+[mg]", limits["memory"]) and float(limits["cpus"]) > 0, name
+        assert service["restart"] in ("no", "unless-stopped"), name
+        if "initlab" in service["command"]:
+            # bad input would be restarted without end
+            assert service["command"][:2] == ["sh", "/opt/deploy/hold.sh"], name
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), (name, port)
         for other in service.get("depends_on", {}):
@@ -127,7 +133,7 @@ def test_no_secret_is_in_a_file_that_git_or_an_image_has() -> None:
 def test_the_images() -> None:
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     stages = [line.split()[-1] for line in lines if line.startswith("FROM")]
-    assert {"server", "s3", "lab"} <= set(stages)
+    assert {"server", "s3", "tls", "lab"} <= set(stages)
     ends = dict.fromkeys(stages, "")
     stage = ""
     for line in lines:
@@ -140,7 +146,7 @@ def test_the_images() -> None:
                 assert f"!{source.split('/')[0]}" in (ROOT / ".dockerignore").read_text().splitlines(), line
         if "pip install" in line and "--no-deps ." not in line:
             assert "-c constraints.txt" in line or "torch.txt" in line, line
-    assert {ends[s] for s in ("server", "s3", "lab")} == {"10001:10001"}
+    assert {ends[s] for s in ("server", "s3", "tls", "lab")} == {"10001:10001"}
 
 
 def test_the_requirements_of_the_images() -> None:

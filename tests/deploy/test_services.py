@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,9 +115,60 @@ def test_scheduler_and_worker(services: Services) -> None:
     joined = services.run("worker")
     assert joined.returncode == 0, joined.stderr
     del services.variables["STUDY"]
-    nobody = services.run("worker")
-    assert nobody.returncode == 2 and study in nobody.stderr
+    # without a name it takes every study that is open: one that a person leads without workers, one of the scheduler's
+    services.up("worker", asked=False)
+    storage = f"study.storage=postgresql://lab@127.0.0.1:{services.ports['postgres']}/optuna"
+    for name in ("first", "second"):
+        led = services.run(
+            "scheduler", ["python", "-m", "initlab", "-m", *TINY, "init=he,lecun", "study.workers=0", storage,
+                          f"study.name={name}"],
+        )  # fmt: skip
+        assert led.returncode == 0, led.stdout + led.stderr
+        assert f"worker: study {name}" in services.log("worker")
+    assert services.stop("worker") == 0
     assert services.stop("scheduler") == 0
+
+
+def test_bad_input_is_not_restarted_without_end(services: Services, tmp_path: Path) -> None:
+    """A restart policy knows no exit codes: `hold.sh` keeps a service that was told something wrong."""
+    service = services.service("scheduler")
+    assert service["restart"] == "unless-stopped" and service["command"][:2] == ["sh", f"{ROOT}/deploy/hold.sh"]
+    hold = service["command"][:2]
+    for code in (0, 1, 3, 120):
+        assert subprocess.run([*hold, "sh", "-c", f"exit {code}"], check=False).returncode == code
+    wrong = [*hold, "python", "-m", "initlab", "schedule", f"folder={tmp_path}/nothing"]
+    process = subprocess.Popen(
+        wrong, cwd=tmp_path, env=services.environ("scheduler"), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    first, second = process.stderr.readline(), process.stderr.readline()
+    assert "no such folder" in first and second.startswith("hold: bad input")
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(20) == 2
+    process.stderr.close()
+    # what Compose asks to stop is asked itself
+    asked = subprocess.Popen([*hold, "sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"],
+                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert asked.stdout is not None and asked.stdout.readline() == "up\n"
+    asked.terminate()
+    assert asked.wait(20) == 7
+    asked.stdout.close()
+
+
+def test_tls_in_front(services: Services) -> None:
+    if shutil.which("caddy") is None:
+        pytest.skip("Caddy is not installed (apt-get install caddy)")
+    services.up("tls")
+    plain = ssl.create_default_context()
+    (root,) = (services.folder / "tls").rglob("root.crt")
+    known = ssl.create_default_context(cafile=str(root))
+    address = f"https://localhost:{services.ports['tls']}/health"
+    with pytest.raises(urllib.error.URLError, match="certificate"):
+        urllib.request.urlopen(address, timeout=20, context=plain)
+    with urllib.request.urlopen(address, timeout=20, context=known) as answer:
+        assert answer.status == 200 and answer.read() == b"OK"
+    assert services.stop("tls") == 0
 
 
 def test_dashboard(services: Services) -> None:
@@ -144,6 +197,7 @@ def test_backup_and_restore(services: Services, tmp_path: Path) -> None:
         # in the place of `docker compose exec` and `run`
         f"--postgres=env PGHOST=127.0.0.1 PGPORT={port} PGPASSWORD={word} PATH={services.environ('postgres')['PATH']}",
         f"--artifacts=tar -C {data}",
+        "--compose=",
     ]
     command = [sys.executable, str(ROOT / "deploy" / "backup.py")]
     subprocess.run([*command, "backup", str(kept), *how], check=True, capture_output=True)
@@ -154,8 +208,10 @@ def test_backup_and_restore(services: Services, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     shutil.rmtree(data / "artifacts")
     assert counted() != before
+    services.stop("mlflow")  # as `docker compose` does, which is left out here
     done = subprocess.run([*command, "restore", str(kept), *how], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    services.up("mlflow")
     assert counted() == before
     assert sorted(p.relative_to(data) for p in data.rglob("*") if p.is_file()) == files
 
@@ -211,5 +267,6 @@ def test_no_service_was_left_out(services: Services) -> None:
     for name in set(services.all) - {"worker-gpu"}:
         assert f'"{name}"' in text, name
     gpu, plain = services.service("worker-gpu"), services.service("worker")
-    same = set(plain) - {"image", "build", "profiles", "healthcheck"}
+    same = set(plain) - {"image", "build", "profiles", "healthcheck", "deploy"}
     assert {k: gpu[k] for k in same} == {k: plain[k] for k in same}
+    assert gpu["deploy"]["resources"]["limits"] == plain["deploy"]["resources"]["limits"]

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from initlab import activations, inits
+from initlab.errors import ConfigError
 from initlab.inits import Applied
 from initlab.inits.data_dependent import relative_rates
 from initlab.inits.gates import gate_inputs
 from initlab.network.sites import describe
 from initlab.spec import Activation, Batch, InitContext, Initializer
+from tests.inits import transformer_properties
 from tests.inits.networks import CLASSES, Attention, Case, Recurrent, attention, mlp, noise, recurrent, residual
 
 Property = Callable[[Initializer], None]
@@ -401,15 +403,22 @@ def deepnorm(init: Initializer) -> None:
 
 # ------------------------------------------------------------------ width
 def mup(init: Initializer) -> None:
-    """He's, with a head whose variance falls with the square of its inputs."""
+    """He's at the base width; a head whose deviation falls with the width, of either law."""
     model = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 50))
     used = draw(init, model, noise(2, 20)).initializer
     spread(model[0].weight.detach(), 2 / 20)
     spread(model[2].weight.detach(), 2 / 256)
-    spread(model[4].weight.detach(), 2 / 256**2)
-    assert used.lr_scale is not None and used.plan is None
-    draw(inits.mup(head="scaled"), model, noise(2, 20))
     spread(model[4].weight.detach(), 2 / 256 * 64 / 256)
+    assert used.lr_scale is not None and used.plan is None
+    draw(inits.mup(head="small"), model, noise(2, 20))
+    spread(model[4].weight.detach(), 2 / 256**2)
+
+
+def completep(init: Initializer) -> None:
+    """Over the width it is μP; a network without residual branches has no depth to speak of."""
+    model = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 50))
+    with pytest.raises(ConfigError, match="needs residual branches"):
+        draw(init, model, noise(2, 20))
 
 
 def spectral(init: Initializer) -> None:
@@ -571,6 +580,7 @@ def _alias(other: Callable[[], Initializer], case: Case) -> Property:
 
 
 PROPERTIES: dict[str, Property] = {
+    **transformer_properties.PROPERTIES,
     "auto": auto,
     "auto_init": auto_init,
     "by_role": by_role,
@@ -599,6 +609,7 @@ PROPERTIES: dict[str, Property] = {
     "mean_field": mean_field,
     "metainit": metainit,
     "mimetic": mimetic,
+    "completep": completep,
     "mup": mup,
     "normal": normal,
     "np_rnn": np_rnn,

@@ -15,6 +15,7 @@ from initlab.run.prepare import prepare
 from initlab.run.train import run
 from initlab.spec import Experiment, Interpretation
 from initlab.train.evaluate import evaluate
+from initlab.train.layout import Layout
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -65,7 +66,7 @@ def test_distances_and_the_ends_of_the_path(healthy: tuple[Interpretation, Any])
     for distance, cosine in seen.travelled.values():
         assert distance == pytest.approx(1.0) and cosine == pytest.approx(1.0)
     with preserve_state(prepared.model):
-        score = evaluate(prepared.model, told.task, prepared.splits, prepared.splits.val, batch_size=500)
+        score = evaluate(prepared.model, told.task, prepared.splits, prepared.splits.val, layout=Layout(eval_batch=500))
     at_end = next(p for p in seen.path if p[0] == 1.0)
     assert at_end[1:] == pytest.approx((score.loss, score.accuracy), rel=1e-4)
     trained, result = healthy

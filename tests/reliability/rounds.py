@@ -138,7 +138,7 @@ def network_cut(bench: Bench, draw: random.Random, name: str) -> tuple[int, list
         sent(one.workdir)
     finally:
         gate.shut()
-    return strikes, violations(_database(bench.server), one, ends=("FINISHED",), exactly=True)
+    return strikes, violations(database(bench.server), one, ends=("FINISHED",), exactly=True)
 
 
 def refused_at_first(bench: Bench, draw: random.Random, name: str) -> tuple[int, list[str]]:
@@ -157,7 +157,7 @@ def refused_at_first(bench: Bench, draw: random.Random, name: str) -> tuple[int,
         sent(one.workdir)
     finally:
         gate.shut()
-    return 1, violations(_database(bench.server), one, ends=("FINISHED",), exactly=True)
+    return 1, violations(database(bench.server), one, ends=("FINISHED",), exactly=True)
 
 
 def server_killed(bench: Bench, draw: random.Random, name: str, *, away: float | None = None) -> tuple[int, list[str]]:
@@ -198,7 +198,7 @@ def server_slow(bench: Bench, draw: random.Random, name: str) -> tuple[int, list
         sent(one.workdir)
     finally:
         gate.shut()
-    return 1, violations(_database(bench.server), one, ends=_ENDS if killed else ("FINISHED",), exactly=not killed)
+    return 1, violations(database(bench.server), one, ends=_ENDS if killed else ("FINISHED",), exactly=not killed)
 
 
 def disk_full(bench: Bench, draw: random.Random, name: str) -> tuple[int, list[str]]:
@@ -257,11 +257,12 @@ def _struck(
     for one in started:
         one.end()
         sent(one.workdir)
-        wrong += violations(_database(server), one, ends=("FINISHED",), exactly=True)
+        wrong += violations(database(server), one, ends=("FINISHED",), exactly=True)
     return CLIENTS, wrong
 
 
-def _database(server: Server) -> str:
+def database(server: Server) -> str:
+    """SQLAlchemy's URL of what a server stores."""
     return server.backend or f"sqlite:///{server.database}"
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from initlab.tracking.store.client import connect
-from tests.reliability import rounds
+from tests.reliability import rounds, rows
 from tests.reliability.clients import client
 from tests.reliability.holding import violations
 
@@ -49,11 +49,10 @@ def test_what_is_lost_or_doubled_is_noticed(bench: rounds.Bench) -> None:
         assert sign in violations(uri, one, ends=("FINISHED",), exactly=True), harm
 
 
-@pytest.mark.parametrize("row", list(rounds.ROWS))
+@pytest.mark.parametrize("row", list(rows.table()))
 def test_every_record_is_there_once(row: str, bench: rounds.Bench) -> None:
-    strike, _ = rounds.ROWS[row]
     try:
-        struck, wrong = strike(bench, random.Random(row), row.replace(" ", "-").replace(",", ""))
+        struck, wrong = rows.table()[row].strike(bench, random.Random(row), row.replace(" ", "-").replace(",", ""))
     except PermissionError as error:
         pytest.skip(str(error))
     assert struck > 0 and wrong == []

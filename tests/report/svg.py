@@ -25,13 +25,22 @@ def texts(figure: Figure) -> list[str]:
 def check(figure: Figure) -> None:
     """A figure that can be read: well formed, numbers are finite, each panel has words, and nothing is cut off."""
     assert figure.title and figure.panels and figure.reading
-    parse(figure)
+    _whole(parse(figure))
     for panel in figure.panels:
         assert panel.label and "nan" not in re.sub(r">[^<]*<", "><", panel.body).lower()
         assert not re.search(r"[\"\s]-?inf", panel.body)
         assert 50 < panel.width < 2500 and 40 < panel.height < 1600
         _inside(panel)
         ElementTree.fromstring(panel.inline())
+
+
+def _whole(root: ElementTree.Element) -> None:
+    """The title and the reading aid of the file end within it."""
+    width = float(root.get("width", "0"))
+    for element in root.findall(f"{_NAMESPACE}text"):
+        size = 14 * 1.08 if element.get("class") == "title" else 11
+        words = "".join(element.itertext())
+        assert float(element.get("x", "0")) + _LETTER * size * len(words) < width + 4, (words, width)
 
 
 def _inside(panel: Panel) -> None:

@@ -139,6 +139,22 @@ def test_the_better_cell_is_the_brighter_one(better: str) -> None:
     check(figure(panel))
 
 
+def test_a_border_lies_between_cells_inside_and_outside() -> None:
+    cells = [[(0.5, "x", False)] * 3 for _ in range(2)]
+
+    def drawn(inside: list[list[bool]]) -> str:
+        return matrix_panel(
+            ["a", "b"], ["c", "d", "e"], cells, scale=Scale(0.0, 1.0), row_label="r", x_label="c", label="l",
+            inside=inside,
+        ).body  # fmt: skip
+
+    found = re.search(r'class="border" d="([^"]*)"', drawn([[False, False, True], [False, True, True]]))
+    assert found is not None
+    assert (found[1].count("v"), found[1].count("h")) == (2, 1)
+    assert "border" not in drawn([[True] * 3] * 2)
+    assert "border" not in drawn([])
+
+
 def test_text_on_a_colour_can_be_read() -> None:
     assert is_dark(0.0) and not is_dark(1.0)
     assert colour(0.0) == "#440154" and colour(1.0) == "#fde725" and colour(-3) == colour(0.0)

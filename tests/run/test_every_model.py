@@ -13,7 +13,7 @@ from tests.cases import untracked
 TASKS = {
     "speech": ("task=speech",), "speech_cnn": ("task=speech",), "tdnn": ("task=speech",), "crnn": ("task=speech",),
     "m5": ("task=speech", "data.features=waveform"), "text": ("task=text",),
-    "rnn": ("task=text",), "lstm": ("task=text",), "gru": ("task=text",),
+    "gpt": ("task=text",), "rnn": ("task=text",), "lstm": ("task=text",), "gru": ("task=text",),
     "synthetic": ("task=synthetic", "data.length=50"), "irnn": ("task=synthetic", "data.length=50"),
 }  # fmt: skip
 #: needs audio files

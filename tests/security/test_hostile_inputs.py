@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from initlab import config
+from initlab.cli.compose import compose_and_run
 from initlab.config.hydra_errors import translate
 from initlab.errors import InitlabError
 from initlab.operations.schedule.files import read_schedules
@@ -111,12 +113,13 @@ composed("nested deeply", "nested deeper", f"+tracking.tags={'[' * 3000}{']' * 3
 
 
 # ------------------------------------------------------------------ files of a stranger's configuration
-def folder(name: str, told: str, content: str, *, file: str = "experiment/evil.yaml") -> None:
+def folder(name: str, told: str, content: str, *, file: str = "experiment/evil.yaml", typed: str = "") -> None:
     def act(place: Place) -> object:
         path = place.data / file
         path.parent.mkdir(parents=True)
         path.write_text(content.replace("CANARY", str(place.canary)), encoding="utf-8", errors="surrogateescape")
-        return config.check_folders([f"hydra.searchpath=[file://{place.data}]", "+experiment=evil"])
+        place_ = f"hydra.searchpath=[file://{place.data}]"
+        return compose_and_run([place_, typed or "experiment=evil"], lambda _: 0)
 
     case(name, told)(act)
 
@@ -128,7 +131,7 @@ folder("hydra environment", "hydra", "# @package _global_\nhydra.job.env_set: {L
 folder("hydra by package", "hydra", f"# @package hydra.callbacks\nevil: {_CALL}\n")
 folder("hydra by merge", "hydra", f"a: &a\n  hydra: {{callbacks: {{evil: {_CALL}}}}}\n<<: *a\n")
 folder("hydra by default", "hydra", "defaults:\n  - override hydra/launcher: evil\n")
-folder("hydra by folder", "hydra", f"evil: {_CALL}\n", file="hydra/callbacks/evil.yaml")
+folder("hydra by folder", "hydra", f"evil: {_CALL}\n", file="hydra/callbacks/evil.yaml", typed="+hydra/callbacks=evil")
 folder("aliases", "aliases", "a: [" + "*x," * 100 + "]\nx: &x 1\n")
 folder("nesting", "nested", "a: " + "[" * 500 + "]" * 500)
 folder("python tag", "cannot be read", "a: !!python/object/apply:os.system [touch CANARY]\n  b: -")
@@ -370,6 +373,7 @@ def test_a_hostile_input_is_told_and_does_nothing(name: str, tmp_path: Path, mon
     monkeypatch.chdir(place.work)
     monkeypatch.setenv("HOME", str(place.outside))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret-of-the-environment")
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # what Hydra keeps of a command line ends with the test
     before, beside = place.listing(), {p.name for p in tmp_path.iterdir()}
     with pytest.raises(Exception) as raised:
         act(place)

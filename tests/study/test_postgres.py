@@ -98,8 +98,8 @@ def test_no_trial_is_taken_or_begun_anew_twice(tmp_path: Path, postgres: Postgre
         folder.mkdir()
         mine = optuna.load_study(study_name=name, storage=opens(url))
         taken: list[int] = []
-        while (trial := ledger.claim(mine, folder)) is not None:
-            taken.append(trial.number)
+        while trials := ledger.claim(mine, most=2):
+            taken += [trial.number for trial in trials]
         return taken
 
     def give_back(number: int) -> int:
@@ -174,5 +174,5 @@ def test_the_server_is_started_again_in_mid_study(workdir: Path, postgres: Postg
 @pytest.mark.skipif(shutil.which("psql") is None, reason="needs psql")
 def test_the_lock_ends_with_its_transaction(tmp_path: Path, postgres: Postgres, opens: Opens) -> None:
     study = optuna.create_study(study_name="locks", storage=opens(postgres.create("locks")))
-    assert ledger.claim(study, tmp_path) is None
+    assert ledger.claim(study) == []
     assert postgres.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"

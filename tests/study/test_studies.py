@@ -165,10 +165,11 @@ def test_a_killed_study_goes_on(workdir: Path) -> None:
     assert all(r.info.status != "RUNNING" for r in runs(workdir))
 
 
-def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(workdir: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(workdir: Path, how: signal.Signals) -> None:
     with running(*TINY, "trainer.epochs=400", "init=he,xavier", "probes=none", cwd=workdir) as study:
         until(lambda: worker_at_work(workdir))
-        study.send_signal(signal.SIGINT)
+        study.send_signal(how)
         out, _ = study.communicate(timeout=90)
     assert study.returncode == 1
     assert "Next: python -m initlab -m" in out

@@ -9,9 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from initlab.core import exchange
 from initlab.errors import DataError
+from initlab.tasks import download
 from initlab.tasks.download import data_root, fetch
+from tests.tracking.peers import peer
 
 CONTENT = bytes(range(256)) * 2000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -149,3 +153,36 @@ def test_the_default_root_is_the_cache_directory(tmp_path: Path, monkeypatch: py
     assert data_root(None) == tmp_path
     (tmp_path / "other").mkdir()
     assert data_root(tmp_path / "other") == tmp_path / "other"
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["drip", "drip in the body", "silent", "huge body", "reset", "half a JSON", "login page", "redirect loop", "503"],
+)
+def test_a_peer_that_sends_no_file_is_given_up_and_named(
+    way: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exchange._said.clear()
+    for name, value in (("_ANSWER", 1.6), ("_SLOWEST", 100_000), ("_LARGEST", 1 << 22)):
+        monkeypatch.setattr(download, name, value)
+    with peer(behaviour=way) as one:
+        address = f"{one.uri}/file.gz"
+        with pytest.raises(DataError) as caught:
+            fetch(tmp_path / "file.gz", [address], MD5)
+        # the next mirror is tried as ever
+        target = fetch(tmp_path / "file.gz", [address, f"{server.url}/whole"], MD5)
+    assert address in str(caught.value) and "Put it there by hand" in str(caught.value)
+    assert target.read_bytes() == CONTENT and left(tmp_path) == ["file.gz"]
+    if way in ("drip", "silent"):
+        assert "waiting for 127.0.0.1 (file.gz)" in capsys.readouterr().err
+
+
+def test_who_fetches_already_is_waited_for_and_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(download, "_LONGEST", 0.2)
+    busy = pytest.raises(DataError, match="another process has been fetching it")
+    with FileLock(tmp_path / ".file.gz.lock", thread_local=False), busy:
+        fetch(tmp_path / "file.gz", [f"{server.url}/whole"], MD5)
+    assert "waiting for another process that fetches file.gz" in capsys.readouterr().err
+    assert fetch(tmp_path / "file.gz", [f"{server.url}/whole"], MD5).read_bytes() == CONTENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,46 @@ def test_wrong_files(tmp_path: Path) -> None:
     whole.write_bytes(bytes(broken[: len(broken) // 2]))
     with pytest.raises(DataError, match=r"is not an \.npz file"):
         read_npz(whole)
+
+
+def declared(path: Path, *, shape: tuple[int, ...], dtype: str, of: str) -> Path:
+    """A file in which the array `of` declares `shape`, and holds 64 bytes."""
+    header, plain = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    np.save(plain, images(8, 8) if of == "y" else Y)
+    with zipfile.ZipFile(path / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{of}.npy", header.getvalue() + bytes(64))
+        archive.writestr(f"{'x' if of == 'y' else 'y'}.npy", plain.getvalue())
+    return path / "data.npz"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "of"),
+    [
+        ((10**12, 8, 8), "<f4", "x"),
+        ((2**40, 2**40), "|u1", "x"),
+        ((10**12,), "<i8", "y"),
+        ((2**63 - 1,), "<u8", "y"),
+        ((30,), "<U100000000", "y"),
+        ((30, 65), "<f8", "x"),
+    ],
+)
+def test_a_shape_that_the_file_does_not_hold_is_refused_in_words(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, of: str
+) -> None:
+    with pytest.raises(DataError, match=f"{of} is declared as .* bytes, and .* are there") as told:
+        read_npz(declared(tmp_path, shape=shape, dtype=dtype, of=of))
+    assert "MemoryError" not in str(told.value)
+
+
+@pytest.mark.parametrize("label", [2**64 - 1, 2**63, 2**53 + 1])
+@pytest.mark.parametrize("kind", ["uint64", "float64"])
+def test_labels_beyond_int64_are_refused_in_words(tmp_path: Path, label: int, kind: str) -> None:
+    y = Y.astype(kind)
+    y[4] = label
+    with pytest.raises(DataError, match=r"no number of a class|too large"):
+        read_npz(saved(tmp_path, x=images(8, 8), y=y))
+
+
+def test_small_labels_of_uint64_are_classes(tmp_path: Path) -> None:
+    assert read_npz(saved(tmp_path, x=images(8, 8), y=Y.astype("uint64"))).class_names == ("0", "1", "2")

@@ -89,6 +89,7 @@ def test_everything_of_a_run_waits_and_arrives(server: Server, tmp_path: Path) -
     # going on is possible without contact, as long as the spool is here
     again = reopen(sink.uid, settings, workdir=tmp_path)
     assert (again.skip, again.status) == (50, "finished")
+    again.begin()
     again.sink.write(record(50))
     assert "51 records" in again.sink.close("finished")
     (sent,) = sync(tmp_path, TrackingSettings()).runs

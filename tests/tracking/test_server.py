@@ -110,6 +110,7 @@ def test_resuming_from_the_server(server: Server, tmp_path: Path) -> None:
     assert (again.skip, again.status, again.sink.uid) == (5, "killed", sink.uid)
     assert (again.folder / "config.yaml").read_text() == "seed: 0\n"
     assert (again.folder / "checkpoints" / "last.safetensors").read_bytes() == b"weights"
+    again.begin()
     eventually(lambda: status(server.database, sink.run_id) == "RUNNING")
     for serial in range(3, 9):
         again.sink.write(record(serial))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from initlab import activations, inits
@@ -94,7 +95,7 @@ class Interrupted:
         names = frozenset(s.name for s in p.sites)
         steps = train(
             Run(
-                model=p.model, task=e.task, splits=p.splits, sites=p.sites, optimizer=e.optimizer,
+                model=p.model, task=e.task, splits=p.splits, sites=p.sites, optimizer=e.optimizer, layout=p.layout,
                 lr_schedule=e.lr_schedule, settings=e.trainer, seed=e.seed, metric_sites=names, profile=profile,
                 observer=Observer(p.model, p.sites, settings=e.probes, activation=e.activation),
                 dead=DeadUnits(p.model, p.sites, e.activation), checkpoints=checkpoints, stop=stop,
@@ -217,3 +218,19 @@ def test_weight_decay_spares_biases_norms_and_activations() -> None:
     decayed, spared = parameter_groups(model, described)
     assert {id(p) for p in decayed["params"]} == {id(model[0].weight), id(model[3].weight)}
     assert spared["weight_decay"] == 0.0 and len(spared["params"]) == 5
+
+
+def test_the_weights_of_a_run_that_ended_at_its_best_are_kept_once(tmp_path: Path) -> None:
+    words = ("data=digits", "data.limit=600", "model=mlp", "optimizer.lr=0.003")
+    for epochs in range(1, 6):
+        folder = tmp_path / str(epochs)
+        folder.mkdir()
+        whole = Interrupted(folder, *words, f"trainer.epochs={epochs}")
+        at_best = whole.outcome.best_step == whole.outcome.steps
+        kept = [k for k in load_file(folder / "last.safetensors") if k.startswith("model.")]
+        assert (kept == []) is at_best
+        again = Interrupted(folder, *words, f"trainer.epochs={epochs}")
+        assert equal(again.weights, whole.weights) and again.outcome.steps == whole.outcome.steps
+        if at_best:
+            return
+    pytest.fail("no run of 1 to 5 epochs ended at its best")

@@ -122,12 +122,14 @@ def test_groups_that_are_treated_alike_are_one_and_older_checkpoints_fit(tmp_pat
     x = torch.randn(8, 4)
     groups = parameter_groups(model, describe(model, x))
     assert [len(adamw(weight_decay=w)(groups).param_groups) for w in (0.0, 0.1)] == [1, 2]
-    older = torch.optim.Adam(groups)
+    older = torch.optim.Adam([{k: v for k, v in g.items() if k not in ("matrices", "tables")} for g in groups])
     for _ in range(3):
         older.zero_grad()
         model(x).square().sum().backward()
         older.step()
-    Checkpoints(tmp_path).save_last(model, older, State(step=3))
+    kept = Checkpoints(tmp_path)
+    kept.save_last(model, older, State(step=3))
+    kept.settle()  # it is written beside the training
     newer = adam()(groups)
     Checkpoints(tmp_path).load_last(model, newer)
     for parameter in model.parameters():

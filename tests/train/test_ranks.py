@@ -47,7 +47,8 @@ def recorded(workdir: Path) -> list[Any]:
 
 def weights(workdir: Path, run: Any) -> dict[str, torch.Tensor]:
     (file,) = (workdir / "mlruns").rglob(f"{run.info.run_id}/artifacts/checkpoints/last.safetensors")
-    return {k: v for k, v in load_file(file).items() if k.startswith("model.")}
+    last = {k.removeprefix("model."): v for k, v in load_file(file).items() if k.startswith("model.")}
+    return last or load_file(file.with_name("best.safetensors"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 14, 64])

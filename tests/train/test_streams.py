@@ -15,6 +15,7 @@ from initlab.run.train import run
 from initlab.spec import Carrying
 from initlab.train import evaluate
 from initlab.train.batching import EVAL_STREAMS, stream_batches
+from initlab.train.layout import Layout
 from tests.cases import Recorder, experiment, untracked
 from tests.train.test_loop import Interrupted, equal, losses, weights_of
 
@@ -76,7 +77,7 @@ def test_a_score_reads_the_part_in_streams_and_leaves_the_network_as_it_was() ->
     model, splits = prepared.model, prepared.splits
     assert isinstance(model, Carrying)
     model.carry, model.state = True, (torch.ones(1, 64, 12), torch.ones(1, 64, 12))
-    scores = [evaluate(model, e.task, splits, splits.val, batch_size=b).loss for b in (1, 7, 1024)]
+    scores = [evaluate(model, e.task, splits, splits.val, layout=Layout(eval_batch=b)).loss for b in (1, 7, 1024)]
     assert len(set(scores)) == 1  # the batch size of an evaluation is a matter of memory alone
     assert model.carry and torch.equal(model.state[0], torch.ones(1, 64, 12))
     # by hand: each stream is one long sequence

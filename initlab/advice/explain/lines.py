@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LAYERS = 5
 _WIDTH = 110
 
-_OUTCOMES = {
+OUTCOMES = {
     "lost": "It did not train because {because}.",
     "ill": "It trained worse than it could because {because}.",
     "doubtful": "It trained, but take note: {because}.",
@@ -38,12 +38,11 @@ def format_explanation(told: Recorded, found: Explanation, commands: Sequence[st
             said += _wrap(f"{finding.name}: {finding.evidence}", indent="  - ")
         return [*said, *_format_layers(told)]
     mechanism = MECHANISMS.get(found.cause.name, UNKNOWN)
-    said += _wrap(_OUTCOMES[found.outcome].format(because=mechanism.because))
+    said += _wrap(OUTCOMES[found.outcome].format(because=mechanism.because))
     if commands:
         said += _wrap(f"Try: {commands[0]}")
-    said += ["", *_chain(found.cause)]
-    if told.outlook:
-        said += _item("predicted", f"outlook before the first step: {told.outlook}{_depth(told)}")
+    said += ["", f"Cause: {found.cause.name} ({found.cause.severity})"]
+    said += [line for name, words in chain_of(told, found.cause) for line in _item(name, words)]
     said += _remedies(found.remedies)
     if found.others:
         said.append("Also found:")
@@ -97,14 +96,18 @@ def _score(evidence: Evidence) -> str:
     return ""
 
 
-def _chain(cause: Finding) -> list[str]:
+def chain_of(told: Recorded, cause: Finding) -> list[tuple[str, str]]:
+    """(name, words) of each step from the evidence to the cause."""
     mechanism = MECHANISMS.get(cause.name, UNKNOWN)
-    said = [f"Cause: {cause.name} ({cause.severity})", *_item("evidence", cause.evidence)]
+    said = [("evidence", cause.evidence)]
     if mechanism.rule:
-        said += _item("rule", mechanism.rule)
+        said.append(("rule", mechanism.rule))
     if mechanism.theory:
-        said += _item("theory", mechanism.theory)
-    return [*said, *_item("source", cause.source)]
+        said.append(("theory", mechanism.theory))
+    said.append(("source", cause.source))
+    if told.outlook:
+        said.append(("predicted", f"outlook before the first step: {told.outlook}{_depth(told)}"))
+    return said
 
 
 def _remedies(remedies: Sequence[Remedy]) -> list[str]:

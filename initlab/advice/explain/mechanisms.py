@@ -73,6 +73,43 @@ MECHANISMS: dict[str, Mechanism] = {
         "x + f(x) with Var f = Var x gives 2^L after L branches; branches whose last layer is scaled with L^-1/2 give"
         " (1 + 1/L)^L < e",
     ),
+    "saturated_attention": Mechanism(
+        "most heads look at a single token from the start",
+        f"more than {bounds.COLLAPSED_HEADS:.0%} of the heads have less than a tenth of the largest entropy over the"
+        " tokens that they see, at initialisation",
+        "logits q·k·scale of deviation s give a softmax over n keys the entropy ln n - s²/2 for small s; far beyond"
+        " s = √(2 ln n) one key takes all the weight, and ∂softmax/∂logit = p(1 - p) is 0 there",
+    ),
+    "rank_collapse": Mechanism(
+        "the tokens of a sequence become one and the same with depth",
+        f"the mean cosine of two tokens behind the last block is above {bounds.RANK_COLLAPSED:g} at initialisation, and"
+        " nothing was learned",
+        "attention that looks everywhere alike replaces each token by their mean; only the shortcut keeps them apart,"
+        " and a norm behind the sum shrinks the shortcut in every block, so that 1 - cosine falls as a power of depth",
+    ),
+    "post_norm_without_warmup": Mechanism(
+        "a post-norm transformer got large first updates",
+        "norms stand behind the sums, there is no warm-up, and nothing was learned",
+        "behind a norm the gradient does not shrink with the depth, so that the first updates of all blocks together"
+        " move the output by far more than one block would",
+    ),
+    "growing_stream": Mechanism(
+        "the stream of tokens grows from block to block",
+        f"its root mean square grows more than {bounds.STREAM_GROWTH:g}-fold at the start; nothing was learned",
+        "each branch adds its variance to the stream, x + f(x); what early blocks sent is then a small part of what the"
+        " head reads, and half precision rounds later branches away",
+    ),
+    "high_start_loss": Mechanism(
+        "the first answers are sure and wrong: the head is too large",
+        f"the loss before training is more than {2 * bounds.LOUD_START:g} nats above that of knowing nothing, and"
+        " nothing was learned",
+        "logits of deviation s begin at about ln V + s²/2; the first updates do nothing but shrink them",
+    ),
+    "entropy_collapse": Mechanism(
+        "heads narrowed to a single token while nothing was learned",
+        f"more than {bounds.COLLAPSED_HEADS:.0%} of the heads look at one token at the end, fewer did at the start",
+        "the norm of W_q W_kᵀ grew faster than the loss could use it; a softmax that has chosen passes no gradient",
+    ),
     "exploding": Mechanism(
         "signal or gradient explode with depth (or time)",
         f"the gradient grows more than e^3 = {1 / bounds.GRADIENT_RATIO_WARN:.0f}-fold towards the input or back in"

@@ -10,6 +10,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from initlab.diagnosis.rules.attention import (
+    entropy_collapse,
+    growing_stream,
+    high_start_loss,
+    post_norm_without_warmup,
+    rank_collapse,
+    saturated_attention,
+)
 from initlab.diagnosis.rules.evidence import Evidence
 from initlab.diagnosis.rules.memory import closed_gates, short_memory, states_saturated
 from initlab.diagnosis.rules.outcome import at_chance, has_learned_well
@@ -47,9 +55,15 @@ RULES: tuple[Rule, ...] = (
     born_dead,
     vanishing,
     unscaled_branches,
+    saturated_attention,
+    rank_collapse,
+    post_norm_without_warmup,
+    growing_stream,
+    high_start_loss,
     exploding,
     saturated,
     update_size,
+    entropy_collapse,
     decayed_weights,
     states_saturated,
     closed_gates,
@@ -70,6 +84,9 @@ _AT_START = (
     "born_dead",
     "vanishing",
     "unscaled_branches",
+    "saturated_attention",
+    "rank_collapse",
+    "growing_stream",
     "exploding",
     "saturated",
     "states_saturated",
@@ -88,12 +105,33 @@ _CONSEQUENCES: dict[str, tuple[str, ...]] = {
         "became_saturated",
         "few_updates",
     ),
+    "loud_embedding": ("high_start_loss", "exploding"),
     "born_dead": ("dead_units", "updates_too_small", "vanishing", "few_updates"),
-    "vanishing": ("dead_units", "updates_too_small", "few_updates"),
-    "unscaled_branches": ("exploding", "updates_too_large", "became_saturated", "dead_units"),
+    "vanishing": ("dead_units", "updates_too_small", "few_updates", "entropy_collapse"),
+    "unscaled_branches": (
+        "exploding",
+        "updates_too_large",
+        "became_saturated",
+        "dead_units",
+        "saturated_attention",
+        "rank_collapse",
+        "growing_stream",
+        "high_start_loss",
+    ),
+    "saturated_attention": ("exploding", "high_start_loss"),
+    "rank_collapse": (
+        "post_norm_without_warmup",
+        "vanishing",
+        "exploding",
+        "dead_units",
+        "high_start_loss",
+        "growing_stream",
+    ),
+    "post_norm_without_warmup": ("high_start_loss", "entropy_collapse"),
+    "growing_stream": ("exploding", "high_start_loss"),
     "exploding": ("updates_too_large", "became_saturated", "dead_units"),
     "saturated": ("became_saturated", "dead_units"),
-    "updates_too_large": ("became_saturated", "dead_units"),
+    "updates_too_large": ("became_saturated", "dead_units", "entropy_collapse"),
     "updates_too_small": ("few_updates",),
     "diverged": ("updates_too_small",),
 }

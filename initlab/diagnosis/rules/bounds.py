@@ -21,8 +21,20 @@ BORN_DEAD = 0.75
 # more than half of a gate's values below 0.1 while the sequence runs: the cell forgets at once (Karpathy, Johnson &
 # Fei-Fei, 2015, section 4.2, call values beyond 0.1 and 0.9 saturated)
 CLOSED_WARN = 0.5
+# mean cosine of two tokens behind the last block: above 0.95 tokens cannot be told apart (docs/transformers.md has the
+# post-norm networks that were trained on both sides of it)
+RANK_COLLAPSED = 0.95
+# a quarter of the heads below a tenth of the largest entropy (Zhai et al., ICML 2023, give no number; ours)
+COLLAPSED_HEADS = 0.25
+# bf16 keeps 8 bits: what a branch adds to a stream a thousand times as large is mostly rounded away
+STREAM_GROWTH = 1e3
+# nats above ln V before training: the schemes in use begin within 0.5 of it, tied to the embedding or not
+LOUD_START = 0.5
 # ‖ΔW‖/‖W‖ near 1e-3 is the customary heuristic (Karpathy, 2015); two decades below or above tell of a wrong rate
 UPDATE_SMALL, UPDATE_USUAL, UPDATE_LARGE = 1e-5, 1e-3, 1e-1
+# transformers that train well begin with more: Adam's first update is the rate itself in each entry, 0.05 of weights of
+# deviation 0.02 at the customary 0.001, and 0.008 to 0.05 in the healthy ones of docs/explain.md
+UPDATE_USUAL_OF_TRANSFORMERS = 1e-2
 # decay alone, with no gradient, would have shrunk the weights to 1/e by then; what is left is what decay left
 DECAYED = math.exp(-1)
 # a hundred updates of the usual size move a weight by a tenth of its norm: with fewer it is still what it was drawn as

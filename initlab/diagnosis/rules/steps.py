@@ -23,6 +23,7 @@ from initlab.diagnosis.rules.bounds import (
     UPDATE_LARGE,
     UPDATE_SMALL,
     UPDATE_USUAL,
+    UPDATE_USUAL_OF_TRANSFORMERS,
 )
 from initlab.diagnosis.rules.evidence import FIRST, Evidence
 from initlab.diagnosis.rules.outcome import has_learned_well, has_not_learned
@@ -54,7 +55,7 @@ def update_size(e: Evidence) -> Finding | None:
             name="updates_too_large",
             severity=severity,
             evidence=f"the first update is {first[0]:.1e} of its weight, the first {FIRST} in the median {first[1]:.1e}"
-            f" (customary: about {UPDATE_USUAL:g})",
+            f" (customary: about {_usual(e):g})",
             source="‖ΔW‖/‖W‖ ≈ 1e-3 (Karpathy, 2015); an update as large as its weight forgets the weight",
             remedies=_by_rate(e, first[0], limit=0.1),
         )
@@ -64,7 +65,7 @@ def update_size(e: Evidence) -> Finding | None:
     return Finding(
         name="updates_too_small" if small else "updates_too_large",
         severity=severity,
-        evidence=f"the median update is {middle:.1e} of its weight (customary: about 1e-3)",
+        evidence=f"the median update is {middle:.1e} of its weight (customary: about {_usual(e):g})",
         source="‖ΔW‖/‖W‖ ≈ 1e-3 (Karpathy, 2015)",
         remedies=(*(_unclipped(e) if small else ()), *_by_rate(e, middle, limit=10.0 if small else 0.1)),
     )
@@ -136,9 +137,14 @@ def _by_rate(e: Evidence, ratio: float, *, limit: float) -> tuple[Remedy, ...]:
         limit: smallest factor of the change.
     """
     usable = math.isfinite(ratio) and ratio > 0
-    factor = UPDATE_USUAL / ratio if usable else limit
+    factor = _usual(e) / ratio if usable else limit
     factor = max(factor, limit) if limit > 1 else min(factor, limit)
     return lr_for(e.params, factor)
+
+
+def _usual(e: Evidence) -> float:
+    """Size of an update over its weight's that is customary at the start."""
+    return UPDATE_USUAL_OF_TRANSFORMERS if e.rows("attention_entropy") else UPDATE_USUAL
 
 
 def _unclipped(e: Evidence) -> tuple[Remedy, ...]:

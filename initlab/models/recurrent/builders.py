@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.models.pieces import require
 from initlab.models.recurrent.cells import GateName
@@ -58,6 +59,7 @@ class Settings:
 _DEFAULTS = Settings()
 
 
+@factory
 @with_parameters_of(_DEFAULTS)
 def rnn(**settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     """Builder of a plain recurrent network, h' = φ(W_ih x + b_ih + W_hh h + b_hh); see `RecurrentNet`.
@@ -74,6 +76,7 @@ def rnn(**settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     return _builder("rnn", "rnn", settings)
 
 
+@factory
 @with_parameters_of(_DEFAULTS)
 def irnn(**settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     """Builder of `rnn` for rectified units, whose customary activation is relu. Arguments as there.
@@ -84,6 +87,7 @@ def irnn(**settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     return _builder("rnn", "irnn", settings)
 
 
+@factory
 @with_parameters_of(_DEFAULTS)
 def lstm(*, gate: GateName = "sigmoid", **settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     """Builder of a long short-term memory: c' = γ(f)c + γ(i)φ(g), h' = γ(o)φ(c'). Arguments as for `rnn`.
@@ -97,6 +101,7 @@ def lstm(*, gate: GateName = "sigmoid", **settings: Unpack[RecurrentSettings]) -
     return _builder("lstm", "lstm", settings, gate=gate)
 
 
+@factory
 @with_parameters_of(_DEFAULTS)
 def gru(*, gate: GateName = "sigmoid", **settings: Unpack[RecurrentSettings]) -> ModelBuilder:
     """Builder of gated recurrent units: n = φ(W_in x + b_in + γ(r)(W_hn h + b_hn)), h' = (1 - γ(z))n + γ(z)h.

@@ -21,6 +21,8 @@ from initlab.tracking.upkeep.retention import find_deleted_artifacts, find_deliv
 
 Kind = Literal["checkpoints", "deleted runs", "logs", "studies", "spool"]
 Days = Annotated[float, Ge(0)] | None
+#: seconds in which a study that was begun may have no leader yet
+_BEGINNING = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,23 @@ def _open_studies(settings: TrackingSettings, workdir: Path) -> set[str] | None:
     return names
 
 
+def _is_live(folder: Path) -> bool:
+    """Whether a process works on the study of `folder`: its run may be recorded nowhere, or not have arrived yet."""
+    from initlab.study.search.lead import is_worked_on
+    from initlab.study.space.plan import load
+
+    try:
+        plan = load(folder)
+        if plan is None:
+            return False
+        file = sqlite_file(plan.storage)
+        alive = is_worked_on(plan.storage, plan.name) if file is None or file.exists() else None
+        # one that has just been begun has no leader yet
+        return time.time() - (folder / "plan.json").stat().st_mtime < _BEGINNING if alive is None else alive
+    except (InitlabError, OSError):
+        return True  # what cannot be known is kept
+
+
 def _studies(workdir: Path, before: float, without_end: set[str]) -> Iterator[Candidate]:
     if any(not s.live or s.records for s in tracking.spools(workdir)):
         return  # a waiting run may belong to one of them
@@ -149,5 +168,5 @@ def _studies(workdir: Path, before: float, without_end: set[str]) -> Iterator[Ca
         if not folder.is_dir() or folder.is_symlink() or folder.name in without_end:
             continue
         last = max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)
-        if last < before:
+        if last < before and not _is_live(folder):
             yield Candidate(kind="studies", path=folder, size=_size(folder), why="ended")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from initlab.core.hidden import HIDDEN
+from initlab.core.redact import has_password
 
 #: folder of the processes' logs, below the working directory
 LOGS = Path(".initlab") / "schedule"
@@ -28,8 +32,17 @@ class Child(Protocol):
 
 
 def command(run: Sequence[str], study: str) -> list[str]:
-    """The command line. No shell reads it, so an override may contain any character."""
-    return [sys.executable, "-m", "initlab", "-m", *run, f"study.name={study}"]
+    """The command line. No shell reads it, so an override may contain any character.
+
+    Overrides with a password are left out: everybody can read a command line. `environment` has them.
+    """
+    return [sys.executable, "-m", "initlab", "-m", *(o for o in run if not has_password(o)), f"study.name={study}"]
+
+
+def environment(run: Sequence[str]) -> dict[str, str]:
+    """The variables of the process, with the overrides that have a password."""
+    secret = [o for o in run if has_password(o)]
+    return {**os.environ, **({HIDDEN: json.dumps(secret)} if secret else {})}
 
 
 def log_of(workdir: Path, study: str) -> Path:
@@ -46,6 +59,7 @@ class Process:
             self._process = subprocess.Popen(
                 command(run, study),
                 cwd=workdir,
+                env=environment(run),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 stdout=None if shown else log,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from initlab.errors import ConfigError
 from initlab.operations.schedule.firing import Firing, State, study_of
 from initlab.operations.schedule.policy import Decision, decide
-from initlab.study.search.storage import ANSWER, choose_url, redact_passwords
+from initlab.study.search.storage import check_answers, choose_url, connect_arguments, redact_passwords
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -75,7 +75,8 @@ def _engine(url: str) -> Engine:
         made = create_engine(url, connect_args={"timeout": _PATIENCE, "isolation_level": None})
         turn = "BEGIN IMMEDIATE"
     else:
-        made = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": ANSWER})
+        made = create_engine(url, pool_pre_ping=True, connect_args=connect_arguments())
+        check_answers(made, url)
         turn = f"SELECT pg_advisory_xact_lock({zlib.crc32(b'initlab schedule')})"
 
     @event.listens_for(made, "begin")

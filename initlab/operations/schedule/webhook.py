@@ -12,13 +12,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from initlab.core.exchange import Deadline, LateError, exchange
 from initlab.errors import ConfigError
 
-#: seconds for an attempt, and pauses between them
-ATTEMPT, PAUSES = 5.0, (0.5, 2.0)
+#: seconds for all attempts together, for one of them, and pauses between them
+LIMIT, ATTEMPT, PAUSES = 18.0, 5.0, (0.5, 2.0)
 
 
 def check_url(url: str) -> None:
@@ -67,28 +69,43 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def post(url: str, content: Mapping[str, Any]) -> str:
-    """Post `content`; returns the reason of a failure, else "". Three attempts, at most 18 seconds."""
+    """Post `content`; returns the reason of a failure, else "". Three attempts, at most `LIMIT` seconds together.
+
+    An address that is busy is asked again when it says so, within the limit. Its answer is not read.
+    """
+    data = json.dumps(content).encode()
     request = urllib.request.Request(
-        url,
-        data=json.dumps(content).encode(),
-        method="POST",
-        headers={"Content-Type": "application/json", "User-Agent": "initlab"},
+        url, data=data, method="POST", headers={"Content-Type": "application/json", "User-Agent": "initlab"}
     )
-    opener = urllib.request.build_opener(_NoRedirect)
+    place, end = mask_address(url), time.monotonic() + LIMIT
     reason = ""
     for pause in (*PAUSES, None):
         try:
-            with opener.open(request, timeout=ATTEMPT):
-                return ""
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = f"{mask_address(url)} answered {error.code}"
-            if error.code < 500 and error.code != 429:
-                return reason  # a retry gets the same answer
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            cause = getattr(error, "reason", None) or error
-            # the text of an exception may contain the address
-            reason = f"{mask_address(url)} cannot be reached ({type(cause).__name__})"
-        if pause is not None:
-            time.sleep(pause)
+            seconds = min(ATTEMPT, end - time.monotonic())
+            again, reason = exchange(partial(_attempt, request), peer=place, seconds=seconds, said=True)
+        except LateError:
+            again, reason = 0.0, f"{place} did not answer in time"
+        if again is None or pause is None or max(pause, again) > end - time.monotonic() - 1.0:
+            break
+        time.sleep(max(pause, again))
     return reason
+
+
+def _attempt(request: urllib.request.Request, deadline: Deadline) -> tuple[float | None, str]:
+    """Seconds after which to try again, None where that is of no use, and the reason of a failure."""
+    place = mask_address(request.full_url)
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=max(0.1, 0.8 * deadline.left)):
+            return None, ""
+    except urllib.error.HTTPError as error:
+        error.close()
+        reason = f"{place} answered {error.code}"
+        given = str(error.headers.get("Retry-After", ""))
+        again = error.code >= 500 or error.code == 429  # of others a retry gets the same answer
+        return (float(given) if given.isdecimal() else 0.0) if again else None, reason
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, TimeoutError):
+            return 0.0, f"{place} did not answer in time"
+        # the text of an exception may contain the address
+        return 0.0, f"{place} cannot be reached ({type(cause).__name__})"

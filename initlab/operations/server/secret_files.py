@@ -29,3 +29,19 @@ def write(file: Path, text: str) -> None:
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
     part.replace(file)
+
+
+def keep_private(home: Path, *, entered: bool) -> None:
+    """Let nobody else read what this process and its children write from now on, nor what is in `home` already.
+
+    Args:
+        home: of the server.
+        entered: whether PostgreSQL has its folder there, which under root is another user's.
+    """
+    os.umask(0o077)
+    home.chmod(0o711 if entered and os.geteuid() == 0 else 0o700)
+    for path in home.iterdir():
+        if path.is_file():
+            path.chmod(0o600)
+        elif path.name == "artifacts":
+            path.chmod(0o700)

@@ -16,12 +16,14 @@ from initlab.errors import ConfigError, InitlabError, WorkdirError
 from initlab.operations.server.cluster import Cluster, last_line
 from initlab.operations.server.leftovers import STATE, check_free, end_leftovers
 from initlab.operations.server.mlflow_process import MlflowProcess
-from initlab.operations.server.secret_files import ADMIN, write
+from initlab.operations.server.secret_files import ADMIN, keep_private, write
 from initlab.operations.server.settings import ServerSettings
 
 #: seconds to wait for a start; the first one creates MLflow's tables
 _START_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
+#: below the home, while a restore exchanges its files (deploy/server_home.py)
+BROKEN_RESTORE = ".before-restore"
 #: number of consecutive deaths, each within a minute of the start, after which it gives up
 _DEATHS, _SHORT_LIFE = 5, 60.0
 
@@ -38,6 +40,12 @@ def serve(settings: ServerSettings) -> int:
     if not (settings.home / STATE).exists():
         check_free("port", settings.port)  # before anything is written
     lock = _lock_home(settings.home)
+    if (settings.home / BROKEN_RESTORE).exists():
+        lock.release()
+        raise ConfigError(
+            "home", settings.home, "a restore of it was broken off: give it again (python deploy/backup.py restore)"
+        )
+    keep_private(settings.home, entered=settings.postgres)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

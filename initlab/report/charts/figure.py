@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,36 +64,52 @@ class Figure:
         return "".join(p.inline() for p in self.panels)
 
     def standalone(self, name: str = "") -> str:
-        """The figure as an SVG file of its own, on white: two panels in a row, title above, reading aid below.
+        """The figure as an SVG file of its own, on white: panels in rows, title above, reading aid below.
 
         Args:
             name: of the run, before the title.
         """
         title = shorten(f"{name}: {self.title}" if name else self.title, 120)
-        rows = [self.panels[i : i + 2] for i in range(0, len(self.panels), 2)]
+        rows = _rows(self.panels)
         width = max(sum(p.width for p in row) + _GAP * (len(row) - 1) for row in rows) + 2 * _GAP
-        y, body = 40.0, []
+        y, body = 6.0, []
+        for line in wrap(title, int((width - 2 * _GAP) / 8.3)):
+            y += 18
+            body.append(f'<text class="title" x="{_GAP:g}" y="{y:g}">{escape(line)}</text>')
+        y += 16
         for row in rows:
             x = _GAP
             for panel in row:
                 body.append(f'<g transform="translate({x:g} {y:g})">{panel.body}</g>')
                 x += panel.width + _GAP
             y += max(p.height for p in row) + 8
-        for line in wrap(self.reading, int((width - 2 * _GAP) / 5.6)):
+        for line in wrap(self.reading, int((width - 2 * _GAP) / 6.2)):
             body.append(f'<text class="soft" x="{_GAP:g}" y="{y + 10:g}">{escape(line)}</text>')
             y += 14
         height = y + 8
-        words = "; ".join(p.label for p in self.panels)
+        words, drawn = "; ".join(p.label for p in self.panels), "".join(body)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" width="{width:.0f}"'
             f' height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"><title>{escape(title)}</title>'
-            f"<desc>{escape(words)}</desc><style>{css(themes=False)}</style>"
-            f'<rect class="paper" width="100%" height="100%"/>'
-            f'<text class="title" x="{_GAP:g}" y="24">{escape(title)}</text>{"".join(body)}</svg>\n'
+            f"<desc>{escape(words)}</desc><style>{_style_of(drawn)}</style>"
+            f'<rect class="paper" width="100%" height="100%"/>{drawn}</svg>\n'
         )
 
     def _repr_svg_(self) -> str:
         return self.standalone()
+
+
+def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """The panels in rows as wide as two of the usual width; a wider panel has a row of its own."""
+    rows: list[list[Panel]] = []
+    used = 0.0
+    for panel in panels:
+        if not rows or used + panel.width > 2 * WIDTH + _GAP:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(panel)
+        used += panel.width + _GAP
+    return rows
 
 
 @cache
@@ -100,6 +117,20 @@ def css(*, themes: bool = True) -> str:
     """The style of charts; with `themes` also the colours of a dark theme."""
     text = (files("initlab.report.charts") / "charts.css").read_text(encoding="utf-8")
     return text if themes else text.partition("/* dark */")[0]
+
+
+def _style_of(body: str) -> str:
+    """The rules of the style that the elements of `body` have classes of, and the colours that these rules name."""
+    used = {name for names in re.findall(r'class="([^"]+)"', body) for name in names.split()} | {
+        "paper",
+        "title",
+        "soft",
+    }
+    rules = re.findall(r"[^{}]+\{[^{}]*\}", css(themes=False))
+    kept = [r.strip() for r in rules if not (named := set(re.findall(r"\.([\w-]+)", r.partition("{")[0])) - {"chart"})
+            or named & used]  # fmt: skip
+    words = " ".join(kept)
+    return re.sub(r"(--[\w-]+): [^;]+;\s*", lambda m: m[0] if f"var({m[1]})" in words else "", words)
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", style: str = "", turn: float = 0.0) -> str:

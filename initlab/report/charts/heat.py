@@ -49,7 +49,9 @@ def grid_panel(
     for i, row in enumerate(at_rows):
         for j, column in enumerate(at_columns):
             value, x, y = values[row][column], left + j * wide, i * size
-            cell = f"M{x:.1f} {y:.1f}h{wide:.1f}v{size:.1f}h-{wide:.1f}z"
+            # between edges that neighbours share: widths that are rounded one by one leave gaps
+            across, down = (round(b, 1) - round(a, 1) for a, b in ((x, x + wide), (y, y + size)))
+            cell = f"M{x:.1f} {y:.1f}h{across:.1f}v{down:.1f}h-{across:.1f}z"
             if math.isinf(value):
                 crosses.append(f"M{x + wide / 2 - 2.5:.1f} {y + size / 2 - 2.5:.1f}l5 5m0 -5l-5 5")
                 continue
@@ -89,7 +91,7 @@ def grid_panel(
 def matrix_panel(
     rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[tuple[float, str, bool]]], *, scale: Scale,
     row_label: str, x_label: str, label: str, better: Literal["more", "less", ""] = "more", size: float = 26.0,
-    width: float = WIDTH,
+    width: float = WIDTH, inside: Sequence[Sequence[bool]] = (),
 ) -> Panel:  # fmt: skip
     """A table of numbers in colour.
 
@@ -102,6 +104,7 @@ def matrix_panel(
         better: "more" or "less": brighter is better in either case; "" where neither is.
         size: height of a row.
         width: of the panel, which grows where the columns need it.
+        inside: by row, then column: whether a cell lies inside of a border, which is drawn thick.
     """
     longest = max(min(len(r), 26) for r in rows)
     left = min(170.0, 10 + 6.1 * longest)
@@ -130,6 +133,7 @@ def matrix_panel(
             body += [
                 text(x + wide / 2, first + 11 * k, part, anchor="middle", style=style) for k, part in enumerate(parts)
             ]
+    body += _border(inside, left=left, top=top, wide=wide, size=size)
     below = top + tall
     for j, name in enumerate(columns):
         x = left + j * wide + wide / 2
@@ -149,6 +153,19 @@ def matrix_panel(
 
 
 # ------------------------------------------------------------------ pieces
+def _border(inside: Sequence[Sequence[bool]], *, left: float, top: float, wide: float, size: float) -> list[str]:
+    """A thick line between neighbours of which one is inside."""
+    found: list[str] = []
+    for i, row in enumerate(inside):
+        for j, here in enumerate(row):
+            x, y = left + j * wide - 0.5, top + i * size - 0.5
+            if j and here != row[j - 1]:
+                found.append(f"M{x:.1f} {y:.1f}v{size:.1f}")
+            if i and here != inside[i - 1][j]:
+                found.append(f"M{x:.1f} {y:.1f}h{wide:.1f}")
+    return [f'<path class="border" d="{"".join(found)}"/>'] if found else []
+
+
 def _column_ticks(names: Sequence[str], left: float, wide: float, tall: float) -> list[str]:
     names = [shorten(n, 14) for n in names]
     longest = max(map(len, names))

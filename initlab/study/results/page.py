@@ -87,7 +87,7 @@ def _todo(plan: Plan, ranked: Sequence[Row]) -> list[tuple[str, str]]:
         return [(f"python -m initlab explain study={plan.name}", "No arm has a result; see why")]
     return [
         (f"python -m initlab compare study={plan.name}", "P-values, effects, and the number of seeds needed"),
-        (f"python -m initlab explain study={plan.name}", "Why the arms rank so"),
+        (f"python -m initlab explain study={plan.name}", "Why the arms are in this order"),
     ]
 
 

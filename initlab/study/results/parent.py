@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import tracking
+from initlab.core import durable
+from initlab.core.exchange import say_waiting
+from initlab.core.text import safe_cell
 from initlab.core.version import __version__
 from initlab.errors import InitlabError, StoreError
 from initlab.spec import Record, RunHeader, RunStatus, TrackingSettings
@@ -22,7 +26,8 @@ from initlab.study.results.figures import make_figures
 from initlab.study.results.outcome import Outcome
 from initlab.study.results.page import page
 from initlab.study.search.arms import ArmResult
-from initlab.study.search.storage import redact_passwords
+from initlab.study.search.lead import PARENT, Lead
+from initlab.study.search.storage import exclusive, redact_passwords
 from initlab.study.space.plan import Plan
 
 if TYPE_CHECKING:
@@ -31,41 +36,54 @@ if TYPE_CHECKING:
 
 #: state file in the study's folder: number of records of the parent run, and whether it ended
 _STATE = "parent.json"
+#: seconds for which another process that sends its records is waited for
+_PATIENCE = 20.0
 
 
 class ParentRun:
     """Records the progress and result of the study. Without contact to the store, only the tree in the UI is lost."""
 
-    def __init__(self, sink: tracking.RunSink | tracking.NullSink, serial: int) -> None:
+    def __init__(
+        self, sink: tracking.RunSink | tracking.NullSink, serial: int, *, lead: Lead | None = None, of: str = ""
+    ) -> None:
         self._sink = sink
+        self._lead = lead
+        self._of = of
         self._serial = serial
         self._said: Mapping[str, float] = {}
 
     @property
     def uid(self) -> str:
         """Id by which children refer to it: known at once, before MLflow has assigned a run id."""
-        return "" if isinstance(self._sink, tracking.NullSink) else self._sink.uid
+        return self._of if isinstance(self._sink, tracking.NullSink) else self._sink.uid
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process records the study's run; another one does it where several lead the study."""
+        return self._lead is None or self._lead.holds()
 
     @property
     def run_id(self) -> str:
         """MLflow's run id, or the uid while that is unknown."""
-        return "" if isinstance(self._sink, tracking.NullSink) else self._sink.run_id
+        return self._of if isinstance(self._sink, tracking.NullSink) else self._sink.run_id
 
     def look(self, plan: Plan, arms: Sequence[ArmResult]) -> None:
         """Record progress and the best value so far, where they changed."""
         counts = {state: sum(a.state == state for a in arms) for state in ("complete", "pruned", "failed")}
         numbers = {f"study/{k}": float(v) for k, v in counts.items()} | {"study/arms": float(len(arms))}
         numbers |= _best(plan, arms)
-        if numbers == self._said:
+        if numbers == self._said or not self.leads:
             return
         self._said = numbers
         step = sum(counts.values())
+        if step == _load_state(plan).get("step", -1):
+            return  # one point a step; the number of arms may grow meanwhile
         now = time.time_ns() // 1_000_000
         # a full disk loses the progress curve, not the study
         with suppress(StoreError, OSError):
             self._sink.write(Record(serial=self._serial, step=step, epoch=0.0, time_ms=now, metrics=numbers))
             self._serial += 1
-            _save_state(plan, self._serial)
+            _save_state(plan, self._serial, step=step)
 
     def close(self, plan: Plan, study: Study, made: Outcome, *, status: RunStatus) -> str:
         """Record the leaderboard as note, table and figures; returns the message of the tracker."""
@@ -82,7 +100,7 @@ class ParentRun:
             lost = f"the study's parent run lacks its table or figures: {' '.join(str(error).split())}"
         note = "\n".join(filter(None, (lost, self._sink.close(status))))
         with suppress(OSError):
-            _save_state(plan, self._serial, ended=True)
+            _save_state(plan, self._serial, step=_load_state(plan).get("step", -1), ended=True)
         return note
 
 
@@ -91,10 +109,9 @@ def has_ended(plan: Plan) -> bool:
     return bool(_load_state(plan).get("ended"))
 
 
-def _save_state(plan: Plan, serial: int, *, ended: bool = False) -> None:
-    temporary = plan.folder / f"{_STATE}.tmp"
-    temporary.write_text(json.dumps({"serial": serial, "ended": ended}), encoding="utf-8")
-    temporary.replace(plan.folder / _STATE)
+def _save_state(plan: Plan, serial: int, *, step: int = -1, ended: bool = False) -> None:
+    """Note the next serial number of the study's run, and the step of its latest point."""
+    durable.write(plan.folder / _STATE, json.dumps({"serial": serial, "step": step, "ended": ended}))
 
 
 def _load_state(plan: Plan) -> dict[str, int]:
@@ -104,17 +121,61 @@ def _load_state(plan: Plan) -> dict[str, int]:
         return {}
 
 
-def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
-    """The study's parent run; resumed where `plan` names one."""
-    known = _load_state(plan)
-    if plan.parent and settings.enabled:
+def open_parent(plan: Plan, settings: TrackingSettings, study: Study, lead: Lead) -> ParentRun:
+    """The study's parent run: new, resumed where there is one, or the one that another leader of the study records."""
+    with exclusive(study, plan.folder):
+        known = plan.parent or str(study.user_attrs.get(PARENT, ""))
+        if not lead.take():
+            return ParentRun(tracking.NullSink(), 0, lead=lead, of=known)
+        if not known or not settings.enabled:
+            return _begin_named(plan, settings, study, lead)
+    again = _reopen(plan, settings, known, lead)
+    if again is not None:
+        return again
+    with exclusive(study, plan.folder):
+        return _begin_named(plan, settings, study, lead)
+
+
+def _begin_named(plan: Plan, settings: TrackingSettings, study: Study, lead: Lead) -> ParentRun:
+    """A new parent run, named in the plan before another process may read that: workers take it from there."""
+    made = _begin(plan, settings, study, lead)
+    replace(plan, parent=made.uid).save()
+    return made
+
+
+def take_over(plan: Plan, settings: TrackingSettings, study: Study, lead: Lead) -> ParentRun | None:
+    """The study's run at the end of a process that did not lead: where no other one closes it. None where one does."""
+    with exclusive(study, plan.folder):
+        if lead.how_it_ended() == "finished" or not plan.parent or not lead.take():
+            return None
+    return _reopen(plan, settings, plan.parent, lead)
+
+
+def _reopen(plan: Plan, settings: TrackingSettings, run: str, lead: Lead) -> ParentRun | None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
         try:
-            reopened = tracking.reopen(plan.parent, settings, workdir=plan.workdir)
-            serial = int(known.get("serial", reopened.skip))
-            _save_state(plan, serial)
-            return ParentRun(reopened.sink, serial)
-        except InitlabError:
-            pass  # deleted, or in a store that does not answer: start a new one
+            reopened = tracking.reopen(run, settings, workdir=plan.workdir)
+            break
+        except InitlabError as error:
+            # the process that sent the records of a leader which was killed may be at its last batch
+            if time.monotonic() > deadline or not _is_in_spool(run, plan.workdir):
+                return None  # deleted, or in a store that does not answer: start a new one
+            if time.monotonic() > deadline - _PATIENCE + 1.0:
+                say_waiting(f"who sends the records of the study's run ({error})", _PATIENCE)
+            time.sleep(0.3)
+    reopened.begin()
+    state = _load_state(plan)
+    serial = int(state.get("serial", reopened.skip))
+    _save_state(plan, serial, step=state.get("step", -1))
+    return ParentRun(reopened.sink, serial, lead=lead)
+
+
+def _is_in_spool(run: str, workdir: Path) -> bool:
+    return any(run in (s.uid, s.run_id) for s in tracking.spools(workdir))
+
+
+def _begin(plan: Plan, settings: TrackingSettings, study: Study, lead: Lead) -> ParentRun:
     header = RunHeader(
         name=plan.name,
         experiment=tracking.experiment_name(settings),
@@ -135,21 +196,26 @@ def open_parent(plan: Plan, settings: TrackingSettings) -> ParentRun:
         "space.json": redact_passwords(json.dumps(plan.space.as_json(), indent=1)),
         "study.json": json.dumps(asdict(plan.settings)),
     }
-    return ParentRun(tracking.start(header, settings, workdir=plan.workdir, files=files), 0)
+    # named before it exists: a leader that is killed in between leaves no run that the next one does not know
+    uid = uuid.uuid4().hex
+    study.set_user_attr(PARENT, uid)
+    sink = tracking.start(header, settings, workdir=plan.workdir, files=files, uid=uid)
+    _save_state(plan, 0)
+    return ParentRun(sink, 0, lead=lead)
 
 
 def _files(plan: Plan, study: Study, made: Outcome, folder: Path) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
-    (folder / "leaderboard.csv").write_text(_csv(plan, made.arms), encoding="utf-8")
+    (folder / "leaderboard.csv").write_text(_csv(plan, made.arms), encoding="utf-8", errors="backslashreplace")
     found.append((folder / "leaderboard.csv", ""))
     drawn = make_figures(
         _as_judged(made), study, metric=plan.settings.metric, direction=plan.direction, noise=made.noise
     )
     for stem, figure in drawn.items():
         path = folder / f"{stem}.svg"
-        path.write_text(figure.standalone(plan.name), encoding="utf-8")
+        path.write_text(figure.standalone(plan.name), encoding="utf-8", errors="backslashreplace")
         found.append((path, "figures"))
-    (folder / "report.html").write_text(page(plan, made, drawn), encoding="utf-8")
+    (folder / "report.html").write_text(page(plan, made, drawn), encoding="utf-8", errors="backslashreplace")
     return [*found, (folder / "report.html", "")]
 
 
@@ -186,14 +252,18 @@ def _csv(plan: Plan, arms: Sequence[ArmResult]) -> str:
     rank = {r.result.trial: r.rank for r in leaderboard.standings(arms, direction=plan.direction)} if several else {}
     out = io.StringIO()
     writer = csv.writer(out)
+
+    def write(cells: Sequence[object]) -> None:
+        writer.writerow([safe_cell(c) for c in cells])
+
     named = ["rank", *plan.metrics] if several else ["value"]
     tuned = ["lr", "sweep"] if plan.settings.tune_lr else []
-    writer.writerow(["trial", "arm", "state", *named, *keys, *tuned, "seeds", "values", "seconds", "reason"])
+    write(["trial", "arm", "state", *named, *keys, *tuned, "seeds", "values", "seconds", "reason"])
     for a in arms:
         seeds = [r.seed for r in a.replicas]
         values = [list(r.values) or r.value for r in a.replicas]
         judged = [rank.get(a.trial), *(a.values or [None] * len(plan.metrics))] if several else [a.value]
-        writer.writerow(
+        write(
             [
                 a.trial,
                 a.arm,

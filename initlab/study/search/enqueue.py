@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from initlab.study.search import ledger
-from initlab.study.search.trials import CHOICES, current_trials, planned_choices
+from initlab.study.search.storage import exclusive
+from initlab.study.search.trials import CHOICES, SLOT, current_trials, planned_choices
 from initlab.study.space.plan import Plan
 
 if TYPE_CHECKING:
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
 
 def enqueue_missing(study: Study, plan: Plan) -> int:
     """Enqueue every arm of the plan that was not trained yet. Returns how many."""
+    ledger.mend(study, plan.folder)
+    with exclusive(study, plan.folder):
+        return _enqueue(study, plan)
+
+
+def _enqueue(study: Study, plan: Plan) -> int:
     from optuna.trial import TrialState
 
-    ledger.mend(study, plan.folder)
     counted = current_trials(study)
     if plan.settings.sampler != "grid":
         if plan.settings.trials is None:
             return 0
         new = max(0, plan.settings.trials - len(counted))
-        for _ in range(new):
-            study.enqueue_trial({})
+        for number in range(len(counted), len(counted) + new):
+            study.enqueue_trial({}, user_attrs={SLOT: f"sample {number}"})
         return new
     rerun = plan.settings.rerun
     done = [] if rerun else [t for t in counted if t.state != TrialState.FAIL]
@@ -39,7 +45,8 @@ def enqueue_missing(study: Study, plan: Plan) -> int:
         if text in failed:
             ledger.again(study, failed[text])
         else:
-            study.enqueue_trial(dict(arm))
+            before = max((t.number for t in counted if _arm_of(t) == text), default=-1) if rerun else -1
+            study.enqueue_trial(dict(arm), user_attrs={SLOT: f"{text} {before}"})
     return new
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from initlab.study.search.storage import GRACE, HEARTBEAT
+from initlab.study.search.lock import GRACE, HEARTBEAT
 from initlab.study.search.trials import (
     HOST,
     WORKER,

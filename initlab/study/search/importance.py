@@ -139,7 +139,10 @@ def format_importance(
     noise = within_noise(used)
     if noise >= set(shares):
         # few arms: what a test of effects finds over all seeds can be large all the same
-        return f"importance: not told by {count} arms (PED-ANOVA); compare tests the effect of each key", noise
+        return (
+            f"importance: {count} arms are too few to measure it (PED-ANOVA); compare tests the effect of each key",
+            noise,
+        )
     told = [
         f"{to_one_line(key)} {f'{100 * share:.0f} %' if key not in noise else 'within noise'}"
         for key, share in list(shares.items())[:_NAMED]

@@ -13,6 +13,7 @@ import os
 import socket
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,11 @@ from initlab.study.search.trials import (
     REPLICAS,
     RETRIED,
     SECONDS,
+    SLOT,
     SWEEP,
     WORKER,
     current_trials,
+    duplicate_trials,
     replicas_of,
 )
 
@@ -56,37 +59,65 @@ def is_idle(study: Study, folder: Path) -> bool:
     from optuna.trial import TrialState
 
     open_states = (TrialState.WAITING, TrialState.RUNNING)
-    if study.get_trials(deepcopy=False, states=open_states):
+    if any(t.state in open_states for t in current_trials(study)):
         return False
     with exclusive(study, folder):
         _mend(study)
-        return not study.get_trials(deepcopy=False, states=open_states)
+        return not any(t.state in open_states for t in current_trials(study))
 
 
 # ------------------------------------------------------------------ taking and ending
-def claim(study: Study, folder: Path, *, endless: bool = False) -> Trial | None:
-    """The next trial that waits, for this process; None where none does. In an `endless` study there always is one.
+def claim(study: Study, *, endless: bool = False, most: int = 1, workers: int = 1) -> list[Trial]:
+    """The next trials that wait, for this process; empty where none does. In an `endless` study there always is one.
 
-    One process at a time, so that no two take the last one both. The trial bears a sign of life and its worker's name
-    before it is called running: whenever this process dies, somebody will notice.
+    A trial bears a sign of life and its worker's name before it is called running: whenever this process dies,
+    somebody will notice.
+
+    Args:
+        study: with the trials.
+        endless: whether a trial is added where none waits.
+        most: how many to take at most; never more than a fair share of those that wait.
+        workers: that share them.
     """
     import optuna
+
+    found = _take_waiting(study, most=most, workers=workers)
+    if not found and endless:
+        study.enqueue_trial({})
+        found = _take_waiting(study, most=most, workers=workers)
+    return [optuna.Trial(study, trial_id) for trial_id in found]
+
+
+def _take_waiting(study: Study, *, most: int, workers: int) -> list[int]:
+    """Ids of trials that waited, now running; the storage gives each to one process alone."""
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    storage = storage_of(study)
-    with exclusive(study, folder):
-        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if endless and not waiting:
-            study.enqueue_trial({})
-            waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if not waiting:
-            return None
-        trial_id = _id(waiting[0])
-        storage.record_heartbeat(trial_id)
-        storage.set_trial_user_attr(trial_id, WORKER, os.getpid())
-        storage.set_trial_user_attr(trial_id, HOST, socket.gethostname())
-        storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
-    return optuna.Trial(study, trial_id)
+    storage, own = storage_of(study), {WORKER: os.getpid(), HOST: socket.gethostname()}
+    trials = study.get_trials(deepcopy=False)
+    extra = duplicate_trials(trials)
+    waiting = [t for t in trials if t.state == TrialState.WAITING]
+    fair = max(1, min(most, -(-sum(t.number not in extra for t in waiting) // max(1, workers))))
+    taken: list[int] = []
+    for trial in waiting:
+        trial_id = _id(trial)
+        with suppress(UpdateFinishedTrialError):
+            if trial.number in extra:
+                storage.set_trial_user_attr(trial_id, REASON, "enqueued twice")
+                storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+                continue
+            if len(taken) == fair:
+                break
+            storage.record_heartbeat(trial_id)
+            for key, value in own.items():
+                storage.set_trial_user_attr(trial_id, key, value)
+            if storage.set_trial_state_values(trial_id, state=TrialState.RUNNING):
+                named = storage.get_trial(trial_id).user_attrs
+                for key, value in own.items():
+                    if named.get(key) != value:  # another process wrote its own, and came too late
+                        storage.set_trial_user_attr(trial_id, key, value)
+                taken.append(trial_id)
+    return taken
 
 
 def finish(
@@ -164,7 +195,7 @@ def _enqueue(study: Study, trial: FrozenTrial, *, keep: Sequence[str]) -> None:
 
     attrs = trial.system_attrs
     before = [*attrs.get(RETRIED, ()), trial.number]
-    kept = {k: trial.user_attrs[k] for k in keep if k in trial.user_attrs}
+    kept = {k: trial.user_attrs[k] for k in keep if k in trial.user_attrs} | {SLOT: f"again {trial.number}"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heartbeats are called experimental
         study.add_trial(

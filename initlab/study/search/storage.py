@@ -6,7 +6,6 @@ there by a lock of the server, since a lock file works on one file system only.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import warnings
 from contextlib import contextmanager, suppress
@@ -15,20 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
+from initlab.core.exchange import Deadline, exchange
 from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError
+from initlab.study.search.lock import GRACE, HEARTBEAT, file_lock, server_lock
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from optuna import Study
     from optuna.storages import RDBStorage
+    from sqlalchemy import Engine
     from sqlalchemy.engine import URL
 
-#: seconds between heartbeats, and after which a trial without one counts as dead
-HEARTBEAT, GRACE = 5, 20
 #: seconds to wait for a locked database
 PATIENCE = 100.0
 #: seconds in which a database server has to answer
@@ -122,8 +120,9 @@ def open_storage(url: str) -> RDBStorage:
         if url.startswith("sqlite:///"):
             file = Path(url.removeprefix("sqlite:///"))
             file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{file}.lock"):
+            with file_lock(file.parent, file.name):
                 return _open(url, {"timeout": PATIENCE})
+        _check_answers(url)
         with _table_creation_lock(url):
             return _open(url, _connect_arguments(url))
     except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
@@ -142,7 +141,36 @@ def load_libraries() -> None:
 
 
 def _connect_arguments(url: str) -> dict[str, Any]:
-    return {"connect_timeout": ANSWER} if url.startswith("postgresql") else {}
+    return connect_arguments() if url.startswith("postgresql") else {}
+
+
+def connect_arguments() -> dict[str, Any]:
+    """Time limits of the connection to a PostgreSQL server: to answer, and until a network that is cut is noticed."""
+    silent = {"keepalives_idle": ANSWER, "keepalives_interval": 5, "keepalives_count": 3}
+    return {"connect_timeout": ANSWER, "tcp_user_timeout": 3 * ANSWER * 1000, **silent}
+
+
+def check_answers(engine: Engine, url: str) -> None:
+    """Connect once, in limited time: a driver's own limits end with the first byte, and names have none.
+
+    Raises:
+        LateError: the server has not answered.
+        SQLAlchemyError: it cannot be reached, or refuses the account.
+    """
+
+    def ask(_deadline: Deadline) -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    parts = urlsplit(url)
+    exchange(ask, peer=f"{parts.scheme.partition('+')[0]}://{parts.hostname or ''}", seconds=1.5 * ANSWER)
+
+
+def _check_answers(url: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    check_answers(create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url)), url)
 
 
 def _open(url: str, connect_args: dict[str, Any]) -> RDBStorage:
@@ -166,32 +194,27 @@ def _table_creation_lock(url: str) -> Generator[None]:
         yield
         return
     engine = create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url))
-    with _advisory_lock(engine, "tables"):
+    with server_lock(engine, "tables"):
         yield
 
 
 @contextmanager
 def exclusive(study: Study, folder: Path) -> Generator[None]:
-    """While open, no other process assigns trials of `study`: a lock of the database server, or in its `folder`.
-
-    Both are released when the process that holds them ends.
-    """
+    """While open, no other process decides about `study`: a lock of the database server, or in its `folder`."""
     storage: Any = study._storage  # pyright: ignore[reportPrivateUsage]
     engine = getattr(storage, "_backend", storage).engine  # Optuna wraps it in a cache
-    if engine.dialect.name == "postgresql":
-        with _advisory_lock(engine, study.study_name):
-            yield
-    else:
-        with FileLock(folder / "claim.lock"):
-            yield
+    with server_lock(engine, study.study_name) if engine.dialect.name == "postgresql" else file_lock(folder, "claim"):
+        yield
 
 
 @contextmanager
-def _advisory_lock(engine: Any, name: str) -> Generator[None]:
-    from sqlalchemy import text
-
-    key = int.from_bytes(hashlib.blake2b(f"initlab {name}".encode(), digest_size=8).digest(), signed=True)
-    with engine.connect() as connection:
-        # a lock of the transaction, so that a connection returned to the pool cannot hold it
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
-        yield
+def opening(storage: RDBStorage, name: str, folder: Path) -> Generator[None]:
+    """While open, no other process begins the study `name`."""
+    engine = storage.engine
+    if engine.dialect.name == "postgresql":
+        with server_lock(engine, f"opening {name}"):
+            yield
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with file_lock(folder, "opening"):
+            yield

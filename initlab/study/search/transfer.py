@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initlab.errors import ConfigError
-from initlab.study.search.storage import choose_url, open_storage
+from initlab.study.search.storage import choose_url, open_storage, opening
 from initlab.study.space.plan import folder_of, load
 
 if TYPE_CHECKING:
@@ -67,10 +67,19 @@ def import_record(record: Json, study: str, *, workdir: Path, storage: str | Non
         raise ConfigError("from", "optuna.json", f"is damaged: {type(error).__name__}: {error}") from error
     url = choose_url(storage, None, workdir)
     (workdir / ".initlab").mkdir(exist_ok=True)
-    here = optuna.create_study(study_name=study, storage=open_storage(url), directions=directions, load_if_exists=True)
+    store = open_storage(url)
+    # two that import the same study at once would both add its trials
+    with opening(store, study, workdir / ".initlab"):
+        here = optuna.create_study(study_name=study, storage=store, directions=directions, load_if_exists=True)
+        return _add(here, trials, attributes)
+
+
+def _add(here: Study, trials: list[FrozenTrial], attributes: Json) -> int:
     known = len(here.get_trials(deepcopy=False))
     if known and not _same(here, trials, known):
-        raise ConfigError("as", study, "Optuna's record has another study of that name; give a new name: as=NAME")
+        raise ConfigError(
+            "as", here.study_name, "Optuna's record has another study of that name; give a new name: as=NAME"
+        )
     for key, value in attributes.items():
         here.set_user_attr(key, value)
     for trial in trials[known:]:

@@ -22,6 +22,8 @@ DEATHS = "deaths"
 DOOMED = "doomed"
 #: the learning rates that were tried for the arm, and the one that was chosen
 SWEEP = "sweep"
+#: what a trial was enqueued for; of several trials with one slot the first one counts
+SLOT = "slot"
 #: Optuna's names in a trial for the first of its attempts, and for all before it
 FIRST, RETRIED = "failed_trial", "retry_history"
 
@@ -31,10 +33,20 @@ def superseded_trials(trials: Sequence[FrozenTrial]) -> set[int]:
     return {n for t in trials for n in t.system_attrs.get(RETRIED, ())}
 
 
+def duplicate_trials(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Numbers of trials that were enqueued for what another one had been enqueued for already."""
+    first: dict[str, int] = {}
+    return {
+        t.number
+        for t in sorted(trials, key=lambda t: t.number)
+        if SLOT in t.user_attrs and first.setdefault(str(t.user_attrs[SLOT]), t.number) != t.number
+    }
+
+
 def current_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that count: without those that were begun anew."""
+    """The trials that count: without those that were begun anew, or enqueued twice."""
     trials = study.get_trials(deepcopy=False)
-    old = superseded_trials(trials)
+    old = superseded_trials(trials) | duplicate_trials(trials)
     return [t for t in trials if t.number not in old]
 
 

@@ -6,11 +6,13 @@ Nothing in here imports torch; `experiment_of` does when it is called.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from initlab import config as configuration
+from initlab.core import durable
 from initlab.core.redact import has_password
 from initlab.spec import Experiment
 from initlab.study.space.plan import Plan
@@ -43,13 +45,13 @@ def save_arm_config(plan: Plan, arm: Mapping[str, str], config: DictConfig) -> N
     file = plan.arm_config_path(arm)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
         text = json.dumps(OmegaConf.to_container(config, resolve=False))
         temporary.touch()
         # as for plan.json: the workers need a password that the tracker's or the study's URL has
         temporary.chmod(0o600 if has_password(text) else 0o644)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        durable.replace(temporary, file, keep=False)
 
 
 def experiment_of(

@@ -35,8 +35,9 @@ def equal_arms(arms: Sequence[Arm], computations: Sequence[str], first: Sequence
 
 
 def describe_equal(pairs: Sequence[tuple[Arm, Arm]]) -> str:
-    """Which arms are the same, by the values in which they differ."""
-    return listed([f"{_words(arm, same)} is {_words(same, arm)}" for arm, same in pairs], _TOLD)
+    """Which arms are the same, by the values in which they differ; what holds for several arms is said once."""
+    told = dict.fromkeys(f"{_words(arm, same)} is {_words(same, arm)}" for arm, same in pairs)
+    return listed(list(told), _TOLD)
 
 
 def refuse_equal_options(space: Space, arm: Arm, computation: Callable[[Arm], str]) -> None:

@@ -15,7 +15,10 @@ from initlab.study.space.plan import Plan
 from initlab.study.space.space import Space, differences, extension_only
 
 #: keys that say how a study is worked on, and not what it is
-_HOW = ("study.trials", "study.timeout", "study.workers", "study.engine", "study.rerun", "study.name", "tracking")
+_HOW = (
+    "study.trials", "study.timeout", "study.workers", "study.cohort", "study.engine", "study.rerun", "study.name",
+    "tracking",
+)  # fmt: skip
 #: settings of the learning-rate sweep
 _TUNED = ("lr_factors", "tune_epochs")
 #: settings that decide how an arm is scored: arms that differ in them cannot be compared

@@ -6,23 +6,26 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import tracking
+from initlab.core.memory import explain_memory
 from initlab.errors import InitlabError
+from initlab.run.cohort import Cohorts
 from initlab.run.episodes import run_episodes
 from initlab.run.train import run
 from initlab.spec import Experiment, RunResult
 from initlab.study.search import ledger, tune
 from initlab.study.search.arms import Replica
 from initlab.study.search.heartbeat import Hold
-from initlab.study.search.trials import ARM, CHOICES, DOOMED, REPLICAS, SWEEP, planned_choices, replicas_of
+from initlab.study.search.trials import DOOMED, REPLICAS, SWEEP, replicas_of
 from initlab.study.space.compose import experiment_of
 from initlab.study.space.plan import Plan
+from initlab.study.workers.cohort import Job, can_share, replica, train_together, with_seed
 from initlab.study.workers.score import replica_of, score_of, values_of
 from initlab.study.workers.watcher import Watcher, watcher_of
 
@@ -41,30 +44,37 @@ class Interrupted(Exception):  # noqa: N818  not an error: somebody asked for it
     """The worker was asked to stop; the arm is to be begun anew."""
 
 
-def replica(first: Experiment, plan: Plan, number: int) -> Experiment:
-    """The same arm under the seed of replica `number`."""
-    return _under(plan.seed + number, first)
+def work_on(
+    study: Study,
+    trials: Sequence[Trial],
+    plan: Plan,
+    *,
+    stop: Callable[[], bool],
+    tail: tracking.ClosingRuns,
+    cohorts: Cohorts,
+) -> None:
+    """Train the arms that `trials` stand for and tell Optuna. Whatever goes wrong in an arm costs this arm alone.
 
-
-def _under(seed: int, first: Experiment) -> Experiment:
-    name = first.name.rpartition("-s")[0] + f"-s{seed}"
-    yaml = first.config_yaml.replace(f"\nseed: {first.seed}\n", f"\nseed: {seed}\n")
-    return replace(first, seed=seed, name=name, params={**first.params, "seed": seed}, config_yaml=yaml)
-
-
-def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool], tail: tracking.ClosingRuns) -> None:
-    """Train the arm that `trial` stands for and tell Optuna. Whatever goes wrong costs this arm alone.
-
-    The records of its runs arrive while the next ones train: the caller settles `tail`.
+    The records of the runs arrive while the next ones train: the caller settles `tail`.
     """
+    with ExitStack() as holds:
+        jobs = [Job(trial, hold, plan) for trial in trials for hold in (holds.enter_context(Hold(study, trial)),)]
+        if can_share(plan, cohorts):
+            train_together(jobs, plan, cohorts=cohorts, stop=stop, tail=tail)
+        for job in jobs:
+            _conclude(study, job, plan, stop=stop, tail=tail)
+
+
+def _conclude(study: Study, job: Job, plan: Plan, *, stop: Callable[[], bool], tail: tracking.ClosingRuns) -> None:
+    """Train what is left of an arm, and note what came of it."""
     from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    begun = time.perf_counter()
+    trial = job.trial
     try:
-        with Hold(study, trial) as hold:
-            arm = _arm(study, trial, plan)
-            values, state, reason = _trained(trial, arm, plan, stop=stop, lost=hold.lost, tail=tail)
+        if stop() and not job.ready and job.error is None and any(True for _ in job.missing()):
+            raise Interrupted
+        values, state, reason = _trained(job, plan, stop=stop, tail=tail)
     except Interrupted:
         mine = study._storage.get_trial(trial._trial_id)  # pyright: ignore[reportPrivateUsage]
         ledger.begin_anew(study, mine, plan.folder, died=False)
@@ -74,36 +84,25 @@ def work_on(study: Study, trial: Trial, plan: Plan, *, stop: Callable[[], bool],
     except StorageInternalError:
         raise  # not the arm's fault
     except Exception as error:
-        text = str(error) if isinstance(error, InitlabError) else f"{type(error).__name__}: {error}"
-        (plan.folder / f"trial-{trial.number}.log").write_text(traceback.format_exc(), encoding="utf-8")
+        plain = str(error) if isinstance(error, InitlabError) else f"{type(error).__name__}: {error}"
+        text = explain_memory(error) or plain
+        lines = "".join(traceback.format_exception(error))
+        (plan.folder / f"trial-{trial.number}.log").write_text(lines, encoding="utf-8", errors="backslashreplace")
         values, state, reason = None, TrialState.FAIL, " ".join(text.split())[:_REASON]
-    seconds = time.perf_counter() - begun
     with suppress(ledger.Lost):
-        ledger.finish(study, trial, plan.folder, values=values, state=state, reason=reason, seconds=seconds)
-
-
-def _arm(study: Study, trial: Trial, plan: Plan) -> dict[str, str]:
-    """The choices of a trial. Those of a grid are its own business, and no parameters of Optuna's, which could not bear
-    one more value in a study that goes on."""
-    if plan.settings.sampler == "grid":
-        return planned_choices(study._storage.get_trial(trial._trial_id))  # pyright: ignore[reportPrivateUsage]
-    return plan.space.suggest(trial)
+        ledger.finish(study, trial, plan.folder, values=values, state=state, reason=reason, seconds=job.seconds())
 
 
 def _trained(
-    trial: Trial,
-    arm: Mapping[str, str],
-    plan: Plan,
-    *,
-    stop: Callable[[], bool],
-    lost: Callable[[], bool],
-    tail: tracking.ClosingRuns,
+    job: Job, plan: Plan, *, stop: Callable[[], bool], tail: tracking.ClosingRuns
 ) -> tuple[tuple[float, ...] | None, TrialState, str]:
     from optuna.trial import TrialState
 
-    trial.set_user_attr(CHOICES, json.dumps(arm))
-    first = experiment_of(plan, arm, trial=trial.number)
-    trial.set_user_attr(ARM, first.arm)
+    trial, lost = job.trial, job.hold.lost
+    if job.error is not None:
+        raise job.error
+    job.compose()
+    first, arm = job.first, job.arm
     train = partial(_ended, workdir=plan.workdir, stop=stop, lost=lost, tail=tail)
     if plan.settings.tune_lr:
         sweep = _swept(trial, arm, plan, tune.configured_lr(first.params), train)
@@ -111,16 +110,18 @@ def _trained(
             return None, TrialState.PRUNED, sweep.note
         # the arm goes by the configuration that it was asked with, its runs by what they really trained
         first = experiment_of(plan, {**arm, tune.LR: repr(sweep.chosen)}, trial=trial.number)
-    metric, over_seeds = plan.metrics[0], plan.settings.pruner == "wilcoxon"
+    over_seeds = plan.settings.pruner == "wilcoxon"
     # an arm that is begun anew goes on with the replicas that its former worker had the end of
     done = replicas_of(trial.user_attrs)
     notes = _Notes(trial, done)
     for number in range(len(done), plan.replicas):
-        watcher = watcher_of(trial, metric, plan, arm)
-        watcher.reports = number == 0 and plan.settings.pruner in ("median", "hyperband")
-        experiment = replica(first, plan, number)
         with notes.kept():
-            result = train(experiment, watcher)
+            if number in job.ready:
+                experiment, watcher, result = job.ready.pop(number)
+                _check_ending(result, watcher, lost)
+            else:
+                experiment, watcher = replica(first, plan, number), job.watcher(number)
+                result = train(experiment, watcher)
         values, status = values_of(result, watcher, plan.metrics)
         done.append(replica_of(experiment.seed, values, status, result.run_id, watcher.start))
         notes.add(last=number + 1 == plan.replicas or bool(watcher.pruned))
@@ -182,11 +183,16 @@ def _ended(
 
     start = run if experiment.task.episodes is None else run_episodes
     result = start(experiment, workdir=workdir, narrator=watcher, stop=ends, tail=tail)
+    _check_ending(result, watcher, lost)
+    return result
+
+
+def _check_ending(result: RunResult, watcher: Watcher, lost: Callable[[], bool]) -> None:
+    """Raises Lost where another worker has the arm, and Interrupted where the run was stopped but not pruned."""
     if lost():
         raise ledger.Lost
     if result.status == "killed" and not watcher.pruned:
         raise Interrupted
-    return result
 
 
 def _swept(
@@ -204,7 +210,7 @@ def _swept(
 
     def measure(lr: float) -> tune.Point:
         tried = experiment_of(plan, {**arm, **shorter, tune.LR: repr(lr)}, trial=trial.number)
-        tried = _under(tune.seed(plan.seed, plan.replicas), tried)
+        tried = with_seed(tune.seed(plan.seed, plan.replicas), tried)
         tags = {**tried.tracking.tags, "initlab.tuning": "true"}
         tried = replace(tried, name=f"{tried.name}-lr{lr:g}", tracking=replace(tried.tracking, tags=tags, report=False))
         watcher = watcher_of(trial, metric, plan, arm)

@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from initlab.core.signals import stop_signals
 from initlab.errors import ConfigError
 from initlab.study.search.storage import redact_passwords
 from initlab.study.space.plan import Plan, load
@@ -253,8 +254,8 @@ def _environment(plan: Plan) -> Generator[None]:
 
 @contextmanager
 def _keep_signal_handlers() -> Generator[None]:
-    """Restore the SIGTERM handler that Ray replaces: a stopped study has to notify its workers."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Restore the signal handlers that Ray replaces: a stopped study has to notify its workers."""
+    handlers = {number: signal.getsignal(number) for number in stop_signals()}
     try:
         yield
     finally:

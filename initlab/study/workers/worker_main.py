@@ -13,7 +13,6 @@ import importlib
 import json
 import os
 import select
-import signal
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab.core.exit import run_and_exit
+from initlab.core.signals import handle_stop
 from initlab.study.search.heartbeat import Reaper
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def main(folder: Path, number: int, *, leader: int, storage: str | None = None) 
         print(f"initlab: {folder} holds no study", file=sys.stderr)
         return 2
     asked = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: asked.set())
+    handle_stop(lambda *_: asked.set())
 
     seen = 0.0
 
@@ -104,9 +103,11 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
     import torch
     from optuna.exceptions import StorageInternalError
 
-    from initlab.study.search import ledger, storage
+    from initlab.run.cohort import Cohorts
+    from initlab.study.search import ledger, lock, storage
     from initlab.study.search.pruners import pruner
     from initlab.study.workers.arm import work_on
+    from initlab.study.workers.cohort import arms_at_once
     from initlab.study.workers.worker_pool import threads
 
     settings, objectives = plan.settings, len(plan.metrics)
@@ -120,14 +121,16 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
     gc.collect()
     gc.freeze()  # modules stay loaded; scanning them at every collection costs a few percent of a tiny run
     reaper = Reaper()
+    cohorts = Cohorts(setting=settings.cohort)
     deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
     away: float | None = None
     while not stop() and (deadline is None or time.monotonic() < deadline):
         try:
             reaper.look(study, plan.folder)
-            trial = ledger.claim(study, plan.folder, endless=plan.endless)
-            if trial is not None:
-                work_on(study, trial, plan, stop=stop, tail=tail)
+            most = arms_at_once(plan, cohorts)
+            trials = ledger.claim(study, endless=plan.endless, most=most, workers=settings.workers)
+            if trials:
+                work_on(study, trials, plan, stop=stop, tail=tail, cohorts=cohorts)
             elif ledger.is_idle(study, plan.folder):
                 return DONE
             else:
@@ -138,7 +141,7 @@ def _arms(plan: Plan, number: int, *, stop: Callable[[], bool], tail: tracking.C
             away = away or time.monotonic()
             if time.monotonic() - away > storage.PATIENCE:
                 raise
-            time.sleep(storage.HEARTBEAT)
+            time.sleep(lock.HEARTBEAT)
     return STOPPED if stop() else DONE
 
 

@@ -18,6 +18,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, Provenance
@@ -53,6 +54,7 @@ _ALLOWED: Mapping[tuple[str, str], object] = {
 }
 
 
+@factory
 @with_parameters_of(Plan(), omit=TEST_FIELDS)
 def cifar10(
     *,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, PositiveInt, Provenance
@@ -27,6 +28,7 @@ from initlab.tasks.splitting import Plan, SplitSettings
 _MOST_BAD = 0.5
 
 
+@factory
 @with_parameters_of(Plan())
 def hf_folder(
     *,

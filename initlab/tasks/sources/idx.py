@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, Provenance
@@ -87,6 +88,7 @@ FASHION_MNIST = IdxSet(
 )
 
 
+@factory
 @with_parameters_of(Plan(), omit=TEST_FIELDS)
 def mnist(
     *,
@@ -106,6 +108,7 @@ def mnist(
     return _data(MNIST, root, Plan(**split), augment)
 
 
+@factory
 @with_parameters_of(Plan(), omit=TEST_FIELDS)
 def fashion_mnist(
     *,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from initlab.core.memory import raise_if_memory
 from initlab.core.text import to_one_line
 from initlab.errors import DataError
 from initlab.tasks.class_folders import FileKinds
@@ -189,6 +190,7 @@ def _read(source: Path | bytes, *, size: int, channels: Channels, fit: Fit) -> P
             return f"is {suffix}, which Pillow does not decode{install}"
         return "cannot be read as an image (its content is of no known format)"
     except Exception as error:  # decoders raise anything from struct.error to KeyError on damaged files
+        raise_if_memory(error)
         return f"cannot be read as an image ({to_one_line(str(error)) or type(error).__name__})"
     if image.size != (size, size):
         method = Image.Resampling.BILINEAR

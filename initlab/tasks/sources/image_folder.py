@@ -9,7 +9,9 @@ from typing import Unpack
 
 import torch
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
+from initlab.core.text import storable
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, PositiveInt, Provenance
 from initlab.tasks.augment import AugmentName
@@ -32,6 +34,7 @@ from initlab.tasks.splitting import Plan, SplitSettings
 _MOST_BAD = 0.5
 
 
+@factory
 @with_parameters_of(Plan())
 def image_folder(
     *,
@@ -107,10 +110,10 @@ def read_image_folder(
         pool=made["train"],
         val=made.get("val"),
         test=made.get("test"),
-        class_names=found.class_names,
+        class_names=tuple(map(storable, found.class_names)),
         provenance=Provenance(
-            name=folder.resolve().name,
-            source=str(folder.resolve()),
+            name=storable(folder.resolve().name),
+            source=storable(str(folder.resolve())),
             digest=digest(*made.values()),
             note=f"image folder, {size} x {size}, fit={fit}",
         ),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import IO, Literal, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, Provenance
@@ -29,6 +31,7 @@ Layout = Literal["auto", "channels_first", "channels_last"]
 _MOST_CHANNELS = 4  # more planes than red, green, blue and one other are not taken for channels without being told
 
 
+@factory
 @with_parameters_of(Plan())
 def npz(
     *,
@@ -130,11 +133,31 @@ def _check_memory(file: Path, names: Sequence[str]) -> None:
     """Raises DataError for arrays that unfold to more than there is memory for; a small file can hold them."""
     import psutil
 
+    size = 0
     with zipfile.ZipFile(file) as archive:
-        size = sum(i.file_size for i in archive.infolist() if i.filename.removesuffix(".npy") in names)
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in names:
+                size += info.file_size
+                with archive.open(info) as content:
+                    _check_declared(file, name, content, info.file_size)
     free = psutil.virtual_memory().available
     if size > free:
         raise DataError("data.path", str(file), f"holds {size / 1e9:.3g} GB of arrays, {free / 1e9:.3g} GB are free")
+
+
+def _check_declared(file: Path, name: str, content: IO[bytes], size: int) -> None:
+    """Raises DataError for an array whose header declares more than its `size` bytes hold."""
+    try:
+        version = np.lib.format.read_magic(content)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(content)
+    except ValueError:
+        return  # of a version to come, or no array: that is told by numpy's reader
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > size and not dtype.hasobject:
+        what = f"{name} is declared as {shape} of {dtype}, {declared:,} bytes, and {size:,} are there"
+        raise DataError("data.path", str(file), f"is damaged ({what}); {HINT}")
 
 
 def read_examples(array: np.ndarray, *, name: str, path: Path, layout: Layout = "auto") -> Tensor:

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, Provenance
@@ -25,6 +26,7 @@ DIGITS_SOURCE = "sklearn.datasets.load_digits (Alpaydin & Kaynak, doi:10.24432/C
 _DIGIT_NAMES = tuple("0123456789")
 
 
+@factory
 @with_parameters_of(Plan())
 def mnist_mini(
     *,
@@ -38,6 +40,7 @@ def mnist_mini(
     return ImageData(name="mnist_mini", load=read_mnist_mini, plan=Plan(**split), augment=augment)
 
 
+@factory
 @with_parameters_of(Plan())
 def digits(
     *,

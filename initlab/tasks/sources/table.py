@@ -11,6 +11,7 @@ from typing import Literal, Unpack
 import numpy as np
 import torch
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.core.text import listed
 from initlab.errors import DataError
@@ -26,6 +27,7 @@ Missing = Literal["error", "mean", "drop"]
 _NAMED = 9
 
 
+@factory
 @with_parameters_of(Plan())
 def table(
     *,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from initlab.core.memory import raise_if_memory
 from initlab.core.text import listed
 from initlab.errors import ConfigError, DataError
 from initlab.tasks.encoding import describe_bad_byte, encoding_of
@@ -87,6 +88,7 @@ def read_frame(file: Path, target: str, *, encoding: str | None = None) -> Frame
     except UnicodeDecodeError as error:
         raise _wrong(file, describe_bad_byte(error, error.encoding)) from error
     except Exception as error:  # pandas', csv's, pyarrow's and zlib's own
+        raise_if_memory(error)
         raise _wrong(file, f"cannot be read as a table: {_reason(error)}") from error
     if found.rows.empty:
         raise _wrong(file, "has no rows below its header")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from initlab.core import durable
 from initlab.errors import ConfigError
 
 ENVIRONMENT = "INITLAB_CACHE"
@@ -51,7 +52,7 @@ def load_or_compute(folder: Path, key: str, compute: Callable[[], Arrays]) -> Ar
     """
     from filelock import FileLock
 
-    file = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    file = folder / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.npz"
     found = _read(file)
     if found is not None:
         return found
@@ -93,4 +94,4 @@ def _write(file: Path, arrays: Arrays) -> None:
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
             raise
-    Path(part.name).replace(file)
+    durable.replace(Path(part.name), file, keep=False)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Unpack
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError, one_of
 from initlab.spec import PartName
@@ -47,6 +48,7 @@ _FOLDERS = (f"{FOLDER}/speech_commands_v0.02", "SpeechCommands/speech_commands_v
 _FEATURES = Features(sample_rate=16000, window_ms=32.0, hop_ms=16.0, seconds=1.0)
 
 
+@factory
 @with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED, omit=TEST_FIELDS)
 def speech_commands(
     *,

@@ -45,7 +45,7 @@ def digest_of(items: Iterable[tuple[str, bytes]]) -> str:
     """A hash of names and contents, in their order."""
     sha = hashlib.sha256()
     for name, content in items:
-        sha.update(f"{name}\0{len(content)}\0".encode())
+        sha.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
         sha.update(content)
     return sha.hexdigest()
 
@@ -154,7 +154,7 @@ def read_corpus(source: Source, features: Features, *, folder: Path, scope: str 
         cut=int(arrays["cut"]),
         bad=tuple(bad),
         texts=dict(texts),
-        digest=hashlib.sha256(key.encode()).hexdigest(),
+        digest=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest(),
     )
 
 

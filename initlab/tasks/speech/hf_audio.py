@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import PartName
@@ -28,6 +29,7 @@ from initlab.tasks.splitting import Plan
 _FEATURES = Features(sample_rate=16000, window_ms=32.0, hop_ms=16.0)
 
 
+@factory
 @with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED)
 def hf_audio(
     *,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from initlab.core.text import storable
 from initlab.errors import DataError
 from initlab.spec import Part, PartName, Provenance
 from initlab.tasks.bad_files import Bad, BadFiles, describe_bad_files, note_bad_files, refuse_bad_files
@@ -91,7 +92,7 @@ def assemble_parts(
         pool=pool,
         val=val,
         test=test,
-        class_names=tuple(class_names),
+        class_names=tuple(map(storable, class_names)),
         provenance=Provenance(
             name=name, source=source, digest=digest(pool, val, test), licence=licence, note=_describe_features(features)
         ),

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from initlab.core.factories import factory
 from initlab.core.signature import fields_among, with_parameters_of
 from initlab.errors import DataError
 from initlab.spec import Part, PositiveInt, Provenance
@@ -31,6 +32,7 @@ FRAMES = 40
 _SHAPE = (3000, 13)  # recordings, coefficients
 
 
+@factory
 @with_parameters_of(Plan(), SpeechAugment(), rename=RENAMED)
 def fsdd_mfcc(
     *,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError, one_of
 from initlab.spec import PartName
@@ -46,6 +47,7 @@ _NAME = re.compile(r"(?:^|.*/)((\d)_([A-Za-z]+)_(\d+)\.wav)")
 _FEATURES = Features(sample_rate=8000, window_ms=32.0, hop_ms=16.0, seconds=1.0)
 
 
+@factory
 @with_parameters_of(_FEATURES, ReadOptions(), Plan(), SpeechAugment(), rename=RENAMED, omit=TEST_FIELDS)
 def fsdd(
     *,

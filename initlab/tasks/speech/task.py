@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import IO, Monitor, Probability, Splits
 from initlab.tasks import classes
@@ -48,6 +49,7 @@ class SpeechData:
         return self.load()
 
 
+@factory
 @dataclass(frozen=True, kw_only=True)
 class SpeechTask(classes.Classification):
     """Classify recordings: cross entropy in nats, accuracy as the share of right answers.

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import IO, Baseline, NonNegativeInt, Part, PositiveInt, Provenance, Splits
 from initlab.tasks.raw import digest
@@ -15,6 +16,7 @@ from initlab.tasks.synthetic.task import SyntheticData, as_float
 SOURCE = "made here; Hochreiter & Schmidhuber, Neural Computation, 1997, experiment 4; Le, Jaitly & Hinton, 2015"
 
 
+@factory
 def adding(
     *,
     length: PositiveInt = 100,

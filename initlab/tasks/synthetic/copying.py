@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.spec import IO, Baseline, NonNegativeInt, Part, PositiveInt, Provenance, Splits
 from initlab.tasks.raw import digest
 from initlab.tasks.synthetic.task import SyntheticData, as_tokens
@@ -18,6 +19,7 @@ ALPHABET = 8
 BLANK, DELIMITER = ALPHABET, ALPHABET + 1
 
 
+@factory
 def copy_memory(
     *,
     length: PositiveInt = 100,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from initlab.core import seeds
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import IO, NonNegativeInt, Part, PositiveInt, Splits
 from initlab.tasks import classes
@@ -27,6 +28,7 @@ Source = Literal["mnist_mini", "mnist"]
 _SIDE = 28
 
 
+@factory
 def sequential_mnist(
     *,
     source: Source = "mnist_mini",

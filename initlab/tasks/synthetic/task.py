@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import Monitor, Part, Splits
 from initlab.tasks import classes
@@ -31,6 +32,7 @@ class SyntheticData:
     episodes: int | None = None
 
 
+@factory
 @dataclass(frozen=True, kw_only=True)
 class SyntheticTask:
     """Task on synthetic long sequences.

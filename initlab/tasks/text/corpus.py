@@ -11,6 +11,7 @@ from torch import Tensor
 from initlab.errors import DataError
 from initlab.spec import Part, PositiveInt, Provenance
 from initlab.tasks.splitting import Fraction
+from initlab.tasks.text.byte_pairs import learn_byte_pairs
 from initlab.tasks.text.tokens import Level, Vocabulary, vocabulary
 
 PART_NAMES = ("train", "val", "test")
@@ -53,8 +54,12 @@ def build_corpus(raw: RawText, *, min_count: PositiveInt = 1, max_words: Positiv
     Raises:
         DataError: where there is too little to tell tokens apart.
     """
-    train, val, test = (raw.split(text) for text in raw.parts)
-    words = vocabulary(train, (val, test), level=raw.level, min_count=min_count, max_words=max_words)
+    if raw.level == "bpe":
+        words, split = learn_byte_pairs(raw.parts[0], size=max_words, min_count=min_count)
+        train, val, test = (split(text) for text in raw.parts)
+    else:
+        train, val, test = (raw.split(text) for text in raw.parts)
+        words = vocabulary(train, (val, test), level=raw.level, min_count=min_count, max_words=max_words)
     if len(set(train)) < 2:
         what = "one distinct token" if train else "no token"
         raise DataError(raw.key, None, f"{raw.provenance.name}: the training part holds {what}; give a longer text")

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
+from initlab.core.factories import factory
 from initlab.core.signature import with_parameters_of
 from initlab.errors import ConfigError, DataError
 from initlab.spec import PositiveInt, Provenance
@@ -41,7 +42,7 @@ class Parts:
     """How a text in official parts is read.
 
     Attributes:
-        level: a token is a char, a byte or a word: what stands between spaces, and the end of each line.
+        level: a token is a char, a byte, a byte pair (bpe) or a word: what stands between spaces, and the end of lines.
         sequence_length: see `text_file`, as for the fields after it.
         encoding: see `text_file`.
         errors: see `text_file`.
@@ -57,6 +58,7 @@ class Parts:
     max_words: PositiveInt | None = None
 
 
+@factory
 def text_file(
     *,
     path: Path,
@@ -73,7 +75,7 @@ def text_file(
 
     Args:
         path: the file.
-        level: a token is a char, a byte or a word.
+        level: a token is a char, a byte, a word or a byte pair (bpe).
         sequence_length: tokens that a network reads at a time.
         encoding: of the file, such as ``latin-1``; None takes that of its byte order mark, else UTF-8.
         errors: what becomes of bytes that are not of the encoding: ``strict`` stops and names the first, ``replace``
@@ -81,7 +83,7 @@ def text_file(
         val_fraction: share of the characters after the training part.
         test_fraction: share of the characters at the end.
         min_count: words that the training part has less often are unknown.
-        max_words: so many of the most frequent words are known; None is all.
+        max_words: so many of the most frequent words are known; None is all. Of byte pairs: tokens, 1,024 where None.
     """
     how = {"level": level, "encoding": encoding, "errors": errors}
     load = partial(read_text_file, path, val_fraction=val_fraction, test_fraction=test_fraction, **how)
@@ -95,6 +97,7 @@ def text_file(
     )
 
 
+@factory
 @with_parameters_of(Parts())
 def wikitext2(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
     """WikiText-2, from your own copy: 2 million words of articles, 33,278 distinct, in its three official parts.
@@ -108,6 +111,7 @@ def wikitext2(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
     return _in_parts("wikitext2", path, _WIKITEXT2, WIKITEXT2_SOURCE, settings)
 
 
+@factory
 @with_parameters_of(Parts())
 def ptb(*, path: Path, **settings: Unpack[PartsSettings]) -> TextData:
     """The Penn Treebank, from your own copy: 1 million words of news, 10,000 distinct, in its three usual parts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from initlab.core.factories import factory
 from initlab.errors import DataError
 from initlab.spec import PartName, PositiveInt, Provenance
 from initlab.tasks.hf_tables import PARTS, Column, HfFolder, read_hf_folder
@@ -14,6 +15,7 @@ from initlab.tasks.text.task import TextData
 from initlab.tasks.text.tokens import Level, split_text
 
 
+@factory
 def hf_text(
     *,
     path: Path,

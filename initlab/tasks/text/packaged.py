@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from functools import partial
 
+from initlab.core.factories import factory
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.splitting import Fraction
 from initlab.tasks.text.corpus import RawText, digest_of, split_parts
@@ -15,6 +16,7 @@ SOURCE = "pydoc_data.topics of the standard library (the topics of help(), from 
 LICENCE = "PSF-2.0"
 
 
+@factory
 def python_topics(
     *,
     level: Level = "char",
@@ -31,12 +33,12 @@ def python_topics(
     a little from one version of Python to the next; the digest of the run tells which it was.
 
     Args:
-        level: a token is a char, a byte or a word.
+        level: a token is a char, a byte, a word or a byte pair (bpe).
         sequence_length: tokens that a network reads at a time.
         val_fraction: share of the characters at the end.
         test_fraction: share of the characters before those.
         min_count: words that the training part has less often are unknown.
-        max_words: so many of the most frequent words are known; None is all.
+        max_words: so many of the most frequent words are known; None is all. Of byte pairs: tokens, 1,024 where None.
     """
     load = partial(read_python_topics, level=level, val_fraction=val_fraction, test_fraction=test_fraction)
     return TextData(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from initlab.core.factories import factory
 from initlab.spec import PositiveInt, Provenance
 from initlab.tasks.download import check_md5, data_root, fetch
 from initlab.tasks.splitting import Fraction
@@ -19,6 +20,7 @@ LICENCE = "public domain text"
 _PLACE = ("text", "tinyshakespeare.txt")
 
 
+@factory
 def tiny_shakespeare(
     *,
     root: Path | None = None,
@@ -34,12 +36,12 @@ def tiny_shakespeare(
     Args:
         root: directory that holds ``text/tinyshakespeare.txt``; None looks at INITLAB_DATA, then in the cache
             directory.
-        level: a token is a char, a byte or a word.
+        level: a token is a char, a byte, a word or a byte pair (bpe).
         sequence_length: tokens that a network reads at a time.
         val_fraction: share of the characters after the training part; the usual split is 90, 5 and 5 %.
         test_fraction: share of the characters at the end.
         min_count: words that the training part has less often are unknown.
-        max_words: so many of the most frequent words are known; None is all.
+        max_words: so many of the most frequent words are known; None is all. Of byte pairs: tokens, 1,024 where None.
     """
     load = partial(read_tiny_shakespeare, root, level=level, val_fraction=val_fraction, test_fraction=test_fraction)
     return TextData(

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.spec import IO, Monitor, NonNegativeInt, Part, PositiveFloat, PositiveInt, Splits
 from initlab.tasks import classes
@@ -30,7 +31,7 @@ class TextData:
         level: what a token is.
         sequence_length: tokens that a network reads at a time, T.
         min_count: words that the training part has less often are unknown.
-        max_words: so many of the most frequent words are known; None is all.
+        max_words: so many of the most frequent words are known; None is all. Of byte pairs: tokens, 1,024 where None.
     """
 
     name: str
@@ -46,8 +47,8 @@ class TextData:
         for key, value, default in (("min_count", self.min_count, 1), ("max_words", self.max_words, None)):
             if value is not None and value < 1:
                 raise ConfigError(key, value, "must be 1 or more")
-            if value != default and self.level != "word":
-                raise ConfigError(key, value, "is for words; set data.level=word")
+            if value != default and self.level not in ("word", "bpe"):
+                raise ConfigError(key, value, "is for words and byte pairs; set data.level=word or data.level=bpe")
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -55,6 +56,7 @@ class TextData:
         return build_corpus(self.load(), min_count=self.min_count, max_words=self.max_words)
 
 
+@factory
 @dataclass(frozen=True, kw_only=True)
 class TextTask:
     """Predict the next token at every step: mean cross entropy in nats a token.

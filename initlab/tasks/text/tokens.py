@@ -1,4 +1,4 @@
-"""Tokenises text into characters, bytes or words, with the vocabulary of the training part.
+"""Tokenises text into characters, bytes or words, with the vocabulary of the training part; pairs: `byte_pairs.py`.
 
 Bytes are held as the 256 characters of Latin-1, one a byte, so that all that follows sees one kind of text.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from initlab.spec import NonNegativeInt, PositiveInt
 
-Level = Literal["char", "byte", "word"]
+Level = Literal["char", "byte", "word", "bpe"]
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
@@ -84,7 +84,7 @@ def vocabulary(
         others: the other parts.
         level: what a token is.
         min_count: words that the training part has less often are unknown.
-        max_words: so many of the most frequent words are known; None is all.
+        max_words: so many of the most frequent words are known; None is all. Of byte pairs: tokens, 1,024 where None.
     """
     if level == "byte":
         return Vocabulary(tuple(map(chr, range(256))))

@@ -10,12 +10,15 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from initlab.tracking.deliver.reading import Reading, end_tags, tags_of
 from initlab.tracking.deliver.sender import Sender
+from initlab.tracking.deliver.uploads import Uploads
 from initlab.tracking.spool import spool
+from initlab.tracking.spool.durable import sync_beginning
 from initlab.tracking.spool.spool import Json, Progress, SpoolHeader
 from initlab.tracking.spool.values import (
     MLFLOW_STATUS,
@@ -28,7 +31,6 @@ from initlab.tracking.spool.values import (
 )
 from initlab.tracking.store.client import Store
 from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import is_server
 
 #: with up to 100 parameters and 100 tags, MLflow takes a thousand of all in a call
 METRICS_IN_A_WHOLE = 800
@@ -64,6 +66,7 @@ class Delivery:
             progress.run_id, progress.described = header.adopted, True
             progress.records, progress.nonfinite = header.records, header.nonfinite
         self._sender = Sender(folder, progress, connect=connect)
+        self._uploads = Uploads(folder, self._sender, stop=stop)
         self._stop = stop
         self._found = found
         self._parent_seconds = parent_seconds
@@ -111,9 +114,7 @@ class Delivery:
         self._events(events)
         end = spool.end_event(events)
         # one artifact that cannot be stored must not keep the run from ending
-        fault = self._artifacts(events) or (
-            self._checkpoints() if end >= 0 and events[end].get("checkpoints") else None
-        )
+        fault = self._uploads.send(events, end)
         if end >= 0 and self.progress.ended != end and not self._stop():
             self._end(events, end)
         if fault is not None:
@@ -129,6 +130,8 @@ class Delivery:
             if found is None:
                 progress.creating = True
                 self._sender.save()
+                with suppress(OSError):
+                    sync_beginning(self.folder)
                 # no other tag yet: one that the store refuses must not keep the run from being created
                 tags = {"initlab.uid": self.header.uid, "initlab.status": "running"}
                 if user := run.tags.get("mlflow.user"):
@@ -159,7 +162,7 @@ class Delivery:
         params, tags = self._description()
         tags |= tags_of(events) | end_tags(events[end], ended, self.folder)
         # first: the tags tell of an end that all of it has reached
-        fault = self._artifacts(events) or (self._checkpoints() if events[end].get("checkpoints") else None)
+        fault = self._uploads.send(events, end)
         if fault is not None or self._stop():
             return False
         try:
@@ -251,49 +254,16 @@ class Delivery:
             self.progress.events = len(events)
             self._sender.save()
 
-    def _artifacts(self, events: list[Json]) -> StoreFaultError | None:
-        first: StoreFaultError | None = None
-        for index, event in enumerate(events):
-            if event["kind"] != "artifact" or index in self.progress.artifacts or self._stop():
-                continue
-            fault = self._upload(self.folder / event["path"], str(event["folder"]))
-            if fault is None:
-                self.progress.artifacts.append(index)
-                if is_server(self.progress.uri):  # to copy a file again costs less than to note that it was copied
-                    self._sender.save()
-            first = first or fault
-            if fault is not None and is_server(self.progress.uri):
-                break
-        return first
-
-    def _checkpoints(self) -> StoreFaultError | None:
-        for file in spool.checkpoint_files(self.folder):
-            mark = spool.checkpoint_mark(self.folder, file)
-            if mark in self.progress.checkpoints or self._stop():
-                continue
-            fault = self._upload(file, file.parent.relative_to(self.folder).as_posix())
-            if fault is not None:
-                return fault
-            self.progress.checkpoints.append(mark)
-            self._sender.save()
-        return None
-
-    def _upload(self, file: Path, folder: str) -> StoreFaultError | None:
-        if not file.exists():
-            _log.warning("artifact %s vanished from the spool", file.name)
-            return None
-        try:
-            self._sender.client().upload(self.progress.run_id, file, folder)
-        except StoreFaultError as fault:
-            return StoreFaultError("away", fault.reason) if fault.kind == "refused" else fault
-        return None
-
     def _end(self, events: list[Json], end: int) -> None:
         self._sender.client().log(self.progress.run_id, tags=end_tags(events[end], self.progress, self.folder))
         self._terminate(events, end)
 
     def _terminate(self, events: list[Json], end: int) -> None:
         status, time_ms = MLFLOW_STATUS[str(events[end]["status"])], int(events[end]["time_ms"])
-        self._sender.client().end(self.progress.run_id, status=status, time_ms=time_ms)
+        store, header = self._sender.client(), self.header
+        # the clock may have been set back meanwhile: a run does not end before it began
+        begun = store.start_ms(header.adopted) if header.adopted else header.run.start_ms
+        store.end(self.progress.run_id, status=status, time_ms=max(time_ms, begun))
+        self._sender.client().sync()
         self.progress.ended = end
         self._sender.save()

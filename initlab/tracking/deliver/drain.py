@@ -92,6 +92,7 @@ class SpoolDrain:
         self._done = False
         self._fault = ""
         self._denied = False
+        self._retry_after = 0.0
         self._delivery = Delivery(
             folder,
             header,
@@ -164,11 +165,11 @@ class SpoolDrain:
             elif self._closing:
                 pause = min(0.25 * 2**failures, 4.0)
             else:
-                pause = min(self._flush_seconds * 2**failures, LONGEST_PAUSE)
+                pause = min(max(self._flush_seconds * 2**failures, self._retry_after), LONGEST_PAUSE)
             self._pause(pause, failing=fault is not None)
 
     def _attempt(self) -> str | None:
-        self._denied = False
+        self._denied, self._retry_after = False, 0.0
         try:
             # takes seconds the first time (the import of MLflow), and touches no spool
             self._delivery.prepare()
@@ -176,7 +177,7 @@ class SpoolDrain:
             self._round()
         except StoreFaultError as fault:
             # a wrong password is not corrected within the seconds in which a run ends
-            self._denied = fault.kind == "denied"
+            self._denied, self._retry_after = fault.kind == "denied", fault.retry_after
             return fault.reason
         except Exception as error:  # training continues after any error, and the spool holds everything
             reason = f"{type(error).__name__}: {error}"
@@ -194,6 +195,8 @@ class SpoolDrain:
     def _round(self) -> None:
         lock = spool.take_delivery_lock(self._folder, stop=self._stop)
         if lock is None:
+            if not self._folder.is_dir():
+                raise StoreFaultError("away", f"its spool {self._folder} was deleted")
             if not self._stop():
                 raise StoreFaultError("away", "another process is sending it")
             return

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from initlab.core.redact import redact_passwords
 from initlab.errors import StoreError
 from initlab.tracking.deliver.drain import SpoolDrain, StoreConnection, log_traceback
 from initlab.tracking.spool import spool
@@ -58,7 +59,7 @@ class ForwardHandler(logging.Handler):
         self._dispatcher = dispatcher
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._dispatcher.say(0, {"say": "log", "level": record.levelno, "text": record.getMessage()})
+        self._dispatcher.say(0, {"say": "log", "level": record.levelno, "text": redact_passwords(record.getMessage())})
 
 
 class Dispatcher:

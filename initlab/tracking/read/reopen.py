@@ -8,10 +8,12 @@ import re
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from initlab.core import durable
 from initlab.errors import ConfigError, StoreError, UnknownNameError, one_of
 from initlab.spec import RunHeader, RunStatus, TrackingSettings
 from initlab.tracking.read.references import SHORTEST_ID, resolve
@@ -23,6 +25,7 @@ from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri, sqlite_file
+from initlab.tracking.upkeep.recover import recover_header
 from initlab.tracking.upkeep.sync import folders, spools
 
 #: characters of an id, and number of latest runs that are searched for the beginning of one
@@ -31,25 +34,40 @@ _WHOLE_ID, _RECENT_RUNS = 32, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ResumedRun:
-    """A run that was reopened to be resumed.
+    """A run that was opened to be resumed. Call `begin` before the first record, or `leave` to change nothing.
 
     Attributes:
         sink: writes to the same MLflow run; drops records with a serial below `skip`.
         folder: holds the run's `config.yaml` (where it has one) and its `checkpoints/`.
         skip: number of records that the run has already.
         status: how it ended before (`finished`, `killed`, ...); `killed` where no end was recorded.
+        changed: whether it goes on with other settings than those it began with.
+        tags: that it gets when it goes on.
     """
 
     sink: RunSink
     folder: Path
     skip: int
     status: RunStatus
+    changed: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def begin(self) -> None:
+        """Record that the run is running again, and start delivering its records."""
+        if self.tags:
+            self.sink.tag(self.tags)
+        self.sink.note_resume()
+        self.sink.begin()
+
+    def leave(self) -> None:
+        """Leave the run as it was, with the end that it had."""
+        self.sink.leave()
 
 
 def reopen(run_id: str, settings: TrackingSettings, *, workdir: Path) -> ResumedRun:
-    """Resume the run whose MLflow id or uid is `run_id`; its status becomes running again.
+    """Open the run whose MLflow id or uid is `run_id` to resume it: it is running again once `begin` is called.
 
-    Where its spool is still here, that is used (and drains in the background); otherwise its configuration and
+    Where its spool is still here, that is used (and drains in the background then); otherwise its configuration and
     checkpoints are fetched from the store. Raises UnknownNameError where there is no such run, ConfigError where it
     is still running or tracking is off, StoreError without contact, WorkdirError where `workdir` cannot hold it.
     """
@@ -107,7 +125,10 @@ def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Re
         if delivering is None:
             raise ConfigError("resume", run_id, "another process is still sending it; try again in a minute")
         delivering.release()
-        header = spool.load_header(folder)
+        try:
+            header = spool.load_header(folder)
+        except StoreError:
+            header = recover_header(folder, settings, workdir=workdir)
         events = spool.read_events(folder)
         end = spool.end_event(events)
         sink = RunSink(
@@ -122,11 +143,14 @@ def _from_spool(run_id: str, settings: TrackingSettings, *, workdir: Path) -> Re
     except BaseException:
         lock.release()
         raise
-    return _resume(sink, skip=skip, status=_parse_status(events[end]["status"] if end >= 0 else None))
+    status = _parse_status(events[end]["status"] if end >= 0 else None)
+    return ResumedRun(sink=sink, folder=folder, skip=skip, status=status)
 
 
 def _find(run_id: str, workdir: Path) -> Path | None:
     for folder in folders(workdir):
+        if spool.is_delivered(folder):
+            continue
         if folder.name == run_id:
             return folder
         try:
@@ -184,12 +208,12 @@ def _from_store(run_id: str, settings: TrackingSettings, *, uri: str, workdir: P
         _fetch(store, known, folder)
         spool.save_header(folder, header)
         sink = RunSink(folder, header, lock=lock, uri=uri, settings=settings, workdir=workdir, skip=records)
-        if uid != own:
-            sink.tag({"initlab.uid": uid})
     except BaseException:
         spool.remove(folder, lock)
         raise
-    return _resume(sink, skip=records, status=_parse_status(tags.get("initlab.status")))
+    status = _parse_status(tags.get("initlab.status"))
+    fresh = {} if uid == own else {"initlab.uid": uid}
+    return ResumedRun(sink=sink, folder=folder, skip=records, status=status, tags=fresh)
 
 
 def _identify(store: Store, run_id: str) -> str | None:
@@ -218,6 +242,9 @@ def _fetch(store: Store, run_id: str, folder: Path) -> None:
         for name in (spool.CONFIG, spool.CHECKPOINTS):
             if store.download(run_id, name, incoming):
                 target = folder / name
+                for file in (incoming / name).rglob("*"):
+                    if file.is_file():
+                        durable.sync_file(file)
                 if target.is_dir():
                     target.rmdir()
                 (incoming / name).replace(target)
@@ -233,9 +260,3 @@ def _fetch(store: Store, run_id: str, folder: Path) -> None:
 def _parse_status(word: object) -> RunStatus:
     """Parse a status; `killed` where no end was recorded or the word is not one of initlab's statuses."""
     return next((known for known in get_args(RunStatus) if known == word), "killed")
-
-
-def _resume(sink: RunSink, *, skip: int, status: RunStatus) -> ResumedRun:
-    sink.note_resume()
-    sink.begin()
-    return ResumedRun(sink=sink, folder=sink.folder, skip=skip, status=status)

@@ -153,15 +153,15 @@ def _records(database: sqlite3.Connection, ids: str, values: list[Any], names: M
     for run_id, key, text in database.execute(
         f"SELECT run_uuid, key, value FROM params WHERE run_uuid IN ({ids})", values
     ):
-        params[run_id][key] = text
+        params.get(run_id, {})[key] = text  # a run that began after the first query is left out, here and below
     for run_id, key, text in database.execute(
         f"SELECT run_uuid, key, value FROM tags WHERE key NOT IN (?, ?) AND run_uuid IN ({ids})", [*_LONG, *values]
     ):
-        tags[run_id][key] = text
+        tags.get(run_id, {})[key] = text
     for run_id, key, number in database.execute(
         f"SELECT run_uuid, key, value FROM latest_metrics WHERE NOT is_nan AND run_uuid IN ({ids})", values
     ):
-        metrics[run_id][key] = number
+        metrics.get(run_id, {})[key] = number
     data: dict[str, tuple[str, str]] = {
         run_id: (name, digest)
         for run_id, name, digest in database.execute(

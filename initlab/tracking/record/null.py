@@ -24,6 +24,9 @@ class NullSink:
     def location(self) -> str:
         return ""
 
+    def sync(self) -> None:
+        """Nothing is to be synced."""
+
     def write(self, record: Record) -> None:
         """Forget `record`."""
 

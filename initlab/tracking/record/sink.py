@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -13,17 +14,21 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from initlab.core.text import storable
 from initlab.errors import StoreError
 from initlab.spec import Record, RunStatus, TrackingSettings
 from initlab.tracking.deliver.sender import METRICS_PER_BATCH
+from initlab.tracking.record.undelivered import count, shown, undelivered
 from initlab.tracking.record.writer import Writer
 from initlab.tracking.spool import spool
-from initlab.tracking.spool.spool import Appender, Json, SpoolHeader
+from initlab.tracking.spool.appender import Appender
+from initlab.tracking.spool.durable import SpoolSync
+from initlab.tracking.spool.spool import Json, SpoolHeader
 from initlab.tracking.store.links import run_page, served_at
-from initlab.tracking.store.location import describe_location
 
 # released when the disk is full, so that the end of the run can still be recorded
 RESERVE = 16_384
+_log = logging.getLogger("initlab.tracking")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -54,7 +59,7 @@ class RunSink:
         self._workdir = workdir
         self._offline = settings.offline
         self.drain_seconds = settings.drain_seconds
-        self._keep_checkpoints = header.keep_checkpoints
+        self._header = header
         self._skip = skip
         self._pid = os.getpid()
         self._pending = 0
@@ -65,16 +70,30 @@ class RunSink:
         self._numbers = len(spool.read_events(folder))
         self._reserve = folder / ".reserve.part"
         self._reserve.write_bytes(b"\0" * RESERVE)
+        self._config = ""
+        self._lost = ""
+        self._durable = SpoolSync(folder)
         self._writer = Writer(folder, header, lock=lock, uri=uri, workdir=workdir, flush_seconds=settings.flush_seconds)
 
     def begin(self, *, fresh: bool = False) -> None:
         """Start delivering the records; offline they stay in the spool. `fresh`: nothing was sent before."""
+        self._durable.begin()
         if not self._offline:
             self._writer.start(fresh=fresh)
 
     def note_resume(self) -> None:
         """Record that the run is resumed; called before `begin`."""
         self._append_event({"kind": "reopen", "time_ms": int(time.time() * 1000)})
+
+    def leave(self) -> None:
+        """Close a reopened run of which nothing was recorded: its spool stays as it was; a fetched one goes."""
+        self._sentence = ""
+        self._records.close()
+        self._events.close()
+        self._reserve.unlink(missing_ok=True)
+        if self._header.adopted and not self._numbers:
+            self._writer.discard()
+        self._writer.wait_closed(0)
 
     def discard(self) -> None:
         """Delete everything of a run that could not begin."""
@@ -92,8 +111,12 @@ class RunSink:
     def checkpoint_dir(self) -> Path:
         """Where the trainer writes checkpoints (as `NAME.tmp`, then `os.replace`)."""
         place = self.folder / spool.CHECKPOINTS
-        place.mkdir(exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         return place
+
+    def sync(self) -> None:
+        """Wait until all that was recorded so far is on the disk. May be called by another thread."""
+        self._durable.sync()
 
     def wait_id(self, timeout: float) -> str:
         """Wait at most `timeout` seconds for the run id and return it."""
@@ -124,7 +147,7 @@ class RunSink:
             nonfinite = (*nonfinite, *(key for key in record.metrics if key not in metrics and key not in nonfinite))
         if nonfinite:
             line["nonfinite"] = nonfinite
-        self._append(self._records, line)
+        self._append(spool.RECORDS, line)
         self._pending += len(metrics)
         if self._pending >= METRICS_PER_BATCH:
             self._pending = 0
@@ -139,11 +162,21 @@ class RunSink:
 
         Raises StoreError where the file cannot be read or the spool cannot hold it.
         """
-        self.made(path.name, lambda target: self._place_file(path, target, move=move), folder)
+        place = shutil.move if move else shutil.copyfile
+        self.made(path.name, lambda target: place(path, target), folder)
 
     def text(self, name: str, text: str, folder: str = "") -> None:
         """Store `text` as artifact `folder/name`. Raises StoreError as `write` does."""
-        self.made(name, lambda target: target.write_text(text, encoding="utf-8"), folder)
+        self.made(name, lambda target: target.write_text(storable(text), encoding="utf-8"), folder)
+
+    def replace_config(self, text: str) -> None:
+        """Make `text` the configuration of the run, in its artifacts and for who resumes it. Raises StoreError."""
+        self._config = text
+        self.text(spool.CONFIG, text)
+        try:
+            spool.write_atomic(self.folder / spool.CONFIG, storable(text))
+        except OSError as error:
+            raise StoreError(f"{shown(self.folder)}: {error.strerror or error}") from error
 
     def close(self, status: RunStatus, *, checkpoints: bool | None = None) -> str:
         """End the run as `status` and drain the spool, for at most `drain_seconds`.
@@ -159,8 +192,11 @@ class RunSink:
     def begin_close(self, status: RunStatus, *, checkpoints: bool | None = None) -> None:
         """Begin to close, without waiting until everything arrived: call `wait_closed` for that, once, later."""
         self._check_process()
-        self._reserve.unlink(missing_ok=True)
-        keep = self._keep_checkpoints if checkpoints is None else checkpoints
+        self._durable.look()
+        self._restore_vanished()
+        with suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+        keep = self._header.keep_checkpoints if checkpoints is None else checkpoints
         try:
             self._append_event(
                 {"kind": "status", "status": status, "time_ms": int(time.time() * 1000), "checkpoints": keep}
@@ -168,6 +204,7 @@ class RunSink:
             unnoted = ""
         except StoreError as error:
             unnoted = str(error)
+        self._durable.close()
         self._records.close()
         self._events.close()
         self._unnoted = unnoted
@@ -182,27 +219,10 @@ class RunSink:
     def wait_closed(self, seconds: float) -> str:
         """Wait at most `seconds` for the end of `begin_close`; returns the sentence of `close`."""
         self._writer.wait_closed(seconds)
-        self._sentence = self._undelivered_message(self._unnoted)
+        self._sentence = undelivered(
+            self.folder, self._writer, uri=self.uri, offline=self._offline, lost=self._lost, unnoted=self._unnoted
+        )
         return self._sentence
-
-    def _undelivered_message(self, unnoted: str) -> str:
-        if self._writer.done:
-            count = self._writer.rejected
-            if not count:
-                return ""
-            place = self._shown(spool.rejected_file(self.folder))
-            return f"tracking: {describe_location(self.uri)} refused {_count(count, 'value')}; they are in {place}"
-        records, artifacts = self._writer.waiting()
-        late = "offline" if self._offline else f"{describe_location(self.uri)} took too long"
-        reason = unnoted or self._writer.fault or late
-        what = f"{_count(records, 'record')} and {_count(artifacts, 'artifact')} wait"
-        if not records and not artifacts:
-            what = "the end of the run waits"
-        return f"tracking: {reason}; {what} in {self._shown(self.folder)}; python -m initlab sync sends them"
-
-    def _shown(self, path: Path) -> str:
-        here = Path.cwd()
-        return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
     def made(self, name: str, make: Callable[[Path], object], folder: str = "") -> None:
         """Call `make` with a path and store the file that it writes there as artifact `folder/name`.
@@ -210,6 +230,8 @@ class RunSink:
         Raises StoreError as `write` does.
         """
         self._check_process()
+        self._restore_vanished()
+        name, folder = storable(name), storable(folder)
         # one folder for all artifacts with distinct names: creating a folder costs as much as several files
         target = self.folder / spool.ARTIFACTS / "0" / name
         if target.exists():
@@ -221,36 +243,56 @@ class RunSink:
             with suppress(OSError):
                 target.unlink(missing_ok=True)
             raise StoreError(f"{name}: cannot be stored with the run ({error.strerror or error})") from error
+        self._durable.made(target)
         self._append_event({"kind": "artifact", "path": target.relative_to(self.folder).as_posix(), "folder": folder})
 
-    @staticmethod
-    def _place_file(path: Path, target: Path, *, move: bool) -> None:
-        if move:
-            shutil.move(path, target)
-        else:
-            shutil.copyfile(path, target)
-
     def _append_event(self, event: Json) -> None:
-        self._append(self._events, event)
+        self._append(spool.EVENTS, event)
         self._numbers += 1
         if event["kind"] != "tags":
             self._writer.wake()
 
-    def _append(self, file: Appender, value: Json) -> None:
+    def _restore_vanished(self) -> None:
+        """Where the spool was deleted in mid-run: say so, and write it again from the files that are still open."""
+        if not self._durable.vanished:
+            return
+        self._durable.restart()
+        place = shown(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._writer.lock_again()
+            spool.save_header(self.folder, self._header)
+            self._records = self._records.moved(self.folder / spool.RECORDS)
+            self._events = self._events.moved(self.folder / spool.EVENTS)
+            if self._config:
+                self.replace_config(self._config)
+            self._writer.revive()
+        except (OSError, ValueError, StoreError) as error:
+            self._lost = f"{place} was deleted while the run was recorded, and cannot be made again ({error})"
+            _log.warning("%s; training continues, and what it records from here on is lost", self._lost)
+            return
+        made = [e for e in spool.read_events(self.folder) if e["kind"] == "artifact"]
+        gone = sum(not (self.folder / e["path"]).exists() for e in made)
+        _log.warning(
+            "%s was deleted while the run is recorded there. Its records were written again; %s that had not arrived,"
+            " and the checkpoints so far, are lost. Leave .initlab alone while a run trains",
+            place,
+            count(gone, "artifact"),
+        )
+
+    def _append(self, file: str, value: Json) -> None:
         self._check_process()
         if self._sentence is not None:
             raise StoreError(f"run {self.run_id} is closed")
+        self._restore_vanished()
         try:
-            file.append(_encode(value).encode() + b"\n")
+            (self._records if file == spool.RECORDS else self._events).append(_encode(value).encode() + b"\n")
+            self._durable.wrote()
         except OSError as error:
             raise StoreError(
-                f"{self._shown(self.folder)}: {error.strerror or error}; what was written so far is safe there"
+                f"{shown(self.folder)}: {error.strerror or error}; what was written so far is safe there"
             ) from error
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise StoreError("a run is recorded by the process that started it, not by a child of it")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

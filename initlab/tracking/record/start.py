@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from initlab.tracking.store.location import resolve_uri, sqlite_file
 # a new SQLite store alone takes one MiB
 SMALLEST_DISK = 2 * 1024 * 1024
 
+#: seconds for which another process may hold the lock of a new spool
+_LOOKED_AT = 3.0
+
 
 def start(
     header: RunHeader,
@@ -29,11 +33,13 @@ def start(
     workdir: Path,
     files: Mapping[str, str] | None = None,
     checkpoints: bool = True,
+    uid: str = "",
 ) -> RunSink | NullSink:
     """Open a run and return its sink at once; a helper process imports MLflow and creates the run.
 
     `files` (name to text: `config.yaml`, `environment.json`) are artifacts known at the start. `checkpoints` says
-    whether the checkpoints are uploaded at the end, also by `sync` after a crash. Raises ConfigError for a
+    whether the checkpoints are uploaded at the end, also by `sync` after a crash. `uid` (32 hex digits) is its name
+    until MLflow has given it one, where it was chosen before. Raises ConfigError for a
     `tracking.uri` that cannot be used and WorkdirError where `workdir` cannot hold a run.
     """
     if not settings.enabled:
@@ -41,7 +47,7 @@ def start(
     uri = resolve_uri(settings, workdir)
     if not header.experiment.strip():
         raise ConfigError("tracking.experiment", header.experiment, "give the MLflow experiment a name")
-    uid = uuid.uuid4().hex
+    uid = uid or uuid.uuid4().hex
     tags = {**source_tags(workdir), **header.tags, **settings.tags}
     full = SpoolHeader(
         uid=uid,
@@ -51,15 +57,15 @@ def start(
         keep_checkpoints=checkpoints,
     )
     try:
-        folder, sink = _open(full, settings, uri=uri, workdir=workdir)
+        sink = _open(full, settings, uri=uri, workdir=workdir)
     except OSError as error:
         raise workdir_error(workdir, error) from error
     try:
         for name, text in (files or {}).items():
-            sink.text(name, text)
             if name == spool.CONFIG:
-                # also beside the header: a resumed run reads it there
-                spool.write_atomic(folder / name, text)
+                sink.replace_config(text)
+            else:
+                sink.text(name, text)
     except (OSError, StoreError) as error:
         sink.discard()
         raise workdir_error(workdir, error.__cause__ if isinstance(error.__cause__, OSError) else error) from error
@@ -67,18 +73,20 @@ def start(
     return sink
 
 
-def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: Path) -> tuple[Path, RunSink]:
+def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: Path) -> RunSink:
     workdir.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(workdir).free) < SMALLEST_DISK:
         raise OSError(errno.ENOSPC, f"only {free // 1024} KiB are left on its disk")
     folder = spool.spool_root(workdir) / full.uid
     folder.mkdir(parents=True)
-    lock = spool.take_lock(folder)
-    if lock is None:
-        raise OSError(errno.ENOLCK, "its file system cannot lock files")
+    deadline = time.monotonic() + _LOOKED_AT
+    while (lock := spool.take_lock(folder)) is None:  # `sync` or `gc` looks at the new folder, which takes a moment
+        if time.monotonic() > deadline:
+            raise OSError(errno.ENOLCK, "its file system cannot lock files")
+        time.sleep(0.02)
     try:
         spool.save_header(folder, full)
-        return folder, RunSink(folder, full, lock=lock, uri=uri, settings=settings, workdir=workdir)
+        return RunSink(folder, full, lock=lock, uri=uri, settings=settings, workdir=workdir)
     except OSError:
         spool.remove(folder, lock)
         raise

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from initlab.core.exchange import PATIENCE, say_waiting
 from initlab.tracking.deliver.helper import Helper, current, current_directory
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Json, SpoolHeader
+from initlab.tracking.store.location import describe_location, sqlite_file
 
 # the helper stops by itself when the time to drain is over; this is the extra time for its answer
 GRACE = 0.5
@@ -54,6 +56,21 @@ class Writer:
             environ=self._helper.environ_changes(),
         )
 
+    def lock_again(self) -> None:
+        """Take the lock of a spool whose folder was made again. Raises OSError where another process has it."""
+        self._lock.release()
+        lock = spool.take_lock(self._folder)
+        if lock is None:
+            raise OSError("another process took its place")
+        self._lock = lock
+
+    def revive(self) -> None:
+        """Start the delivery again where the helper gave it up: it was to begin while the spool was not there."""
+        if self._helper is not None and self._ended.is_set() and not self._helper.lost_reason:
+            self._helper.unregister(self._number)
+            self._ended.clear()
+            self.start(fresh=False)
+
     def wake(self) -> None:
         if self._helper is not None:
             self._helper.send(self._number, "wake")
@@ -69,6 +86,7 @@ class Writer:
 
     def begin_close(self, seconds: float) -> None:
         """Begin to close, without waiting."""
+        self.revive()
         self._deadline = time.monotonic() + seconds + GRACE
         if self._helper is not None:
             self._helper.send(self._number, "close", seconds=seconds)
@@ -81,7 +99,7 @@ class Writer:
     def wait_closed(self, seconds: float) -> None:
         """Wait at most `seconds` for the end of `begin_close`, and release the spool."""
         if self._helper is not None:
-            if not self._ended.wait(max(0.0, min(seconds + GRACE, self._deadline - time.monotonic()))):
+            if not self._wait_end(max(0.0, min(seconds + GRACE, self._deadline - time.monotonic()))):
                 self._helper.send(self._number, "abandon")
             self._helper.unregister(self._number)
         if self.done:
@@ -92,6 +110,15 @@ class Writer:
                 self.fault = f"everything arrived, but the spool could not be removed ({error.strerror or error})"
         self._lock.release()
         self.known.set()
+
+    def _wait_end(self, seconds: float) -> bool:
+        # a file needs no more than the import of MLflow, which is no peer
+        if sqlite_file(self._uri) is None and seconds > PATIENCE:
+            if self._ended.wait(PATIENCE):
+                return True
+            say_waiting(describe_location(self._uri), seconds)
+            seconds -= PATIENCE
+        return self._ended.wait(seconds)
 
     def waiting(self) -> tuple[int, int]:
         """Numbers of records and artifacts that are not delivered yet."""

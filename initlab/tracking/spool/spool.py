@@ -2,6 +2,8 @@
 
     .initlab/spool/<uid>/
         header.json      everything known before the first record, and the URI of the store
+        header.copy.json the same, for the case that the other one is damaged
+        delivered        what header.json is renamed to before the spool is removed
         records.jsonl    one record a line, append-only
         events.jsonl     tags, artifacts, the end of the run, a reopening; one a line, append-only
         progress.json    up to where the two files were delivered; replaced atomically
@@ -10,7 +12,8 @@
         deliver.lock     held by the process that delivers, while it does
         artifacts/       copies of the artifacts; checkpoints/ is written by the trainer directly
 
-A line that ends without a newline was cut by a crash and counts as never written.
+A line that ends without a newline was cut by a crash and counts as never written. `durable` says when all this is on
+the disk.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from initlab.core.durable import sync_folder
 from initlab.errors import StoreError
 from initlab.spec import Provenance, RunHeader, Scalar
 
 HEADER, RECORDS, EVENTS, PROGRESS = "header.json", "records.jsonl", "events.jsonl", "progress.json"
+HEADER_COPY, DELIVERED = "header.copy.json", "delivered"
 REJECTED, LOCK, ARTIFACTS, CHECKPOINTS = "rejected.jsonl", "lock", "artifacts", "checkpoints"
 DELIVER = "deliver.lock"
 CONFIG = "config.yaml"
@@ -127,14 +132,29 @@ def take_delivery_lock(folder: Path, *, stop: Callable[[], bool] = lambda: False
 
 
 def save_header(folder: Path, header: SpoolHeader) -> None:
-    # a URI may carry a password
-    write_atomic(folder / HEADER, json.dumps(dataclasses.asdict(header), indent=1), mode=0o600)
+    text = json.dumps(dataclasses.asdict(header), indent=1)
+    for name in (HEADER, HEADER_COPY):
+        write_atomic(folder / name, text, mode=0o600)  # a URI may carry a password
 
 
 def load_header(folder: Path) -> SpoolHeader:
-    """Raises StoreError where the header is absent or damaged."""
+    """Read the header, or its copy where it is damaged. Raises StoreError where neither can be read."""
     try:
-        data: Json = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        return _read_header(folder, HEADER)
+    except StoreError:
+        if is_delivered(folder) or not (folder / HEADER_COPY).exists():
+            raise
+        return _read_header(folder, HEADER_COPY)
+
+
+def is_delivered(folder: Path) -> bool:
+    """Whether everything of this spool was delivered, and a process died while it removed the folder."""
+    return (folder / DELIVERED).exists()
+
+
+def _read_header(folder: Path, name: str) -> SpoolHeader:
+    try:
+        data: Json = json.loads((folder / name).read_text(encoding="utf-8"))
         run: Json = data.pop("run")
         dataset: Json | None = run.pop("dataset")
         params: Mapping[str, Scalar] = run.pop("params")
@@ -142,9 +162,9 @@ def load_header(folder: Path) -> SpoolHeader:
         data_set = None if dataset is None else Provenance(**dataset)
         return SpoolHeader(run=RunHeader(params=params, dataset=data_set, layers=layers, **run), **data)
     except FileNotFoundError:
-        raise StoreError(f"{folder}: no {HEADER} there") from None
+        raise StoreError(f"{folder}: no {name} there") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{folder / HEADER} is damaged ({error})") from error
+        raise StoreError(f"{folder / name} is damaged ({error})") from error
 
 
 def intended_uri(header: SpoolHeader, workdir: Path) -> str:
@@ -167,7 +187,8 @@ def load_progress(folder: Path, uri: str) -> Progress:
 
 
 def save_progress(folder: Path, progress: Progress) -> None:
-    write_atomic(folder / PROGRESS, json.dumps(dataclasses.asdict(progress)))
+    # a URI may carry a password
+    write_atomic(folder / PROGRESS, json.dumps(dataclasses.asdict(progress)), mode=0o600)
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Json]]:
@@ -239,34 +260,6 @@ def waiting(folder: Path, progress: Progress) -> tuple[int, int]:
     return records, artifacts
 
 
-class Appender:
-    """An append-only file of JSON lines. A line has been handed to the operating system when `append` returns."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a+b", buffering=0)
-        self._size = self._file.seek(0, os.SEEK_END)
-        if self._size:
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                # end the line that a crash cut, so that the next one is separate
-                self.append(b"\n")
-
-    def append(self, line: bytes) -> None:
-        """Raises OSError (a full disk); the file then ends where it ended before."""
-        written = 0
-        try:
-            while written < len(line):
-                written += self._file.write(line[written:])
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
-            raise
-        self._size += written
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def rejected_file(folder: Path) -> Path:
     """The file that holds the rejected values of a run after its spool is deleted."""
     return folder.parent.parent / "rejected" / f"{folder.name}.jsonl"
@@ -279,7 +272,22 @@ def remove(folder: Path, lock: FileLock) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("ab") as file:
             file.write((folder / REJECTED).read_bytes())
-    # the header is deleted first: without it, a folder that could not be deleted whole is no longer a spool
-    (folder / HEADER).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    # first of all, and on the disk: what could not be deleted whole is no longer a spool, whatever else is left of it
+    with contextlib.suppress(FileNotFoundError):
+        (folder / HEADER).replace(folder / DELIVERED)
+    (folder / HEADER_COPY).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        sync_folder(folder)
+    remove_delivered(folder)
     lock.release()
+
+
+def remove_delivered(folder: Path) -> None:
+    """Delete the folder of a delivered spool, the mark of that last."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != DELIVERED:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)

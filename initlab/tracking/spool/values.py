@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from initlab.core.text import storable
 from initlab.spec import Scalar
 
 PAIRS_PER_BATCH = 100
@@ -27,17 +28,18 @@ def format_param(value: Scalar) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return storable(str(value))
 
 
 def truncate(text: str, length: int) -> str:
-    """Shorten `text` with an ellipsis where it is longer than the store allows; the artifacts have all of it."""
+    """Shorten `text` with an ellipsis where the store does not allow more, and escape what cannot be stored."""
+    text = storable(text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def clean_key(key: str) -> str:
     """`key` with the characters that MLflow does not allow replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", key)[:250]
+    return re.sub(r"[^\w\-. :/]", "_", storable(key))[:250]
 
 
 def batches(pairs: Mapping[str, str]) -> list[dict[str, str]]:

@@ -6,17 +6,21 @@ import base64
 import os
 from pathlib import Path
 
+from initlab.core.exchange import Deadline, exchange
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.account import account
+from initlab.tracking.store.answers import judged
 from initlab.tracking.store.experiment import experiment_name
 from initlab.tracking.store.faults import StoreFaultError, classify_error
 from initlab.tracking.store.location import describe_location, is_server, resolve_uri, sqlite_file
 from initlab.tracking.store.quiet import ignore_mlflow_warnings
 from initlab.tracking.store.revision import require_current
 
-#: to connect and to answer; a server that takes longer is slow or dead, and the records wait in the spool
-_TIMEOUT_SECONDS = (2.0, 4.0)
+#: to connect, and for all of it; a server that takes longer is slow or dead, and the records wait in the spool
+_CONNECT_SECONDS, _SECONDS = 2.0, 6.0
+#: bytes of an answer, which describes one experiment
+_LARGEST = 4 << 20
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 #: ways to authenticate that only MLflow's plugins can use
 _PLUGIN_VARIABLES = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -59,19 +63,26 @@ def _request_experiment(uri: str, experiment: str) -> StoreFaultError | None:
 
     ignore_mlflow_warnings()
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+
+    def ask(_deadline: Deadline) -> tuple[int, str]:
+        with judged(largest=_LARGEST):
+            answer = requests.get(
+                f"{uri}/api/2.0/mlflow/experiments/get-by-name",
+                params={"experiment_name": experiment},
+                headers=_headers(uri),
+                timeout=(_CONNECT_SECONDS, 0.8 * _SECONDS),
+                allow_redirects=False,
+                verify=False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
+                cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None,
+            )
+        return answer.status_code, answer.text
+
     try:
-        answer = requests.get(
-            f"{uri}/api/2.0/mlflow/experiments/get-by-name",
-            params={"experiment_name": experiment},
-            headers=_headers(uri),
-            timeout=_TIMEOUT_SECONDS,
-            verify=False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
-            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None,
-        )
+        status, said = exchange(ask, peer=describe_location(uri), seconds=_SECONDS)
     except (requests.RequestException, OSError) as error:
         return classify_error(error, uri)
-    code = _CODES.get(answer.status_code)
-    return None if code is None else classify_error(_RefusalError(answer.text, code), uri)
+    code = _CODES.get(status)
+    return None if code is None else classify_error(_RefusalError(said, code), uri)
 
 
 class _RefusalError(Exception):

@@ -6,50 +6,27 @@ Nothing here touches MLflow's global state: every call names its run, and the cl
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from initlab.core import durable
+from initlab.core.text import storable
 from initlab.spec import Provenance
-from initlab.tracking.store.embedded import create, forget_connections, has_tables, relocate_artifacts, set_artifact_uri
+from initlab.tracking.store import embedded
+from initlab.tracking.store.bulk import write
+from initlab.tracking.store.connection import load_client, prepare_environment
+from initlab.tracking.store.dataset_input import dataset_input
 from initlab.tracking.store.faults import StoreFaultError, translate_errors
 from initlab.tracking.store.links import view_tag
-from initlab.tracking.store.location import is_server, sqlite_file
-from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
-from initlab.tracking.store.revision import lock_of, migrate
+from initlab.tracking.store.location import folder_name, is_server, sqlite_file
+from initlab.tracking.store.revision import is_current, lock_of, migrate
+from initlab.tracking.store.stored_files import StoredFiles
 
 # the kind that the UI shows: training of models, not traces of language models
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 MetricRow = tuple[str, float, int, int]
 RunTable = list[tuple[str, dict[str, str]]]
-
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_DISABLE_AGENT_HINT": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # delivery retries by itself; MLflow's own retries would block it for minutes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-
-
-def _prepare() -> None:
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    ignore_mlflow_warnings()
-
-
-def _load_client(uri: str) -> Any:
-    _prepare()
-    from mlflow.tracking import MlflowClient
-
-    # once more: importing MLflow installed its log handlers
-    with silence_mlflow():
-        return MlflowClient(tracking_uri=uri)
 
 
 def connect(uri: str, *, workdir: Path) -> Store:
@@ -60,20 +37,21 @@ def connect(uri: str, *, workdir: Path) -> Store:
     file = sqlite_file(uri)
     if file is None:
         with translate_errors(uri):
-            return Store(_load_client(uri), uri=uri, artifact_root=workdir.absolute() / "mlruns")
+            return Store(load_client(uri), uri=uri, artifact_root=workdir.absolute() / "mlruns")
     with translate_errors(uri):
-        # MLflow creates its tables one by one: two processes that do it at once break each other
-        with lock_of(file):
-            fresh = not has_tables(file)
+        # MLflow creates its tables one by one: two processes that do it at once break each other. Where they are
+        # complete nobody is waited for, not for a process that was stopped while it held the lock either
+        with contextlib.nullcontext() if embedded.has_tables(file) and is_current(file) else lock_of(file):
+            fresh = not embedded.has_tables(file)
             if fresh:
-                _prepare()
-                create(file)
+                prepare_environment()
+                embedded.create(file)
             else:
                 migrate(file)
-            client = _load_client(uri)
+            client = load_client(uri)
             if fresh:
-                forget_connections(client)
-            relocate_artifacts(file)
+                embedded.forget_connections(client)
+            embedded.relocate_artifacts(file)
         return Store(client, uri=uri, artifact_root=file.parent / "mlruns")
 
 
@@ -86,6 +64,8 @@ class Store:
         self.uri = uri
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
+        self._held: dict[str, bool] = {}
+        self._stored = None if self._file is None else StoredFiles(self._file, artifact_root)
 
     def _call(self) -> contextlib.AbstractContextManager[None]:
         return translate_errors(self.uri, needs=self._file)
@@ -98,6 +78,7 @@ class Store:
 
     def experiment(self, name: str) -> str:
         """Id of the experiment `name`, created where there is none. Requested once per connection."""
+        name = storable(name)
         if (known := self._experiments.get(name)) is None:
             known = self._experiments[name] = self._experiment(name)
         return known
@@ -107,7 +88,7 @@ class Store:
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 # absolute, beside the database: MLflow's default depends on the current directory of the process
-                location = None if is_server(self.uri) else str(self._artifact_root / _folder_name(name))
+                location = None if is_server(self.uri) else str(self._artifact_root / folder_name(name))
                 tags = _KIND | view_tag()
                 try:
                     return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
@@ -123,7 +104,7 @@ class Store:
 
     def create_run(self, experiment_id: str, *, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         with self._call():
-            run = self._client.create_run(experiment_id, start_time=start_ms, tags=dict(tags), run_name=name)
+            run = self._client.create_run(experiment_id, start_time=start_ms, tags=dict(tags), run_name=storable(name))
             return self._localise_artifacts(run.info)
 
     def find_run(self, experiment_ids: Sequence[str], uid: str) -> str | None:
@@ -140,9 +121,10 @@ class Store:
         Such an experiment has an artifact location that only a server can reach, and here is none.
         """
         run_id = str(info.run_id)
+        self._note_holder(info)
         if self._file is not None and str(info.artifact_uri).startswith("mlflow-artifacts:"):
             location = str(self._artifact_root / str(info.experiment_id) / run_id / "artifacts")
-            set_artifact_uri(self._file, run_id, location)
+            embedded.set_artifact_uri(self._file, run_id, location)
         return run_id
 
     def finished_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[tuple[str, int, dict[str, str]]]:
@@ -201,8 +183,8 @@ class Store:
             # the endpoint of MLflow's own curves; its Python client needs one request a run
             at = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
             asked = {"run_id": list(run_ids), "metric_key": key, "max_results": limit}
-            answer = verify_rest_response(http_request(store.get_host_creds(), at, "GET", params=asked), at)
-            rows = answer.json()["metrics"]
+            answer = self._client.limited(lambda: http_request(store.get_host_creds(), at, "GET", params=asked))
+            rows = verify_rest_response(answer, at).json()["metrics"]
             return [(str(m["run_id"]), int(m["step"]), int(m["timestamp"]), float(m["value"])) for m in rows]
 
     def latest_runs(self, count: int) -> RunTable:
@@ -239,6 +221,10 @@ class Store:
     ) -> None:
         """One batch: at most 1000 `metrics` (key, value, time in ms, step), 100 `params` and 100 `tags`."""
         with self._call():
+            if self._file is not None and write(
+                self._client, run_id, metrics=metrics, params=params or {}, tags=tags or {}
+            ):
+                return
             from mlflow.entities import Metric, Param, RunTag
 
             self._client.log_batch(
@@ -250,18 +236,7 @@ class Store:
 
     def log_dataset(self, run_id: str, dataset: Provenance, *, profile: str) -> None:
         with self._call():
-            from mlflow.entities import Dataset, DatasetInput, InputTag
-
-            remote = dataset.source.startswith("http")
-            source = {"url" if remote else "uri": dataset.source, "licence": dataset.licence, "note": dataset.note}
-            entity = Dataset(
-                name=dataset.name[:500],
-                digest=dataset.digest[:36],
-                source_type="http" if remote else "local",
-                source=json.dumps(source | {"digest": dataset.digest}),
-                profile=profile,
-            )
-            inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+            inputs = [dataset_input(dataset, profile=profile)]
             try:
                 self._client.log_inputs(run_id, inputs)
             except Exception:
@@ -269,8 +244,34 @@ class Store:
                 self._client.log_inputs(run_id, inputs)
 
     def upload(self, run_id: str, file: Path, folder: str) -> None:
+        """Store a file; in a store on this machine it is on the disk afterwards."""
         with self._call():
             self._client.log_artifact(run_id, str(file), folder or None)
+            if self._stored is not None:
+                self._stored.sync(run_id, Path(folder) / file.name)
+
+    def sync(self) -> None:
+        """Bring what was written to a SQLite store onto the disk, for good.
+
+        A commit deletes a journal: if that were there again after a power cut, the commit would be undone.
+        """
+        if self._file is not None:
+            with self._call():
+                durable.sync_folder(self._file.parent)
+
+    def files(self, run_id: str, folder: str) -> dict[str, int | None] | None:
+        """Name → size of the files in `folder` of the run's artifacts; None where the server does not hold them."""
+        with self._call():
+            if run_id not in self._held:
+                self._note_holder(self._client.get_run(run_id).info)
+            if not self._held[run_id]:
+                return None
+            found = self._client.list_artifacts(run_id, folder or None)
+            return {f.path.rsplit("/", 1)[-1]: f.file_size for f in found if not f.is_dir}
+
+    def _note_holder(self, info: Any) -> None:
+        """Note whether the server itself holds the artifacts of a run, and no other place that it names."""
+        self._held[str(info.run_id)] = str(info.artifact_uri).startswith(("mlflow-artifacts:", "http:", "https:"))
 
     def download(self, run_id: str, name: str, target: Path) -> bool:
         """Fetch the artifact file or folder `name` into `target`; False where the run has none."""
@@ -286,11 +287,11 @@ class Store:
         with self._call():
             self._client.update_run(run_id, status="RUNNING")
 
+    def start_ms(self, run_id: str) -> int:
+        """When the run began, in ms."""
+        with self._call():
+            return int(self._client.get_run(run_id).info.start_time or 0)
+
     def end(self, run_id: str, *, status: str, time_ms: int) -> None:
         with self._call():
             self._client.set_terminated(run_id, status, time_ms)
-
-
-def _folder_name(experiment: str) -> str:
-    """`experiment` as the name of a directory, safe in a path and in a URI."""
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in experiment)[:100]

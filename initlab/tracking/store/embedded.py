@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from initlab.core import durable
 from initlab.tracking.store.quiet import silence_mlflow
 
 
@@ -34,7 +35,7 @@ def create(file: Path) -> None:
         with silence_mlflow():
             store = SqlAlchemyStore(f"sqlite:///{scratch}", str(file.parent / "mlruns"))
         store.engine.dispose()
-        scratch.replace(file)
+        durable.replace(scratch, file)
     finally:
         _remove(scratch)
 
@@ -79,3 +80,39 @@ def relocate_artifacts(file: Path) -> None:
                     continue
                 if (root / tail).exists() or not (Path(before) / "mlruns").exists():
                     database.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (f"{root}/{tail}", row_id))
+
+
+def link_datasets(file: Path, study: str, parent: str) -> bool:
+    """Give the run `parent` the data sets of the training runs of `study`, as inputs; what it has is left.
+
+    Returns:
+        False where the tables are not those that are known: of another version of MLflow.
+    """
+    # of each data set one input, with its tags
+    asked = """
+        SELECT min(i.input_uuid), i.source_id FROM inputs i
+        JOIN tags s ON s.run_uuid = i.destination_id AND s.key = 'initlab.study' AND s.value = ?
+        JOIN tags k ON k.run_uuid = i.destination_id AND k.key = 'initlab.kind' AND k.value = 'train'
+        WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND NOT EXISTS (
+            SELECT 1 FROM inputs o WHERE o.source_type = 'DATASET' AND o.source_id = i.source_id
+            AND o.destination_type = 'RUN' AND o.destination_id = ?)
+        GROUP BY i.source_id"""
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as database, database:
+            for like, source in database.execute(asked, (study, parent)).fetchall():
+                own = uuid.uuid4().hex
+                database.execute(
+                    "INSERT INTO inputs (input_uuid, source_type, source_id, destination_type, destination_id)"
+                    " VALUES (?, 'DATASET', ?, 'RUN', ?)",
+                    (own, source, parent),
+                )
+                database.execute(
+                    "INSERT INTO input_tags (input_uuid, name, value) SELECT ?, name, value FROM input_tags"
+                    " WHERE input_uuid = ?",
+                    (own, like),
+                )
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error):
+            raise
+        return False
+    return True

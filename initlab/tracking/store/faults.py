@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
+from initlab.core.exchange import LateError
+from initlab.core.redact import redact_passwords
 from initlab.errors import StoreError
 from initlab.tracking.store.account import account
+from initlab.tracking.store.answers import AnswerError
 from initlab.tracking.store.location import describe_location, is_server
 from initlab.tracking.store.quiet import silence_mlflow
 
@@ -69,6 +74,11 @@ _KNOWN: tuple[tuple[frozenset[str], str], ...] = (
     ),
     (frozenset({"Timeout", "ReadTimeout", "ConnectTimeout"}), "did not answer in time"),
     (
+        frozenset({"IncompleteRead", "ChunkedEncodingError", "ContentDecodingError", "InvalidChunkLength"}),
+        "broke off in the middle of its answer",
+    ),
+    (frozenset({"BadStatusLine", "LineTooLong"}), "does not speak HTTP: is it https:// (tracking.uri=)?"),
+    (
         frozenset({"ConnectionError", "ConnectionRefusedError", "NewConnectionError"}),
         "did not answer",
     ),
@@ -85,10 +95,13 @@ class StoreFaultError(StoreError):
     act, and the waiting records can be sent later).
     """
 
-    def __init__(self, kind: Fault, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, kind: Fault, reason: str, *, retry_after: float = 0.0) -> None:
+        # what a server or a driver says may repeat the address, with its password
+        self.reason = redact_passwords(reason)
+        super().__init__(self.reason)
         self.kind: Fault = kind
-        self.reason = reason
+        #: seconds after which a server asks to be asked again; 0 where it does not say
+        self.retry_after = retry_after
 
 
 @contextlib.contextmanager
@@ -108,9 +121,16 @@ def translate_errors(uri: str, *, needs: Path | None = None) -> Generator[None]:
 def classify_error(error: Exception, uri: str) -> StoreFaultError:
     """Classify `error`; the reason is a sentence that begins with the location of the store."""
     place = describe_location(uri)
+    # a server may repeat what it was sent
+    secrets = _secrets(uri)
     chain = [error]
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and isinstance(below, Exception):
         chain.append(below)
+    for link in chain:
+        if isinstance(link, AnswerError):
+            return StoreFaultError(link.kind, f"{place} {link.sentence}", retry_after=link.retry_after)
+        if isinstance(link, LateError):
+            return StoreFaultError("away", f"{place} did not answer in time")
     kinds = {type(link).__name__ for link in chain}
     text = " ".join(str(link) for link in chain)
     code = str(getattr(error, "error_code", ""))
@@ -122,11 +142,22 @@ def classify_error(error: Exception, uri: str) -> StoreFaultError:
             if kinds & signs or code in signs or any(sign in text for sign in signs):
                 return StoreFaultError(kind, f"{place} {_fill_template(sentence, uri)}")
     first_line = next(iter(str(error).splitlines()), "")[:300]
+    for secret in secrets:
+        first_line = first_line.replace(secret, "***")
     if code in _REFUSED or (code == "BAD_REQUEST" and is_server(uri)):
         return StoreFaultError("refused", f"{place} refused it: {first_line}")
     if code in _GONE:
         return StoreFaultError("gone", f"{place}: {first_line}")
     return StoreFaultError("away", f"{place}: {first_line or type(error).__name__}")
+
+
+def _secrets(uri: str) -> list[str]:
+    """The password and the token for the server at `uri`, as they are and as they are sent."""
+    if not is_server(uri):
+        return []
+    known = account(uri)
+    sent = base64.standard_b64encode(f"{known.user}:{known.password}".encode()).decode() if known.password else ""
+    return [word for word in (sent, quote(known.password, safe=""), known.password, known.token) if word]
 
 
 def _fill_template(sentence: str, uri: str) -> str:

@@ -10,6 +10,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+from initlab.core.exchange import exchange
 from initlab.tracking.store.location import mask_password
 
 #: seconds to wait for a server
@@ -50,9 +51,18 @@ def check_server(uri: str) -> tuple[str, float | None]:
 
     begun = time.time()
     try:
-        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS)
+        answer = exchange(
+            lambda _: requests.get(
+                f"{uri.rstrip('/')}/health", timeout=0.8 * _TIMEOUT_SECONDS, stream=True, allow_redirects=False
+            ),
+            peer=mask_password(uri),
+            seconds=_TIMEOUT_SECONDS,
+        )
+        answer.close()
     except (requests.RequestException, OSError) as error:
         return f"{mask_password(uri)} does not answer ({type(error).__name__})", None
+    if answer.status_code >= 500 or 300 <= answer.status_code < 400:
+        return f"{mask_password(uri)} answers {answer.status_code} when it is asked whether it is well", None
     date = answer.headers.get("Date", "")
     own = (begun + time.time()) / 2
     with contextlib.suppress(ValueError, TypeError):

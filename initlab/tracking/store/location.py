@@ -100,3 +100,8 @@ def ui_url(uri: str, *, run_id: str = "", experiment_id: str = "") -> str:
     if mask_password(uri) != uri:
         return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"   (set it first: passwords are not printed)'
     return f"mlflow ui --backend-store-uri {uri}"
+
+
+def folder_name(experiment: str) -> str:
+    """`experiment` as the name of a directory, safe in a path and in a URI."""
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in experiment)[:100]

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from initlab.core import durable
 from initlab.core.error_line import print_notice
+from initlab.core.exchange import PATIENCE, say_waiting
 from initlab.core.text import to_one_line
 from initlab.errors import ConfigError
 from initlab.tracking.store.faults import StoreFaultError
@@ -20,11 +24,33 @@ from initlab.tracking.store.health import read_mlflow_schemas, read_schema_versi
 from initlab.tracking.store.location import describe_location
 from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
 
+#: seconds for which another process's work on the tables is waited for
+_LONGEST = 120.0
 
-def lock_of(file: Path) -> FileLock:
-    """The lock that a process holds while it makes or changes the tables of the store `file`."""
+
+@contextmanager
+def lock_of(file: Path) -> Generator[None]:
+    """While open, no other process makes or changes the tables of the store `file`.
+
+    Raises:
+        StoreFaultError: another one has been at it for minutes; a process that was stopped is one.
+    """
     (file.parent / ".initlab").mkdir(parents=True, exist_ok=True)
-    return FileLock(file.parent / ".initlab" / f"{file.name}.lock", timeout=300)
+    lock = FileLock(file.parent / ".initlab" / f"{file.name}.lock")
+    maker = f"another process that makes the tables of {_place(file)}"
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        say_waiting(maker, _LONGEST)
+        try:
+            lock.acquire(timeout=_LONGEST)
+        except Timeout:
+            reason = f"{_place(file)} waits for {maker}: it has the lock {lock.lock_file} since {_LONGEST:.0f} s"
+            raise StoreFaultError("away", reason) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_current(file: Path) -> bool:
@@ -105,6 +131,8 @@ def _copied(file: Path, revision: str) -> Path:
         copy = file.with_name(f"{file.name}.{revision}.{number}.bak")
     try:
         _restore(file, copy)
+        durable.sync_file(copy)
+        durable.sync_folder(copy.parent)
     except sqlite3.Error as error:
         copy.unlink(missing_ok=True)
         what = f"was written by an older MLflow, and no copy can be made before its tables are changed ({error})"

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
+from initlab.core.signals import interruptible
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.client import Store, connect
@@ -31,7 +31,7 @@ _RECENT = 200
 
 
 def ui(workdir: Path, settings: TrackingSettings, *, port: int, run_id: str = "") -> int:
-    """Run `mlflow ui` on loopback until it is interrupted or gets SIGTERM; its exit code.
+    """Run `mlflow ui` on loopback until Ctrl-C, SIGTERM or SIGHUP; its exit code.
 
     Where the store is a server, or the UI runs already, say where it is instead. The address is that of the runs of the
     latest experiment, or of `run_id`.
@@ -54,22 +54,24 @@ def ui(workdir: Path, settings: TrackingSettings, *, port: int, run_id: str = ""
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ConfigError("tracking.ui_port", port, "something listens there already; choose another port")
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address]
+    command = [sys.executable, "-m", "mlflow", "ui", *address]
     page = _page(f"http://127.0.0.1:{port}", uri, workdir, run_id)
     what = "the run" if run_id else "the runs of this directory"
     print(f"MLflow UI, {what}: {page}   (Ctrl-C ends it)", flush=True)
+    # the URI may have a password, and everybody can read a command line
+    environ = {**os.environ, **_QUIET, "MLFLOW_BACKEND_STORE_URI": uri}
     # a session of its own, so that the whole tree of processes ends with this one
-    process = subprocess.Popen(command, cwd=workdir, env={**os.environ, **_QUIET}, start_new_session=True)
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    note_ui(uri, workdir, port)
     try:
-        return process.wait()
+        with interruptible():
+            process = subprocess.Popen(command, cwd=workdir, env=environ, start_new_session=True)
+            try:
+                note_ui(uri, workdir, port)
+                return process.wait()
+            finally:
+                forget_ui(workdir)
+                _end(process)
     except KeyboardInterrupt:
         return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        forget_ui(workdir)
-        _end(process)
 
 
 def _page(base: str, uri: str, workdir: Path, run_id: str) -> str:
@@ -95,10 +97,6 @@ def _viewed(store: Store, experiment_id: str) -> dict[str, str]:
         for key, value in fresh.items():
             client.set_experiment_tag(experiment_id, key, value)
     return tags | fresh
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

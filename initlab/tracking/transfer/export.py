@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from initlab.core import durable
 from initlab.errors import ConfigError, one_of
 from initlab.spec import TrackingSettings
 from initlab.tracking.spool.spool import write_atomic
@@ -107,7 +108,11 @@ def _export(store: Store, run: Any, to: Path, experiments: dict[str, str]) -> in
     _fetch(store, run_id, part / ARTIFACTS)
     if place.exists():
         shutil.rmtree(place)
+    for file in part.rglob("*"):
+        if file.is_file():
+            durable.sync_file(file)
     part.replace(place)
+    durable.sync_folder(place.parent)
     return points
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +83,7 @@ def import_runs(
     order = sorted(runs, key=lambda i: (parents[i] in runs, runs[i]["start_ms"], i))
     added = known = points = 0
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with _folder_lock(folder):
             store = connect(uri, workdir=workdir)
             here = _find_imported(store, study, runs)
             for count, run_id in enumerate(order, 1):
@@ -89,6 +92,8 @@ def import_runs(
                 added, known = (added, known + 1) if sent is None else (added + 1, known)
                 points += sent or 0
                 say(f"{count}/{len(order)} {runs[run_id]['name']}: {'already there' if sent is None else 'sent'}")
+            if added:
+                _settle(store, folder, runs, study=study)
     except Timeout:
         raise ConfigError("from", folder, "another process is importing it") from None
     except StoreFaultError as fault:
@@ -96,6 +101,22 @@ def import_runs(
             "tracking.uri", describe_location(uri), f"the import stopped: {fault.reason}; the same command continues it"
         ) from fault
     return ImportResult(uri=uri, study=study, added=added, known=known, points=points)
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: Path) -> Generator[None]:
+    """While open, no other process imports `folder`, where it can be written to. Raises filelock's Timeout."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise
+    except OSError:
+        pass  # a folder that others share for reading
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read_run(folder: Path, run_id: str) -> Json:
@@ -123,7 +144,7 @@ def _find_imported(store: Store, study: str, runs: Mapping[str, Json]) -> dict[s
     Raises ConfigError where the store has a different study of that name.
     """
     found: dict[str, tuple[str, str]] = {}
-    for run in store.pages(store.experiments(), f"tags.`{STUDY}` = '{study.replace(chr(39), '')}'", size=1000):
+    for run in store.pages(store.experiments(), _words(study), size=1000):
         tags, run_id = run.data.tags, str(run.info.run_id)
         origin = str(tags.get(ORIGIN, run_id))
         # the store that it was exported from has all of it
@@ -148,7 +169,50 @@ def _import(
         run_id = store.create_run(
             store.experiment(run["experiment"]), name=run["name"], start_ms=run["start_ms"], tags=first
         )
+        # until all of it is there: an import that fails leaves no run that seems to be running
+        store.end(run_id, status="KILLED", time_ms=run["start_ms"])
+        run_id = _agree(store, study, run["run_id"])
     here[run["run_id"]] = (run_id, "")
+    for last in (False, False, True):
+        try:
+            return _send(store, folder, run, run_id, tags, mark=mark)
+        except StoreFaultError as fault:
+            # another process imports the same: it has kept its own run, or wrote the same row at the same moment
+            kept = _agree(store, study, run["run_id"])
+            if last or (kept == run_id and fault.kind != "refused"):
+                raise
+            here[run["run_id"]] = (run_id := kept, "")
+            time.sleep(0.2)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _agree(store: Store, study: str, origin: str) -> str:
+    """Id of the one run of `origin` that all processes keep which import it at the same time."""
+    found = list(store.pages(store.experiments(), f"{_words(study)} and tags.`{ORIGIN}` = '{origin}'", size=100))
+    if not found:
+        raise StoreFaultError("gone", f"the run of {origin} is no longer there")
+    return str(_keep(store, found).info.run_id)
+
+
+def _keep(store: Store, found: list[Any]) -> Any:
+    """The run of the lowest id; the others are deleted.
+
+    Whoever sees another one deletes it, so that all agree in whatever order they look; what was sent to a run that is
+    deleted is sent again to the one that is kept.
+    """
+    kept, *others = sorted(found, key=lambda run: str(run.info.run_id))
+    for other in others:
+        with contextlib.suppress(StoreFaultError), store.client() as client:  # deleted by another one already
+            client.delete_run(str(other.info.run_id))
+    return kept
+
+
+def _words(study: str) -> str:
+    return f"tags.`{STUDY}` = '{study.replace(chr(39), '')}'"
+
+
+def _send(store: Store, folder: Path, run: Json, run_id: str, tags: Mapping[str, str], *, mark: str) -> int:
+    """Send all of a run; what is there already stays. Returns its number of points."""
     for part in batches(tags):
         store.log(run_id, tags=part)
     for part in batches({clean_key(k): truncate(str(v), PARAM_LENGTH) for k, v in run["params"].items()}):
@@ -160,11 +224,26 @@ def _import(
     _log_datasets(store, run_id, run["datasets"])
     for file, parent_folder in artifact_files(folder / ARTIFACTS):
         store.upload(run_id, file, parent_folder)
-    if run["status"] in _ENDED:
-        store.end(run_id, status=run["status"], time_ms=run["end_ms"])
+    # one that was running when it was exported does not run here
+    ended = run["status"] in _ENDED
+    store.end(run_id, status=run["status"] if ended else "KILLED", time_ms=max(run["end_ms"], run["start_ms"]))
     # written last: a run with this tag is complete
     store.log(run_id, tags={IMPORTED: mark})
     return points
+
+
+def _settle(store: Store, folder: Path, runs: Mapping[str, Json], *, study: str) -> None:
+    """Complete what another process, which imported the same meanwhile, has taken over, and name each run's parent."""
+    there: dict[str, list[Any]] = defaultdict(list)
+    for run in store.pages(store.experiments(), _words(study), size=1000):
+        there[str(run.data.tags.get(ORIGIN, ""))].append(run)
+    kept = {origin: _keep(store, there[origin]) for origin in runs if origin in there}
+    here = {origin: (str(run.info.run_id), str(run.data.tags.get(IMPORTED, ""))) for origin, run in kept.items()}
+    for origin, run in kept.items():
+        parent = here.get(str(runs[origin]["tags"].get(PARENT, "")), ("", ""))[0]
+        if parent and run.data.tags.get(PARENT) != parent:
+            store.log(here[origin][0], tags={PARENT: parent})
+        _import(store, folder / "runs" / origin, runs[origin], study=study, parent=parent, here=here)
 
 
 def _split_points(points: Iterable[Point]) -> Iterable[list[Point]]:
@@ -197,4 +276,8 @@ def _log_datasets(store: Store, run_id: str, datasets: list[Any]) -> None:
             for d in new
         ]
         if made:
-            client.log_inputs(run_id, made)
+            try:
+                client.log_inputs(run_id, made)
+            except Exception:
+                # two processes may add the same new data set at once: at the second attempt it exists
+                client.log_inputs(run_id, made)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from initlab.spec import TrackingSettings
 from initlab.tracking.store.client import connect
-from initlab.tracking.store.faults import StoreFaultError
-from initlab.tracking.store.location import resolve_uri
+from initlab.tracking.store.embedded import link_datasets
+from initlab.tracking.store.faults import StoreFaultError, translate_errors
+from initlab.tracking.store.location import resolve_uri, sqlite_file
 
 #: runs that are looked at: a study seldom has more than a few data sets
 _RUNS = 200
@@ -20,7 +21,12 @@ def copy_inputs(settings: TrackingSettings, *, workdir: Path, study: str, parent
     """
     if not settings.enabled or settings.offline or not parent:
         return ""
+    file = sqlite_file(resolve_uri(settings, workdir))
     try:
+        if file is not None and file.exists():
+            with translate_errors(settings.uri or "", needs=file):
+                if link_datasets(file, study, parent):
+                    return ""  # without MLflow, whose import takes longer than a small run
         store = connect(resolve_uri(settings, workdir), workdir=workdir)
         with store.client() as client:
             own = client.get_run(parent)

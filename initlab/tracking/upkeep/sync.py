@@ -7,24 +7,26 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock
 
-from initlab.errors import ConfigError, StoreError
+from initlab.errors import ConfigError, InitlabError, StoreError
 from initlab.spec import TrackingSettings
 from initlab.tracking.deliver.deliver import PARENT, Delivery
 from initlab.tracking.spool import spool
+from initlab.tracking.spool.appender import Appender
 from initlab.tracking.spool.spool import SpoolHeader
 from initlab.tracking.store.client import Store, connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.location import describe_location, resolve_uri
+from initlab.tracking.upkeep.recover import recover_header
+from initlab.tracking.upkeep.report import Outcome, SyncReport, SyncResult
 
 # a folder that a starting process has not completed yet is younger than this
 HALF_MADE_SECONDS = 60
 TRIES = 3
-
-Outcome = Literal["sent", "waits", "live"]
+# seconds after which a busy server may ask to be asked again
+LONGEST_RETRY_AFTER = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,44 +41,6 @@ class SpoolInfo:
     live: bool
     records: int
     artifacts: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncResult:
-    """Result for one spool. `records` and `artifacts` were sent if `outcome` is sent, else they still wait."""
-
-    uid: str
-    name: str
-    run_id: str
-    outcome: Outcome
-    status: str
-    records: int
-    artifacts: int
-    reason: str = ""
-
-    def line(self) -> str:
-        """Format the outcome as one line."""
-        who = f"{self.name} ({self.run_id or self.uid})"
-        what = f"{self.records} records, {self.artifacts} artifacts"
-        if self.outcome == "live":
-            return f"{who}: still running, left alone"
-        if self.outcome == "waits":
-            return f"{who}: {what} still wait: {self.reason}"
-        return f"{who}: {what} sent, ended as {self.status}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncReport:
-    """Result of `sync`, run by run. `waiting` is the number of runs that could not be sent."""
-
-    runs: tuple[SyncResult, ...]
-
-    @property
-    def waiting(self) -> int:
-        return sum(run.outcome == "waits" for run in self.runs)
-
-    def lines(self) -> list[str]:
-        return [run.line() for run in self.runs] or ["nothing waits"]
 
 
 def folders(workdir: Path) -> list[Path]:
@@ -148,7 +112,9 @@ def sync(workdir: Path, settings: TrackingSettings) -> SyncReport:
     stores: dict[str, Store | str] = {}
     # a child needs the id that its parent gets in the store
     ordered = sorted(folders(workdir), key=_is_child)
-    done = [_sync_one(folder, workdir=workdir, override=override, stores=stores) for folder in ordered]
+    done = [
+        _sync_one(folder, workdir=workdir, override=override, stores=stores, settings=settings) for folder in ordered
+    ]
     return SyncReport(runs=tuple(one for one in done if one is not None))
 
 
@@ -160,13 +126,16 @@ def _is_child(folder: Path) -> bool:
 
 
 def _sync_one(
-    folder: Path, *, workdir: Path, override: str | None, stores: dict[str, Store | str]
+    folder: Path, *, workdir: Path, override: str | None, stores: dict[str, Store | str], settings: TrackingSettings
 ) -> SyncResult | None:
     lock = spool.take_lock(folder)
     try:
         header = spool.load_header(folder)
     except StoreError as error:
-        return _damaged(folder, lock, error)
+        recovered = _damaged(folder, lock, error, settings, workdir)
+        if not isinstance(recovered, SpoolHeader):
+            return recovered
+        header = recovered
     if lock is None:
         return _sync_result(header, outcome="live")
     meant = spool.intended_uri(header, workdir)
@@ -188,41 +157,54 @@ def _sync_one(
         lock.release()
 
 
-def _damaged(folder: Path, lock: FileLock | None, error: StoreError) -> SyncResult | None:
+def _damaged(
+    folder: Path, lock: FileLock | None, error: StoreError, settings: TrackingSettings, workdir: Path
+) -> SpoolHeader | SyncResult | None:
+    """A new header for a spool that has none, with the lock still held; else what is to be said of it."""
     if lock is None:
         return None
-    try:
-        unfinished = not (folder / spool.HEADER).exists()
-        if unfinished and not (folder / spool.RECORDS).exists():
-            # a process died between creating the folder and writing the header, or between deleting the two
-            if folder.exists() and time.time() - folder.stat().st_mtime > HALF_MADE_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-            return None
-    finally:
-        lock.release()
-    return SyncResult(
-        uid=folder.name, name="?", run_id="", outcome="waits", status="", records=0, artifacts=0, reason=str(error)
-    )
+    if spool.is_delivered(folder):
+        spool.remove_delivered(folder)
+    elif any((folder / n).is_file() and (folder / n).stat().st_size for n in (spool.RECORDS, spool.EVENTS)):
+        try:
+            return recover_header(folder, settings, workdir=workdir)
+        except (OSError, InitlabError) as failure:
+            lock.release()
+            reason = f"{error}, and no new one can be made ({failure})"
+            return SyncResult(
+                uid=folder.name, name="?", run_id="", outcome="waits", status="", records=0, artifacts=0, reason=reason
+            )
+    elif folder.exists() and time.time() - folder.stat().st_mtime > HALF_MADE_SECONDS:
+        # a process died while it made the folder: there is nothing to be sent
+        shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    return None
 
 
-def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores: dict[str, Store | str]) -> SyncResult:
+def _send(
+    folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores: dict[str, Store | str]
+) -> SyncResult | None:
     def client() -> Store:
         known = stores.get(uri)
         if isinstance(known, str):
-            # wait only once for a dead server, however many runs wait for it
             raise StoreFaultError("away", known)
         if known is None:
             known = stores[uri] = connect(uri, workdir=folder.parent.parent.parent)
         return known
 
     events = spool.read_events(folder)
+    if header.adopted and not events:
+        # fetched by a process that was killed before it resumed the run, whose end is in the store
+        spool.remove(folder, lock)
+        return None
     if spool.end_event(events) < 0:
         _end_as_killed(folder, header)
     events = spool.read_events(folder)
     delivery = Delivery(folder, header, uri=uri, connect=client)
     before = spool.waiting(folder, delivery.progress)
     fault = _deliver_with_retries(delivery)
-    if "did not answer" in fault:
+    if "did not answer" in fault or "answered 429" in fault:
+        # wait only once for it, however many runs wait for it
         stores[uri] = fault
     elif fault:
         stores.pop(uri, None)
@@ -235,6 +217,7 @@ def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores
         status=str(events[spool.end_event(events)]["status"]),
         counts=before if sent else after,
         reason=fault or ("" if sent else f"{describe_location(uri)} does not have all of it"),
+        uri=uri,
     )
     if sent:
         spool.remove(folder, lock)
@@ -242,16 +225,17 @@ def _send(folder: Path, header: SpoolHeader, *, lock: FileLock, uri: str, stores
 
 
 def _deliver_with_retries(delivery: Delivery) -> str:
-    """Deliver; returns "" or the reason of the failure. Retries a busy database, not a dead server."""
+    """Deliver; returns "" or the reason of the failure. Retries a busy store, not a dead one."""
     reason = ""
     for pause in range(TRIES):
         try:
             delivery.round()
         except StoreFaultError as fault:
             reason = fault.reason
-            if "locked" not in reason:
+            # a server that asks for more patience than this gets the records at the next `sync`
+            if ("locked" not in reason and not fault.retry_after) or fault.retry_after > LONGEST_RETRY_AFTER:
                 return reason
-            time.sleep(pause)
+            time.sleep(max(pause, fault.retry_after))
         else:
             return ""
     return reason
@@ -259,7 +243,7 @@ def _deliver_with_retries(delivery: Delivery) -> str:
 
 def _end_as_killed(folder: Path, header: SpoolHeader) -> None:
     time_ms = spool.last_time_ms(folder)
-    events = spool.Appender(folder / spool.EVENTS)
+    events = Appender(folder / spool.EVENTS)
     end = {"kind": "status", "status": "killed", "time_ms": time_ms, "checkpoints": header.keep_checkpoints}
     try:
         events.append(json.dumps(end).encode() + b"\n")
@@ -275,6 +259,7 @@ def _sync_result(
     status: str = "",
     counts: tuple[int, int] = (0, 0),
     reason: str = "",
+    uri: str = "",
 ) -> SyncResult:
     return SyncResult(
         uid=header.uid,
@@ -285,4 +270,7 @@ def _sync_result(
         records=counts[0],
         artifacts=counts[1],
         reason=reason,
+        study=header.run.tags.get("initlab.study", ""),
+        uri=uri,
+        experiment=header.run.experiment,
     )

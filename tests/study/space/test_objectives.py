@@ -271,7 +271,7 @@ def test_where_no_key_stands_out_the_line_says_what_tests_them() -> None:
     ]  # fmt: skip
     line, noise = importance.format_importance(arms, None, "maximize")
     assert noise == {"init", "activation"}
-    assert line == "importance: not told by 9 arms (PED-ANOVA); compare tests the effect of each key"
+    assert line == "importance: 9 arms are too few to measure it (PED-ANOVA); compare tests the effect of each key"
 
 
 @pytest.mark.parametrize(

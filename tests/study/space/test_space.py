@@ -77,7 +77,8 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
 
 def test_glob_chooses_files_of_the_group() -> None:
     found = parse(["init=glob([*normal,zero*],exclude=*hadamard)"])
-    assert found.dimensions == (Choice(key="init", options=("normal", "truncated_normal", "zero_gamma", "zeros")),)
+    options = ("normal", "truncated_normal", "zero_gamma", "zero_projection", "zeros")
+    assert found.dimensions == (Choice(key="init", options=options),)
     assert parse(["init=glob(*)"]).dimensions == (Choice(key="init", options=tuple(config.groups()["init"])),)
 
 

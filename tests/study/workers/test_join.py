@@ -32,14 +32,15 @@ def waiting(workdir: Path) -> int:
         return 0
 
 
-def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_leader_without_workers_waits_for_those_that_join(workdir: Path, how: signal.Signals) -> None:
     grid = (*TINY, "trainer.epochs=150", "init=he,xavier,lecun", "study.workers=0", "study.name=mine")
     with running(*grid, cwd=workdir) as study:
         until(lambda: waiting(workdir) == 3)
         first = joined(workdir, "mine")
         assert until(lambda: worker_at_work(workdir)) == first.pid
         # as a batch system announces the end of its time: the arm at hand goes back
-        first.send_signal(signal.SIGTERM)
+        first.send_signal(how)
         said, _ = first.communicate(timeout=60)
         assert first.returncode == 1, said
         assert states(the_study(workdir))["WAITING"] >= 1 and states(the_study(workdir))["RUNNING"] == 0

@@ -203,7 +203,7 @@ def test_three_files_of_words(tmp_path: Path, factory: Any, names: tuple[str, ..
 
 def test_settings_that_mean_nothing(tmp_path: Path) -> None:
     path = written(tmp_path, PROSE)
-    with pytest.raises(ConfigError, match=r"min_count=2: is for words; set data\.level=word"):
+    with pytest.raises(ConfigError, match=r"min_count=2: is for words and byte pairs; set data\.level=word"):
         text_file(path=path, min_count=2)
     with pytest.raises(ConfigError, match="max_words=5: is for words"):
         python_topics(max_words=5)

@@ -21,6 +21,8 @@ def test_from_the_store_by_either_id(workdir: Path) -> None:
     assert sink.close("failed") == ""
     again = reopen(sink.uid, settings(), workdir=workdir)
     assert (again.skip, again.status, again.sink.run_id) == (4, "failed", sink.run_id)
+    assert status(workdir / "mlflow.db", sink.run_id) == "FAILED", "it has not begun again yet"
+    again.begin()
     eventually(lambda: status(workdir / "mlflow.db", sink.run_id) == "RUNNING")
     # what a resumed training does again comes at another time, so that the store alone would keep it twice
     for serial in (2, 3):
@@ -38,7 +40,11 @@ def test_from_the_store_by_either_id(workdir: Path) -> None:
     assert spools(workdir) == ()
     third = reopen(sink.run_id, settings(), workdir=workdir)
     assert third.skip == 8
-    assert third.sink.close("finished") == ""
+    third.leave()
+    assert spools(workdir) == () and status(database, sink.run_id) == "FINISHED"
+    fourth = reopen(sink.run_id, settings(), workdir=workdir)
+    fourth.begin()
+    assert fourth.sink.close("finished") == ""
 
 
 def test_from_the_spool_of_a_run_that_never_reached_a_store(workdir: Path) -> None:
@@ -49,6 +55,7 @@ def test_from_the_spool_of_a_run_that_never_reached_a_store(workdir: Path) -> No
     assert sink.close("killed") != ""
     again = reopen(sink.uid, settings(), workdir=workdir)
     assert (again.skip, again.status, again.folder) == (4, "killed", sink.folder)
+    again.begin()
     assert (again.folder / "config.yaml").read_text() == "seed: 0\n"
     assert (again.folder / "checkpoints" / "last.safetensors").exists()
     again.sink.write(record(3))

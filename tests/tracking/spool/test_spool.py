@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from initlab.errors import StoreError
 from initlab.spec import Provenance
 from initlab.tracking.spool import spool
+from initlab.tracking.spool.appender import Appender
 from initlab.tracking.spool.values import batches, clean_key, truncate
 from tests.tracking.tracking_cases import header
 
@@ -43,7 +44,7 @@ def test_torn_line_counts_as_never_written(tmp_path: Path) -> None:
     assert [line["serial"] for _, line in spool.read_lines(path)] == [0]
     path.write_bytes(b'{"serial": 0}\n{"serial": 1}\n{"ser')
     assert [line["serial"] for _, line in spool.read_lines(path)] == [0, 1]
-    appender = spool.Appender(path)
+    appender = Appender(path)
     appender.append(b'{"serial": 2}\n')
     appender.close()
     assert [line["serial"] for _, line in spool.read_lines(path)] == [0, 1, 2]
@@ -89,7 +90,7 @@ def test_the_last_end_counts_until_a_reopening() -> None:
 def test_any_finite_metric_survives_the_file(values: dict[str, float]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.jsonl"
-        appender = spool.Appender(path)
+        appender = Appender(path)
         appender.append(json.dumps({"metrics": values}).encode() + b"\n")
         appender.close()
         ((_, line),) = spool.read_lines(path)

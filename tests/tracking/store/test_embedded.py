@@ -298,12 +298,13 @@ def test_two_syncs_at_once(workdir: Path) -> None:
 def test_one_damaged_spool_does_not_stop_the_others(workdir: Path) -> None:
     damaged = workdir / ".initlab" / "spool" / "!damaged"
     damaged.mkdir(parents=True)
-    (damaged / spool.HEADER).write_text("{")
+    (damaged / spool.HEADER).mkdir()  # what cannot be replaced by a header that is made anew
+    (damaged / spool.RECORDS).write_text('{"serial":0,"step":0,"time_ms":1,"metrics":{}}\n')
     process = child(workdir, then="import os; os._exit(1)")
     process.communicate(timeout=60)
     report = sync(workdir, settings())
     assert [run.outcome for run in report.runs] == ["waits", "sent"]
-    assert "damaged" in report.lines()[0]
+    assert "damaged" in report.lines()[0] and "no new one can be made" in report.lines()[0]
 
 
 def test_protocol_of_the_sink(workdir: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from initlab.core import exchange
 from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import check_access
+from initlab.tracking.store import revision
 from initlab.tracking.store.client import connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.health import read_mlflow_schemas, read_schema_version
@@ -148,3 +152,34 @@ def type_in(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "initlab", *words], cwd=folder, env=environment, capture_output=True, text=True,
         check=False, timeout=300,
     )  # fmt: skip
+
+
+@pytest.mark.process
+def test_a_stopped_process_with_the_lock_holds_nobody_up_where_the_tables_are_made(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exchange._said.clear()
+    monkeypatch.setattr(revision, "_LONGEST", 0.5)
+    shutil.copyfile(template / "mlflow.db", tmp_path / "mlflow.db")
+    (tmp_path / ".initlab").mkdir()
+    for name in ("mlflow.db", "new.db"):
+        lock = tmp_path / ".initlab" / f"{name}.lock"
+        holder = subprocess.Popen(
+            [sys.executable, "-c", "import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
+             "print('held', flush=True); time.sleep(600)", str(lock)], stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+            holder.send_signal(signal.SIGSTOP)
+            if name == "mlflow.db":
+                assert connect(f"sqlite:///{tmp_path}/{name}", workdir=tmp_path).experiment_names()
+                assert "waiting" not in capsys.readouterr().err
+                continue
+            with pytest.raises(StoreFaultError, match="another process that makes the tables") as caught:
+                connect(f"sqlite:///{tmp_path}/{name}", workdir=tmp_path)
+            assert caught.value.kind == "away"
+            assert "waiting for another process that makes the tables of" in capsys.readouterr().err
+        finally:
+            holder.kill()
+            holder.communicate()
+    assert connect(f"sqlite:///{tmp_path}/new.db", workdir=tmp_path).experiment_names()
