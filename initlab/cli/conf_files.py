@@ -32,8 +32,9 @@ class ConfFile:
 
 
 def files_of(group: str) -> dict[str, Path]:
-    """Name → file of a group, initlab's own and those of plug-ins."""
-    return {f.stem: f for conf in reversed(conf_dirs()) for f in sorted((conf / group).glob("*.yaml"))}
+    """Name → file of a group, initlab's own and those of plug-ins; ``papers/NAME`` for one in a folder below it."""
+    places = [conf / group for conf in reversed(conf_dirs())]
+    return {f.relative_to(p).with_suffix("").as_posix(): f for p in places for f in sorted(p.rglob("*.yaml"))}
 
 
 def group_names() -> list[str]:

@@ -113,6 +113,25 @@ TABLE: tuple[Command, ...] = (
         example="python -m initlab compare study=NAME baseline=init=xavier out=comparison",
     ),
     Command(
+        name="papers",
+        help="test claims of papers by small studies: which of them reproduce",
+        group="study",
+        target="initlab.cli.papers:papers_command",
+        accepts=("tracking", "hydra", "device", "threads"),
+        words=(99, "NAME..."),
+        options=(
+            Option(name="quick", help="smaller studies, fewer seeds (--quick)", kind="flag", default="false"),
+            Option(name="list", help="list the claims (--list)", kind="flag", default="false"),
+            Option(name="seeds", help="of each arm; by default those of the claim, 5 or more"),
+            Option(name="jobs", help="studies that train at the same time; by default one a core, 8 at most"),
+            OUT,
+            JSON,
+        ),
+        example="python -m initlab papers he_2015",
+        details="A claim is an experiment with a node `claim`: conf/experiment/papers/NAME.yaml, your own by"
+        " --config-dir=DIR.\nWhat was trained is kept: a command that was stopped goes on where it was.",
+    ),
+    Command(
         name="worker",
         help="one more worker for a study that was started here",
         group="study",

@@ -9,6 +9,7 @@ from initlab.config.resume import resume_config, saved_overrides
 from initlab.config.sections import (
     compare_settings,
     data_object,
+    plain_node,
     replicas,
     study_settings,
     task_object,
@@ -30,6 +31,7 @@ __all__ = [
     "flatten",
     "groups",
     "original_overrides",
+    "plain_node",
     "quote_formulas",
     "replicas",
     "resume_config",

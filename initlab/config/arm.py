@@ -24,6 +24,7 @@ _NOT_OF_THE_ARM = (
     "replicas",
     "config",
     "gc",
+    "claim",
 )
 
 

@@ -57,7 +57,8 @@ def groups() -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for conf in (*conf_dirs(), *folders_of(typed_searchpath())):
         for folder in (f for f in conf.iterdir() if f.is_dir() and f.name not in _NO_GROUPS):
-            found.setdefault(folder.name, set()).update(f.stem for f in folder.glob("*.yaml"))
+            names = (f.relative_to(folder).with_suffix("").as_posix() for f in folder.rglob("*.yaml"))
+            found.setdefault(folder.name, set()).update(names)
     return {name: sorted(files) for name, files in sorted(found.items()) if files}
 
 
@@ -69,7 +70,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     """
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     assert isinstance(tree, dict)
-    plain = {str(k): v for k, v in tree.items() if k not in ("hydra", "experiment")}
+    plain = {str(k): v for k, v in tree.items() if k not in ("hydra", "experiment", "claim")}
     for dotted, value in flatten(plain).items():
         if value == "???":
             raise ConfigError(dotted, None, f"must be given: add {dotted}=...")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from initlab.config.build import build_group, checked_value
 from initlab.config.compose import resolve
@@ -64,3 +64,9 @@ def task_object(config: DictConfig) -> Any:
     tree = resolve(config)
     check_data(tree)
     return build_group(tree, "task", extras={"data": build_group(tree, "data")})
+
+
+def plain_node(config: DictConfig, key: str) -> object:
+    """A node of the composed configuration as plain data, interpolations resolved; None where there is none."""
+    node = config.get(key)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

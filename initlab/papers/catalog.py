@@ -1,0 +1,76 @@
+"""Finds the claims: experiments of `conf/experiment/papers/`, of plug-ins and of the command line's folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from initlab import config as configuration
+from initlab.config.compose import resolve
+from initlab.config.searchpath import folders_of, typed_searchpath
+from initlab.core.plugins import conf_dirs
+from initlab.errors import ConfigError, UnknownNameError, one_of
+from initlab.papers.claim import Claim
+from initlab.papers.measures import MEASURES
+from initlab.papers.read_claim import read_claim
+
+GROUP = "papers"
+#: of each arm in a quick look, at most
+QUICK_SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A claim, and the experiment that it belongs to.
+
+    Attributes:
+        claim: what is tested.
+        seeds: of each arm.
+        computation: what its runs compute, without the search: a change makes them other runs.
+    """
+
+    claim: Claim
+    seeds: int
+    computation: str
+
+
+def claim_names() -> list[str]:
+    """Names of all claims, sorted."""
+    places = [*conf_dirs(), *folders_of(typed_searchpath())]
+    return sorted({f.stem for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")})
+
+
+def choose(words: Sequence[str]) -> list[str]:
+    """The claims that are named, or all.
+
+    Raises:
+        UnknownNameError: naming the valid ones.
+    """
+    known = claim_names()
+    for word in words:
+        if word not in known:
+            raise UnknownNameError(f"papers {word}: no such claim; {one_of(known, word)}")
+    return list(dict.fromkeys(words)) or known
+
+
+def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> Entry:
+    """Compose the experiment of a claim and read what it says.
+
+    Args:
+        name: of the file.
+        quick: with its overrides for a quick look.
+        seeds: of each arm; None for those of the claim, 3 at most where `quick`.
+
+    Raises:
+        ConfigError: the file does not compose, or says no claim.
+    """
+    config = configuration.compose([f"experiment={GROUP}/{name}"])
+    node = configuration.plain_node(config, "claim")
+    if not node:
+        raise ConfigError(
+            f"{name}: claim", None, "is missing: a claim's experiment says what it claims, docs/papers.md"
+        )
+    claim = read_claim(name, node, measures=sorted(MEASURES))
+    own = min(claim.seeds, QUICK_SEEDS) if quick else claim.seeds
+    return Entry(claim=claim, seeds=seeds or own, computation=configuration.arm_hash(resolve(config)))

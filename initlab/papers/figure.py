@@ -1,0 +1,133 @@
+"""Figure of a claim: curves over updates, lines over a key, bars, or a grid, with the spread over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from initlab.papers.claim import Drawing
+from initlab.papers.judge import Judged, interval
+from initlab.papers.results import Row
+from initlab.report.charts import Figure, Line, Panel, Scale, bars_panel, lines_panel, matrix_panel
+
+#: lines of a panel
+_MOST = 8
+
+
+def figure_of(judged: Judged) -> Figure | None:
+    """The figure of a judged claim; None where it has none, or no run has its metric."""
+    drawing = judged.claim.figure
+    if drawing is None:
+        return None
+    rows = [r for r in judged.rows if not drawing.part or r.part == drawing.part]
+    panel = {"curves": _curves, "lines": _lines, "bars": _bars, "grid": _grid}[drawing.kind](rows, drawing)
+    return None if panel is None else Figure(judged.claim.says, (panel,), drawing.reading)
+
+
+def arm_words(params: Mapping[str, str], keys: Sequence[str]) -> str:
+    """An arm by the keys that tell it apart.
+
+    Example:
+        >>> arm_words({"init": "he", "model.depth": "30"}, ["init", "model.depth"])
+        'init=he depth=30'
+    """
+    return " ".join(f"{k.rsplit('.', 1)[-1]}={params[k]}" for k in keys if k in params)
+
+
+# ------------------------------------------------------------------ pieces
+def _by_arm(rows: Sequence[Row], drawing: Drawing, *aside: str) -> dict[str, list[Row]]:
+    """Rows by the words of their arm, without the keys of the axes."""
+    keys = list(drawing.by) or _varying(rows)
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(arm_words(row.params, [k for k in keys if k not in aside]) or row.part, []).append(row)
+    return found
+
+
+def _varying(rows: Sequence[Row]) -> list[str]:
+    keys = {k for r in rows for k in r.params}
+    return sorted((k for k in keys if len({r.params.get(k) for r in rows}) > 1), key=lambda k: (k.count("."), k))
+
+
+def _curves(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
+    lines: list[Line] = []
+    for k, (label, own) in enumerate(_by_arm(rows, drawing).items()):
+        by_step: dict[float, list[float]] = {}
+        for row in own:
+            for step, value in row.curve:
+                by_step.setdefault(step, []).append(value)
+        points, error = [], []
+        for step, values in sorted(by_step.items()):
+            mean, low, _ = interval(values, alpha=0.05)
+            points.append((step, mean))
+            error.append(mean - low if len(values) > 1 and math.isfinite(low) else 0.0)
+        if points and k < _MOST:
+            lines.append(Line(label=label, points=points, error=error, colour=k % 8))
+    if not lines:
+        return None
+    values = [v for line in lines for _, v in line.points]
+    log_y = "y" in drawing.log
+    return lines_panel(lines, x_label="updates", y_label=drawing.metric, y=Scale.of(values, log=log_y))
+
+
+def _lines(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
+    lines: list[Line] = []
+    for k, (label, own) in enumerate(list(_by_arm(rows, drawing, drawing.x).items())[:_MOST]):
+        by_x: dict[float, list[float]] = {}
+        for row in own:
+            value = row.values.get(drawing.metric, row.budget if drawing.metric.startswith("until/") else math.nan)
+            if drawing.x in row.params and math.isfinite(value):
+                by_x.setdefault(float(row.params[drawing.x]), []).append(value)
+        points, error = [], []
+        for x, values in sorted(by_x.items()):
+            mean, low, _ = interval(values, alpha=0.05)
+            points.append((x, mean))
+            error.append(mean - low if len(values) > 1 and math.isfinite(low) else 0.0)
+        if points:
+            lines.append(
+                Line(label=label, points=points, error=[] if "y" in drawing.log else error, mark="dot", colour=k)
+            )
+    if not lines:
+        return None
+    every = [p for line in lines for p in line.points]
+    x = Scale.of([p[0] for p in every], log="x" in drawing.log, margin=0.02)
+    y = Scale.of([p[1] for p in every], log="y" in drawing.log)
+    name = drawing.x.rsplit(".", 1)[-1]
+    return lines_panel(lines, x_label=name, y_label=drawing.metric, x=x, y=y)
+
+
+def _bars(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
+    names, means, texts = [], [], []
+    for label, own in _by_arm(rows, drawing).items():
+        values = [r.values[drawing.metric] for r in own if drawing.metric in r.values]
+        if not values:
+            continue
+        mean, low, _ = interval(values, alpha=0.05)
+        names.append(label)
+        means.append(mean)
+        texts.append(f"{mean:.3g} ± {mean - low:.2g}" if math.isfinite(low) else f"{mean:.3g}")
+    if not names:
+        return None
+    return bars_panel(names, means, x_label=f"{drawing.metric}, mean and 95 % interval", texts=texts)
+
+
+def _grid(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
+    xs = sorted({float(r.params[drawing.x]) for r in rows if drawing.x in r.params})
+    ys = sorted({float(r.params[drawing.y]) for r in rows if drawing.y in r.params})
+    table: dict[tuple[float, float], list[float]] = {}
+    for r in rows:
+        if drawing.x in r.params and drawing.y in r.params and drawing.metric in r.values:
+            place = float(r.params[drawing.y]), float(r.params[drawing.x])
+            table.setdefault(place, []).append(r.values[drawing.metric])
+    if not table:
+        return None
+    means = {place: float(np.mean(v)) for place, v in table.items()}
+    cells = [
+        [(means.get((y, x), math.nan), f"{means[y, x]:.2f}" if (y, x) in means else "", False) for x in xs] for y in ys
+    ]
+    return matrix_panel(
+        [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], cells, scale=Scale.of(means.values()),
+        row_label=drawing.y.rsplit(".", 1)[-1], x_label=drawing.x.rsplit(".", 1)[-1], label=drawing.metric,
+    )  # fmt: skip

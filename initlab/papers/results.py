@@ -1,0 +1,184 @@
+"""Values of a claim's runs: read from the store after a study, kept in `.initlab/papers`, picked by arm and seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from initlab import tracking
+from initlab.compare.arms import untrained
+from initlab.compare.ending import ending_of
+from initlab.compare.metric import Metric
+from initlab.errors import InitlabError
+from initlab.spec import TrackingSettings
+from initlab.tracking.spool.spool import write_atomic
+
+#: below the working directory
+FOLDER = Path(".initlab/papers")
+#: points of a curve that are kept
+_POINTS = 100
+#: ends of the names of metrics that are better the lower
+LESS = ("loss", "step", "steps", "epoch", "seconds", "perplexity", "bits_per_char")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Values of one arm under one seed.
+
+    Attributes:
+        part: of the claim.
+        params: configuration key → value as text, of the keys that the claim names.
+        seed: of the run.
+        values: metric → value, finite.
+        curve: (update, value) of the metric that is drawn over updates.
+        budget: updates that the run could have made; inf where that is not known.
+        ending: finished or diverged.
+    """
+
+    part: str
+    params: Mapping[str, str]
+    seed: int
+    values: Mapping[str, float]
+    curve: tuple[tuple[float, float], ...] = ()
+    budget: float = math.inf
+    ending: str = "finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Values of one arm by seed.
+
+    Attributes:
+        by_seed: seed → value.
+        capped: seeds whose value is a lower bound: a target was not reached within the budget.
+    """
+
+    by_seed: Mapping[int, float]
+    capped: frozenset[int] = field(default_factory=frozenset[int])
+
+
+def rows_of_study(
+    name: str, part: str, *, metrics: Collection[str], keys: Collection[str], drawn: str, settings: TrackingSettings,
+    workdir: Path,
+) -> tuple[Row, ...]:  # fmt: skip
+    """Rows of the study `name` in the store.
+
+    Raises:
+        InitlabError: where a run of it has no end.
+    """
+    found = tracking.read_runs(settings, workdir=workdir, studies=(name,))
+    if not found.runs:
+        raise InitlabError(f"study {name} has no runs in the store {tracking.describe_location(found.uri)}")
+    open_ = [r for r in found.runs if ending_of(r) not in ("finished", "diverged")]
+    if open_:
+        raise InitlabError(f"{len(open_)} runs of study {name} have no end: {open_[0].run_id} is {ending_of(open_[0])}")
+    curves: Mapping[str, tracking.Curve] = {}
+    if drawn:
+        curves, _ = tracking.read_curves(found, found.runs, drawn, workdir=workdir)
+    worst = {m: _untrained(found.runs, m, workdir=workdir, found=found) for m in metrics}
+    rows: list[Row] = []
+    for run in found.runs:
+        diverged = ending_of(run) == "diverged"
+        values = {m: run.metrics[m] for m in metrics if m in run.metrics and not diverged}
+        if diverged:
+            values = {m: v for m, v in worst.items() if math.isfinite(v)}
+        curve = curves.get(run.run_id, ())
+        step = max(1, len(curve) // _POINTS)
+        rows.append(
+            Row(
+                part=part, params={k: run.params[k] for k in keys if k in run.params},
+                seed=int(run.tags.get("seed") or run.params.get("seed", "0")), values=values,
+                curve=tuple((float(s), v) for s, v in [*curve[::step], *curve[-1:]]),
+                budget=_budget(run.params), ending="diverged" if diverged else "finished",
+            )
+        )  # fmt: skip
+    return tuple(sorted(rows, key=lambda r: (sorted(r.params.items()), r.seed)))
+
+
+def select(rows: Iterable[Row], arm: str, part: str = "") -> list[Row]:
+    """Rows of the arms that ``KEY=VALUE KEY=VALUE`` names."""
+    wanted = dict(w.split("=", 1) for w in arm.split() if "=" in w)
+    return [
+        r for r in rows if (not part or r.part == part) and all(_same(r.params.get(k), v) for k, v in wanted.items())
+    ]
+
+
+def values_of(rows: Sequence[Row], metric: str) -> Values:
+    """Values of the metric by seed; a target that was not reached counts as the budget, which is a lower bound.
+
+    Raises:
+        InitlabError: rows of more than one arm, or none of them has the metric.
+    """
+    arms = {json.dumps([r.part, *sorted(r.params.items())]) for r in rows}
+    if len(arms) > 1:
+        raise InitlabError(f"{len(arms)} arms fit where one is meant: {', '.join(sorted(arms)[:3])}")
+    found: dict[int, float] = {}
+    capped: set[int] = set()
+    for row in rows:
+        if metric in row.values:
+            found[row.seed] = row.values[metric]
+        elif metric.startswith("until/"):
+            found[row.seed] = row.budget
+            capped.add(row.seed)
+    if not found:
+        raise InitlabError(f"no run has a value of {metric}")
+    return Values(by_seed=found, capped=frozenset(capped))
+
+
+def save_rows(file: Path, rows: Sequence[Row], fingerprint: str, seconds: float) -> None:
+    """Keep the rows of a part, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"fingerprint": fingerprint, "seconds": seconds, "rows": [asdict(r) for r in rows]}
+    write_atomic(file, json.dumps(content))
+
+
+def load_rows(file: Path, fingerprint: str) -> tuple[tuple[Row, ...], float] | None:
+    """Rows of a part and the seconds it took, where it was trained as it is configured now."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if content["fingerprint"] != fingerprint:
+            return None
+        rows = tuple(_row(r) for r in content["rows"])
+        return rows, float(content["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# ------------------------------------------------------------------ pieces
+def _row(kept: Mapping[str, Any]) -> Row:
+    return Row(
+        part=kept["part"], params=kept["params"], seed=kept["seed"], values=kept["values"],
+        curve=tuple((s, v) for s, v in kept["curve"]), budget=kept["budget"], ending=kept["ending"],
+    )  # fmt: skip
+
+
+def _untrained(runs: Sequence[tracking.RunRecord], metric: str, *, workdir: Path, found: tracking.Found) -> float:
+    """What stands for the value of a run that diverged: that of untrained networks, as in a comparison."""
+    if not any(ending_of(r) == "diverged" for r in runs):
+        return math.nan
+    part, _, score = metric.partition("/")
+    curve = f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
+    direction = "minimize" if metric.endswith(LESS) else "maximize"
+    curves = tracking.read_curves(found, runs, curve, workdir=workdir)[0] if curve else {}
+    return untrained(runs, Metric(metric=metric, direction=direction, curve=curve), curves)
+
+
+def _budget(params: Mapping[str, str]) -> float:
+    try:
+        return float(params.get("trainer.max_steps", "inf"))
+    except ValueError:
+        return math.inf
+
+
+def _same(found: str | None, wanted: str) -> bool:
+    """Whether a recorded value is the one that was typed: 1e-3 is 0.001."""
+    if found == wanted:
+        return True
+    try:
+        return found is not None and math.isclose(float(found), float(wanted), rel_tol=1e-9)
+    except ValueError:
+        return found is not None and found.lower() == wanted.lower()
