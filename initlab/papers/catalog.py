@@ -27,11 +27,13 @@ class Entry:
     Attributes:
         claim: what is tested.
         seeds: of each arm.
+        log_every: updates between two training records of its runs.
         computation: what its runs compute, without the search: a change makes them other runs.
     """
 
     claim: Claim
     seeds: int
+    log_every: int
     computation: str
 
 
@@ -73,4 +75,8 @@ def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> E
         )
     claim = read_claim(name, node, measures=sorted(MEASURES))
     own = min(claim.seeds, QUICK_SEEDS) if quick else claim.seeds
-    return Entry(claim=claim, seeds=seeds or own, computation=configuration.arm_hash(resolve(config)))
+    plain = resolve(config)
+    return Entry(
+        claim=claim, seeds=seeds or own, log_every=int(plain["trainer"]["log_every"]),
+        computation=configuration.arm_hash(plain),
+    )  # fmt: skip

@@ -52,7 +52,12 @@ class Job:
         """What the study is typed with, beside its name."""
         small = self.entry.claim.quick or () if self.quick else ()
         keys = {o.partition("=")[0] for o in small}
-        return (*(o for o in self.part.overrides if o.partition("=")[0] not in keys), *small)
+        own = [o for o in self.part.overrides if o.partition("=")[0] not in keys]
+        if not any(
+            "," in o for o in own
+        ):  # a study searches a key at least: one that changes no result, with one value
+            own.append(f"trainer.log_every=choice({self.entry.log_every})")
+        return (*own, *small)
 
     @property
     def fingerprint(self) -> str:
