@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from initlab import config as configuration
 from initlab.core.version import __version__
@@ -212,6 +212,6 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 def _last_line(log: Path) -> str:
-    lines: list[Any] = [s for s in log.read_text(encoding="utf-8", errors="replace").splitlines() if s.strip()]
-    told = [s for s in lines if s.startswith("initlab: ")]
-    return str((told or lines or ["it ended without a word"])[-1]).removeprefix("initlab: ")
+    lines = [s for s in log.read_text(encoding="utf-8", errors="replace").splitlines() if s.strip()]
+    told = [s for s in lines if s.startswith("initlab: ") or ": failed: " in s]
+    return (told or lines or ["it ended without a word"])[-1].removeprefix("initlab: ")
