@@ -147,6 +147,8 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     ("overrides", "reason"),
     [
         (("model=cnn",), "model CNN"),
+        (("model=mlp", "model.dropout=0.2"), "layer dropouts.0: Dropout"),
+        (("model=mlp", "model.dropout=0.2", "model.dropout_kind=alpha"), "layer dropouts.0: AlphaDropout"),
         (("trainer.precision=bf16",), "trainer.precision"),
         (("trainer.fast_dev_run=true",), "trainer.fast_dev_run"),
         (("init=mup",), "init with learning rates of its own"),
