@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from initlab.core.factories import factory
 from initlab.models.pieces import DropoutName, NormName, branch_end, flat_norm, require, require_numbers
+from initlab.models.standardised import linear_layer
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt, Probability
 
 
@@ -25,6 +26,7 @@ def mlp(
     bias: bool = True,
     dropout: Probability = 0.0,
     dropout_kind: DropoutName = "plain",
+    weight_standardisation: bool = False,
 ) -> ModelBuilder:
     """Builder of a perceptron with `depth` hidden layers of `width` units; see `MLP`.
 
@@ -39,6 +41,8 @@ def mlp(
         dropout: probability p that a unit is dropped behind each activation, in training alone.
         dropout_kind: ``plain`` sets it to 0 and the others to 1/(1 - p) of their value (Srivastava et al., JMLR 2014);
             ``alpha`` keeps mean 0 and variance 1, for SELU (Klambauer et al., NeurIPS 2017).
+        weight_standardisation: use the weights of each unit less their mean, divided by their deviation (Qiao et al.,
+            2019), in all layers but the head. Their mean square is 1, so that a norm should follow.
 
     Raises:
         ConfigError: depth or width below 1; layers that do not divide into branches; branch options without residual; a
@@ -65,6 +69,7 @@ def mlp(
         bias=bias,
         dropout=dropout,
         dropout_kind=dropout_kind,
+        weight_standardisation=weight_standardisation,
     )
 
 
@@ -89,6 +94,7 @@ class MLP(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         dropout_kind: DropoutName = "plain",
+        weight_standardisation: bool = False,
     ) -> None:
         super().__init__()
         require_numbers(io, "mlp")
@@ -97,7 +103,8 @@ class MLP(nn.Module):
         made = [a.units_before(width) for a in activations]
         own_bias = bias and norm == "none"
         self.branch_depth = branch_depth if residual else 0
-        self.layers = nn.ModuleList([nn.Linear(i, o, bias=own_bias) for i, o in zip(received, made, strict=True)])
+        make = partial(linear_layer, standardised=weight_standardisation, bias=own_bias)
+        self.layers = nn.ModuleList([make(i, o) for i, o in zip(received, made, strict=True)])
         self.normed = norm != "none"
         self.norms = nn.ModuleList([flat_norm(norm, o) for o in made])
         self.activations = nn.ModuleList([a.make(o) for a, o in zip(activations, made, strict=True)])

@@ -149,6 +149,7 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
         (("model=cnn",), "model CNN"),
         (("model=mlp", "model.dropout=0.2"), "layer dropouts.0: Dropout"),
         (("model=mlp", "model.dropout=0.2", "model.dropout_kind=alpha"), "layer dropouts.0: AlphaDropout"),
+        (("model=mlp", "model.weight_standardisation=true"), "layer layers.0: StandardisedLinear"),
         (("trainer.precision=bf16",), "trainer.precision"),
         (("trainer.fast_dev_run=true",), "trainer.fast_dev_run"),
         (("init=mup",), "init with learning rates of its own"),
