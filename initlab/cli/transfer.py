@@ -131,6 +131,9 @@ def _compose(
     experiment: Experiment, sizes: Sizes, lrs: tuple[float, ...], steps: int
 ) -> dict[tuple[int, float], Experiment]:
     """The experiment of each size and rate: without records, probes and checkpoints, of `steps` updates."""
+    if experiment.trainer.until is not None:
+        text = "transfer trains every run for as many updates, which steps= says; leave the target out"
+        raise ConfigError("trainer.until", experiment.trainer.until, text)
     base = list(base_of(experiment))
     fixed: dict[str, object] = {"tracking": "none", "trainer.max_steps": steps, "trainer.epochs": 1_000_000}
     found: dict[tuple[int, float], Experiment] = {}

@@ -31,7 +31,7 @@ _NAMED = ("train/", "val/", "test/", "diag/", "throughput/", "episode/")
 Direction = Literal["maximize", "minimize"]
 #: scores in the order of preference
 _SCORES = ("accuracy", "bits_per_char", "perplexity", "loss")
-_LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters")
+_LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters", "until/step", "until/epoch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from initlab.config.yaml_text import to_yaml
 from initlab.core.plugins import conf_dir
 from initlab.core.redact import redact_passwords
 from initlab.errors import ConfigError, one_of
-from initlab.spec import Experiment, InspectSettings, ProbeSettings, TrackingSettings, TrainerSettings
+from initlab.spec import Experiment, InspectSettings, ProbeSettings, Target, TrackingSettings, TrainerSettings
 
 _GROUPS = ("task", "data", "model", "init", "activation", "optimizer", "lr_schedule")
 
@@ -209,4 +209,17 @@ def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> Non
         raise ConfigError("resume", experiment_.resume, "needs tracking: tracking=none keeps nothing to resume from")
     if not trainer.checkpoint and trainer.checkpoint_every is not None:
         raise ConfigError("trainer.checkpoint_every", trainer.checkpoint_every, "needs trainer.checkpoint=true")
+    if trainer.until is not None:
+        _check_target(experiment_, trainer.until)
     del tree
+
+
+def _check_target(experiment_: Experiment, until: str) -> None:
+    """Raise ConfigError for a target of `trainer.until` that cannot be read, or whose metric no record has."""
+    target, task = Target.parse(until), experiment_.task
+    scores = task.scores(1.0, 0.5)
+    target.require_metric(
+        [f"{part}/{score}" for part in ("train", "val") for score in dict.fromkeys(("loss", *scores))]
+    )
+    if task.episodes is not None:
+        raise ConfigError("trainer.until", until, "a few-shot run is many small ones; leave out data.episodes")

@@ -9,6 +9,8 @@ from initlab.config.instantiate import LONGEST
 from initlab.errors import ConfigError
 
 _CALL = re.compile(r"([A-Za-z_]\w*)\(.*\)", re.DOTALL)
+#: its values have signs that Hydra's grammar does not allow unquoted
+_TARGET = "trainer.until"
 #: functions of Hydra's override grammar
 HYDRA_FUNCTIONS = ("bool", "choice", "float", "glob", "int", "interval", "range", "shuffle", "sort", "str", "tag")
 #: maximum nesting of brackets in an override
@@ -16,10 +18,11 @@ _DEEPEST = 50
 
 
 def quote_formulas(overrides: Iterable[str]) -> list[str]:
-    """Add quotes around formulas and schemes that have none.
+    """Add quotes around formulas, schemes and targets that have none.
 
-    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"`` and ``init.recurrent="he(gain=2)"`` away, and
-    Hydra's grammar allows unquoted parentheses only for its own functions.
+    A shell takes the quotes of ``activation.f="x*tanh(softplus(x))"``, ``init.recurrent="he(gain=2)"`` and
+    ``trainer.until="train/loss<=0.28"`` away, and Hydra's grammar allows unquoted parentheses only for its own
+    functions, and no ``<``.
     """
     found: list[str] = []
     for override in overrides:
@@ -28,6 +31,8 @@ def quote_formulas(overrides: Iterable[str]) -> list[str]:
         formula = key.lstrip("+") == "activation.f" and value and value[0] not in "'\""
         if key.lstrip("+").startswith("init.") and _CALL.match(value):
             override = f"{key}={','.join(map(_quoted_call, split_at_top_level(value)))}"  # noqa: PLW2901
+        if key.lstrip("+") == _TARGET:
+            override = f"{key}={','.join(map(_quoted_target, split_at_top_level(value)))}"  # noqa: PLW2901
         if formula:
             escaped = value.replace('"', '\\"')
             override = f'{key}="{escaped}"'  # noqa: PLW2901
@@ -52,6 +57,12 @@ def _quoted_call(value: str) -> str:
     """``he(gain=2)`` in quotes; a function of Hydra's grammar, and everything else, as it is."""
     called = _CALL.fullmatch(value)
     return f'"{value}"' if called is not None and called[1] not in HYDRA_FUNCTIONS else value
+
+
+def _quoted_target(value: str) -> str:
+    """``train/loss<=0.28`` in quotes; null, text that has quotes, and a function of Hydra's grammar as they are."""
+    plain = value.strip()
+    return value if plain in ("", "null") or plain[0] in "'\"" or _CALL.match(plain) else f'"{plain}"'
 
 
 def split_at_top_level(text: str) -> list[str]:

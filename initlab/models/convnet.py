@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initlab.core.factories import factory
 from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require
+from initlab.models.standardised import convolution
 from initlab.spec import IO, Activation, ModelBuilder, NonNegativeInt, PositiveInt
 
 Downsampler = Literal["stride", "max", "average"]
@@ -30,6 +31,7 @@ def convnet(
     widen: bool = False,
     readout: Readout = "average",
     padding_mode: PaddingMode = "zeros",
+    weight_standardisation: bool = False,
 ) -> ModelBuilder:
     """Builder of a plain network of `depth` convolutions and a linear head; see `ConvNet`.
 
@@ -45,6 +47,8 @@ def convnet(
         widen: double the channels at each halving.
         readout: what the head sees, the ``average`` over all positions or every position (``flatten``).
         padding_mode: ``circular`` is the setting of mean-field theory (Xiao et al., ICML 2018).
+        weight_standardisation: use the weights of each unit less their mean, divided by their deviation (Qiao et al.,
+            2019), in all layers but the head. Their mean square is 1, so that a norm should follow.
 
     Raises:
         ConfigError: an even kernel, fewer layers than stages, or branch_scale without residual.
@@ -68,6 +72,7 @@ def convnet(
         widen=widen,
         readout=readout,
         padding_mode=padding_mode,
+        weight_standardisation=weight_standardisation,
     )
 
 
@@ -93,6 +98,7 @@ class ConvNet(nn.Module):
         widen: bool = False,
         readout: Readout = "average",
         padding_mode: PaddingMode = "zeros",
+        weight_standardisation: bool = False,
     ) -> None:
         super().__init__()
         channels, height, width_in = image_shape(io.input_shape, "convnet")
@@ -118,10 +124,11 @@ class ConvNet(nn.Module):
             stride = 2 if halve and downsample_by == "stride" else 1
             made = activations[i].units_before(out)
             self.layers.append(
-                nn.Conv2d(
+                convolution(
                     channels,
                     made,
                     kernel,
+                    standardised=weight_standardisation,
                     stride=stride,
                     padding=kernel // 2,
                     padding_mode=padding_mode,

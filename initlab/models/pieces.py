@@ -11,6 +11,7 @@ from initlab.errors import ConfigError
 from initlab.spec import IO, Activation
 
 NormName = Literal["none", "batch", "layer"]
+DropoutName = Literal["plain", "alpha"]
 
 
 def require(key: str, value: object, expected: str, *, holds: bool) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from initlab.core.factories import factory
 from initlab.models.pieces import NormName, branch_end, image_norm, image_shape, require, require_elementwise
+from initlab.models.standardised import convolution
 from initlab.spec import IO, Activation, ModelBuilder, PositiveInt
 
 Shortcut = Literal["A", "B"]
@@ -23,6 +24,7 @@ def resnet(
     norm: NormName = "batch",
     shortcut: Shortcut = "A",
     branch_scale: bool = False,
+    weight_standardisation: bool = False,
 ) -> ModelBuilder:
     """Builder of a residual network of `depth` = 6n + 2 weight layers (20, 32, 44, 56, 110, ...); see `ResNet`.
 
@@ -33,6 +35,8 @@ def resnet(
         shortcut: where the shape changes, ``A`` takes every other pixel and adds channels of zeros, ``B`` is a 1x1
             convolution.
         branch_scale: a learnable multiplier at the end of each branch, before the shortcut is added.
+        weight_standardisation: use the weights of each unit less their mean, divided by their deviation (Qiao et al.,
+            2019), in all layers but the head. Their mean square is 1, so that a norm should follow.
 
     Raises:
         ConfigError: a depth that is not 6n + 2; on building, an activation that changes the number of units.
@@ -42,7 +46,10 @@ def resnet(
     expected = f"must be 6n + 2, n blocks in each of three stages; the nearest are {' and '.join(map(str, near))}"
     require("depth", depth, expected, holds=depth >= 8 and (depth - 2) % 6 == 0)
     require("width", width, "must be 1 or more", holds=width >= 1)
-    return partial(ResNet, depth=depth, width=width, norm=norm, shortcut=shortcut, branch_scale=branch_scale)
+    return partial(
+        ResNet, depth=depth, width=width, norm=norm, shortcut=shortcut, branch_scale=branch_scale,
+        weight_standardisation=weight_standardisation,
+    )  # fmt: skip
 
 
 class Block(nn.Module):
@@ -59,19 +66,20 @@ class Block(nn.Module):
         norm: NormName,
         shortcut: Shortcut,
         branch_scale: bool = False,
+        weight_standardisation: bool = False,
     ) -> None:
         super().__init__()
-        bias = norm == "none"
+        conv = partial(convolution, standardised=weight_standardisation, bias=norm == "none")
         self.stride, self.more = stride, out - channels
-        self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=bias)
+        self.conv1 = conv(channels, out, 3, stride=stride, padding=1)
         self.norm1 = image_norm(norm, out)
         self.activation1 = first.make(out)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=bias)
+        self.conv2 = conv(out, out, 3, padding=1)
         self.norm2 = image_norm(norm, out)
         self.scale = branch_end(scaled=branch_scale)
         self.projects = shortcut == "B" and (stride != 1 or channels != out)
         if self.projects:
-            self.project = nn.Conv2d(channels, out, 1, stride=stride, bias=bias)
+            self.project = conv(channels, out, 1, stride=stride)
             self.project_norm = image_norm(norm, out)
         self.activation2 = last.make(out)
 
@@ -105,13 +113,14 @@ class ResNet(nn.Module):
         norm: NormName = "batch",
         shortcut: Shortcut = "A",
         branch_scale: bool = False,
+        weight_standardisation: bool = False,
     ) -> None:
         super().__init__()
         channels, *_ = image_shape(io.input_shape, "resnet")
         each = (depth - 2) // 6
         stem, *inner = activation.sequence(1 + 6 * each)
         require_elementwise((stem, *inner), "resnet")
-        self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=norm == "none")
+        self.stem = convolution(channels, width, 3, standardised=weight_standardisation, padding=1, bias=norm == "none")
         self.stem_norm = image_norm(norm, width)
         self.stem_activation = stem.make(width)
         self.blocks = nn.ModuleList()
@@ -130,6 +139,7 @@ class ResNet(nn.Module):
                         norm=norm,
                         shortcut=shortcut,
                         branch_scale=branch_scale,
+                        weight_standardisation=weight_standardisation,
                     )
                 )
                 before = out

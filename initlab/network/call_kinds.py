@@ -25,5 +25,7 @@ FACTORS = frozenset((
 ))  # fmt: skip
 JOINS = frozenset(("cat", "concat", "concatenate", "stack", "vstack", "hstack", "dstack"))
 DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"))
+#: dropout that keeps mean 0 and variance 1
+ALPHA_DROPOUTS = frozenset(("alpha_dropout", "feature_alpha_dropout"))
 #: pooling by the largest number; their modules of any dimension
 MAXIMA = frozenset(f"{a}max_pool{d}d{b}" for a in ("", "adaptive_") for d in (1, 2, 3) for b in ("", "_with_indices"))

@@ -184,6 +184,6 @@ def pooling_window(call: Call, before: tuple[int, ...]) -> int:
 
 
 def dropout_factor(call: Call) -> float:
-    """1/(1 - p) of a dropout call."""
+    """1/(1 - p) of a call of dropout or alpha dropout."""
     p = call.kwargs.get("p", call.args[1] if len(call.args) > 1 else 0.5)
     return 1 / (1 - p) if isinstance(p, (int, float)) and p < 1 else 1.0

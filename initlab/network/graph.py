@@ -24,7 +24,7 @@ class Node:
         inputs: indices of the nodes it reads, in order.
         shape: of its output, with the batch dimension.
         factor: of a ``factor``: the number that is multiplied with; None where it is a parameter (named in `name`).
-            Of a ``dropout``: 1/(1 - p), by which it multiplies the mean square.
+            Of a ``dropout``: 1/(1 - p), by which it multiplies the mean square. Of an ``alpha_dropout``: likewise.
         over_examples: of a ``norm``: whether its statistics are taken over the batch, and not within each example.
         centred: of a ``norm``: whether it removes the mean.
         level: of a ``norm`` without a scale of its own: mean square of what it sends.

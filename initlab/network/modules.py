@@ -30,6 +30,7 @@ Op = Literal[
     "join",
     "shape",
     "dropout",
+    "alpha_dropout",
     "opaque",
 ]
 

@@ -8,10 +8,10 @@ import torch
 
 from initlab.activations.match import match_gate, match_values
 from initlab.activations.recognise import recognise
-from initlab.network.call_kinds import DROPOUTS, FACTORS, JOINS, MAXIMA, SHAPE_CALLS, SUMS
+from initlab.network.call_kinds import ALPHA_DROPOUTS, DROPOUTS, FACTORS, JOINS, MAXIMA, SHAPE_CALLS, SUMS
 from initlab.network.calls import Call, Recording, Ref, dropout_factor, padding_mode, pooling_window
 from initlab.network.graph import Graph, Node
-from initlab.network.modules import call_name, is_batch_norm
+from initlab.network.modules import Op, call_name, is_batch_norm
 from initlab.network.parts import parts_of
 from initlab.network.regions import Elementwise, Regions
 from initlab.network.trials import refs_of
@@ -213,8 +213,9 @@ class Reduction:
                 return replace(node, op="product", name=name)
         if name in JOINS:
             return replace(node, op="join", name=name)
-        if name in DROPOUTS:
-            return replace(node, op="dropout", factor=dropout_factor(call))
+        if name in DROPOUTS or name in ALPHA_DROPOUTS:
+            op: Op = "dropout" if name in DROPOUTS else "alpha_dropout"
+            return replace(node, op=op, factor=dropout_factor(call))
         if name in MAXIMA:
             return replace(node, name=name, window=pooling_window(call, self.calls[call.inputs[0]].shape))
         wraps = name == "pad" and padding_mode(call) != "constant"

@@ -161,7 +161,7 @@ def _nearest(
 def _joined(graph: Graph, layer: Node) -> tuple[tuple[str, float], ...]:
     """(activation or "", share of the units) of the tensors that are joined into a layer's input."""
     node = graph.nodes[layer.inputs[0]] if layer.inputs else layer
-    while node.op in ("shape", "dropout") and len(node.inputs) == 1:
+    while node.op in ("shape", "dropout", "alpha_dropout") and len(node.inputs) == 1:
         node = graph.nodes[node.inputs[0]]
     if node.op != "join":
         return ()
@@ -173,7 +173,7 @@ def _joined(graph: Graph, layer: Node) -> tuple[tuple[str, float], ...]:
 
 def _fed_by_norm(graph: Graph, layer: Node) -> bool:
     node = graph.nodes[layer.inputs[0]] if layer.inputs else layer
-    while node.op in ("shape", "factor", "dropout") and node.inputs:
+    while node.op in ("shape", "factor", "dropout", "alpha_dropout") and node.inputs:
         node = graph.nodes[node.inputs[0]]
     return node.op == "norm"
 

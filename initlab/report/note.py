@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from initlab.core.redact import has_masked_password
-from initlab.spec import Experiment, Outlook, PartName, RunResult
+from initlab.spec import UNTIL_STEP, Experiment, Outlook, PartName, RunResult
 
 #: scores in the order of what they say to a person, and how they are called
 SCORES = {
@@ -59,10 +59,11 @@ def format_result(result: RunResult) -> str:
         "diverged": f"diverged at step {result.diverged_step}",
         "failed": "failed",
     }
+    reached = UNTIL_STEP in result.metrics
+    missed = f" and did not reach {result.target}" if result.target and not reached else ""
+    ended = f"reached {result.target}" if result.target and reached else words[result.status] + missed
     scores = [format_score(result.metrics, part) for part in ("test", "val")]
-    return f"{words[result.status]} after {result.steps} updates in {result.seconds:.1f} s" + "".join(
-        f", {s}" for s in scores if s
-    )
+    return f"{ended} after {result.steps} updates in {result.seconds:.1f} s" + "".join(f", {s}" for s in scores if s)
 
 
 def format_score(metrics: Mapping[str, float], part: PartName) -> str:

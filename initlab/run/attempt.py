@@ -97,9 +97,10 @@ class Attempt:
             else None
         )
         seen = self._profile.profile()
-        self._metrics.update(ending.metrics)
+        closing = {**ending.metrics, **outcome.to_target}
+        self._metrics.update(closing)
         system = {} if self._system is None else self._system.sample()
-        write_closing(experiment, sink, outcome, {**ending.metrics, **system})
+        write_closing(experiment, sink, outcome, {**closing, **system})
         evidence = evidence_of(experiment, prepared, seen, outcome)
         self.result = RunResult(
             run_id=sink.run_id,
@@ -114,6 +115,7 @@ class Attempt:
             confusion=ending.confusion,
             interpretation=seen_in,
             texts=ending.texts,
+            target=experiment.trainer.until or "",
         )
         if experiment.tracking.enabled:
             sink.text(rules.FILE, rules.findings_to_json(evidence, self.result.findings))

@@ -8,7 +8,7 @@ from initlab.run.prepare import Prepared, updates_of
 from initlab.spec import Experiment
 from initlab.tracking import ResumedRun
 from initlab.train import Checkpoints
-from initlab.train.progress import ending_of
+from initlab.train.progress import ending_of, has_reached_target
 
 
 def why_over(experiment: Experiment, prepared: Prepared, reopened: ResumedRun) -> str:
@@ -33,9 +33,12 @@ def why_over(experiment: Experiment, prepared: Prepared, reopened: ResumedRun) -
         "stopped": f"trainer.early_stopping=N above {settings.early_stopping}",
         "finished": "trainer.epochs=N" if settings.max_steps is None else "trainer.max_steps=N",
     }
+    reached = has_reached_target(state, settings)
+    how = f"reached {state.target}" if reached else _word(ending)
+    further = "trainer.until=null" if reached else longer[ending]
     return (
-        f"{name}: it {_word(ending)} after {state.step} updates; nothing is left to train, and nothing was changed"
-        f" ({longer[ending]} trains on)"
+        f"{name}: it {how} after {state.step} updates; nothing is left to train, and nothing was changed"
+        f" ({further} trains on)"
     )
 
 

@@ -35,11 +35,14 @@ from initlab.spec.settings import (
 )
 from initlab.spec.sites import Branch, Gate, Reading, Role, Site
 from initlab.spec.stream import BlockForecast, StreamForecast
+from initlab.spec.target import UNTIL_EPOCH, UNTIL_STEP, Target
 from initlab.spec.tasks import Monitor, StackedTask, Task
 from initlab.spec.tracking import RecordStream, RunHeader, Sink
 
 __all__ = [
     "IO",
+    "UNTIL_EPOCH",
+    "UNTIL_STEP",
     "Activation",
     "Adapt",
     "Baseline",
@@ -103,6 +106,7 @@ __all__ = [
     "StepScale",
     "StreamForecast",
     "StudySettings",
+    "Target",
     "Task",
     "TorchNonlinearity",
     "TrackingSettings",

@@ -36,7 +36,7 @@ class Part:
     """One part (train, val or test) of a data set, complete and on its device.
 
     `x` keeps the dtype of its storage (uint8 for images) until a batch is taken; `y` holds int64 class indices, (B,) or
-    one a step, (B, T), or float targets (B, 1).
+    one a step, (B, T), or float targets (B, classes).
     """
 
     x: Tensor

@@ -58,5 +58,7 @@ class RunResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     #: only with probes=interpret
     interpretation: Interpretation | None = None
+    #: of `trainer.until`; its metrics are until/step and until/epoch where it was reached
+    target: str = ""
     #: texts that the task produced at the end, by file name
     texts: Mapping[str, str] = field(default_factory=dict)

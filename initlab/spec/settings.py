@@ -33,6 +33,7 @@ class TrainerSettings:
     clip_grad_norm: PositiveFloat | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     early_stopping: PositiveInt | None = None
+    until: str | None = None
     monitor: Literal["auto", "val/accuracy", "val/loss"] = "auto"
     test_with: Literal["best", "last"] = "best"
     checkpoint: bool = True

@@ -34,7 +34,7 @@ from initlab.study.space.compose import compose_arm, save_arm_config
 from initlab.study.space.duplicates import describe_equal, equal_arms, refuse_equal_options
 from initlab.study.space.grammar import arm_text
 from initlab.study.space.identity import fingerprint, require_same_files, require_same_judgement, require_same_space
-from initlab.study.space.objectives import resolve_objectives
+from initlab.study.space.objectives import require_target, resolve_objectives
 from initlab.study.space.plan import Plan, as_overrides, copied_from, folder_of, load
 from initlab.study.space.space import Space, parse
 from initlab.study.workers import engine
@@ -106,6 +106,7 @@ def open_study(config: DictConfig, settings: StudySettings, space: Space) -> tup
     elif known is None:
         refuse_equal_options(space, arms[0], lambda arm: computation_hash(compose_arm(draft, arm)))
     metric, direction = resolve_objectives(settings, first.monitor)
+    require_target(metric, [f.params for f in found])
     # the password is kept in one place, see Plan.save
     settings = replace(settings, metric=metric, direction=direction, storage=redact_passwords(storage))
     plan = replace(plan, settings=settings, epochs=first.epochs)

@@ -75,7 +75,7 @@ class TaskCases:
                 assert int(part.y.min()) >= 0 and int(part.y.max()) < splits.io.classes, name
                 assert len(splits.class_names) == splits.io.classes
             else:
-                assert part.y.shape == (len(part), 1), name
+                assert part.y.shape == (len(part), splits.io.classes), name
         assert 0 < len(splits.provenance.digest) <= 36 and splits.provenance.name and splits.provenance.source
 
     def test_every_number_is_finite(self) -> None:

@@ -33,6 +33,38 @@ class State:
         return max(-1.0, min(1.0, (self.p - self.m * self.m) / self.variance)) if 0 < self.variance < math.inf else 1.0
 
 
+#: -α' of alpha dropout: what a dropped unit is set to, the lower limit of SELU
+_SELU_LIMIT = -1.7580993408473766
+
+
+def drop(node: Node, x: State) -> tuple[State, tuple[float]]:
+    """The state behind dropout of either kind, and the factor of the squared gradient.
+
+    Masks of two examples are independent: their mean product stays where the mean square grows. Schoenholz et al., ICLR
+    2017, section 5.
+    """
+    factor = node.factor or 1.0
+    if node.op == "dropout":
+        return State(x.m, factor * x.s, x.p), (factor,)
+    return alpha_dropout(x, kept=1 / factor)
+
+
+def alpha_dropout(x: State, *, kept: float) -> tuple[State, tuple[float]]:
+    """The state behind alpha dropout, and the factor of the squared gradient; masks of two examples are independent.
+
+    x ↦ a·(d·x + (1 - d)·α') + b with d = 1 at probability `kept`, α' = -1.758, a = (q + α'²q(1 - q))^{-1/2} and
+    b = -a(1 - q)α': a mean of 0 and a variance of 1 stay. Klambauer et al., NeurIPS 2017, section on alpha dropout.
+    """
+    limit, dropped = _SELU_LIMIT, 1 - kept
+    a = (kept + limit**2 * kept * dropped) ** -0.5
+    b = -a * dropped * limit
+    mean = kept * x.m + dropped * limit
+    square = kept * x.s + dropped * limit**2
+    product = kept**2 * x.p + 2 * kept * dropped * limit * x.m + (dropped * limit) ** 2
+    behind = State(a * mean + b, *(a**2 * v + 2 * a * b * mean + b**2 for v in (square, product)))
+    return behind, (a**2 * kept,)
+
+
 def is_lookup(graph: Graph, node: Node) -> bool:
     return any(u.kind == "lookup" for u in graph.uses.get(node.parameter, ())[:1])
 

@@ -20,6 +20,7 @@ from initlab.theory.pooling import overlap_factor, winners_slope
 from initlab.theory.quadrature import moments, moments_of
 from initlab.theory.state import (
     State,
+    drop,
     in_range,
     is_lookup,
     log_add,
@@ -85,9 +86,8 @@ class Walk:
             if len({math.prod(self.graph.nodes[i].shape) for i in node.inputs}) > 1:
                 self.unknown.append("a gate for each channel")  # its gradient is a sum over positions
             return State(a.m * b.m, a.s * b.s, a.p * b.p), (b.s, a.s)
-        if node.op == "dropout":
-            kept = node.factor or 1.0
-            return State(x.m, kept * x.s, x.p), (kept,)
+        if node.op in ("dropout", "alpha_dropout"):
+            return drop(node, x)
         if node.op == "join":
             sizes = [math.prod(self.graph.nodes[i].shape[1:]) for i in node.inputs]
             share = [n / sum(sizes) for n in sizes]

@@ -50,6 +50,7 @@ class State:
             the whole window.
         best, best_step: best monitored value so far and when; stale: epochs without a better one.
         profile_offset: bytes of the profile file that belong to this state.
+        target, target_step, target_epoch: the target of `trainer.until` that was reached ("" before), and when.
         over: whether training has ended, with a serial number kept for the closing record; None in a checkpoint of a
             version that did not note it.
     """
@@ -66,6 +67,9 @@ class State:
     best_step: int = -1
     stale: int = 0
     profile_offset: int = 0
+    target: str = ""
+    target_step: int = 0
+    target_epoch: float = 0.0
     over: bool | None = False
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)

@@ -28,10 +28,12 @@ from initlab.train.hidden_state import stateful_model
 from initlab.train.optimizers import parameter_groups
 from initlab.train.progress import (
     ending_of,
+    has_reached_target,
     mark_over,
     monitored,
     note_score,
     planned_updates,
+    time_to_target,
     training_metrics,
     validation_metrics,
 )
@@ -71,7 +73,7 @@ def train(run: Run) -> Generator[Record, None, Outcome]:
     return Outcome(
         ending=ending, steps=state.step, serial=state.serial - (1 if ending in ("finished", "stopped") else 0),
         seconds=time.perf_counter() - begun, diverged_step=diverged,
-        best_step=state.best_step if state.best is not None else None,
+        best_step=state.best_step if state.best is not None else None, to_target=time_to_target(state, run.settings),
     )  # fmt: skip
 
 
@@ -91,13 +93,12 @@ class _Loop:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
         self._weight = 1.0
-        ranks = run.ranks
-        torch.manual_seed(seeds.derive(run.seed, "train", *(() if ranks.is_first else (f"rank{ranks.rank}",))))
+        torch.manual_seed(seeds.derive(run.seed, "train", *(() if run.ranks.is_first else (f"rank{run.ranks.rank}",))))
         self.state = self._restore()
-        self.window = Window(run.task, ranks, self.state)
+        self.window = Window(run.task, run.ranks, self.state)
         self.records = Records(run, self.state, batches=self.batches)
         #: what trains: over several ranks a wrapper around the model that averages the gradients
-        self.model = ranks.data_parallel(run.model)
+        self.model = run.ranks.data_parallel(run.model)
         self.program = program_of(run) if s.compile else self.model
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
@@ -142,7 +143,7 @@ class _Loop:
                 self.carrier.carry = True
                 if state.batch == 0:
                     self.carrier.state = ()
-            while state.batch < self.batches and state.step < self.total:
+            while state.batch < self.batches and state.step < self.total and not has_reached_target(state, settings):
                 if self._should_stop():
                     self._save()
                     yield from self.records.pending()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from initlab.spec import Splits, Task, TrainerSettings
+from initlab.spec import UNTIL_EPOCH, UNTIL_STEP, Splits, Target, Task, TrainerSettings
 from initlab.train.batching import batch_count
 from initlab.train.checkpoint import State
 from initlab.train.evaluate import Score
@@ -26,9 +26,23 @@ def ending_of(state: State, settings: TrainerSettings, total: int) -> Literal["f
     """
     if state.epoch == 0 or state.batch > 0:
         return None
+    if has_reached_target(state, settings):
+        return "finished"
     if settings.early_stopping is not None and state.stale >= settings.early_stopping:
         return "stopped"
     return "finished" if state.step >= total else None
+
+
+def has_reached_target(state: State, settings: TrainerSettings) -> bool:
+    """Whether a record of `state` has reached the target of these settings; a former target does not count."""
+    return bool(state.target) and settings.until is not None and state.target == str(Target.parse(settings.until))
+
+
+def time_to_target(state: State, settings: TrainerSettings) -> dict[str, float]:
+    """Updates and epochs until the target was reached, as metrics; empty where it was not reached."""
+    if not has_reached_target(state, settings):
+        return {}
+    return {UNTIL_STEP: float(state.target_step), UNTIL_EPOCH: state.target_epoch}
 
 
 def mark_over(state: State, *, over: bool) -> None:

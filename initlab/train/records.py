@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from initlab.spec import ProfileRow, Record
+from initlab.spec import ProfileRow, Record, Target
 from initlab.train.checkpoint import State
 from initlab.train.run import Run
 
@@ -16,6 +16,8 @@ class Records:
     def __init__(self, run: Run, state: State, *, batches: int) -> None:
         self._run, self._state, self._batches = run, state, batches
         self._queue: list[Record] = []
+        until = run.settings.until
+        self._target = None if until is None else Target.parse(until)
 
     def pending(self) -> Iterator[Record]:
         """The records not yielded yet."""
@@ -45,14 +47,24 @@ class Records:
         plain = {k: v for k, v in values.items() if k.split("/")[0] in ("train", "val")}
         if plain:
             self._run.profile.curve(step, plain)
+        epoch = state.epoch + state.batch / max(1, self._batches)
+        self._check_target(step, epoch, metrics, nonfinite)
         self._queue.append(
             Record(
                 serial=state.serial,
                 step=step,
-                epoch=state.epoch + state.batch / max(1, self._batches),
+                epoch=epoch,
                 time_ms=self._run.now_ms(),
                 metrics=metrics,
                 nonfinite=nonfinite,
             )
         )
         state.serial += 1
+
+    def _check_target(self, step: int, epoch: float, metrics: dict[str, float], nonfinite: tuple[str, ...]) -> None:
+        """Note when a record reaches the target for the first time. One before training, or of a divergence, cannot."""
+        target, state = self._target, self._state
+        if target is None or step == 0 or target.metric in nonfinite or not target.is_reached(metrics):
+            return
+        if state.target != str(target):
+            state.target, state.target_step, state.target_epoch = str(target), step, epoch

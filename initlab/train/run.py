@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,7 +22,8 @@ Ending = Literal["finished", "diverged", "stopped", "killed"]
 class Outcome:
     """How training ended: `stopped` is early stopping, `killed` a stop asked for from outside.
 
-    `serial` is free for a closing record; a run that goes on later counts on from behind it.
+    `serial` is free for a closing record; a run that goes on later counts on from behind it. `to_target` are metrics of
+    a run that reached the target of `trainer.until`, which ends it as finished.
     """
 
     ending: Ending
@@ -31,6 +32,7 @@ class Outcome:
     serial: int
     diverged_step: int | None = None
     best_step: int | None = None
+    to_target: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(kw_only=True)

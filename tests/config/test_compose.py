@@ -78,6 +78,12 @@ def test_a_formula_is_typed_as_it_is(formula: str) -> None:
     assert decided.params["activation.f"] == formula.strip("'\"")
 
 
+@pytest.mark.parametrize("text", ["train/loss<=0.3", "'train/loss<=0.3'", '"train/loss<=0.3"', "train/loss <= 0.3"])
+def test_a_target_is_typed_as_it_is(text: str) -> None:
+    assert experiment(f"trainer.until={text}").trainer.until in ("train/loss<=0.3", "train/loss <= 0.3")
+    assert experiment("trainer.until=null").trainer.until is None
+
+
 def test_a_hostile_formula_is_refused_by_key() -> None:
     for formula in ("__import__('os').getcwd()", "x.data", "(lambda: x)()", "x**9999"):
         with pytest.raises(ConfigError, match=r"^activation\.f="):
@@ -128,6 +134,9 @@ def message(*overrides: str) -> str:
         (["lr_schedule=step", "lr_schedule.milestones=[0.7,0.2]"], ["lr_schedule.milestones", "ascend"]),
         (["trainer.epochs=true"], ["trainer.epochs=True", "integer"]),
         (["trainer.precision=fp16", "device=cpu"], ["trainer.precision=fp16", "GPU"]),
+        (["trainer.until=val/perplexity<=2"], ["trainer.until=val/perplexity<=2", "train/accuracy, train/loss, val/"]),
+        (["trainer.until=val/accuracy>0.9"], ["trainer.until=val/accuracy>0.9", "<= or >="]),
+        (["trainer.until=0.9"], ["trainer.until=0.9", "<= or >="]),
         (["seed=-1"], ["seed=-1", "0 or greater"]),
         (["device=tpu"], ["device=tpu", "cuda"]),
         (["threads=0"], ["threads=0"]),

@@ -28,6 +28,11 @@ BUILDERS: list[tuple[str, ModelBuilder, IO, int]] = [
     ("mlp-residual", mlp(depth=4, width=16, residual=True), MNIST, 4),
     ("mlp-batch", mlp(depth=3, width=16, norm="batch"), MNIST, 3),
     ("mlp-layer-residual", mlp(depth=3, width=16, norm="layer", residual=True, bias=False), DIGITS, 3),
+    ("mlp-dropout", mlp(depth=3, width=16, dropout=0.3, residual=True, branch_depth=2), DIGITS, 3),
+    ("mlp-alpha", mlp(depth=3, width=16, dropout=0.3, dropout_kind="alpha"), FLAT, 3),
+    ("mlp-standardised", mlp(depth=3, width=16, weight_standardisation=True, norm="layer"), DIGITS, 3),
+    ("convnet-standardised", convnet(depth=3, width=4, weight_standardisation=True, norm="batch"), DIGITS, 3),
+    ("resnet-standardised", resnet(depth=8, width=4, weight_standardisation=True, shortcut="B"), DIGITS, 7),
     ("cnn", cnn(), MNIST, 4),
     ("cnn-colour", cnn(), CIFAR, 4),
     ("cnn-small", cnn(), DIGITS, 4),
@@ -103,6 +108,24 @@ def test_no_bias_before_a_norm(builder: ModelBuilder) -> None:
     assert [n for n, m in mapped.items() if m.bias is not None] == ["head"]
 
 
+@pytest.mark.parametrize("kind", ["plain", "alpha"])
+def test_dropout_of_an_mlp_stands_behind_every_activation(kind: str) -> None:
+    """By hand, with the same draws: x → drop(φ(Wx + b)) twice, then the head; in eval mode there is none."""
+    model = mlp(depth=2, width=5, dropout=0.4, dropout_kind=kind)(FLAT, activations.selu())  # pyright: ignore[reportArgumentType]
+    plain = mlp(depth=2, width=5)(FLAT, activations.selu())
+    plain.load_state_dict(model.state_dict())
+    x = torch.randn(7, 20)
+    drop = nn.functional.dropout if kind == "plain" else nn.functional.alpha_dropout
+    torch.manual_seed(3)
+    found = model.train()(x)
+    torch.manual_seed(3)
+    h = x
+    for layer in model.layers:  # pyright: ignore[reportGeneralTypeIssues]
+        h = drop(nn.functional.selu(layer(h)), 0.4, training=True)
+    assert torch.equal(found, model.head(h)) and not torch.equal(found, plain(x))  # pyright: ignore[reportCallIssue]
+    assert torch.equal(model.eval()(x), plain.eval()(x))
+
+
 def test_residual_mlp_adds_its_input() -> None:
     model = mlp(depth=2, width=4, residual=True)(FLAT, BENT)
     layers = model.get_submodule("layers")
@@ -129,6 +152,10 @@ def test_zero_weights_leave_option_a_as_the_identity() -> None:
     [
         (lambda: mlp(depth=0), "depth=0: must be 1 or more"),
         (lambda: mlp(width=0), "width=0"),
+        (lambda: mlp(dropout=1.0), "dropout=1.0: must be 0 or more and less than 1"),
+        (lambda: mlp(dropout=-0.1), "dropout=-0.1"),
+        (lambda: mlp(dropout_kind="alpha"), "dropout_kind=alpha: needs model.dropout above 0"),
+        (lambda: mlp(dropout=0.1, dropout_kind="beta"), "dropout_kind=beta: choose from plain, alpha"),  # pyright: ignore[reportArgumentType]
         (lambda: convnet(depth=0), "depth=0"),
         (lambda: convnet(depth=2, downsample=2), "downsample=2: must be less than depth=2"),
         (lambda: convnet(kernel=4), "kernel=4: must be odd"),

@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lr_schedule": ("constant", "cosine"),
     "data.augment": ("none", "shift"),
     "seed": ("0", "1", "2"),
+    "trainer.until": ("null", "train/loss<=2.25", "val/accuracy>=0.3", "train/accuracy>=0.2"),
 }
 
 
@@ -335,6 +336,34 @@ def test_more_epochs_train_on_and_a_killed_continuation_keeps_them(tmp_path: Pat
     closings = [r for r in stream(workdir) if "test/loss" in r[2]]
     assert [step for _, step, *_ in closings] == [2 * EPOCH, 5 * EPOCH], "one of each end"
     assert [s for s, *_ in stream(workdir)] == list(range(len(stream(whole)) + 1))
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_run_at_its_target_and_killed_ends_there(every: int, tmp_path: Path) -> None:
+    """With a checkpoint after each update, or every fourth, also between the target, within an epoch, and the end."""
+    settings = _settings("trainer.epochs=30", "trainer.log_every=4", f"trainer.checkpoint_every={every}",
+                         "optimizer.lr=0.003", "trainer.until=train/loss<=1.5")  # fmt: skip
+    made = Copies(experiment(*settings), tmp_path)
+    reached = made.result.metrics["until/step"]
+    assert made.result.steps == reached and reached % EPOCH != 0
+    places = [p for p in made.resumable() if (folder_of(p) / "checkpoints" / "last.json").exists()]
+    for place in places[:: max(1, len(places) // 8)] + places[-6:]:
+        result = None
+        with suppress(RunOverError):
+            result = go_on(experiment(*settings), place)
+        assert_same_run(made.whole, place, made.result, result)
+
+
+def test_a_further_target_trains_on(tmp_path: Path) -> None:
+    plain = _settings("optimizer=sgd", "optimizer.momentum=0", "optimizer.lr=0.1", "trainer.log_every=7")
+    near, far = (experiment(*plain, "trainer.epochs=30", f"trainer.until=train/loss<={v}") for v in (1.8, 1.2))
+    expected = run(far, workdir=tmp_path / "whole")
+    first = run(near, workdir=tmp_path / "grown")
+    result = go_on(far, tmp_path / "grown", changed=True)
+    assert first.metrics["until/step"] < result.metrics["until/step"] == expected.metrics["until/step"]
+    assert same(tensors(tmp_path / "grown"), tensors(tmp_path / "whole"))
+    with pytest.raises(RunOverError, match=r"reached train/loss<=1\.2 after .* \(trainer\.until=null trains on\)"):
+        go_on(far, tmp_path / "grown")
 
 
 def test_patience_that_is_raised_trains_on_and_a_lower_one_ends_at_once(stopped: Copies, tmp_path: Path) -> None:

@@ -186,6 +186,23 @@ def test_an_arm_that_raises_or_diverges_costs_one_arm(workdir: Path) -> None:
     assert all(r.info.status != "RUNNING" for r in runs(workdir))
 
 
+def test_arms_are_ranked_by_the_time_to_a_target(workdir: Path) -> None:
+    """Where not every seed of an arm reaches the target, the arm has no value, and is not called failed."""
+    grid = (*TINY, "trainer.epochs=30", "trainer.log_every=2", "optimizer.lr=1e-7,0.01,0.03", "replicas=2")
+    asked = ("study.metric=until/step", "trainer.until=train/loss<=1.5")
+    done = initlab("-m", *grid, *asked, cwd=workdir, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "until/step, minimize" in done.stdout and "target not reached: 2 of 2 seeds" in done.stdout
+    found = {t.user_attrs["choices"]: t for t in current_trials(the_study(workdir))}
+    states_ = [t.state.name for t in found.values()]
+    assert sorted(states_) == ["COMPLETE", "COMPLETE", "PRUNED"]
+    steps = [r.data.metrics.get("until/step") for r in children(workdir)]
+    assert steps.count(None) == 2 and all(r.info.status == "FINISHED" for r in children(workdir))
+    assert {t.value for t in found.values() if t.value is not None} <= {
+        (a + b) / 2 for a in steps for b in steps if a is not None and b is not None
+    }
+
+
 def test_bad_combinations_are_refused_before_anything_runs(workdir: Path) -> None:
     for arguments, parts in (
         (["init=he,hee"], ["init=hee", "did you mean"]),
@@ -195,6 +212,7 @@ def test_bad_combinations_are_refused_before_anything_runs(workdir: Path) -> Non
         (["study=tpe", "study.trials=null", "init=he,xavier"], ["study.trials"]),
         (["init=he,xavier", "study.name=a/b"], ["study.name"]),
         (["init=he,xavier", "replicas=0"], ["replicas=0"]),
+        (["init=he,xavier", "study.metric=until/step"], ["study.metric=until/step", "trainer.until"]),
     ):
         done = initlab("-m", *TINY, *arguments, cwd=workdir)
         assert done.returncode == 2, (arguments, done.stdout, done.stderr)

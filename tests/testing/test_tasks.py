@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from initlab.models import gru, lstm, rnn
 from initlab.spec import IO, Task
 from initlab.tasks import ImageTask, digits, mnist_mini
-from initlab.tasks.synthetic import SyntheticTask, adding, copy_memory, sequential_mnist
+from initlab.tasks.synthetic import (
+    SyntheticTask,
+    adding,
+    coordinates,
+    copy_memory,
+    sequential_mnist,
+    teacher,
+    whitened_linear,
+)
 from initlab.testing import ModelCases, TaskCases
 
 CPU = torch.device("cpu")
@@ -52,6 +62,34 @@ class TestCopyMemory(TaskCases):
 class TestSequentialMnist(TaskCases):
     stratified = False  # the limit cuts the training part alone
     factory = staticmethod(lambda: SyntheticTask(data=sequential_mnist(pool=4, limit=500)))
+
+
+class TestWhitenedLinear(TaskCases):
+    factory = staticmethod(lambda: SyntheticTask(data=whitened_linear(source="digits", components=20)))
+    classification = False
+    resplits = False  # all parts follow the split's seed
+    bad_inputs = (
+        lambda: opened(SyntheticTask(data=whitened_linear(source="digits", components=64))),
+        lambda: opened(SyntheticTask(data=whitened_linear(source="digits", components=50, limit=30))),
+        lambda: whitened_linear(val_fraction=0.0),
+    )
+
+
+class TestTeacher(TaskCases):
+    factory = staticmethod(
+        lambda: SyntheticTask(data=teacher(outputs=3, examples=200, val_examples=50, test_examples=60, noise=0.1))
+    )
+    classification = False
+
+
+class TestCoordinates(TaskCases):
+    factory = staticmethod(lambda: SyntheticTask(data=coordinates(side=16)))
+    classification = False
+    resplits = False  # nothing is drawn
+    bad_inputs = (
+        lambda: coordinates(side=3),
+        lambda: opened(SyntheticTask(data=coordinates(path=Path("nowhere.png")))),
+    )
 
 
 SENTENCE = IO(input_shape=(8,), classes=2, vocabulary=11)

@@ -66,7 +66,10 @@ def test_shares_are_the_batch_and_their_weights_its_mean(size: int, world: int) 
 
 @pytest.mark.parametrize(
     ("extra", "processes"),
-    [(("optimizer=sgd", "trainer.batch_size=35"), 2), (("data.augment=shift", "trainer.clip_grad_norm=0.5"), 3)],
+    [
+        (("optimizer=sgd", "trainer.batch_size=35", "trainer.until=train/loss<=2.1"), 2),
+        (("data.augment=shift", "trainer.clip_grad_norm=0.5"), 3),
+    ],
 )
 def test_several_processes_learn_what_one_learns(workdir: Path, extra: tuple[str, ...], processes: int) -> None:
     alone = initlab(*COMMON, *extra, cwd=workdir)
@@ -80,6 +83,8 @@ def test_several_processes_learn_what_one_learns(workdir: Path, extra: tuple[str
     assert {"train/loss", "train/accuracy", "val/loss", "test/accuracy"} <= same <= set(several.data.metrics)
     for key in ("train/loss", "val/loss", "train/accuracy", "test/accuracy"):
         assert several.data.metrics[key] == pytest.approx(one.data.metrics[key], rel=1e-3), key
+    assert several.data.metrics.get("until/step") == one.data.metrics.get("until/step")
+    assert ("until/step" in one.data.metrics) == any("until" in o for o in extra)
     first, second = weights(workdir, one), weights(workdir, several)
     assert first.keys() == second.keys()
     for key, value in first.items():

@@ -20,6 +20,11 @@ LR = "optimizer.lr"
 EXTENSIONS = 2
 
 
+def describe_loss(status: RunStatus) -> str:
+    """Why a run has no value: how it ended, or, where it ended as it should, that it did not reach its target."""
+    return "target not reached" if status in ("finished", "stopped") else status
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One learning rate; `value` is None where its run has none."""
@@ -49,7 +54,9 @@ class Sweep:
         """A note about a problem of the sweep; empty where there is none."""
         if self.chosen is None:
             # only the diagnosis ends a run of a sweep early
-            words = ", ".join(sorted({"doomed" if p.status == "killed" else p.status for p in self.points}))
+            words = ", ".join(
+                sorted({"doomed" if p.status == "killed" else describe_loss(p.status) for p in self.points})
+            )
             low, high = (f(p.lr for p in self.points) for f in (min, max))
             return f"{words} at every learning rate from {low:g} to {high:g}"
         return "the best learning rate is at the edge of its sweep" if self.at_edge else ""

@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterable
 
 from initlab.errors import ConfigError
+from initlab.spec import UNTIL_EPOCH, UNTIL_STEP
 
 #: costs of a run, of which less is better
 COSTS = ("seconds", "steps", "parameters")
+#: of a run that reached the target of `trainer.until`; less is better
+TIMES = (UNTIL_STEP, UNTIL_EPOCH)
 _PARTS = ("train", "val", "test")
 _SCORES = ("loss", "accuracy", "perplexity", "bits_per_char")
 _DIAGNOSTICS = (
@@ -16,7 +19,7 @@ _DIAGNOSTICS = (
 )  # fmt: skip
 _KNOWN = (
     *(f"{part}/{score}" for part in _PARTS for score in _SCORES),
-    *(f"diag/{name}" for name in _DIAGNOSTICS), "throughput/samples_per_s", *COSTS,
+    *(f"diag/{name}" for name in _DIAGNOSTICS), "throughput/samples_per_s", *COSTS, *TIMES,
 )  # fmt: skip
 #: first parts of the keys of which there are more: of tasks of one's own, of layers, of further probes
 _OPEN = (

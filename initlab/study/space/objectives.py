@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from initlab.errors import ConfigError
-from initlab.spec import RunResult, StudySettings
-from initlab.study.space.metrics import COSTS, check_metrics
+from initlab.spec import RunResult, Scalar, StudySettings
+from initlab.study.space.metrics import COSTS, TIMES, check_metrics
 
 Direction = Literal["maximize", "minimize"]
 #: of a study's one objective, or of each where there are several
@@ -48,13 +48,22 @@ def resolve_objectives(settings: StudySettings, monitor: str) -> tuple[Metrics, 
     return (metrics[0], known[0]) if len(metrics) == 1 else (metrics, known)
 
 
+def require_target(metrics: Metrics, arms: Sequence[Mapping[str, Scalar]]) -> None:
+    """Raise ConfigError where the time to a target is asked for, and one of `arms` (parameters of each) has none."""
+    for metric in each(metrics):
+        if metric in TIMES and any(params.get("trainer.until") is None for params in arms):
+            raise ConfigError(
+                "study.metric", metric, "needs a target: add 'trainer.until=train/loss<=0.3', for example"
+            )
+
+
 def each(one_or_several: str | Sequence[str]) -> tuple[str, ...]:
     """One text as a tuple of one."""
     return (one_or_several,) if isinstance(one_or_several, str) else tuple(one_or_several)
 
 
 def _by_name(metric: str) -> Direction:
-    if metric in COSTS or metric.endswith(_LESS):
+    if metric in (*COSTS, *TIMES) or metric.endswith(_LESS):
         return "minimize"
     if metric.startswith(("train/", "val/", "test/", "throughput/", "episode/")):
         return "maximize"
@@ -83,12 +92,19 @@ def collect_values(result: RunResult, seen: Mapping[str, float], parameters: int
     return {**seen, **result.metrics, **took}
 
 
+def misses_target(found: Mapping[str, float], metrics: Metrics) -> bool:
+    """Whether the time to the target of `trainer.until` is asked for, and the run did not reach it."""
+    return any(m in TIMES and m not in found for m in each(metrics))
+
+
 def select_values(found: Mapping[str, float], metrics: Metrics) -> tuple[float, ...] | None:
-    """The value of each metric; None where one of them is not finite.
+    """The value of each metric; None where one of them is not finite, or where the run did not reach its target.
 
     Raises:
         ConfigError: a key that the run does not have; lists those that it has.
     """
+    if misses_target(found, metrics):
+        return None
     for metric in each(metrics):
         if metric not in found:
             near = difflib.get_close_matches(metric, found, n=1)

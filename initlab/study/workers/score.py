@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from initlab.spec import RunResult, RunStatus
 from initlab.statistics.student import interval
 from initlab.study.search.arms import Replica
-from initlab.study.space.objectives import Metrics, collect_values, select_values
+from initlab.study.search.tune import describe_loss
+from initlab.study.space.objectives import Metrics, collect_values, misses_target, select_values
 from initlab.study.space.plan import Plan
 from initlab.study.workers.watcher import Watcher
 
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
 
 
 def values_of(result: RunResult, watcher: Watcher, metrics: Metrics) -> tuple[tuple[float, ...] | None, RunStatus]:
-    """What a run is judged by, and how it ended; without its numbers it has failed."""
-    ended = result.status in ("finished", "stopped")
-    values = select_values(collect_values(result, watcher.seen, watcher.parameters), metrics) if ended else None
+    """What a run is judged by, and how it ended; without its numbers it has failed.
+
+    One whose time to a target is asked for, and that did not reach it, is finished and has no values.
+    """
+    if result.status not in ("finished", "stopped"):
+        return None, result.status
+    found = collect_values(result, watcher.seen, watcher.parameters)
+    if misses_target(found, metrics):
+        return None, "finished"
+    values = select_values(found, metrics)
     return values, result.status if values is not None or result.status != "finished" else "failed"
 
 
@@ -41,7 +49,7 @@ def score_of(done: list[Replica], plan: Plan) -> tuple[tuple[float, ...] | None,
 
     lost = [r for r in done if r.value is None]
     if lost:
-        words = ", ".join(sorted({r.status for r in lost}))
+        words = ", ".join(sorted({describe_loss(r.status) for r in lost}))
         return None, TrialState.PRUNED, f"{words}: {len(lost)} of {len(done)} seeds"
     by_seed = [r.values or (r.value,) for r in done if r.value is not None]
     judged = tuple(

@@ -67,7 +67,7 @@ def stored_spellings(key: str) -> tuple[str, ...]:
     if plain.startswith(_CLASSES):
         return (plain, WATCH + plain)
     statistic, _, site = plain.partition("/")
-    if statistic in ("train", "val", "test", "throughput", "study", "system") or not site:
+    if statistic in ("train", "val", "test", "throughput", "study", "system", "until") or not site:
         return (plain,)
     padded = (_NUMBER.sub(lambda m, n=n: m.group().zfill(n), site) for n in (DIGITS, DIGITS + 1))
     return tuple(dict.fromkeys((plain, *(f"{WATCH}{statistic}/{name}" for name in (site, *padded)))))

@@ -1,7 +1,7 @@
 """The training loop of a cohort: one stacked network, and a stream of records for each member.
 
 Every member has the batches, learning rates, random numbers, records and checkpoints of a run on its own. One that
-diverges, stops early or is asked to stop leaves the stack; the others do not notice.
+diverges, stops early, reaches its target or is asked to stop leaves the stack; the others do not notice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from initlab.train.cohort.evaluate import Evaluation
 from initlab.train.cohort.member import Course, Member
 from initlab.train.cohort.stack import Stack
 from initlab.train.loop import PROBE_EXAMPLES
-from initlab.train.progress import ending_of, mark_over, planned_updates
+from initlab.train.progress import ending_of, has_reached_target, mark_over, planned_updates, time_to_target
 from initlab.train.run import Ending, Outcome
 
 
@@ -73,6 +73,8 @@ class _Cohort:
         if self.step == 0 and self.courses[0].state.serial == 0:
             self._evaluate(first=True)
             yield from self._pending()
+        if self.batch > 0 and (reached := self._reached()):  # killed before they could leave
+            yield from self._end_within_epoch(reached)
         while self.step < self.total and self.courses:
             orders = [c.epoch_order(self.epoch) for c in self.courses]
             gathered = self._gather(orders)
@@ -91,8 +93,13 @@ class _Cohort:
                     gone = [c for c in self.courses if c.number in diverged]
                     yield from self._end(gone, "diverged", diverged=diverged)
                     orders, gathered = [orders[i] for i in keep], _rows(gathered, keep)
+                reached = self._reached()
+                if reached:
+                    keep = [i for i, c in enumerate(self.courses) if c not in reached]
+                    yield from self._end_within_epoch(reached)
+                    orders, gathered = [orders[i] for i in keep], _rows(gathered, keep)
                 every = self.settings.checkpoint_every
-                if every is not None and self.step % every == 0 and self.batch < self.batches:
+                if self.courses and every is not None and self.step % every == 0 and self.batch < self.batches:
                     self._save([c for c in self.courses if not c.run.checkpoints.is_busy])
             if self.courses:
                 yield from self._end_epoch()
@@ -118,8 +125,28 @@ class _Cohort:
             mark_over(course.state, over=ending is not None)
         if stopped:
             yield from self._end(stopped, "stopped")
-        if self.step < self.total and any(c.wants_checkpoint for c in self.courses):
+        reached = self._reached()
+        if reached and self.step < self.total:
+            yield from self._end(reached, "finished")
+        if self.courses and self.step < self.total and any(c.wants_checkpoint for c in self.courses):
             self._save(self.courses)
+
+    def _reached(self) -> list[Course]:
+        return [c for c in self.courses if has_reached_target(c.state, self.settings)]
+
+    def _end_within_epoch(self, courses: Sequence[Course]) -> Generator[Event]:
+        """End members that have reached their target between two epochs, evaluated as a run on its own is."""
+        self.stack.write_back(self.step)
+        rest = [c for c in self.courses if c not in courses]
+        self._build(courses)
+        for course in courses:
+            course.state.epoch, course.state.batch = self.epoch + 1, 0
+        self._evaluate()
+        for course in courses:
+            mark_over(course.state, over=True)
+        yield from self._end(courses, "finished")
+        if rest:
+            self._build(rest)
 
     def _update(self, orders: list[list[Tensor]], gathered: tuple[Tensor, Tensor] | None) -> dict[int, int]:
         """One update; returns the members that turned out to have diverged, and the update of each."""
@@ -240,6 +267,7 @@ class _Cohort:
                 seconds=course.seconds,
                 diverged_step=None if diverged is None else diverged[course.number],
                 best_step=state.best_step if state.best is not None else None,
+                to_target=time_to_target(state, self.settings),
             )
             yield Event(member=course.number, outcome=outcome)
         if rest:

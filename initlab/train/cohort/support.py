@@ -94,7 +94,7 @@ def _of_model(model: nn.Module) -> str:
 
 def _is_known(name: str, module: nn.Module) -> bool:
     part = name.partition(".")[0]
-    if name in ("", "layers", "norms", "scales", "activations"):
+    if name in ("", "layers", "norms", "scales", "activations", "dropouts"):
         return True
     if part in ("layers", "head"):
         return type(module) is nn.Linear

@@ -13,7 +13,16 @@ import torch
 from initlab.errors import ConfigError
 from initlab.spec import IO, Splits, Task
 from initlab.tasks.sources.packaged import read_mnist_mini
-from initlab.tasks.synthetic import SyntheticData, SyntheticTask, adding, copy_memory, sequential_mnist
+from initlab.tasks.synthetic import (
+    SyntheticData,
+    SyntheticTask,
+    adding,
+    coordinates,
+    copy_memory,
+    sequential_mnist,
+    teacher,
+    whitened_linear,
+)
 from initlab.tasks.synthetic.listing import entries
 
 CPU = torch.device("cpu")
@@ -173,14 +182,15 @@ def test_training_follows_the_seed_and_judging_does_not(factory: Any) -> None:
 def test_slips() -> None:
     with pytest.raises(ConfigError, match="length=1: must be 2 or more"):
         adding(length=1)
-    with pytest.raises(ConfigError, match="data=str: is no synthetic sequence; choose from adding"):
+    with pytest.raises(ConfigError, match="data=str: is no synthetic data; choose from adding"):
         SyntheticTask(data="adding")  # pyright: ignore[reportArgumentType]
 
 
 def test_the_listing(tmp_path: Path) -> None:
     found = {e.name: e for e in entries(tmp_path)}
-    assert list(found) == ["adding", "copy_memory", "sequential_mnist"]
-    for name, factory in {"adding": adding, "copy_memory": copy_memory, "sequential_mnist": sequential_mnist}.items():
+    factories = (adding, copy_memory, sequential_mnist, whitened_linear, teacher, coordinates)
+    assert list(found) == [f.__name__ for f in factories]
+    for name, factory in zip(found, factories, strict=True):
         splits = opened(factory())
         assert found[name].shape == splits.io.input_shape and found[name].classes == splits.io.classes
         assert found[name].examples == sum(len(p) for p in (splits.train, splits.val, splits.test))

@@ -117,6 +117,7 @@ def check_alike(one: Trained, other: Trained, *, tolerance: float = 5e-4) -> Non
         other.outcome.ending, other.outcome.steps, other.outcome.serial, other.outcome.diverged_step,
     )  # fmt: skip
     assert one.outcome.best_step == other.outcome.best_step
+    assert one.outcome.to_target == other.outcome.to_target
     for name, value in one.weights.items():
         torch.testing.assert_close(other.weights[name], value, rtol=tolerance, atol=tolerance, equal_nan=True)
 

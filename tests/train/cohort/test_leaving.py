@@ -57,6 +57,24 @@ def test_members_stop_early_by_themselves() -> None:
     assert {t.outcome.ending for t in found if t.outcome is not None} == {"finished", "stopped"}
 
 
+@pytest.mark.parametrize(
+    "target", ["train/loss<=1.9", "train/accuracy>=0.5", "val/accuracy>=0.5", "val/loss<=1.7", "train/loss<=0.01"]
+)
+@pytest.mark.parametrize("every", ["1", "4", "5", "100"])
+def test_members_reach_a_target_by_themselves(target: str, every: str) -> None:
+    """Within an epoch, at its end, at the record of its end, or never; one of them diverges."""
+    cases = [
+        ("optimizer.lr=0.3", "seed=0"), ("optimizer.lr=1e30", "seed=0"), ("optimizer.lr=0.1", "seed=1"),
+        ("optimizer.lr=0.3", "seed=2", "activation=relu"), ("optimizer.lr=0.01", "seed=1", "activation=relu"),
+    ]  # fmt: skip
+    common = ("optimizer=sgd", "trainer.epochs=6", f"trainer.log_every={every}", f"trainer.until={target}")
+    found = check_against_single_runs(cases, *common, "activation=identity", "model.norm=batch")
+    outcomes = [t.outcome for t in found if t.outcome is not None]
+    reached = [o.to_target.get("until/step") for o in outcomes]
+    assert len(set(reached)) > (1 if target != "train/loss<=0.01" else 0)
+    assert all(o.steps == step for o, step in zip(outcomes, reached, strict=True) if step is not None)
+
+
 @pytest.mark.parametrize("stops", [{1: 4}, {0: 0}, {0: 3, 2: 7}, {0: 5, 1: 5, 2: 5}])
 def test_members_that_are_asked_to_stop(stops: dict[int, int]) -> None:
     cases = [("activation=relu",), ("activation=rrelu",), ("activation=relu", "seed=1")]
@@ -129,6 +147,9 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     ("overrides", "reason"),
     [
         (("model=cnn",), "model CNN"),
+        (("model=mlp", "model.dropout=0.2"), "layer dropouts.0: Dropout"),
+        (("model=mlp", "model.dropout=0.2", "model.dropout_kind=alpha"), "layer dropouts.0: AlphaDropout"),
+        (("model=mlp", "model.weight_standardisation=true"), "layer layers.0: StandardisedLinear"),
         (("trainer.precision=bf16",), "trainer.precision"),
         (("trainer.fast_dev_run=true",), "trainer.fast_dev_run"),
         (("init=mup",), "init with learning rates of its own"),

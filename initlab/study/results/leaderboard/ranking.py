@@ -147,7 +147,8 @@ def _table(arms: Sequence[ArmResult], sign: float) -> tuple[NDArray[np.float64],
     stand_in = floor if math.isfinite(floor) else float(np.nanmin(table)) if np.isfinite(table).any() else math.nan
     for i, arm in enumerate(arms):
         for r in arm.replicas:
-            if arm.state in ENDED and r.status == "diverged":
+            missed = r.status in ("finished", "stopped") and r.value is None  # a target that it did not reach
+            if arm.state in ENDED and (r.status == "diverged" or missed):
                 table[i, at[r.seed]], known[i, at[r.seed]] = stand_in, True
     return table, known & np.isfinite(table), floor
 
