@@ -151,16 +151,20 @@ def _of_arm(check: Check, rows: Sequence[Row]) -> Values:
     sign = 1.0 if check.metric.endswith(LESS) else -1.0
     sizes = sorted({float(r.params[key]) for r in rows if key in r.params})
     table: dict[int, dict[float, float]] = {}
+    capped: dict[int, float] = {}
     for size in sizes:
         own = values_of([r for r in rows if float(r.params.get(key, "nan")) == size], check.metric)
         for seed, value in own.by_seed.items():
             table.setdefault(seed, {})[size] = sign * value
+        capped |= {s: own.by_seed[s] for s in own.capped}
     whole = {s: by_size for s, by_size in table.items() if len(by_size) == len(sizes) > 1}
     if not whole:
         raise InitlabError(f"the best {key} needs two values of it with {check.metric} under a common seed")
     if check.best:
         return Values(by_seed={s: _lowest(by_size) for s, by_size in whole.items()})
-    return Values(by_seed={s: sign * min(by_size.values()) for s, by_size in whole.items()})
+    best = {s: sign * min(by_size.values()) for s, by_size in whole.items()}
+    # a budget is longer than what reached the target: it is the best only where nothing did
+    return Values(by_seed=best, capped=frozenset(s for s, value in best.items() if capped.get(s) == value))
 
 
 def _lowest(by_size: Mapping[float, float]) -> float:
