@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from initlab.papers.claim import Claim
 from initlab.papers.judge import Checked, Judged
 
 _SYMBOL = {"reproduces": "+", "does not reproduce": "-", "undecided": "?"}
@@ -25,7 +26,9 @@ def number(value: float) -> str:
 
 
 def measured(checked: Checked) -> str:
-    """Mean with its interval."""
+    """Mean with its interval; where every seed gave the same number, that, since they tell nothing of its spread."""
+    if checked.same:
+        return f"{number(checked.mean)}, the same in all {checked.seeds} seeds"
     return f"{number(checked.mean)} [{number(checked.low)}, {number(checked.high)}]"
 
 
@@ -68,6 +71,15 @@ def as_fields(judged: Judged) -> Mapping[str, Any]:
             }
             for c in judged.checks
         ],
+    }  # fmt: skip
+
+
+def listed_fields(claim: Claim, seeds: int) -> Mapping[str, Any]:
+    """What is known of a claim before it is tested, as JSON."""
+    return {
+        "name": claim.name, "says": claim.says, "paper": claim.paper, "section": claim.section, "seeds": seeds,
+        "seconds": claim.seconds, "quick": claim.quick is not None,
+        "parts": [{"name": p.name, "measure": p.measure or None} for p in claim.parts],
     }  # fmt: skip
 
 
