@@ -102,7 +102,7 @@ def _check_arm(key: str, text: str, check: Check, arms: Sequence[Mapping[str, st
     left = {tuple(sorted((k, v) for k, v in a.items() if k not in axes)) for a in fit}
     if len(left) > 1:
         raise ConfigError(
-            key, text or None, f"names {len(left)} arms and must name one: {_listed([dict(a) for a in left])}"
+            key, text or None, f"names {len(left)} arms and must name one: {_listed([dict(a) for a in sorted(left)])}"
         )
 
 

@@ -109,6 +109,7 @@ def _check(claim: Claim, check: Check, rows: Sequence[Row], alpha: float) -> Che
         raise InitlabError(f"{check.subject}: {error}") from error
     found = list(numbers.by_seed.values())
     grid = 0.0 if numbers.logarithmic else numbers.grid
+    alike = len(found) > 1 and len(set(found)) == 1 and found[0].least == found[0].most
     mean, _, _ = interval([n.value for n in found], alpha=alpha)
     _, low, _ = interval([n.least for n in found], alpha=alpha, grid=grid)
     _, _, high = interval([n.most for n in found], alpha=alpha, grid=grid)
@@ -116,7 +117,7 @@ def _check(claim: Claim, check: Check, rows: Sequence[Row], alpha: float) -> Che
         mean, low, high = (math.exp(v) if v < _MOST_LOG else math.inf for v in (mean, low, high))
     return Checked(
         check=check, mean=mean, low=low, high=high, seeds=len(found), outcome=_outcome(check, low, high),
-        note="; ".join(numbers.notes), same=low == high,
+        note="; ".join(numbers.notes), same=alike and grid == 0,
     )  # fmt: skip
 
 
