@@ -125,11 +125,16 @@ def same_value(found: str, wanted: str) -> bool:
         return found.lower() == wanted.lower()
 
 
-def _is_number(text: str) -> bool:
+def number_in(text: str | None) -> float:
+    """The number that a word is; NaN where it is none."""
     try:
-        return math.isfinite(float(text))
+        return float(text or "nan")
     except ValueError:
-        return False
+        return math.nan
+
+
+def _is_number(text: str) -> bool:
+    return math.isfinite(number_in(text))
 
 
 def _listed(arms: Sequence[Mapping[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,11 +52,22 @@ def lines_of(judged: Judged) -> list[str]:
 
 
 def summary(judged: Sequence[Judged]) -> str:
-    """How many claims came to which verdict."""
-    counts = {v: sum(j.verdict == v for j in judged) for v in _SYMBOL}
-    told = [f"{n} {v}" for v, n in counts.items() if n]
-    plural = "claim" if len(judged) == 1 else "claims"
-    return f"{len(judged)} {plural}: {', '.join(told) or 'none judged'}"
+    """How many claims came to which verdict.
+
+    Example:
+        >>> summary([])
+        'no claim was judged'
+    """
+    if not judged:
+        return "no claim was judged"
+    counts = Counter(j.verdict for j in judged)
+    some, failed, left = counts["reproduces"], counts["does not reproduce"], counts["undecided"]
+    words = [
+        f"{some} of {len(judged)} {'claim' if len(judged) == 1 else 'claims'} {'reproduces' if some == 1 else 'reproduce'}"
+    ]
+    words += [f"{failed} {'does' if failed == 1 else 'do'} not"] if failed else []
+    words += [f"{left} {'is' if left == 1 else 'are'} undecided"] if left else []
+    return ", ".join(words)
 
 
 def as_fields(judged: Judged) -> Mapping[str, Any]:
@@ -92,7 +104,7 @@ def markdown(judged: Sequence[Judged], *, figures: Mapping[str, str], about: str
         about: where and when it was measured, a sentence.
     """
     lines = [
-        "| claim | paper | verdict | seeds | seconds |", "|---|---|---|---|---|",
+        "| claim | what it says | verdict | seeds | seconds |", "|---|---|---|---|---|",
         *(
             f"| [{j.claim.name}](#{j.claim.name}) | {_cell(j.claim.says)} | {verdict_words(j)} | {j.seeds} |"
             f" {j.seconds:.0f} |"

@@ -171,7 +171,8 @@ REFUSED = (
     "experiment=other", "experiment=papers/he_2015", "schedule=x", "probes.extra=[evil.probe]",
     "probes={extra: [evil.probe]}", "data.root=/etc", "data={root: /etc}", "trainer.ddp=true", "init@hydra.callbacks=he",
     "/init@_global_=he", "init:a=he", "Init=he", "init", "=he", "", " init=he", "init=he\ntracking.uri=x", "init=\x00",
-    "init=h\\e", "model.depth", "modelx.depth=3", "data\u00e9=x", "task.\u043ea=1",
+    "init=h\\e", "model.depth", "modelx.depth=3",
+    "data\u00e9=x", "task.\u043ea=1",
 )  # fmt: skip
 
 
