@@ -112,7 +112,7 @@ def _bars(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
         names.append(label)
         means.append(mean)
         if any(drawing.metric not in r.values for r in own) and drawing.metric.startswith("until/"):
-            texts.append(f"{mean:.3g} or more")
+            texts.append(f"≥ {mean:.3g}")
         else:
             texts.append(f"{mean:.3g} ± {mean - low:.2g}" if math.isfinite(low) else f"{mean:.3g}")
     if not names:

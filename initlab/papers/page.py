@@ -33,16 +33,8 @@ def papers_page(judged: Sequence[Judged], *, again: str) -> str:
         }
         for j in judged
     ]  # fmt: skip
-    return (
-        environment()
-        .get_template("papers.html.j2")
-        .render(
-            chart_css=css(),
-            name="Claims of papers",
-            headline=summary(judged),
-            severity=(worst or ["warning"])[-1],
-            facts=counts,
-            claims=claims,
-            again=again,
-        )  # fmt: skip
-    )
+    template = environment().get_template("papers.html.j2")
+    return template.render(
+        chart_css=css(), name="Claims of papers", headline=summary(judged), severity=(worst or ["warning"])[-1],
+        facts=counts, claims=claims, again=again,
+    )  # fmt: skip
