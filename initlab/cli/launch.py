@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from initlab.cli.arguments import Arguments
 from initlab.cli.compose import compose_and_run
+from initlab.core.parent import stop_with_parent
 from initlab.core.signals import stop_gently
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def launch(arguments: Arguments) -> int:
         return train_command(config, stop=stop.is_set)
 
     stop_gently(stop, "ending the run after this update")
+    stop_with_parent()
     typed = arguments.overrides
     if _SEARCHES.intersection(typed) and not _NO_WORKER.intersection(typed):
         from initlab.study.workers.worker_pool import POOL, threads

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initlab import config as configuration
+from initlab import tracking
+from initlab.cli.arguments import flags_last
 from initlab.cli.folders import output_folder, write_page
 from initlab.cli.json_output import is_asked, print_json
-from initlab.cli.sizes import one_number, say_progress
+from initlab.cli.sizes import one_number, say_progress, whole_number
 from initlab.core.error_line import print_notice
+from initlab.core.redact import redact_passwords
 from initlab.core.signals import interruptible
 from initlab.core.version import __version__
-from initlab.errors import InitlabError
+from initlab.errors import ConfigError, InitlabError
 from initlab.papers.catalog import Entry, choose, read_entry
-from initlab.papers.document import as_fields, lines_of, markdown, summary
+from initlab.papers.claim import FIRST_SEED
+from initlab.papers.document import as_fields, lines_of, listed_fields, markdown, summary
 from initlab.papers.figure import figure_of
 from initlab.papers.judge import Judged, judge
 from initlab.papers.page import papers_page
@@ -35,27 +39,31 @@ PAGE, MARKDOWN, FIGURES = "papers.html", "papers.md", "papers"
 
 def papers_command(config: DictConfig, arguments: Arguments) -> int:
     """Test the claims. Returns 0 where each was judged, whatever the verdicts; 1 where one was not, or at a stop."""
-    as_json, out, quick = is_asked(arguments), output_folder(arguments), arguments.given.get("quick", "") == "true"
+    as_json, out, quick = is_asked(arguments), output_folder(arguments), _flag(arguments, "quick")
+    settings = configuration.tracking_settings(config)
+    if not settings.enabled:
+        raise ConfigError("tracking", "none", "the studies' runs are read from the store; leave out tracking=none")
     names = choose(arguments.words)
-    if arguments.given.get("list", "") == "true":
-        return _list(names)
+    if _flag(arguments, "list"):
+        return _list(names, as_json=as_json)
     seeds = one_number("seeds", arguments.given["seeds"]) if arguments.given.get("seeds") else None
+    first = whole_number("seed", arguments.given["seed"]) if arguments.given.get("seed") else FIRST_SEED
     jobs_at_a_time = one_number("jobs", arguments.given.get("jobs") or str(min(8, os.cpu_count() or 1)))
     entries = [read_entry(n, quick=quick, seeds=seeds) for n in names]
     left_out = [e.claim.name for e in entries if quick and e.claim.quick is None]
     entries = [e for e in entries if e.claim.name not in left_out]
     if left_out:
         print_notice(f"left out of a quick look, since they take longer: {', '.join(left_out)}")
-    typed = [o for o in arguments.overrides if not o.startswith("hydra.run")]
-    jobs = [Job(entry=e, part=p, quick=quick, typed=tuple(typed)) for e in entries for p in e.claim.parts]
+    typed = tuple(flags_last(arguments.overrides))
+    store = tracking.describe_location(tracking.readable_uri(settings, Path.cwd()))
+    jobs = [
+        Job(entry=e, part=p, quick=quick, seed=first, typed=typed, store=store) for e in entries for p in e.claim.parts
+    ]
     progress = _Progress(entries, jobs, silent=as_json)
     begun = time.perf_counter()
     try:
         with interruptible():
-            work_off(
-                jobs, at_a_time=jobs_at_a_time, settings=configuration.tracking_settings(config), workdir=Path.cwd(),
-                said=progress.take,
-            )  # fmt: skip
+            work_off(jobs, at_a_time=jobs_at_a_time, settings=settings, workdir=Path.cwd(), said=progress.take)
     except KeyboardInterrupt:
         say_progress("")
         print_notice(
@@ -64,11 +72,9 @@ def papers_command(config: DictConfig, arguments: Arguments) -> int:
         return 1
     say_progress("")
     judged = sorted(progress.judged, key=lambda j: names.index(j.claim.name))
-    again = shell_line(
-        [*arguments.words, *(f"{k}={v}" for k, v in arguments.given.items() if k not in ("out", "json"))],
-        "python -m initlab papers",
-    )
-    files = [] if out is None else _write(out, judged, again=again, quick=quick)
+    given = [f"{k}={v}" for k, v in arguments.given.items() if k not in ("out", "json")]
+    again = shell_line([*arguments.words, *given, *map(redact_passwords, typed)], "python -m initlab papers")
+    files = [] if out is None or not judged else _write(out, judged, again=again, quick=quick)
     if as_json:
         fields = {"claims": [as_fields(j) for j in judged], "failed": progress.failed, "files": files}
         print_json("papers", {**fields, "seconds": round(time.perf_counter() - begun, 1)})
@@ -78,7 +84,8 @@ def papers_command(config: DictConfig, arguments: Arguments) -> int:
         print(f"! {name} was not judged: {why}")
     for file in files:
         print(f"written to {file}")
-    print("Next: " + (f"{again} out=papers   (a page with figures)" if out is None else f"open {files[0]}"))
+    if judged:
+        print("Next: " + (f"{again} out=papers   (a page with figures)" if out is None else f"open {files[0]}"))
     return 1 if progress.failed else 0
 
 
@@ -121,12 +128,27 @@ class _Progress:
             print("\n".join(lines_of(made)), flush=True)
 
 
-def _list(names: Sequence[str]) -> int:
-    for name in names:
-        entry = read_entry(name)
-        kinds = " and ".join(sorted({"measurement" if p.measure else "study" for p in entry.claim.parts}))
-        print(f"{name}: {entry.claim.says}\n    {entry.claim.paper}")
-        print(f"    {kinds}, {entry.seeds} seeds, about {entry.claim.seconds:.0f} s of one core")
+def _flag(arguments: Arguments, name: str) -> bool:
+    """Whether ``--name`` was typed.
+
+    Raises:
+        ConfigError: for a value that is neither true nor false.
+    """
+    given = arguments.given.get(name, "false").lower()
+    if given not in ("true", "false"):
+        raise ConfigError(name, given, f"write --{name}, or {name}=true")
+    return given == "true"
+
+
+def _list(names: Sequence[str], *, as_json: bool) -> int:
+    entries = [read_entry(n) for n in names]
+    if as_json:
+        print_json("papers", {"claims": [listed_fields(e.claim, e.seeds) for e in entries]})
+        return 0
+    for e in entries:
+        kinds = " and ".join(sorted({"measurement" if p.measure else "study" for p in e.claim.parts}))
+        print(f"{e.claim.name}: {e.claim.says}\n    {e.claim.paper}")
+        print(f"    {kinds}, {e.seeds} seeds, about {e.claim.seconds:.0f} s of one core")
     print(f"Next: python -m initlab papers {names[0]}")
     return 0
 

@@ -79,6 +79,13 @@ def one_number(key: str, text: str) -> int:
     return int(text)
 
 
+def whole_number(key: str, text: str) -> int:
+    """A whole number, 0 or more."""
+    if not re.fullmatch(r"\d+", text.strip()):
+        raise ConfigError(key, text, "must be a whole number, 0 or more")
+    return int(text)
+
+
 def experiments(experiment: Experiment, sizes: Sizes, changes: Mapping[str, Any]) -> dict[int, Experiment]:
     """The experiment of each size, with other values of some keys.
 

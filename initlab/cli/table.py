@@ -123,6 +123,7 @@ TABLE: tuple[Command, ...] = (
             Option(name="quick", help="smaller studies, fewer seeds (--quick)", kind="flag", default="false"),
             Option(name="list", help="list the claims (--list)", kind="flag", default="false"),
             Option(name="seeds", help="of each arm; by default those of the claim, 5 or more"),
+            Option(name="seed", help="the first one; claims were set up on 0 to 9", default="100"),
             Option(name="jobs", help="studies that train at the same time; by default one a core, 8 at most"),
             OUT,
             JSON,

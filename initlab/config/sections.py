@@ -67,6 +67,6 @@ def task_object(config: DictConfig) -> Any:
 
 
 def plain_node(config: DictConfig, key: str) -> object:
-    """A node of the composed configuration as plain data, interpolations resolved; None where there is none."""
+    """A node of the composed configuration as plain data, its interpolations as written; None where there is none."""
     node = config.get(key)
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node

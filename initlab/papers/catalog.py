@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from initlab import config as configuration
 from initlab.config.compose import resolve
 from initlab.config.searchpath import folders_of, typed_searchpath
 from initlab.core.plugins import conf_dirs
 from initlab.errors import ConfigError, UnknownNameError, one_of
+from initlab.papers.arms import check_arms
 from initlab.papers.claim import Claim
 from initlab.papers.measures import MEASURES
 from initlab.papers.read_claim import read_claim
 
 GROUP = "papers"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+#: keys of a study that say where it is kept and who works on it
+_WHERE = ("name", "storage", "workers", "engine", "ray_address", "cpus", "gpus", "timeout", "rerun")
 #: of each arm in a quick look, at most
 QUICK_SEEDS = 3
 
@@ -26,9 +33,9 @@ class Entry:
 
     Attributes:
         claim: what is tested.
-        seeds: of each arm.
+        seeds: of each arm, from `FIRST_SEED` on.
         log_every: updates between two training records of its runs.
-        computation: what its runs compute, without the search: a change makes them other runs.
+        computation: a hash of what its runs compute, measure and search: a change makes them other runs.
     """
 
     claim: Claim
@@ -38,9 +45,19 @@ class Entry:
 
 
 def claim_names() -> list[str]:
-    """Names of all claims, sorted."""
+    """Names of all claims, sorted.
+
+    Raises:
+        ConfigError: a file's name cannot be that of a study.
+    """
     places = [*conf_dirs(), *folders_of(typed_searchpath())]
-    return sorted({f.stem for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")})
+    found = sorted({f.stem for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")})
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"experiment/{GROUP}/{name}.yaml", None, "a claim's name has letters, digits, _ and - alone"
+            )
+    return found
 
 
 def choose(words: Sequence[str]) -> list[str]:
@@ -74,9 +91,17 @@ def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> E
             f"{name}: claim", None, "is missing: a claim's experiment says what it claims, docs/papers.md"
         )
     claim = read_claim(name, node, measures=sorted(MEASURES))
+    if not quick or claim.quick is not None:
+        check_arms(claim, quick=quick)
     own = min(claim.seeds, QUICK_SEEDS) if quick else claim.seeds
     plain = resolve(config)
     return Entry(
-        claim=claim, seeds=seeds or own, log_every=int(plain["trainer"]["log_every"]),
-        computation=configuration.arm_hash(plain),
-    )  # fmt: skip
+        claim=claim, seeds=seeds or own, log_every=int(plain["trainer"]["log_every"]), computation=_computation(plain)
+    )
+
+
+# ------------------------------------------------------------------ pieces
+def _computation(tree: Mapping[str, Any]) -> str:
+    study = {k: v for k, v in tree["study"].items() if k not in _WHERE}
+    observed = {k: tree.get(k) for k in ("seed", "probes")}
+    return json.dumps([configuration.arm_hash(tree), study, observed], sort_keys=True, default=str)

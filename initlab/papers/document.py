@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from initlab.papers.claim import Claim
 from initlab.papers.judge import Checked, Judged
 
 _SYMBOL = {"reproduces": "+", "does not reproduce": "-", "undecided": "?"}
@@ -25,7 +27,9 @@ def number(value: float) -> str:
 
 
 def measured(checked: Checked) -> str:
-    """Mean with its interval."""
+    """Mean with its interval; where every seed gave the same number, that, since they tell nothing of its spread."""
+    if checked.same:
+        return f"{number(checked.mean)}, the same in all {checked.seeds} seeds"
     return f"{number(checked.mean)} [{number(checked.low)}, {number(checked.high)}]"
 
 
@@ -48,11 +52,21 @@ def lines_of(judged: Judged) -> list[str]:
 
 
 def summary(judged: Sequence[Judged]) -> str:
-    """How many claims came to which verdict."""
-    counts = {v: sum(j.verdict == v for j in judged) for v in _SYMBOL}
-    told = [f"{n} {v}" for v, n in counts.items() if n]
-    plural = "claim" if len(judged) == 1 else "claims"
-    return f"{len(judged)} {plural}: {', '.join(told) or 'none judged'}"
+    """How many claims came to which verdict.
+
+    Example:
+        >>> summary([])
+        'no claim was judged'
+    """
+    if not judged:
+        return "no claim was judged"
+    counts = Counter(j.verdict for j in judged)
+    some, failed, left = counts["reproduces"], counts["does not reproduce"], counts["undecided"]
+    claims, reproduce = "claim" if len(judged) == 1 else "claims", "reproduces" if some == 1 else "reproduce"
+    words = [f"{some} of {len(judged)} {claims} {reproduce}"]
+    words += [f"{failed} {'does' if failed == 1 else 'do'} not"] if failed else []
+    words += [f"{left} {'is' if left == 1 else 'are'} undecided"] if left else []
+    return ", ".join(words)
 
 
 def as_fields(judged: Judged) -> Mapping[str, Any]:
@@ -71,6 +85,15 @@ def as_fields(judged: Judged) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
+def listed_fields(claim: Claim, seeds: int) -> Mapping[str, Any]:
+    """What is known of a claim before it is tested, as JSON."""
+    return {
+        "name": claim.name, "says": claim.says, "paper": claim.paper, "section": claim.section, "seeds": seeds,
+        "seconds": claim.seconds, "quick": claim.quick is not None,
+        "parts": [{"name": p.name, "measure": p.measure or None} for p in claim.parts],
+    }  # fmt: skip
+
+
 def markdown(judged: Sequence[Judged], *, figures: Mapping[str, str], about: str) -> str:
     """The page of the documentation.
 
@@ -80,7 +103,7 @@ def markdown(judged: Sequence[Judged], *, figures: Mapping[str, str], about: str
         about: where and when it was measured, a sentence.
     """
     lines = [
-        "| claim | paper | verdict | seeds | seconds |", "|---|---|---|---|---|",
+        "| claim | what it says | verdict | seeds | seconds |", "|---|---|---|---|---|",
         *(
             f"| [{j.claim.name}](#{j.claim.name}) | {_cell(j.claim.says)} | {verdict_words(j)} | {j.seeds} |"
             f" {j.seconds:.0f} |"

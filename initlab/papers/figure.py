@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from initlab.papers.arms import number_in
 from initlab.papers.claim import Drawing
 from initlab.papers.judge import Judged, interval
-from initlab.papers.results import Row
+from initlab.papers.results import LESS, Row
 from initlab.report.charts import Figure, Line, Panel, Scale, bars_panel, lines_panel, matrix_panel
 
 #: lines of a panel
@@ -23,7 +24,7 @@ def figure_of(judged: Judged) -> Figure | None:
         return None
     rows = [r for r in judged.rows if not drawing.part or r.part == drawing.part]
     panel = {"curves": _curves, "lines": _lines, "bars": _bars, "grid": _grid}[drawing.kind](rows, drawing)
-    return None if panel is None else Figure(judged.claim.says, (panel,), drawing.reading)
+    return None if panel is None else Figure(f"{judged.claim.name}: {drawing.metric}", (panel,), drawing.reading)
 
 
 def arm_words(params: Mapping[str, str], keys: Sequence[str]) -> str:
@@ -41,8 +42,11 @@ def _by_arm(rows: Sequence[Row], drawing: Drawing, *aside: str) -> dict[str, lis
     """Rows by the words of their arm, without the keys of the axes."""
     keys = list(drawing.by) or _varying(rows)
     found: dict[str, list[Row]] = {}
+    several = len({r.part for r in rows}) > 1
     for row in rows:
-        found.setdefault(arm_words(row.params, [k for k in keys if k not in aside]) or row.part, []).append(row)
+        found.setdefault(
+            arm_words(row.params, [k for k in keys if k not in aside]) or (row.part if several else "mean"), []
+        ).append(row)
     return found
 
 
@@ -77,9 +81,9 @@ def _lines(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
     for k, (label, own) in enumerate(list(_by_arm(rows, drawing, drawing.x).items())[:_MOST]):
         by_x: dict[float, list[float]] = {}
         for row in own:
-            value = row.values.get(drawing.metric, row.budget if drawing.metric.startswith("until/") else math.nan)
-            if drawing.x in row.params and math.isfinite(value):
-                by_x.setdefault(float(row.params[drawing.x]), []).append(value)
+            value, x = _value(row, drawing.metric), number_in(row.params.get(drawing.x))
+            if math.isfinite(value + x):
+                by_x.setdefault(x, []).append(value)
         points, error = [], []
         for x, values in sorted(by_x.items()):
             mean, low, _ = interval(values, alpha=0.05)
@@ -101,33 +105,41 @@ def _lines(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
 def _bars(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
     names, means, texts = [], [], []
     for label, own in _by_arm(rows, drawing).items():
-        values = [r.values[drawing.metric] for r in own if drawing.metric in r.values]
+        values = [v for r in own if math.isfinite(v := _value(r, drawing.metric))]
         if not values:
             continue
         mean, low, _ = interval(values, alpha=0.05)
         names.append(label)
         means.append(mean)
-        texts.append(f"{mean:.3g} ± {mean - low:.2g}" if math.isfinite(low) else f"{mean:.3g}")
+        if any(drawing.metric not in r.values for r in own) and drawing.metric.startswith("until/"):
+            texts.append(f"≥ {mean:.3g}")
+        else:
+            texts.append(f"{mean:.3g} ± {mean - low:.2g}" if math.isfinite(low) else f"{mean:.3g}")
     if not names:
         return None
     return bars_panel(names, means, x_label=f"{drawing.metric}, mean and 95 % interval", texts=texts)
 
 
 def _grid(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
-    xs = sorted({float(r.params[drawing.x]) for r in rows if drawing.x in r.params})
-    ys = sorted({float(r.params[drawing.y]) for r in rows if drawing.y in r.params})
     table: dict[tuple[float, float], list[float]] = {}
     for r in rows:
-        if drawing.x in r.params and drawing.y in r.params and drawing.metric in r.values:
-            place = float(r.params[drawing.y]), float(r.params[drawing.x])
-            table.setdefault(place, []).append(r.values[drawing.metric])
+        value, x, y = _value(r, drawing.metric), number_in(r.params.get(drawing.x)), number_in(r.params.get(drawing.y))
+        if math.isfinite(value + x + y):
+            table.setdefault((y, x), []).append(value)
     if not table:
         return None
+    xs, ys = sorted({x for _, x in table}), sorted({y for y, _ in table})
     means = {place: float(np.mean(v)) for place, v in table.items()}
     cells = [
         [(means.get((y, x), math.nan), f"{means[y, x]:.2f}" if (y, x) in means else "", False) for x in xs] for y in ys
     ]
+    better = "less" if drawing.metric.endswith(LESS) else "more" if drawing.metric.endswith("accuracy") else ""
     return matrix_panel(
-        [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], cells, scale=Scale.of(means.values()),
+        [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], cells, scale=Scale.of(means.values()), better=better,
         row_label=drawing.y.rsplit(".", 1)[-1], x_label=drawing.x.rsplit(".", 1)[-1], label=drawing.metric,
     )  # fmt: skip
+
+
+def _value(row: Row, metric: str) -> float:
+    """The metric; the budget for a target that was not reached; NaN where there is none."""
+    return row.values.get(metric, row.budget if metric.startswith("until/") else math.nan)

@@ -10,6 +10,7 @@ from initlab.papers.judge import Judged
 from initlab.report.charts.figure import css
 from initlab.report.page import environment
 
+#: from the best to the worst
 _SEVERITY = {"reproduces": "ok", "undecided": "warning", "does not reproduce": "failure"}
 
 
@@ -21,6 +22,7 @@ def papers_page(judged: Sequence[Judged], *, again: str) -> str:
         again: the command that repeats it.
     """
     counts = [(v, str(sum(j.verdict == v for j in judged)), "claims") for v in _SEVERITY]
+    worst = [severity for verdict, severity in _SEVERITY.items() if any(j.verdict == verdict for j in judged)]
     claims = [
         {
             "name": j.claim.name, "says": j.claim.says, "paper": j.claim.paper, "section": j.claim.section,
@@ -31,10 +33,8 @@ def papers_page(judged: Sequence[Judged], *, again: str) -> str:
         }
         for j in judged
     ]  # fmt: skip
-    return (
-        environment()
-        .get_template("papers.html.j2")
-        .render(
-            chart_css=css(), name="Claims of papers", headline=summary(judged), facts=counts, claims=claims, again=again
-        )
-    )
+    template = environment().get_template("papers.html.j2")
+    return template.render(
+        chart_css=css(), name="Claims of papers", headline=summary(judged), severity=(worst or ["warning"])[-1],
+        facts=counts, claims=claims, again=again,
+    )  # fmt: skip

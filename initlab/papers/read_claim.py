@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from initlab.errors import ConfigError, one_of
+from initlab.papers.arms import key_of
 from initlab.papers.claim import SEEDS, Bound, Check, Claim, Drawing, FigureKind, Part
 
 #: first parts of the keys that a claim may set: what is trained, and nothing of where or by whom
@@ -15,15 +16,24 @@ _KEYS = (
     "task", "data", "model", "init", "activation", "optimizer", "lr_schedule", "trainer", "probes", "study.tune_lr",
     "study.lr_factors", "study.tune_epochs", "study.metric", "study.direction", "study.conditions",
 )  # fmt: skip
-#: keys of a claim, and of a check
+#: keys below these that name code, or say where files and processes are
+_REFUSED = ("probes.extra", "data.root", "trainer.ddp")
+#: keys of a claim; logarithmic axes of a figure; keys of a check
 _TOP = (
     "says", "paper", "section", "differs", "reason", "studies", "measures", "checks", "figure", "quick", "seeds",
     "seconds",
 )  # fmt: skip
+_LOG = ("", "x", "y", "xy")
 _CHECK = (
     "metric", "arm", "minus", "over", "slope", "best", "at_best", "above", "below", "near", "within", "part", "says",
 )  # fmt: skip
-_OVERRIDE = re.compile(r"\+?([a-z][a-z0-9_]*(?:\.[a-zA-Z0-9][a-zA-Z0-9_]*)*)=([^$]*)")
+_OVERRIDE = re.compile(r"\+?([a-z][a-z0-9_]*(?:\.[a-zA-Z0-9][a-zA-Z0-9_]*)*)=([^$\\\x00-\x1f\x7f]*)")
+#: of a part, which is also the name of a file
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_ARM = re.compile(r"[a-z][a-zA-Z0-9_.]*=\S+")
+_KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-zA-Z0-9_]+)*")
+#: seeds of an arm, at most
+_MOST_SEEDS = 1000
 
 
 def read_claim(name: str, node: object, *, measures: Sequence[str]) -> Claim:
@@ -37,15 +47,23 @@ def read_claim(name: str, node: object, *, measures: Sequence[str]) -> Claim:
     Raises:
         ConfigError: naming the key, the value and what is valid.
     """
+    _no_references(f"{name}: claim", node)
     tree = _mapping(f"{name}: claim", node)
     _only(f"{name}: claim", tree, _TOP)
     texts = {k: _text(f"{name}: claim.{k}", tree.get(k)) for k in ("says", "paper", "section", "differs")}
     parts = [
-        Part(name=str(k), overrides=_overrides(f"{name}: claim.studies.{k}", v), settings={})
+        Part(
+            name=_part_name(f"{name}: claim.studies", k),
+            overrides=_overrides(f"{name}: claim.studies.{k}", v),
+            settings={},
+        )
         for k, v in _mapping(f"{name}: claim.studies", tree.get("studies") or {}).items()
     ]
     for k, v in _mapping(f"{name}: claim.measures", tree.get("measures") or {}).items():
-        parts.append(_measure(f"{name}: claim.measures.{k}", str(k), v, measures))
+        parts.append(_measure(f"{name}: claim.measures.{k}", _part_name(f"{name}: claim.measures", k), v, measures))
+    twice = next((p.name for i, p in enumerate(parts) if p.name in [q.name for q in parts[:i]]), None)
+    if twice is not None:
+        raise ConfigError(f"{name}: claim.measures.{twice}", None, "a study has this name; give it another")
     if not parts:
         raise ConfigError(f"{name}: claim.studies", None, "names no study: write studies: {main: [init=he,xavier]}")
     checks = tree.get("checks")
@@ -58,15 +76,15 @@ def read_claim(name: str, node: object, *, measures: Sequence[str]) -> Claim:
     named = [p.name for p in parts]
     quick = tree.get("quick", [])
     return Claim(
-        name=name, **texts, reason=str(tree.get("reason") or ""), parts=tuple(parts),
+        name=name, **texts, reason=_optional(f"{name}: claim", tree, "reason"), parts=tuple(parts),
         checks=tuple(
             found for i, c in enumerate(cast("list[object]", checks))
             for found in _checks(f"{name}: claim.checks[{i}]", c, named)
         ),
         figure=None if tree.get("figure") is None else _drawing(f"{name}: claim.figure", tree["figure"], named),
         quick=None if quick is False else _overrides(f"{name}: claim.quick", quick, empty=True),
-        seeds=int(_number(f"{name}: claim.seeds", tree.get("seeds", SEEDS))),
-        seconds=_number(f"{name}: claim.seconds", tree.get("seconds", 60)),
+        seeds=_seeds(f"{name}: claim.seeds", tree.get("seeds", SEEDS)),
+        seconds=_positive(f"{name}: claim.seconds", tree.get("seconds", 60)),
     )  # fmt: skip
 
 
@@ -99,18 +117,19 @@ def _checks(key: str, node: object, parts: Sequence[str]) -> list[Check]:
         raise ConfigError(key, tree, "takes one of minus, over and slope")
     if "best" in tree and "at_best" in tree:
         raise ConfigError(key, tree, "takes one of best and at_best")
-    part = str(tree.get("part", ""))
-    if part and part not in parts:
-        raise ConfigError(f"{key}.part", part, f"no such part; {one_of(parts, part)}")
+    part = _part_of(key, tree, parts)
     arms = tree.get("arm", "")
-    within = _number(f"{key}.within", tree["within"]) if "within" in tree else math.nan
+    if isinstance(arms, list) and not arms:
+        raise ConfigError(f"{key}.arm", arms, "names no arm")
+    within = _positive(f"{key}.within", tree["within"]) if "within" in tree else math.nan
     return [
         Check(
-            metric=_text(f"{key}.metric", tree.get("metric")), arm=str(arm), minus=str(tree.get("minus", "")),
-            over=str(tree.get("over", "")), slope=str(tree.get("slope", "")), best=str(tree.get("best", "")),
-            at_best=str(tree.get("at_best", "")), bound=cast("Bound", bounds[0]),
+            metric=_text(f"{key}.metric", tree.get("metric")), arm=_arm(f"{key}.arm", arm),
+            minus=_arm(f"{key}.minus", tree.get("minus", "")), over=_arm(f"{key}.over", tree.get("over", "")),
+            slope=_config_key(key, tree, "slope"), best=_config_key(key, tree, "best"),
+            at_best=_config_key(key, tree, "at_best"), bound=cast("Bound", bounds[0]),
             value=_number(f"{key}.{bounds[0]}", tree[bounds[0]]), within=within, part=part,
-            says=str(tree.get("says", "")),
+            says=_optional(key, tree, "says"),
         )
         for arm in (cast("list[object]", arms) if isinstance(arms, list) else [arms])
     ]  # fmt: skip
@@ -125,14 +144,19 @@ def _drawing(key: str, node: object, parts: Sequence[str]) -> Drawing:
         raise ConfigError(f"{key}.kind", kind, f"no such figure; {one_of(needs, kind)}")
     for axis in needs[kind]:
         _text(f"{key}.{axis}", tree.get(axis))
-    part = str(tree.get("part", ""))
-    if part and part not in parts:
-        raise ConfigError(f"{key}.part", part, f"no such part; {one_of(parts, part)}")
+    for axis in ("x", "y"):
+        if axis in tree and axis not in needs[kind]:
+            raise ConfigError(f"{key}.{axis}", tree[axis], f"is not for {kind}")
     by = tree.get("by", [])
+    keys = cast("list[object]", by) if isinstance(by, list) else [by]
+    log = _optional(key, tree, "log")
+    if log not in _LOG:
+        raise ConfigError(f"{key}.log", log, one_of(_LOG, log))
     return Drawing(
-        kind=cast("FigureKind", kind), metric=_text(f"{key}.metric", tree.get("metric")), x=str(tree.get("x", "")),
-        y=str(tree.get("y", "")), by=tuple(map(str, cast("list[object]", by) if isinstance(by, list) else [by])),
-        log=str(tree.get("log", "")), part=part, reading=str(tree.get("reading", "")),
+        kind=cast("FigureKind", kind), metric=_text(f"{key}.metric", tree.get("metric")),
+        x=_config_key(key, tree, "x"), y=_config_key(key, tree, "y"),
+        by=tuple(_config_key(f"{key}.by", {"": b}, "") for b in keys),
+        log=log, part=_part_of(key, tree, parts), reading=_optional(key, tree, "reading"),
     )  # fmt: skip
 
 
@@ -141,14 +165,67 @@ def _overrides(key: str, node: object, *, empty: bool = False) -> tuple[str, ...
     if not isinstance(node, list) or not (node or empty):
         raise ConfigError(key, node, "must be a list of overrides, such as [init=he,xavier, model.depth=30]")
     found: list[str] = []
-    for word in map(str, cast("list[object]", node)):
-        fit = _OVERRIDE.fullmatch(word)
+    for word in cast("list[object]", node):
+        fit = _OVERRIDE.fullmatch(word) if isinstance(word, str) else None
         if fit is None or not any(fit[1] == k or fit[1].startswith(f"{k}.") for k in _KEYS):
             raise ConfigError(
                 key, word, f"is no override that a claim may have: KEY=VALUE, with a key of {', '.join(_KEYS)}"
             )
-        found.append(word)
+        if "_target_" in fit[2] or any(k in (fit[1], f"{fit[1]}.{w}") for k in _REFUSED for w in _words(fit[2])):
+            raise ConfigError(key, word, "names code or a place: a claim names what initlab and its plug-ins have")
+        found.append(fit[0])
+    twice = next((k for i, k in enumerate(map(key_of, found)) if k in list(map(key_of, found[:i]))), None)
+    if twice is not None:
+        raise ConfigError(key, twice, "is given twice")
     return tuple(found)
+
+
+def _words(text: str) -> list[str]:
+    """Words of a value, among which are the keys of a mapping; "" where there are none."""
+    return re.findall(r"\w+", text) or [""]
+
+
+def _no_references(key: str, node: object) -> None:
+    """What a file says is plain: nothing is filled in from the environment or from elsewhere."""
+    if isinstance(node, Mapping):
+        for k, v in cast("Mapping[object, object]", node).items():
+            _no_references(f"{key}.{k}", v)
+    elif isinstance(node, list):
+        for i, v in enumerate(cast("list[object]", node)):
+            _no_references(f"{key}[{i}]", v)
+    elif isinstance(node, str) and "${" in node:
+        raise ConfigError(key, node, "must be plain: a claim refers to nothing, write the value itself")
+
+
+def _part_name(key: str, name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"{key}.{name}", None, "must be a name of small letters, digits and _, such as main")
+    return name
+
+
+def _part_of(key: str, tree: Mapping[str, Any], parts: Sequence[str]) -> str:
+    part = _optional(key, tree, "part")
+    if part and part not in parts:
+        raise ConfigError(f"{key}.part", part, f"no such part; {one_of(parts, part)}")
+    return part
+
+
+def _arm(key: str, node: object) -> str:
+    """``KEY=VALUE KEY=VALUE``; empty for the only arm there is."""
+    words = node.split() if isinstance(node, str) else None
+    if words is None or not all(map(_ARM.fullmatch, words)):
+        raise ConfigError(key, node, "must name an arm, such as init=he model.depth=30")
+    keys = [key_of(w) for w in words]
+    if len(set(keys)) < len(keys):
+        raise ConfigError(key, node, "names a key twice")
+    return " ".join(words)
+
+
+def _config_key(key: str, tree: Mapping[str, Any], name: str) -> str:
+    found = tree.get(name, "")
+    if found != "" and not (isinstance(found, str) and _KEY.fullmatch(found)):
+        raise ConfigError(f"{key}.{name}".rstrip("."), found, "must be a key of the configuration, such as model.depth")
+    return found
 
 
 def _mapping(key: str, node: object) -> Mapping[str, Any]:
@@ -167,6 +244,24 @@ def _text(key: str, node: object) -> str:
     if not isinstance(node, str) or not node.strip():
         raise ConfigError(key, node, "must be a text")
     return " ".join(node.split())
+
+
+def _optional(key: str, tree: Mapping[str, Any], name: str) -> str:
+    return _text(f"{key}.{name}", tree[name]) if name in tree else ""
+
+
+def _positive(key: str, node: object) -> float:
+    number = _number(key, node)
+    if number <= 0:
+        raise ConfigError(key, node, "must be greater than 0")
+    return number
+
+
+def _seeds(key: str, node: object) -> int:
+    number = _number(key, node)
+    if number != int(number) or not 1 < number <= _MOST_SEEDS:
+        raise ConfigError(key, node, f"must be a whole number from 2 to {_MOST_SEEDS}: an interval needs two seeds")
+    return int(number)
 
 
 def _number(key: str, node: object) -> float:

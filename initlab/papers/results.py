@@ -1,16 +1,16 @@
-"""Values of a claim's runs: read from the store after a study, kept in `.initlab/papers`, picked by arm and seed."""
+"""Values of a claim's runs: read from the store after a study, kept in `.initlab/papers`."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from initlab import tracking
-from initlab.compare.arms import untrained
+from initlab.compare.arms import by_task, untrained
 from initlab.compare.ending import ending_of
 from initlab.compare.metric import Metric
 from initlab.errors import InitlabError
@@ -48,24 +48,11 @@ class Row:
     ending: str = "finished"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Values:
-    """Values of one arm by seed.
-
-    Attributes:
-        by_seed: seed → value.
-        capped: seeds whose value is a lower bound: a target was not reached within the budget.
-    """
-
-    by_seed: Mapping[int, float]
-    capped: frozenset[int] = field(default_factory=frozenset[int])
-
-
 def rows_of_study(
     name: str, part: str, *, metrics: Collection[str], keys: Collection[str], drawn: str, settings: TrackingSettings,
     workdir: Path,
-) -> tuple[Row, ...]:  # fmt: skip
-    """Rows of the study `name` in the store.
+) -> tuple[tuple[Row, ...], float]:  # fmt: skip
+    """Rows of the study `name` in the store, and the seconds in which one of its runs or more was trained.
 
     Raises:
         InitlabError: where a run of it has no end.
@@ -73,60 +60,30 @@ def rows_of_study(
     found = tracking.read_runs(settings, workdir=workdir, studies=(name,))
     if not found.runs:
         raise InitlabError(f"study {name} has no runs in the store {tracking.describe_location(found.uri)}")
-    open_ = [r for r in found.runs if ending_of(r) not in ("finished", "diverged")]
+    # of a run that was stopped and trained again the finished one counts; tasks that differ divide nothing here
+    runs = [r for raw in by_task(found.runs, ("task", "data")) for arm in raw.arms.values() for r in arm.values()]
+    open_ = [r for r in runs if ending_of(r) not in ("finished", "diverged")]
     if open_:
         raise InitlabError(f"{len(open_)} runs of study {name} have no end: {open_[0].run_id} is {ending_of(open_[0])}")
     curves: Mapping[str, tracking.Curve] = {}
     if drawn:
-        curves, _ = tracking.read_curves(found, found.runs, drawn, workdir=workdir)
-    worst = {m: _untrained(found.runs, m, workdir=workdir, found=found) for m in metrics}
+        curves, _ = tracking.read_curves(found, runs, drawn, workdir=workdir)
+    worst = {m: _untrained(runs, m, workdir=workdir, found=found) for m in metrics}
     rows: list[Row] = []
-    for run in found.runs:
+    for run in runs:
         diverged = ending_of(run) == "diverged"
         values = {m: run.metrics[m] for m in metrics if m in run.metrics and not diverged}
         if diverged:
             values = {m: v for m, v in worst.items() if math.isfinite(v)}
-        curve = curves.get(run.run_id, ())
-        step = max(1, len(curve) // _POINTS)
         rows.append(
             Row(
                 part=part, params={k: run.params[k] for k in keys if k in run.params},
                 seed=int(run.tags.get("seed") or run.params.get("seed", "0")), values=values,
-                curve=tuple((float(s), v) for s, v in [*curve[::step], *curve[-1:]]),
-                budget=_budget(run.params), ending="diverged" if diverged else "finished",
+                curve=_thinned(curves.get(run.run_id, ())), budget=_budget(run.params),
+                ending="diverged" if diverged else "finished",
             )
         )  # fmt: skip
-    return tuple(sorted(rows, key=lambda r: (sorted(r.params.items()), r.seed)))
-
-
-def select(rows: Iterable[Row], arm: str, part: str = "") -> list[Row]:
-    """Rows of the arms that ``KEY=VALUE KEY=VALUE`` names."""
-    wanted = dict(w.split("=", 1) for w in arm.split() if "=" in w)
-    return [
-        r for r in rows if (not part or r.part == part) and all(_same(r.params.get(k), v) for k, v in wanted.items())
-    ]
-
-
-def values_of(rows: Sequence[Row], metric: str) -> Values:
-    """Values of the metric by seed; a target that was not reached counts as the budget, which is a lower bound.
-
-    Raises:
-        InitlabError: rows of more than one arm, or none of them has the metric.
-    """
-    arms = {json.dumps([r.part, *sorted(r.params.items())]) for r in rows}
-    if len(arms) > 1:
-        raise InitlabError(f"{len(arms)} arms fit where one is meant: {', '.join(sorted(arms)[:3])}")
-    found: dict[int, float] = {}
-    capped: set[int] = set()
-    for row in rows:
-        if metric in row.values:
-            found[row.seed] = row.values[metric]
-        elif metric.startswith("until/"):
-            found[row.seed] = row.budget
-            capped.add(row.seed)
-    if not found:
-        raise InitlabError(f"no run has a value of {metric}")
-    return Values(by_seed=found, capped=frozenset(capped))
+    return tuple(sorted(rows, key=lambda r: (sorted(r.params.items()), r.seed))), _seconds(runs)
 
 
 def save_rows(file: Path, rows: Sequence[Row], fingerprint: str, seconds: float) -> None:
@@ -174,11 +131,16 @@ def _budget(params: Mapping[str, str]) -> float:
         return math.inf
 
 
-def _same(found: str | None, wanted: str) -> bool:
-    """Whether a recorded value is the one that was typed: 1e-3 is 0.001."""
-    if found == wanted:
-        return True
-    try:
-        return found is not None and math.isclose(float(found), float(wanted), rel_tol=1e-9)
-    except ValueError:
-        return found is not None and found.lower() == wanted.lower()
+def _thinned(curve: tracking.Curve) -> tuple[tuple[float, float], ...]:
+    """The curve with no more than `_POINTS` points and its last one, each once."""
+    step = max(1, math.ceil(len(curve) / _POINTS))
+    return tuple((float(s), v) for s, v in dict([*curve[::step], *curve[-1:]]).items())
+
+
+def _seconds(runs: Sequence[tracking.RunRecord]) -> float:
+    """Seconds in which a run or more was trained, also where the study was stopped in between."""
+    total, until = 0.0, 0
+    for start, end in sorted((r.start_ms, r.end_ms) for r in runs if r.end_ms > r.start_ms > 0):
+        total += max(0, end - max(start, until))
+        until = max(until, end)
+    return total / 1000

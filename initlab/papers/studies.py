@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from initlab import config as configuration
+from initlab.core.hidden import HIDDEN
+from initlab.core.parent import PARENT
+from initlab.core.redact import has_password
 from initlab.core.version import __version__
 from initlab.errors import InitlabError
+from initlab.papers.arms import choices_of, overrides_of
 from initlab.papers.catalog import GROUP, Entry
-from initlab.papers.claim import Part
+from initlab.papers.claim import FIRST_SEED, Part
 from initlab.papers.measures import MEASURES
 from initlab.papers.results import FOLDER, Row, load_rows, rows_of_study, save_rows
 from initlab.run import process
@@ -39,60 +46,75 @@ class Job:
         entry: the claim.
         part: its study or measurement.
         quick: with the overrides for a quick look.
-        typed: further overrides of the command line, such as tracking.uri=…
+        seed: the first one of each arm.
+        typed: further overrides of the command line, such as tracking.uri=…, in the order that Hydra wants: flags last.
+        store: of the runs, in words.
     """
 
     entry: Entry
     part: Part
     quick: bool
+    seed: int = FIRST_SEED
     typed: tuple[str, ...] = ()
+    store: str = ""
 
     @property
     def overrides(self) -> tuple[str, ...]:
         """What the study is typed with, beside its name."""
-        small = self.entry.claim.quick or () if self.quick else ()
-        keys = {o.partition("=")[0] for o in small}
-        own = [o for o in self.part.overrides if o.partition("=")[0] not in keys]
-        if not any(
-            "," in o for o in own
-        ):  # a study searches a key at least: one that changes no result, with one value
-            own.append(f"trainer.log_every=choice({self.entry.log_every})")
-        return (*own, *small)
+        typed = overrides_of(self.entry.claim, self.part, quick=self.quick)
+        if self.part.measure or any(len(choices_of(o) or (o, o)) > 1 for o in typed):
+            return typed
+        # a study searches a key at least: one that changes no result, with one value
+        return (*typed, f"trainer.log_every=choice({self.entry.log_every})")
+
+    @property
+    def trained(self) -> str:
+        """Changes with anything that changes what is trained or measured."""
+        where = sorted(t for t in self.typed if t.startswith("device="))
+        return _digest(
+            __version__, self.entry.computation, self.seed, self.entry.seeds, self.overrides, self.part.measure, self.part.arms,
+            sorted(self.part.settings.items()), *where,
+        )  # fmt: skip
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes a value."""
-        said = [
-            __version__, self.entry.computation, self.entry.seeds, self.overrides, self.part.measure, self.part.arms,
-            sorted(self.part.settings.items()), sorted(self.entry.claim.metrics), sorted(self.entry.claim.keys),
-        ]  # fmt: skip
-        return hashlib.blake2b(json.dumps(said, default=list).encode(), digest_size=5).hexdigest()
+        """Changes with anything that changes a value that is kept."""
+        return _digest(self.trained, sorted(self.entry.claim.metrics), sorted(self.entry.claim.keys))
 
     @property
     def study(self) -> str:
-        """Name of its study."""
-        return f"papers-{self.entry.claim.name}-{self.part.name}-{self.fingerprint}"
+        """Name of its study; another one in each store, since a study that goes on has its runs in one."""
+        return f"papers-{self.entry.claim.name}-{self.part.name}-{_digest(self.trained, self.store)}"
 
     def file(self, workdir: Path) -> Path:
         """Where its values are kept."""
-        return workdir / FOLDER / self.entry.claim.name / f"{self.part.name}-{self.fingerprint}.json"
+        return self.folder(workdir) / f"{self.part.name}-{self.fingerprint}.json"
+
+    def folder(self, workdir: Path) -> Path:
+        """Of the claim's values, logs and locks."""
+        return workdir / FOLDER / self.entry.claim.name
 
     def command(self) -> list[str]:
-        """The command line of its study, for this Python."""
-        flags = [t for t in self.typed if t.startswith("-")]
-        values = [t for t in self.typed if not t.startswith("-")]
+        """The command line of its study, for this Python. `environment` has what nobody else may read."""
         return [
             sys.executable, "-m", "initlab", "-m", f"experiment={GROUP}/{self.entry.claim.name}", *self.overrides,
-            f"replicas={self.entry.seeds}", f"study.name={self.study}", "study.workers=1", *flags, *values,
+            f"seed={self.seed}", f"replicas={self.entry.seeds}", f"study.name={self.study}", "study.workers=1",
+            *(t for t in self.typed if not has_password(t)),
         ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Variables of its process."""
+        secret = [t for t in self.typed if has_password(t)]
+        own = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), PARENT: str(os.getpid())}
+        return {**os.environ, **own, **({HIDDEN: json.dumps(secret)} if secret else {})}
 
 
 @dataclass(kw_only=True)
 class _Running:
     job: Job
     child: subprocess.Popen[bytes]
-    log: IO[bytes]
-    begun: float = field(default_factory=time.monotonic)
+    log: Path
+    lock: FileLock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +124,7 @@ class Done:
     Attributes:
         job: that ended.
         rows: empty where it failed.
-        seconds: it took on one core.
+        seconds: it took on one core; of a study, without the start of its processes.
         why: it failed; empty where it did not.
         before: whether the values were there already.
     """
@@ -119,29 +141,26 @@ def work_off(
 ) -> None:
     """Train and measure all jobs, `at_a_time` studies at once; `said` is told of each as it ends.
 
-    A signal that stops this process stops the studies too, which a later call goes on with.
+    A signal that stops this process stops the studies too, which a later call goes on with; so does its death. What
+    another process of this folder is at work on is waited for.
     """
-    waiting: list[Job] = []
-    for job in jobs:
-        known = load_rows(job.file(workdir), job.fingerprint)
-        if known is not None:
-            said(Done(job=job, rows=known[0], seconds=known[1], before=True))
-        else:
-            waiting.append(job)
+    waiting = [j for j in jobs if not _known(j, workdir, said)]
     studies = sorted((j for j in waiting if not j.part.measure), key=lambda j: -j.entry.claim.seconds)
     measured = [j for j in waiting if j.part.measure]
     running: list[_Running] = []
     try:
         while studies or measured or running:
-            while studies and len(running) < at_a_time:
-                running.append(_start(studies.pop(0), workdir))
+            for job in studies[: None if len(running) < at_a_time else 0]:
+                lock = _lock(job, workdir) if len(running) < at_a_time else None
+                if lock is not None:
+                    studies.remove(job)
+                    _begin(job, lock, running, workdir, said)
             ended = [r for r in running if r.child.poll() is not None]
             for each in ended:
                 running.remove(each)
-                said(_end(each, settings, workdir))
-            if not ended and measured and len(running) < at_a_time:
-                said(measure(measured.pop(0), workdir))
-            elif not ended:
+                with _released(each.lock):
+                    said(_end(each, settings, workdir))
+            if not ended and not (len(running) < at_a_time and _measure_one(measured, workdir, said)):
                 time.sleep(_LOOK)
     finally:
         _stop(running)
@@ -149,56 +168,111 @@ def work_off(
 
 def measure(job: Job, workdir: Path) -> Done:
     """Measure every arm of a part under every seed, in this process."""
-    begun, rows = time.process_time(), list[Row]()
+    begun, rows, words = time.process_time(), list[Row](), ""
     claim = job.entry.claim
+    typed = [t for t in job.typed if t.startswith(("device=", "threads="))]
     try:
         for arm in job.part.arms:
-            overrides = [f"experiment={GROUP}/{claim.name}", *arm, "tracking=none"]
+            words = " ".join(arm) or "the network"
+            overrides = [f"experiment={GROUP}/{claim.name}", *arm, *typed, "tracking=none"]
             made = configuration.experiment(configuration.compose(overrides), overrides=overrides)
-            for seed in range(made.seed, made.seed + job.entry.seeds):
+            for seed in range(job.seed, job.seed + job.entry.seeds):
                 experiment = replace(made, seed=seed, threads=made.threads or 1)
                 with process.settings(experiment):
                     values = MEASURES[job.part.measure](prepare(experiment), experiment, job.part.settings)
                 params = {k: str(experiment.params[k]) for k in claim.keys if k in experiment.params}
-                rows.append(Row(part=job.part.name, params=params, seed=seed, values=dict(values)))
+                finite = {k: v for k, v in values.items() if math.isfinite(v)}
+                rows.append(Row(part=job.part.name, params=params, seed=seed, values=finite))
     except InitlabError as error:
         return Done(job=job, why=str(error))
+    except Exception as error:
+        # the claim's file chooses the network: whatever that raises, the other claims are judged
+        return Done(job=job, why=f"{job.part.measure} of {words}: {type(error).__name__}: {error}")
     seconds = time.process_time() - begun
     save_rows(job.file(workdir), rows, job.fingerprint, seconds)
     return Done(job=job, rows=tuple(rows), seconds=seconds)
 
 
 # ------------------------------------------------------------------ pieces
-def _start(job: Job, workdir: Path) -> _Running:
-    place = workdir / FOLDER / job.entry.claim.name
-    place.mkdir(parents=True, exist_ok=True)
-    log = (place / f"{job.part.name}.log").open("wb")
-    # a session of its own: Ctrl-C reaches this process alone, which stops its studies once
-    child = subprocess.Popen(
-        job.command(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=workdir,
-        env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}, start_new_session=True,
-    )  # fmt: skip
-    return _Running(job=job, child=child, log=log)
+def _digest(*said: object) -> str:
+    return hashlib.blake2b(json.dumps(said, default=list).encode(), digest_size=5).hexdigest()
+
+
+def _known(job: Job, workdir: Path, said: Callable[[Done], None]) -> bool:
+    """Whether the values of the job are there already, which is told."""
+    kept = load_rows(job.file(workdir), job.fingerprint)
+    if kept is not None:
+        said(Done(job=job, rows=kept[0], seconds=kept[1], before=True))
+    return kept is not None
+
+
+def _lock(job: Job, workdir: Path) -> FileLock | None:
+    """The right to work on the job, until it is released or this process ends; None while another process has it."""
+    job.folder(workdir).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder(workdir) / f"{job.part.name}-{job.trained}.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+@contextmanager
+def _released(lock: FileLock) -> Generator[None]:
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin(job: Job, lock: FileLock, running: list[_Running], workdir: Path, said: Callable[[Done], None]) -> None:
+    """Start the study of a job, unless another process has ended it in the meantime."""
+    if _known(job, workdir, said):
+        lock.release()
+        return
+    log = job.folder(workdir) / f"{job.part.name}.log"
+    # emptied and appended to: a process of before that is about to end may still write its last lines
+    with log.open("ab") as file:
+        file.truncate(0)
+        # a session of its own: Ctrl-C reaches this process alone, which stops its studies once
+        child = subprocess.Popen(
+            job.command(), stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=workdir,
+            env=job.environment(), start_new_session=True,
+        )  # fmt: skip
+    running.append(_Running(job=job, child=child, log=log, lock=lock))
+
+
+def _measure_one(measured: list[Job], workdir: Path, said: Callable[[Done], None]) -> bool:
+    """Measure the first job that no other process measures; whether there was one."""
+    for job in measured:
+        lock = _lock(job, workdir)
+        if lock is not None:
+            with _released(lock):
+                if not _known(job, workdir, said):
+                    said(measure(job, workdir))
+            measured.remove(job)
+            return True
+    return False
 
 
 def _end(ended: _Running, settings: TrackingSettings, workdir: Path) -> Done:
-    ended.log.close()
-    job, claim, seconds = ended.job, ended.job.entry.claim, time.monotonic() - ended.begun
+    job, claim = ended.job, ended.job.entry.claim
     if ended.child.returncode != 0:
-        return Done(job=job, why=f"{_last_line(Path(ended.log.name))} (see {ended.log.name})", seconds=seconds)
+        return Done(job=job, why=f"{_last_line(ended.log)} (see {ended.log})")
     drawn = claim.figure.metric if claim.figure is not None and claim.figure.kind == "curves" else ""
     try:
-        rows = rows_of_study(
+        rows, seconds = rows_of_study(
             job.study, job.part.name, metrics=claim.metrics, keys=claim.keys, drawn=drawn, settings=settings,
             workdir=workdir,
         )  # fmt: skip
     except InitlabError as error:
-        return Done(job=job, why=str(error), seconds=seconds)
+        return Done(job=job, why=str(error))
     save_rows(job.file(workdir), rows, job.fingerprint, seconds)
     return Done(job=job, rows=rows, seconds=seconds)
 
 
 def _stop(running: Sequence[_Running]) -> None:
+    """Ask the studies to end after their update, and kill what has not ended after a minute; its workers then end."""
     for each in running:
         if each.child.poll() is None:
             each.child.send_signal(signal.SIGTERM)
@@ -208,10 +282,12 @@ def _stop(running: Sequence[_Running]) -> None:
             each.child.wait(max(0.1, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             each.child.kill()
-        each.log.close()
+            each.child.wait()
+        each.lock.release()
 
 
 def _last_line(log: Path) -> str:
-    lines = [s for s in log.read_text(encoding="utf-8", errors="replace").splitlines() if s.strip()]
+    """The last error line of a study's log, or its last line."""
+    lines: list[str] = [s for s in log.read_text(encoding="utf-8", errors="replace").splitlines() if s.strip()]
     told = [s for s in lines if s.startswith("initlab: ") or ": failed: " in s]
-    return (told or lines or ["it ended without a word"])[-1].removeprefix("initlab: ")
+    return (told or lines or ["it ended without a message"])[-1].removeprefix("initlab: ")

@@ -2,8 +2,8 @@
 
 from initlab.scaling.coordinate_check import CoordinateCheck, check_coordinates
 from initlab.scaling.movement import Movements, Subject, measure
-from initlab.scaling.slopes import ModuleSlope
 from initlab.scaling.optimum import Grid
+from initlab.scaling.slopes import ModuleSlope
 from initlab.scaling.transfer import Transfer, judge_transfer
 
 __all__ = [

@@ -15,7 +15,7 @@ from initlab.tracking.record.start import start
 from initlab.tracking.record.tail import ClosingRuns
 from initlab.tracking.store.access import check_access
 from initlab.tracking.store.experiment import experiment_name, resolve_experiment
-from initlab.tracking.store.location import describe_location, resolve_uri, ui_url
+from initlab.tracking.store.location import describe_location, readable_uri, resolve_uri, ui_url
 from initlab.tracking.store.ui import ui
 from initlab.tracking.transfer.export import export_study
 from initlab.tracking.transfer.import_ import ImportResult, import_runs
@@ -52,6 +52,7 @@ __all__ = [
     "read_artifact",
     "read_curves",
     "read_runs",
+    "readable_uri",
     "register_model",
     "reopen",
     "resolve",

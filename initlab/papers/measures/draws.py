@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -22,8 +23,11 @@ def born_dead(prepared: Prepared, experiment: Experiment, given: Mapping[str, An
     Settings: ``inputs`` normal or data, ``examples`` 200, ``draws`` 100.
 
     Returns:
-        ``dead``, the share; ``bound``, what the theory for width n and L hidden layers without biases gives at least,
-        1 - (1 - 2^-n)^(L-1) (equation 4, of the layers behind the first).
+        ``dead``, the share; ``bound`` and ``least``, what it is at most and at least in a ReLU network of L hidden
+        layers of n units, with symmetric weights and no biases. Behind the first layer, in which some unit is live for
+        some input, a unit is dead for all inputs with a probability between 2^-n (they fill the positive orthant) and
+        1/2 (they lie on one ray), so a layer with one between 2^(-n²) and 2^-n; ``bound`` is 1 - (1 - 2^-n)^L, of
+        one input alone, which counts the first layer too.
     """
     o = settings_of("born_dead", given, {"inputs": "normal", "examples": 200, "draws": 100})
     x = inputs_of(prepared, experiment, kind=o["inputs"], examples=o["examples"])
@@ -33,8 +37,9 @@ def born_dead(prepared: Prepared, experiment: Experiment, given: Mapping[str, An
         for model in _draws(prepared, experiment, o["draws"]):
             layers = outputs_of(model, x)
             dead += bool((layers[-1] == layers[-1][:1]).all())
-    width = layers[-1].shape[1]
-    return {"dead": dead / o["draws"], "bound": 1 - (1 - 2.0**-width) ** (len(layers) - 1)}
+    width, depth = layers[-1].shape[1], len(layers)
+    least, most = 1 - (1 - 2.0 ** -(width**2)) ** (depth - 1), 1 - (1 - 2.0**-width) ** depth
+    return {"dead": dead / o["draws"], "bound": most, "least": least}
 
 
 def length_spread(prepared: Prepared, experiment: Experiment, given: Mapping[str, Any]) -> Mapping[str, float]:
@@ -54,8 +59,7 @@ def length_spread(prepared: Prepared, experiment: Experiment, given: Mapping[str
             square = float(outputs_of(model, x)[-1].double().square().sum())
             if square > 0:
                 logs.append(math.log(square))
-    centre = sum(logs) / max(1, len(logs))
-    variance = sum((v - centre) ** 2 for v in logs) / max(1, len(logs) - 1)
+    variance = statistics.variance(logs) if len(logs) > 1 else math.nan
     return {"log_variance": variance, "dead": 1 - len(logs) / o["draws"]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from initlab.papers.measures.hidden import generator, inputs_of, outputs_of, settings_of
+from initlab.papers.measures.hidden import generator, inputs_of, layer_range, outputs_of, settings_of
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
 
@@ -20,13 +20,14 @@ def gradient_growth(prepared: Prepared, experiment: Experiment, given: Mapping[s
     growth is taken.
 
     Returns:
-        ``growth``, the geometric mean over layers of E|g_l|² / E|g_(l+1)|²; ``gradient_ratio``, the norm of the
-        gradient at the first layer over that at the last.
+        ``growth``, the geometric mean over layers of E g_l² / E g_(l+1)², each the mean over units and examples;
+        ``gradient_ratio``, the root mean square of the gradient at the first layer over that at the last.
     """
     o = settings_of("gradient_growth", given, {"inputs": "normal", "examples": 256, "first": 0, "last": 0})
     x = inputs_of(prepared, experiment, kind=o["inputs"], examples=o["examples"])
     layers = outputs_of(prepared.model.train(), x)
     last = o["last"] or len(layers) - 1
+    layer_range("gradient_growth", layers, o["first"], last)
     end = torch.randn(layers[-1].shape, generator=generator(experiment, "gradient")).to(layers[-1])
     grads = torch.autograd.grad(layers[-1], layers[:-1], end)
     squares = [float(g.double().square().mean()) for g in [*grads, end]]
@@ -50,6 +51,7 @@ def jacobian(prepared: Prepared, experiment: Experiment, given: Mapping[str, Any
     squares: list[torch.Tensor] = []
     for example in x:
         layers = outputs_of(model, example[None])
+        layer_range("jacobian", layers, 0, len(layers) - 1)
         first, last = layers[0], layers[-1].flatten()
         rows = [torch.autograd.grad(last[i], first, retain_graph=True)[0].flatten().double() for i in range(len(last))]
         squares.append(torch.linalg.svdvals(torch.stack(rows)).square())

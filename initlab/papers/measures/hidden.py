@@ -26,8 +26,11 @@ def settings_of(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
                 f"claim.measures.settings.{key}", value, f"{name} has no such setting; {one_of(defaults, key)}"
             )
         kind = type(defaults[key])
-        if not isinstance(value, (int, float) if kind is float else kind):
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             raise ConfigError(f"claim.measures.settings.{key}", value, f"must be of type {kind.__name__}")
+        least = min(1, defaults[key]) if kind is int else 0
+        if kind is int and value < least:
+            raise ConfigError(f"claim.measures.settings.{key}", value, f"must be {least} or more")
     return {**defaults, **given}
 
 
@@ -44,6 +47,19 @@ def inputs_of(prepared: Prepared, experiment: Experiment, *, kind: str, examples
         raise ConfigError("claim.measures.settings.inputs", kind, f"no such inputs; {one_of(('data', 'normal'), kind)}")
     shape = (examples, *prepared.splits.io.input_shape)
     return torch.randn(shape, generator=generator(experiment, "inputs")).to(prepared.device)
+
+
+def layer_range(name: str, layers: Sequence[Tensor], first: int, last: int) -> None:
+    """Check that there are layers from `first` to `last`, two or more.
+
+    Raises:
+        ConfigError: naming how many there are.
+    """
+    if not 0 <= first < last < len(layers):
+        raise ConfigError(
+            "claim.measures.settings", f"{first} to {last}", f"{name} needs two hidden layers or more among the"
+            f" {len(layers)} of the network, which are counted from 0"
+        )  # fmt: skip
 
 
 def layers_of(model: nn.Module, list_name: str) -> Sequence[nn.Module]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from initlab.errors import ConfigError
 from initlab.papers.measures.hidden import inputs_of, outputs_of, settings_of
 from initlab.run.prepare import Prepared
 from initlab.spec import Experiment
 
 
 def layer_moments(prepared: Prepared, experiment: Experiment, given: Mapping[str, Any]) -> Mapping[str, float]:
-    """Mean and variance of each hidden layer's activations over units and examples, which each unit shares.
+    """Mean and variance of each hidden layer's activations over units and examples.
 
     Settings: ``inputs`` normal or data, ``examples`` 500, ``skip`` 0 layers at the beginning.
 
@@ -24,7 +25,10 @@ def layer_moments(prepared: Prepared, experiment: Experiment, given: Mapping[str
     o = settings_of("layer_moments", given, {"inputs": "normal", "examples": 500, "skip": 0})
     x = inputs_of(prepared, experiment, kind=o["inputs"], examples=o["examples"])
     with torch.no_grad():
-        layers = outputs_of(prepared.model.train(), x)[o["skip"] :]
+        every = outputs_of(prepared.model.train(), x)
+    if o["skip"] >= len(every):
+        raise ConfigError("claim.measures.settings.skip", o["skip"], f"leaves none of the {len(every)} hidden layers")
+    layers = every[o["skip"] :]
     means = [float(y.double().mean()) for y in layers]
     variances = [float(y.double().var(unbiased=False)) for y in layers]
     return {

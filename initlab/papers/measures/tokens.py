@@ -25,8 +25,13 @@ def token_residual(prepared: Prepared, experiment: Experiment, given: Mapping[st
     Returns:
         ``first`` and ``last``, |X - 1x̄ᵀ|/|X| behind the first and the last block (Frobenius norms), and
         ``log10_ratio``, the decades between them.
+
+    Raises:
+        ConfigError: a network without attention, or whose norms and branches are not those of model.norm_at=pre.
     """
-    del experiment
+    for key, plain in (("model.norm_at", "pre"), ("model.branch_scale", "one")):
+        if experiment.params.get(key, plain) != plain:
+            raise ConfigError(key, experiment.params[key], f"token_residual takes {key}={plain}")
     o = settings_of("token_residual", given, {"skip": True, "mlp": True, "examples": 8})
     model = prepared.model.eval()
     blocks = _blocks(model)
