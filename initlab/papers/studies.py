@@ -72,8 +72,8 @@ class Job:
         """Changes with anything that changes what is trained or measured."""
         where = sorted(t for t in self.typed if t.startswith("device="))
         return _digest(
-            __version__, self.entry.computation, self.seed, self.entry.seeds, self.overrides, self.part.measure, self.part.arms,
-            sorted(self.part.settings.items()), *where,
+            __version__, self.entry.computation, self.seed, self.entry.seeds, self.overrides, self.part.measure,
+            self.part.arms, sorted(self.part.settings.items()), *where,
         )  # fmt: skip
 
     @property
