@@ -6,6 +6,7 @@ import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -105,7 +106,7 @@ def experiment(
         model=built["model"],
         init=built["init"],
         activation=built["activation"],
-        optimizer=built["optimizer"],
+        optimizer=_at_depth(built["optimizer"], tree),
         lr_schedule=built["lr_schedule"],
         trainer=trainer,
         probes=probes,
@@ -199,6 +200,26 @@ def _name(tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         flat["activation"] = "own"
     parts = [str(flat.get(g, choices.get(g, "?"))) for g in ("init", "activation", "model", "data")]
     return "-".join([*parts, f"s{tree.get('seed', 0)}"])
+
+
+def _at_depth(optimizer: Any, tree: Mapping[str, Any]) -> Any:
+    """The optimiser's factory with the depth of the model, where its rates are divided by a power of that.
+
+    Raises:
+        ConfigError: the model has no key `depth`.
+    """
+    power = (tree.get("optimizer") or {}).get("depth_power")
+    if not power:
+        return optimizer
+    from initlab.train.optimizers import ByDepth  # brings torch
+
+    model = tree.get("model") or {}
+    depth = model.get("depth")
+    if not isinstance(optimizer, ByDepth) or isinstance(depth, bool) or not isinstance(depth, int):
+        name = str(model.get("_target_", "?")).rpartition(".")[2]
+        text = f"needs a model with model.depth (mlp, convnet, resnet, gpt, vit), which model={name} has not"
+        raise ConfigError("optimizer.depth_power", power, text)
+    return replace(optimizer, depth=depth)
 
 
 def _check_combinations(experiment_: Experiment, tree: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from initlab.core.factories import factory
 from initlab.core.optimizer_step import without_compiler
 from initlab.spec import NonNegativeFloat, OptimizerFactory, PositiveFloat, PositiveInt, Probability
-from initlab.train.optimizers import Decay, Groups, apply_decay, apply_scale, merge_groups
+from initlab.train.optimizers import ByDepth, Decay, Groups, apply_decay, apply_scale, merge_groups
 
 #: how the rate is scaled with a matrix's shape: so that an update has the size of AdamW's, or √max(1, out/in)
 Adjust = Literal["match_rms_adamw", "original"]
@@ -30,6 +30,7 @@ def muon(
     adamw_lr: PositiveFloat | None = None,
     betas: tuple[Probability, Probability] = (0.9, 0.95),
     eps: PositiveFloat = 1e-8,
+    depth_power: NonNegativeFloat = 0.0,
 ) -> OptimizerFactory:
     """Hidden matrices move by the orthogonal matrix nearest to their momentum, all other parameters by AdamW.
 
@@ -49,9 +50,12 @@ def muon(
         adamw_lr: of the other parameters; None is `lr`.
         betas: of AdamW.
         eps: of AdamW.
+        depth_power: both rates are divided by `model.depth` to this power.
     """
+    matrix_rate, other_rate = lr, lr if adamw_lr is None else adamw_lr
 
-    def build(groups: Groups) -> torch.optim.Optimizer:
+    def build(groups: Groups, factor: float) -> torch.optim.Optimizer:
+        lr, rate = matrix_rate * factor, other_rate * factor
         without_compiler()
         matrices, others = _split(apply_decay(groups, decay))
         parts: list[torch.optim.Optimizer] = []
@@ -64,7 +68,6 @@ def muon(
                 )
             )  # fmt: skip
         if others:
-            rate = lr if adamw_lr is None else adamw_lr
             scaled = [
                 apply_scale(g, "adaptive", lr=rate, eps=eps, weight_decay=weight_decay, decoupled=True) for g in others
             ]
@@ -75,7 +78,7 @@ def muon(
             )
         return Several(parts)
 
-    return build
+    return ByDepth(build, depth_power=depth_power)
 
 
 class Several(torch.optim.Optimizer):

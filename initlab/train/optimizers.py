@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -90,9 +91,13 @@ def _factory(
     can_fuse: bool = True,
     decoupled: bool = False,
     decay: Decay = "weights",
+    depth_power: float = 0.0,
     **options: Any,
 ) -> OptimizerFactory:
-    def build(groups: Groups) -> torch.optim.Optimizer:
+    base = lr
+
+    def build(groups: Groups, factor: float) -> torch.optim.Optimizer:
+        lr = base * factor
         parameters: list[torch.Tensor] = [p for g in groups for p in g["params"]]  # type: ignore[attr-defined, union-attr]
         # one kernel for all parameters: the same numbers, fewer launches; torch has it for CPU and CUDA
         fused = can_fuse and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
@@ -106,7 +111,33 @@ def _factory(
             **speed,
         )
 
-    return build
+    return ByDepth(build, depth_power=depth_power)
+
+
+@dataclass(frozen=True)
+class ByDepth:
+    """Builds an optimiser whose learning rates are divided by the network's depth to a power.
+
+    Saxe, McClelland & Ganguli, arXiv:1312.6120, 2014: a deep linear network needs a rate that falls as 1/depth.
+
+    Attributes:
+        build: makes the optimiser of groups, with its rates times a factor.
+        depth_power: of the depth; 0 leaves the rates as they are.
+        depth: of the network (`model.depth`); None where it is not known.
+    """
+
+    build: Callable[[Groups, float], torch.optim.Optimizer]
+    depth_power: float = 0.0
+    depth: int | None = None
+
+    def __call__(self, groups: Groups) -> torch.optim.Optimizer:
+        """The optimiser of `groups`. Raises ConfigError where the depth is needed and not known."""
+        if self.depth_power == 0:
+            return self.build(groups, 1.0)
+        if self.depth is None:
+            text = "needs a model with model.depth, which is then the number of its hidden layers: mlp, for example"
+            raise ConfigError("optimizer.depth_power", self.depth_power, text)
+        return self.build(groups, self.depth**-self.depth_power)
 
 
 def apply_scale(
@@ -169,12 +200,20 @@ def sgd(
     nesterov: bool = False,
     weight_decay: NonNegativeFloat = 0.0,
     decay: Decay = "weights",
+    depth_power: NonNegativeFloat = 0.0,
 ) -> OptimizerFactory:
     """Stochastic gradient descent, with heavy-ball or Nesterov momentum (Sutskever et al., ICML 2013)."""
     if nesterov and momentum == 0:
         raise ConfigError("nesterov", nesterov, "needs momentum greater than 0")
     return _factory(
-        torch.optim.SGD, kind="sgd", lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, decay=decay
+        torch.optim.SGD,
+        kind="sgd",
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        decay=decay,
+        depth_power=depth_power,
     )
 
 
@@ -186,10 +225,18 @@ def adam(
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.0,
     decay: Decay = "weights",
+    depth_power: NonNegativeFloat = 0.0,
 ) -> OptimizerFactory:
     """Adam. Kingma & Ba, ICLR 2015. Its step does not see the gradient's scale, so it hides much of a bad start."""
     return _factory(
-        torch.optim.Adam, kind="adaptive", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decay=decay
+        torch.optim.Adam,
+        kind="adaptive",
+        lr=lr,
+        betas=betas,
+        eps=eps,
+        weight_decay=weight_decay,
+        decay=decay,
+        depth_power=depth_power,
     )
 
 
@@ -201,11 +248,12 @@ def adamw(
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 1e-2,
     decay: Decay = "weights",
+    depth_power: NonNegativeFloat = 0.0,
 ) -> OptimizerFactory:
     """Adam with decoupled weight decay. Loshchilov & Hutter, ICLR 2019."""
     return _factory(
         torch.optim.AdamW, kind="adaptive", decoupled=True, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-        decay=decay,
+        decay=decay, depth_power=depth_power,
     )  # fmt: skip
 
 
@@ -218,6 +266,7 @@ def rmsprop(
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.0,
     decay: Decay = "weights",
+    depth_power: NonNegativeFloat = 0.0,
 ) -> OptimizerFactory:
     """RMSprop. Tieleman & Hinton, Coursera lecture 6.5, 2012."""
     return _factory(
@@ -230,4 +279,5 @@ def rmsprop(
         eps=eps,
         weight_decay=weight_decay,
         decay=decay,
+        depth_power=depth_power,
     )

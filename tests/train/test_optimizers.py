@@ -12,11 +12,15 @@ from torch import nn
 
 from initlab import activations, inits
 from initlab.core.optimizer_step import stepper
+from initlab.errors import ConfigError
 from initlab.network.sites import describe
+from initlab.run.prepare import prepare
 from initlab.spec import InitContext, OptimizerFactory, Site, StepKind
 from initlab.train import optimizers
 from initlab.train.checkpoint import Checkpoints, State
 from initlab.train.optimizers import adam, adamw, parameter_groups, rmsprop, sgd
+from tests.cases import experiment, untracked
+from tests.train.cohort.cohort_cases import check_cohort
 
 FACTORIES: list[tuple[OptimizerFactory, StepKind, float]] = [
     (optimizers.sgd(lr=0.1, weight_decay=0.01), "sgd", 0.1),
@@ -38,6 +42,36 @@ def test_weights_decay_and_nothing_else_does() -> None:
     assert [p.dim() for p in decayed["params"]] == [2, 2, 2] and "weight_decay" not in decayed
     assert others["weight_decay"] == 0.0 and len(others["params"]) == 6
     assert "lr_scale" not in decayed
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "muon"])
+def test_rates_are_divided_by_a_power_of_the_depth(name: str) -> None:
+    """All rates of all groups, those of an initialiser's multipliers too; the rates that are recorded are these."""
+    net = ("model=mlp", "model.depth=8", "model.width=16", "init=mup", f"optimizer={name}", "optimizer.lr=0.02")
+    rates: list[list[float]] = []
+    for power in ("0", "1", "0.5"):
+        decided = experiment("data=digits", *net, f"optimizer.depth_power={power}")
+        prepared = prepare(decided)
+        groups = parameter_groups(prepared.model, prepared.sites, prepared.initialised.initializer.lr_scale)
+        rates.append([g["lr"] for g in decided.optimizer(groups).param_groups])
+    plain, whole, half = rates
+    assert whole == [pytest.approx(r / 8) for r in plain] and half == [pytest.approx(r / 8**0.5) for r in plain]
+    result, _ = untracked("data=digits", *net, "optimizer.depth_power=1", "trainer.max_steps=3", "probes=none")
+    assert result.metrics["train/lr"] == pytest.approx(plain[0] / 8)
+
+
+@pytest.mark.parametrize("model", ["cnn", "linear", "torchvision"])
+def test_a_power_of_the_depth_needs_a_depth(model: str) -> None:
+    with pytest.raises(ConfigError, match=rf"optimizer\.depth_power=1.*model\.depth .*model={model} has not"):
+        experiment("data=digits", f"model={model}", "optimizer.depth_power=1")
+    with pytest.raises(ConfigError, match=r"optimizer\.depth_power=1"):
+        sgd(depth_power=1.0)([{"params": [torch.zeros(1, requires_grad=True)]}])
+    assert experiment("data=digits", f"model={model}", "optimizer.depth_power=0") is not None
+
+
+def test_the_depth_of_a_cohort_is_that_of_its_runs() -> None:
+    cases = [("optimizer.lr=0.02",), ("optimizer.lr=0.05",)]
+    check_cohort(cases, "optimizer=sgd", "optimizer.depth_power=1", "activation=tanh")
 
 
 @pytest.mark.parametrize(("factory", "kind", "lr"), FACTORIES, ids=["sgd", "adam", "adamw", "rmsprop"])
