@@ -16,7 +16,11 @@ from initlab.spec import Activation, InitContext, Initializer, PositiveFloat, Si
 
 @factory
 def siren(
-    *, w0: PositiveFloat | Literal["auto"] = "auto", bias: Bias = "torch", keep: tuple[str, ...] = ()
+    *,
+    w0: PositiveFloat | Literal["auto"] = "auto",
+    first_w0: PositiveFloat | Literal["auto"] = "auto",
+    bias: Bias = "torch",
+    keep: tuple[str, ...] = (),
 ) -> Initializer:
     """For φ(x) = sin(w0·x): U(±1/n) in the first layer of n inputs, U(±√(6/n)/w0) in the others.
 
@@ -25,6 +29,8 @@ def siren(
 
     Args:
         w0: frequency; ``auto`` reads it from the activation.
+        first_w0: frequency that the first layer is to have, whose weights are U(±first_w0/(w0·n)); ``auto`` is w0. With
+            φ(x) = sin x, 30 gives the network that w0 = 30 gives.
 
     Refuses ``auto`` where the activation is no sine. Cost: no data pass.
     """
@@ -37,10 +43,12 @@ def siren(
 
     def weight(site: Site, generator: torch.Generator, context: InitContext) -> Tensor:
         first = context.before(site) is None and site.role == "weight"
-        if first:
+        if first and first_w0 == "auto":
             bound = 1.0 / site.fan_in
         else:
-            bound = math.sqrt(6.0 / site.fan_in) / (_frequency(site, context) if w0 == "auto" else w0)
+            w = _frequency(site, context) if w0 == "auto" else w0
+            inside = first_w0 / site.fan_in if first and first_w0 != "auto" else math.sqrt(6.0 / site.fan_in)
+            bound = inside / w
         return torch.empty(site.shape).uniform_(-bound, bound, generator=generator)
 
     return Initializer(name="siren", weight=weight, bias=bias_rule(bias), embedding=unit_normal, keep=keep, check=check)

@@ -245,6 +245,12 @@ def siren(init: Initializer) -> None:
             q, h = float((30 * h).var()), torch.sin(30 * h)
     # torch's biases add 30²/(3·600) = 0.5 to the arguments: the fixed point of q = 1 - e^{-2q} + 0.5
     assert q == pytest.approx(1.445, abs=0.08)
+    # sin x with a first layer of frequency 30: every weight is 30 times that of sin 30x
+    plain = activations.sin()
+    other = nn.Sequential(nn.Linear(3, 600), plain.make(), nn.Linear(600, 1))
+    draw(inits.siren(first_w0=30.0), other, x[:2], plain)
+    bounds = [float(other[i].weight.detach().abs().max()) for i in (0, 2)]
+    assert bounds == [pytest.approx(30 / 3, rel=0.01), pytest.approx(math.sqrt(6 / 600), rel=0.02)]
 
 
 class _Language(nn.Module):
