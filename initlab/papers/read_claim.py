@@ -243,7 +243,10 @@ def _only(key: str, tree: Mapping[str, Any], valid: Sequence[str]) -> None:
 def _text(key: str, node: object) -> str:
     if not isinstance(node, str) or not node.strip():
         raise ConfigError(key, node, "must be a text")
-    return " ".join(node.split())
+    text = " ".join(node.split())
+    if not text.isprintable():
+        raise ConfigError(key, repr(text), "holds characters that cannot be printed, as those that move a cursor")
+    return text
 
 
 def _optional(key: str, tree: Mapping[str, Any], name: str) -> str:
