@@ -25,7 +25,8 @@ Where a run or a study is named (`run=`, `resume=`, `study=`), `last` is the new
 
 ## JSON
 
-`list`, `compare`, `explain`, `advise` and `doctor` take `--json`; [json.md](json.md) has the fields.
+`list`, `compare`, `explain`, `advise`, `coordcheck`, `transfer`, `papers` and `doctor` take `--json`;
+[json.md](json.md) has the fields.
 """
 
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from initlab.cli.arguments import Command
+from initlab.cli.conf_files import files_of
 from initlab.errors import ConfigError, one_of
 
 _FLAGS = ("--shell-completion", "-sc")
@@ -117,17 +118,25 @@ def candidates(line: str, commands: Mapping[str, Command]) -> list[str]:
             return [n for n in (*commands, *_overrides(before[1:], word)) if n.startswith(word)]
         if command.name == "schedule" and len(before) == 1:
             found += ["list", "next", "run", "history"]
+        if command.name == "papers":
+            named = (f.removeprefix("papers/") for f in files_of("experiment") if f.startswith("papers/"))
+            found += [n for n in named if n not in before]
         if command.name == "data" and len(before) == 1:
             found += [n.removeprefix("data=") for n in _overrides((), "data=")]
     if word.startswith("-"):
-        return [f for f in ("--help", "--version", "--cfg", "--multirun", "--try") if f.startswith(word)]
+        own = [f"--{o.name}" for o in (options_of(command) if command is not None else ()) if o.kind == "flag"]
+        general = ("--help", "--version", "--cfg", "--multirun", *(("--try",) if command is None else ()))
+        return [f for f in dict.fromkeys([*general, *own]) if f.startswith(word)]
     if command is None or (command.composes and command.accepts is None):
         found += _overrides([w for w in before if w not in commands], word)
     return [f for f in dict.fromkeys(found) if f.startswith(word)]
 
 
 def _overrides(before: Sequence[str], word: str) -> list[str]:
-    """Hydra's completions of `word`: groups, files and keys."""
+    """Hydra's completions of `word`: groups, files and keys; files in a folder below their group are its too."""
+    group, equals, _ = word.partition("=")
+    if equals and group == "experiment":
+        return [f"{group}={name}" for name in sorted(files_of(group))]
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.plugins import Plugins

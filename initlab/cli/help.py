@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,14 +123,20 @@ def _group_help(group: str) -> str:
     width = max(map(len, files)) + 2
     lines = [f"{group}: choose a file with {group}=NAME; initlab help {group}=NAME shows its keys", ""]
     for name in sorted(files):
-        about = read_conf_file(files[name]).about
+        about = _what_it_shows(read_conf_file(files[name]).about)
         lines.append(textwrap.shorten(f"{name:<{width}}", width) if not about else _cut(f"{name:<{width}}{about}"))
     return "\n".join(lines)
 
 
+def _what_it_shows(about: str) -> str:
+    """Of an experiment's first comment what it claims; any other comment as it is."""
+    claim = re.search(r"claim: +(.+?)(?: result: |$)", about)
+    return claim[1] if claim is not None else about.removeprefix("@package _global_").strip()
+
+
 def _file_help(group: str, name: str) -> str:
     file = read_conf_file(find_file(group, name))
-    lines = [f"{group}={name}", *_wrapped(file.about)]
+    lines = [f"{group}={name}", *_wrapped(file.about.removeprefix("@package _global_").strip())]
     if file.target:
         lines += ["", f"Factory: {file.target}"]
     if file.entries:
@@ -139,6 +146,8 @@ def _file_help(group: str, name: str) -> str:
             key = entry.key if group == "experiment" else f"{group}.{entry.key}"
             comment = f"   {entry.comment}" if entry.comment else ""
             lines += _wrapped(f"  {key:<{width}} {entry.default}{comment}", indent=width + 3)
+    if group == "experiment" and name.startswith("papers/"):
+        return "\n".join([*lines, "", f"Example: python -m initlab papers {name.removeprefix('papers/')}"])
     return "\n".join([*lines, "", f"Example: python -m initlab {group}={name}{_first_key(group, file.entries)}"])
 
 

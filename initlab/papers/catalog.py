@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from initlab import config as configuration
 from initlab.config.compose import resolve
 from initlab.config.searchpath import folders_of, typed_searchpath
@@ -84,7 +86,12 @@ def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> E
     Raises:
         ConfigError: the file does not compose, or says no claim.
     """
-    config = configuration.compose([f"experiment={GROUP}/{name}"])
+    try:
+        config = configuration.compose([f"experiment={GROUP}/{name}"])
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"experiment/{GROUP}/{name}.yaml", None, f"is not YAML: {' '.join(str(error).split())}"
+        ) from error
     node = configuration.plain_node(config, "claim")
     if not node:
         raise ConfigError(

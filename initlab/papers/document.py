@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -105,7 +107,7 @@ def markdown(judged: Sequence[Judged], *, figures: Mapping[str, str], about: str
     lines = [
         "| claim | what it says | verdict | seeds | seconds |", "|---|---|---|---|---|",
         *(
-            f"| [{j.claim.name}](#{j.claim.name}) | {_cell(j.claim.says)} | {verdict_words(j)} | {j.seeds} |"
+            f"| [{j.claim.name}](#{j.claim.name}) | {_plain(j.claim.says)} | {verdict_words(j)} | {j.seeds} |"
             f" {j.seconds:.0f} |"
             for j in judged
         ),
@@ -119,22 +121,28 @@ def markdown(judged: Sequence[Judged], *, figures: Mapping[str, str], about: str
 # ------------------------------------------------------------------ pieces
 def _section(j: Judged, figure: str) -> list[str]:
     claim = j.claim
-    lines = [f"### {claim.name}", "", f"**{claim.says}** {claim.paper} ({claim.section}).", ""]
-    lines += [f"Here: {claim.differs}", "", f"Verdict: **{verdict_words(j)}**, {j.seeds} seeds, {j.seconds:.0f} s.", ""]
+    lines = [f"### {claim.name}", "", f"**{_plain(claim.says)}** {_plain(claim.paper)} ({_plain(claim.section)}).", ""]
+    lines += [
+        f"Here: {_plain(claim.differs)}",
+        "",
+        f"Verdict: **{verdict_words(j)}**, {j.seeds} seeds, {j.seconds:.0f} s.",
+        "",
+    ]
     if j.verdict != "reproduces" and claim.reason:
-        lines += [f"Why: {claim.reason}", ""]
+        lines += [f"Why: {_plain(claim.reason)}", ""]
     lines += ["| check | expected | measured, with interval | |", "|---|---|---|---|"]
     for c in j.checks:
-        note = f" ({c.note})" if c.note else ""
-        lines.append(f"| {_cell(c.check.subject)} | {c.check.expected} | {measured(c)}{note} | {c.outcome} |")
+        note = f" ({_plain(c.note)})" if c.note else ""
+        lines.append(f"| {_plain(c.check.subject)} | {c.check.expected} | {measured(c)}{note} | {c.outcome} |")
     lines += ["", f"```bash\npython -m initlab papers {claim.name}\n```", ""]
     if figure:
-        lines += [f"![{_cell(claim.says)}]({figure})", ""]
+        lines += [f"![{_plain(claim.says)}]({figure})", ""]
     return lines
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _plain(text: str) -> str:
+    """Words of a claim's file in Markdown: no HTML, link or image of theirs, and no end of a table's cell."""
+    return re.sub(r"[\\\[\]|]", r"\\\g<0>", html.escape(text, quote=False))
 
 
 def _finite(value: float) -> float | None:

@@ -169,8 +169,9 @@ def _overrides(key: str, node: object, *, empty: bool = False) -> tuple[str, ...
         fit = _OVERRIDE.fullmatch(word) if isinstance(word, str) else None
         if fit is None or not any(fit[1] == k or fit[1].startswith(f"{k}.") for k in _KEYS):
             raise ConfigError(
-                key, word, f"is no override that a claim may have: KEY=VALUE, with a key of {', '.join(_KEYS)}"
-            )
+                key, word, "is no override that a claim may have: KEY=VALUE, in quotes where it has a comma, with a key"
+                f" of {', '.join(_KEYS)}",
+            )  # fmt: skip
         if "_target_" in fit[2] or any(k in (fit[1], f"{fit[1]}.{w}") for k in _REFUSED for w in _words(fit[2])):
             raise ConfigError(key, word, "names code or a place: a claim names what initlab and its plug-ins have")
         found.append(fit[0])
@@ -243,7 +244,10 @@ def _only(key: str, tree: Mapping[str, Any], valid: Sequence[str]) -> None:
 def _text(key: str, node: object) -> str:
     if not isinstance(node, str) or not node.strip():
         raise ConfigError(key, node, "must be a text")
-    return " ".join(node.split())
+    text = " ".join(node.split())
+    if not text.isprintable():
+        raise ConfigError(key, repr(text), "holds characters that cannot be printed, as those that move a cursor")
+    return text
 
 
 def _optional(key: str, tree: Mapping[str, Any], name: str) -> str:

@@ -36,6 +36,8 @@ from initlab.spec import TrackingSettings
 _LOOK = 0.2
 #: seconds that studies have to end when they are stopped
 _PATIENCE = 60.0
+#: begins an error in a log
+_ERROR = "initlab: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +260,7 @@ def _measure_one(measured: list[Job], workdir: Path, said: Callable[[Done], None
 def _end(ended: _Running, settings: TrackingSettings, workdir: Path) -> Done:
     job, claim = ended.job, ended.job.entry.claim
     if ended.child.returncode != 0:
-        return Done(job=job, why=f"{_last_line(ended.log)} (see {ended.log})")
+        return Done(job=job, why=f"{_reason(ended.log)} (see {ended.log})")
     drawn = claim.figure.metric if claim.figure is not None and claim.figure.kind == "curves" else ""
     try:
         rows, seconds = rows_of_study(
@@ -286,8 +288,9 @@ def _stop(running: Sequence[_Running]) -> None:
         each.lock.release()
 
 
-def _last_line(log: Path) -> str:
-    """The last error line of a study's log, or its last line."""
+def _reason(log: Path) -> str:
+    """Why a study failed, of its log: the first arm that failed, or the last error, or the last line."""
     lines: list[str] = [s for s in log.read_text(encoding="utf-8", errors="replace").splitlines() if s.strip()]
-    told = [s for s in lines if s.startswith("initlab: ") or ": failed: " in s]
-    return (told or lines or ["it ended without a message"])[-1].removeprefix("initlab: ")
+    told = [s.removeprefix(_ERROR) for s in lines if s.startswith(_ERROR)][-1:]
+    arms = [s.partition(" ")[2] for s in lines if ": failed: " in s][:1]
+    return (arms or told or lines[-1:] or ["it ended without a message"])[0]

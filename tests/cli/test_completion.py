@@ -29,6 +29,13 @@ from tests.cli.driver import environment, initlab
         ("initlab data mnist_", ["mnist_mini"]),
         ("initlab schedule ne", ["next"]),
         ("initlab --vers", ["--version"]),
+        ("initlab papers he_", ["he_2015"]),
+        ("initlab papers he_2015 he_", []),
+        ("initlab papers he_2015 qui", ["quick="]),
+        ("initlab papers --li", ["--list"]),
+        ("initlab experiment=papers/he_", ["experiment=papers/he_2015"]),
+        ("initlab experiment=addi", ["experiment=adding_lstm"]),
+        ("initlab help experiment=papers/he_", ["experiment=papers/he_2015"]),
     ],
 )
 def test_what_may_follow(line: str, expected: list[str]) -> None:

@@ -43,6 +43,7 @@ ELSEWHERE = {
     " data mnist": "downloads: tests/tasks",
     "experiment=gpt_shakespeare_cpu": "its text must be downloaded: tests/advice",
     " completion": "prints a shell's script: tests/cli",
+    "initlab papers": "trains for minutes: tests/papers",
 }
 #: exactly these: serves until it is stopped (tests/schedule), or is the name of a command in a sentence
 EXACTLY = ("python -m initlab schedule", "python -m initlab -m", "python -m initlab compare")

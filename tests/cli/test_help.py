@@ -53,6 +53,11 @@ def test_help_on_a_group_and_on_a_file(workdir: Path) -> None:
     for key, default, comment in (("init.tol", "0.02", "variance"), ("init.base", "orthogonal", "draws the weights")):
         (line,) = [x for x in one.splitlines() if x.split()[:2] == [key, default]]
         assert comment in line
+    experiments = initlab("help", "experiment", cwd=workdir, COLUMNS="118").stdout
+    (line,) = [x for x in experiments.splitlines() if x.startswith("papers/he_2015 ")]
+    assert "a 30-layer ReLU network learns" in line and "@package" not in experiments
+    claim = initlab("help", "experiment=papers/he_2015", cwd=workdir, COLUMNS="118").stdout
+    assert claim.splitlines()[-1] == "Example: python -m initlab papers he_2015"
     for wrong, hint in (("inti", "did you mean init?"), ("init=lsvu", "did you mean lsuv?"), ("x=y", "no such group")):
         done = initlab("help", wrong, cwd=workdir)
         assert done.returncode == 2 and hint in done.stderr, done.stderr

@@ -145,6 +145,8 @@ MISTAKES: list[tuple[object, str]] = [
     ({**NODE, "seeds": "5"}, "must be a number"),
     ({**NODE, "seconds": 0}, "must be greater than 0"),
     ({**NODE, "says": "in ${oc.env:HOME}"}, "must be plain"),
+    ({**NODE, "says": "red \x1b[31m"}, "claim.says='red \\x1b[31m': holds characters that cannot be printed"),
+    ({**NODE, "paper": "a \u202e b"}, "holds characters that cannot be printed"),
     (with_check(says="${hydra.run.dir}"), "claim.checks[0].says"),
     ({**NODE, "measures": {"m": {"of": "jacobian", "settings": {"examples": "${seed}"}}}}, "must be plain"),
 ]

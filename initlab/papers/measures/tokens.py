@@ -29,12 +29,12 @@ def token_residual(prepared: Prepared, experiment: Experiment, given: Mapping[st
     Raises:
         ConfigError: a network without attention, or whose norms and branches are not those of model.norm_at=pre.
     """
-    for key, plain in (("model.norm_at", "pre"), ("model.branch_scale", "one")):
-        if experiment.params.get(key, plain) != plain:
-            raise ConfigError(key, experiment.params[key], f"token_residual takes {key}={plain}")
     o = settings_of("token_residual", given, {"skip": True, "mlp": True, "examples": 8})
     model = prepared.model.eval()
     blocks = _blocks(model)
+    for key, plain in (("model.norm_at", "pre"), ("model.branch_scale", "one")):
+        if experiment.params.get(key, plain) != plain:
+            raise ConfigError(key, experiment.params[key], f"token_residual takes {key}={plain}")
     stream: list[Tensor] = []
     hook = blocks[0].register_forward_pre_hook(lambda _m, args: stream.append(args[0]))
     x = prepared.splits.prepare(prepared.splits.train.x[: o["examples"]])
