@@ -99,6 +99,7 @@ class Drawing:
         by: keys that tell the lines or bars apart; empty for what varies.
         log: axes that are logarithmic: "", "x", "y" or "xy".
         part: whose arms are drawn; empty for all.
+        at_best: key, such as optimizer.lr: of arms that differ in it alone the best is drawn, for each seed.
         reading: how to read it.
     """
 
@@ -109,6 +110,7 @@ class Drawing:
     by: tuple[str, ...] = ()
     log: str = ""
     part: str = ""
+    at_best: str = ""
     reading: str = ""
 
 
@@ -154,7 +156,8 @@ class Claim:
     def keys(self) -> frozenset[str]:
         """Configuration keys by which its arms are told apart."""
         words = [w for c in self.checks for text in (c.arm, c.minus, c.over) for w in text.split()]
-        drawn = [] if self.figure is None else [self.figure.x, self.figure.y, *self.figure.by]
+        figure = self.figure
+        drawn = [] if figure is None else [figure.x, figure.y, figure.at_best, *figure.by]
         named = [w.partition("=")[0] for w in words] + drawn
         named += [k for c in self.checks for k in (c.slope, c.best, c.at_best)]
         typed = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,8 @@ def figure_of(judged: Judged) -> Figure | None:
     if drawing is None:
         return None
     rows = [r for r in judged.rows if not drawing.part or r.part == drawing.part]
+    if drawing.at_best:
+        rows = _best_rows(rows, drawing)
     panel = {"curves": _curves, "lines": _lines, "bars": _bars, "grid": _grid}[drawing.kind](rows, drawing)
     return None if panel is None else Figure(f"{judged.claim.name}: {drawing.metric}", (panel,), drawing.reading)
 
@@ -48,6 +51,18 @@ def _by_arm(rows: Sequence[Row], drawing: Drawing, *aside: str) -> dict[str, lis
             arm_words(row.params, [k for k in keys if k not in aside]) or (row.part if several else "mean"), []
         ).append(row)
     return found
+
+
+def _best_rows(rows: Sequence[Row], drawing: Drawing) -> list[Row]:
+    """Of the rows that differ in the key `at_best` alone, the one with the best value."""
+    sign = 1.0 if drawing.metric.endswith(LESS) else -1.0
+    best: dict[tuple[object, ...], Row] = {}
+    for row in (r for r in rows if drawing.metric in r.values):
+        rest = {k: v for k, v in row.params.items() if k != drawing.at_best}
+        place = (row.part, row.seed, *sorted(rest.items()))
+        if place not in best or sign * row.values[drawing.metric] < sign * best[place].values[drawing.metric]:
+            best[place] = replace(row, params=rest)
+    return list(best.values())
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:

@@ -137,7 +137,7 @@ def _checks(key: str, node: object, parts: Sequence[str]) -> list[Check]:
 
 def _drawing(key: str, node: object, parts: Sequence[str]) -> Drawing:
     tree = _mapping(key, node)
-    _only(key, tree, ("kind", "metric", "x", "y", "by", "log", "part", "reading"))
+    _only(key, tree, ("kind", "metric", "x", "y", "by", "log", "part", "at_best", "reading"))
     kind = _text(f"{key}.kind", tree.get("kind"))
     needs = {"curves": (), "lines": ("x",), "bars": (), "grid": ("x", "y")}
     if kind not in needs:
@@ -156,7 +156,8 @@ def _drawing(key: str, node: object, parts: Sequence[str]) -> Drawing:
         kind=cast("FigureKind", kind), metric=_text(f"{key}.metric", tree.get("metric")),
         x=_config_key(key, tree, "x"), y=_config_key(key, tree, "y"),
         by=tuple(_config_key(f"{key}.by", {"": b}, "") for b in keys),
-        log=log, part=_part_of(key, tree, parts), reading=_optional(key, tree, "reading"),
+        log=log, part=_part_of(key, tree, parts),
+        at_best=_config_key(key, tree, "at_best"), reading=_optional(key, tree, "reading"),
     )  # fmt: skip
 
 
