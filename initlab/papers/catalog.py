@@ -90,7 +90,7 @@ def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> E
         config = configuration.compose([f"experiment={GROUP}/{name}"])
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"experiment/{GROUP}/{name}.yaml", None, f"is not YAML: {' '.join(str(error).split())}"
+            f"experiment/{GROUP}/{name}.yaml", None, f"cannot be read as YAML: {' '.join(str(error).split())}"
         ) from error
     node = configuration.plain_node(config, "claim")
     if not node:

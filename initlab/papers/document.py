@@ -64,7 +64,10 @@ def summary(judged: Sequence[Judged]) -> str:
         return "no claim was judged"
     counts = Counter(j.verdict for j in judged)
     some, failed, left = counts["reproduces"], counts["does not reproduce"], counts["undecided"]
-    claims, reproduce = "claim" if len(judged) == 1 else "claims", "reproduces" if some == 1 else "reproduce"
+    claims, reproduce = (
+        "claim" if len(judged) == 1 else "claims",
+        "reproduces" if 1 in (some, len(judged)) else "reproduce",
+    )
     words = [f"{some} of {len(judged)} {claims} {reproduce}"]
     words += [f"{failed} {'does' if failed == 1 else 'do'} not"] if failed else []
     words += [f"{left} {'is' if left == 1 else 'are'} undecided"] if left else []

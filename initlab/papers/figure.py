@@ -13,6 +13,7 @@ from initlab.papers.claim import Drawing
 from initlab.papers.judge import Judged, interval
 from initlab.papers.results import LESS, Row
 from initlab.report.charts import Figure, Line, Panel, Scale, bars_panel, lines_panel, matrix_panel
+from initlab.spec.target import UNTIL_STEP
 
 #: lines of a panel
 _MOST = 8
@@ -126,7 +127,7 @@ def _bars(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
         mean, low, _ = interval(values, alpha=0.05)
         names.append(label)
         means.append(mean)
-        if any(drawing.metric not in r.values for r in own) and drawing.metric.startswith("until/"):
+        if any(drawing.metric not in r.values for r in own) and drawing.metric == UNTIL_STEP:
             texts.append(f"≥ {mean:.3g}")
         else:
             texts.append(f"{mean:.3g} ± {mean - low:.2g}" if math.isfinite(low) else f"{mean:.3g}")
@@ -156,5 +157,5 @@ def _grid(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
 
 
 def _value(row: Row, metric: str) -> float:
-    """The metric; the budget for a target that was not reached; NaN where there is none."""
-    return row.values.get(metric, row.budget if metric.startswith("until/") else math.nan)
+    """The metric; the updates made for a target that was not reached; NaN where there is none."""
+    return row.values.get(metric, row.budget if metric == UNTIL_STEP else math.nan)

@@ -13,6 +13,7 @@ from initlab.errors import InitlabError
 from initlab.papers.arms import same_value
 from initlab.papers.claim import Check
 from initlab.papers.results import LESS, Row
+from initlab.spec.target import UNTIL_STEP
 
 #: arms that a message names
 _NAMED = 6
@@ -98,7 +99,7 @@ def values_of(rows: Sequence[Row], metric: str) -> dict[int, Number]:
         value = row.values.get(metric)
         if value is not None:
             found[row.seed] = Number(value, value, value)
-        elif metric.startswith("until/") and math.isfinite(row.budget):
+        elif metric == UNTIL_STEP and math.isfinite(row.budget):
             found[row.seed] = Number(row.budget, row.budget, math.inf)
         else:
             found[row.seed] = UNKNOWN
@@ -235,8 +236,10 @@ def _log(n: Number) -> Number:
 def _notes(check: Check, rows: Sequence[Row], found: Mapping[int, Number]) -> tuple[str, ...]:
     notes: list[str] = []
     lacking = [r for r in rows if check.metric not in r.values]
-    if lacking and check.metric.startswith("until/"):
-        notes.append(f"{len(lacking)} of {len(rows)} runs did not reach the target; they count as their budget or more")
+    if lacking and check.metric == UNTIL_STEP:
+        notes.append(
+            f"{len(lacking)} of {len(rows)} runs did not reach the target; they count as the updates made, or more"
+        )
     elif lacking:
         diverged = sum(r.ending == "diverged" for r in lacking)
         why = f", {diverged} of them diverged" if diverged else ""

@@ -15,6 +15,7 @@ from initlab.compare.ending import ending_of
 from initlab.compare.metric import Metric
 from initlab.errors import InitlabError
 from initlab.spec import TrackingSettings
+from initlab.spec.target import UNTIL_STEP
 from initlab.tracking.spool.spool import write_atomic
 
 #: below the working directory
@@ -35,7 +36,7 @@ class Row:
         seed: of the run.
         values: metric → value, finite.
         curve: (update, value) of the metric that is drawn over updates.
-        budget: updates that the run could have made; inf where that is not known.
+        budget: updates that the run made, where `UNTIL_STEP` is read; inf where that is not known.
         ending: finished or diverged.
     """
 
@@ -69,6 +70,7 @@ def rows_of_study(
     if drawn:
         curves, _ = tracking.read_curves(found, runs, drawn, workdir=workdir)
     worst = {m: _untrained(runs, m, workdir=workdir, found=found) for m in metrics}
+    made = _made(found, runs, workdir) if UNTIL_STEP in metrics else {}
     rows: list[Row] = []
     for run in runs:
         diverged = ending_of(run) == "diverged"
@@ -79,7 +81,7 @@ def rows_of_study(
             Row(
                 part=part, params={k: run.params[k] for k in keys if k in run.params},
                 seed=int(run.tags.get("seed") or run.params.get("seed", "0")), values=values,
-                curve=_thinned(curves.get(run.run_id, ())), budget=_budget(run.params),
+                curve=_thinned(curves.get(run.run_id, ())), budget=made.get(run.run_id, math.inf),
                 ending="diverged" if diverged else "finished",
             )
         )  # fmt: skip
@@ -124,11 +126,10 @@ def _untrained(runs: Sequence[tracking.RunRecord], metric: str, *, workdir: Path
     return untrained(runs, Metric(metric=metric, direction=direction, curve=curve), curves)
 
 
-def _budget(params: Mapping[str, str]) -> float:
-    try:
-        return float(params.get("trainer.max_steps", "inf"))
-    except ValueError:
-        return math.inf
+def _made(found: tracking.Found, runs: Sequence[tracking.RunRecord], workdir: Path) -> Mapping[str, float]:
+    """Run id → the update of its last validation: what a run that ends by its epochs made is in no parameter."""
+    curves, _ = tracking.read_curves(found, runs, "val/loss", workdir=workdir)
+    return {run_id: float(curve[-1][0]) for run_id, curve in curves.items() if curve}
 
 
 def _thinned(curve: tracking.Curve) -> tuple[tuple[float, float], ...]:

@@ -324,4 +324,4 @@ def test_a_file_without_a_claim_is_told(tmp_path: Path) -> None:
     assert done.returncode == 2 and "plain: claim: is missing" in done.stderr
     place(folder, plain="# @package _global_\nclaim:\n  says: x\n - y\n")
     done = initlab("papers", "plain", "--config-dir=conf", cwd=folder)
-    assert done.returncode == 2 and "experiment/papers/plain.yaml: is not YAML" in done.stderr
+    assert done.returncode == 2 and "experiment/papers/plain.yaml: cannot be read as YAML" in done.stderr
