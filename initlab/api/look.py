@@ -78,7 +78,7 @@ def look_at(
     first = next((a for s in found.sites if (a := _known(seen, s.activation or "")) is not None), None)
     context = InitContext(
         activation=default or first or next(iter(seen.values()), naming.parse_activation("identity")),
-        activations=seen, batches=batches, sites=found.sites, seed=seed,
+        activations=seen, batches=batches, sites=found.sites, seed=seed, example=example,
     )  # fmt: skip
     return Look(
         sites=found.sites, context=context, notes=notes, at_start=findings.at_start(model, found.sites)

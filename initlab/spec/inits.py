@@ -55,6 +55,7 @@ class InitContext:
             are no data.
         seed: of the run.
         training: optimiser and length of the run; None where they are not known.
+        example: inputs of a forward pass, for initialisers that read the network by one; None where there are none.
     """
 
     activation: Activation
@@ -63,6 +64,7 @@ class InitContext:
     batches: Callable[[int], Batch] | None = None
     seed: int = 0
     training: Training | None = None
+    example: Any = None
 
     def after(self, site: Site) -> Activation | None:
         """The activation that the site's output feeds, None where there is none."""
