@@ -9,11 +9,17 @@ from torch import Tensor, arange, nn
 
 from initlab.core.factories import factory
 from initlab.errors import ConfigError
-from initlab.models.transformer.attention import Attention, AttentionScale, AttentionSettings, Positions
-from initlab.models.transformer.block import Branch, add_branch, inner_norm
+from initlab.models.transformer.attention import AttentionScale, Positions
+from initlab.models.transformer.block import Block, Names
 from initlab.models.transformer.norms import TokenNorm, token_norm
 from initlab.models.transformer.options import BranchScaling, NormPlace, Options, activations_of
 from initlab.spec import IO, Activation, ModelBuilder, PositiveFloat, PositiveInt, Probability
+
+#: as in GPT-2
+_NAMES = Names(
+    norms=("ln_1", "ln_2"), behind=("end_1", "end_2"), ends=("scale_1", "scale_2"), attention=("c_attn", "c_proj"),
+    perceptron=("c_fc", "c_proj"),
+)  # fmt: skip
 
 
 @factory
@@ -97,7 +103,7 @@ class GPT(nn.Module):
         if o.positions == "learned":
             parts["wpe"] = nn.Embedding(self.context, o.width)
         parts["drop"] = nn.Dropout(o.dropout)
-        parts["h"] = nn.ModuleList([_Block(o, a) for a in activations_of(activation, o.depth)])
+        parts["h"] = nn.ModuleList([Block(o, a, _NAMES, causal=True) for a in activations_of(activation, o.depth)])
         parts["ln_f"] = nn.Identity() if o.norm_at == "post" else token_norm(o.norm, o.width, bias=o.bias)
         self.transformer = nn.ModuleDict(parts)
         self.lm_head = nn.Linear(o.width, io.classes, bias=False)
@@ -118,44 +124,3 @@ class GPT(nn.Module):
             h = block(h)
         logits = self.lm_head(self.transformer["ln_f"](h))
         return logits if self.output_scale == 1.0 else self.output_scale * logits
-
-
-class _Block(nn.Module):
-    def __init__(self, o: Options, activation: Activation) -> None:
-        super().__init__()
-        self.options = o
-        self.ln_1 = token_norm(o.norm, o.width, bias=o.bias)
-        self.attn = _Attention(o.attention(causal=True))
-        self.end_1, self.scale_1 = inner_norm(o), o.branch_end()
-        self.ln_2 = token_norm(o.norm, o.width, bias=o.bias)
-        self.mlp = _Perceptron(o, activation)
-        self.end_2, self.scale_2 = inner_norm(o), o.branch_end()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = add_branch(x, Branch(self.attn, self.ln_1, self.end_1, self.scale_1), self.options)
-        return add_branch(x, Branch(self.mlp, self.ln_2, self.end_2, self.scale_2), self.options)
-
-
-class _Attention(Attention):
-    def __init__(self, settings: AttentionSettings) -> None:
-        super().__init__(settings)
-        self.c_attn = nn.Linear(settings.width, 3 * settings.width, bias=settings.bias)
-        self.c_proj = nn.Linear(settings.width, settings.width, bias=settings.bias)
-        self.drop = nn.Dropout(settings.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.c_proj(self.attend(self.c_attn(x))))
-
-
-class _Perceptron(nn.Module):
-    def __init__(self, o: Options, activation: Activation) -> None:
-        super().__init__()
-        sent = o.hidden(activation)
-        received = activation.units_before(sent)
-        self.c_fc = nn.Linear(o.width, received, bias=o.bias)
-        self.act = activation.make(received)
-        self.c_proj = nn.Linear(sent, o.width, bias=o.bias)
-        self.drop = nn.Dropout(o.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.c_proj(self.act(self.c_fc(x))))

@@ -13,13 +13,19 @@ from torch import Tensor, nn
 from initlab.core.factories import factory
 from initlab.errors import ConfigError
 from initlab.models.pieces import require, require_numbers
-from initlab.models.transformer.attention import Attention, AttentionScale, AttentionSettings, Positions
-from initlab.models.transformer.block import Branch, add_branch, inner_norm
+from initlab.models.transformer.attention import AttentionScale, Positions
+from initlab.models.transformer.block import Block, Names
 from initlab.models.transformer.norms import TokenNorm, token_norm
 from initlab.models.transformer.options import BranchScaling, NormPlace, Options, activations_of
 from initlab.spec import IO, Activation, ModelBuilder, PositiveFloat, PositiveInt, Probability
 
 Pooling = Literal["token", "mean"]
+
+#: as in timm
+_NAMES = Names(
+    norms=("norm1", "norm2"), behind=("end1", "end2"), ends=("scale1", "scale2"), attention=("qkv", "proj"),
+    perceptron=("fc1", "fc2"),
+)  # fmt: skip
 
 
 @factory
@@ -95,7 +101,7 @@ class ViT(nn.Module):
         learned = o.positions == "learned"
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, count + token, o.width)) if learned else None
         self.pos_drop = nn.Dropout(o.dropout)
-        self.blocks = nn.ModuleList([_Block(o, a) for a in activations_of(activation, o.depth)])
+        self.blocks = nn.ModuleList([Block(o, a, _NAMES, causal=False) for a in activations_of(activation, o.depth)])
         self.norm = nn.Identity() if o.norm_at == "post" else token_norm(o.norm, o.width, bias=o.bias)
         self.head = nn.Linear(o.width, io.classes)
 
@@ -127,47 +133,6 @@ class _Patches(nn.Module):
         if any(lack):
             x = F.pad(x, (0, lack[1], 0, lack[0]))
         return self.proj(x).flatten(2).transpose(1, 2)
-
-
-class _Block(nn.Module):
-    def __init__(self, o: Options, activation: Activation) -> None:
-        super().__init__()
-        self.options = o
-        self.norm1 = token_norm(o.norm, o.width, bias=o.bias)
-        self.attn = _Attention(o.attention(causal=False))
-        self.end1, self.scale1 = inner_norm(o), o.branch_end()
-        self.norm2 = token_norm(o.norm, o.width, bias=o.bias)
-        self.mlp = _Perceptron(o, activation)
-        self.end2, self.scale2 = inner_norm(o), o.branch_end()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = add_branch(x, Branch(self.attn, self.norm1, self.end1, self.scale1), self.options)
-        return add_branch(x, Branch(self.mlp, self.norm2, self.end2, self.scale2), self.options)
-
-
-class _Attention(Attention):
-    def __init__(self, settings: AttentionSettings) -> None:
-        super().__init__(settings)
-        self.qkv = nn.Linear(settings.width, 3 * settings.width, bias=settings.bias)
-        self.proj = nn.Linear(settings.width, settings.width, bias=settings.bias)
-        self.drop = nn.Dropout(settings.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.proj(self.attend(self.qkv(x))))
-
-
-class _Perceptron(nn.Module):
-    def __init__(self, o: Options, activation: Activation) -> None:
-        super().__init__()
-        sent = o.hidden(activation)
-        received = activation.units_before(sent)
-        self.fc1 = nn.Linear(o.width, received, bias=o.bias)
-        self.act = activation.make(received)
-        self.fc2 = nn.Linear(sent, o.width, bias=o.bias)
-        self.drop = nn.Dropout(o.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.act(self.fc1(x))))
 
 
 # ------------------------------------------------------------------ pieces
