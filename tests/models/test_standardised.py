@@ -32,12 +32,14 @@ def test_a_layer_uses_the_standardised_weight_and_trains_the_plain_one() -> None
     layer, x = StandardisedConv2d(2, 3, 3, padding=1), torch.randn(4, 2, 6, 6)
     expected = nn.functional.conv2d(x, standardise_weight(layer.weight), layer.bias, padding=1)
     assert torch.equal(layer(x), expected)
-    linear = StandardisedLinear(6, 3)
-    linear(torch.randn(4, 6)).square().sum().backward()
+    linear = StandardisedLinear(6, 3).double()
+    linear(torch.randn(4, 6, dtype=torch.float64)).square().sum().backward()
     assert linear.weight.grad is not None
     # the function does not change with the mean and the size of a unit's weights: nor does the gradient go there
-    torch.testing.assert_close(linear.weight.grad.sum(1), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close((linear.weight.grad * linear.weight).sum(1), torch.zeros(3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(linear.weight.grad.sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        (linear.weight.grad * linear.weight).sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-2, rtol=0
+    )
 
 
 @pytest.mark.parametrize(

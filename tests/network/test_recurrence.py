@@ -65,7 +65,8 @@ def test_the_loop_is_torchs_kernel(kind: str, shape: dict[str, Any], given: bool
         loss = (out * weight).sum() + sum(s.square().sum() for s in last)
         found.append([out, *last, *torch.autograd.grad(loss, [source, *module.parameters()])])
     for mine, other in zip(*found, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+        # sums of a few hundred float32 products: another order of adding, on another processor, is 1e-6 off
+        torch.testing.assert_close(mine, other, atol=5e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
