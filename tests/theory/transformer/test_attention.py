@@ -41,7 +41,7 @@ def test_output_of_a_head() -> None:
         )
         assert closed == pytest.approx(row["out_pred"], rel=5e-3)
         # of 16 draws the entropy scatters by 1 %, and processors draw other numbers
-        draws = Draws(64, torch.Generator().manual_seed(0))
+        draws = Draws(32, torch.Generator().manual_seed(0))
         drawn = attend(head(row["beta2"]), tokens(row["rho"], row["T"]), width=256, draws=draws)
         measured = row["out_second_moment_rows_T2_to_T"]
         # at ρ = 0.5 the twelve seeds' mean cosine scatters by 5 to 7 %, as β² → 0 shows
