@@ -47,6 +47,8 @@ def papers_command(config: DictConfig, arguments: Arguments) -> int:
     if _flag(arguments, "list"):
         return _list(names, as_json=as_json)
     seeds = one_number("seeds", arguments.given["seeds"]) if arguments.given.get("seeds") else None
+    if seeds == 1:
+        raise ConfigError("seeds", 1, "must be 2 or more: one seed tells nothing of the spread")
     first = whole_number("seed", arguments.given["seed"]) if arguments.given.get("seed") else FIRST_SEED
     jobs_at_a_time = one_number("jobs", arguments.given.get("jobs") or str(min(8, os.cpu_count() or 1)))
     entries = [read_entry(n, quick=quick, seeds=seeds) for n in names]

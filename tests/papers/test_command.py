@@ -293,6 +293,8 @@ def test_a_quick_look_leaves_out_what_says_so(tmp_path: Path) -> None:
     (("nothing_like_it",), "no such claim; choose from"),
     (("he_2015", "jobs=0"), "jobs=0: must be a whole number above 0"),
     (("he_2015", "seeds=two"), "seeds=two: must be a whole number above 0"),
+    (("he_2015", "seeds=1"), "seeds=1: must be 2 or more"),
+    (("he_2015", "seed=-3"), "seed=-3: must be a whole number, 0 or more"),
     (("he_2015", "quick=maybe"), "write --quick, or quick=true"),
     (("he_2015", "--lis"), "list"),
     (("he_2015", "tracking=none"), "leave out tracking=none"),
