@@ -149,4 +149,6 @@ def _overrides(before: Sequence[str], word: str) -> list[str]:
     Plugins.instance()
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(conf_dir())))
     line = " ".join([*before, word])
-    return DefaultCompletionPlugin(loader)._query("config", line)  # pyright: ignore[reportPrivateUsage]
+    found = DefaultCompletionPlugin(loader)._query("config", line)  # pyright: ignore[reportPrivateUsage]
+    # of a group that holds a folder Hydra offers the bare name, which is no argument
+    return [f"{name}=" if (conf_dir() / name).is_dir() else name for name in found]

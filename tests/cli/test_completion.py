@@ -12,6 +12,7 @@ import pytest
 
 from initlab.cli.completion import candidates
 from initlab.cli.table import COMMANDS
+from initlab.config import conf_dir
 from tests.cli.driver import environment, initlab
 
 
@@ -34,6 +35,8 @@ from tests.cli.driver import environment, initlab
         ("initlab papers he_2015 qui", ["quick="]),
         ("initlab papers --li", ["--list"]),
         ("initlab experiment=papers/he_", ["experiment=papers/he_2015"]),
+        ("initlab experi", ["experiment="]),
+        ("initlab mode", ["model.", "model="]),
         ("initlab experiment=addi", ["experiment=adding_lstm"]),
         ("initlab help experiment=papers/he_", ["experiment=papers/he_2015"]),
     ],
@@ -45,6 +48,8 @@ def test_what_may_follow(line: str, expected: list[str]) -> None:
 def test_every_command_is_offered_first() -> None:
     found = candidates("initlab ", COMMANDS)
     assert set(COMMANDS) - {"train"} <= set(found) and "init=" in found
+    groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
+    assert not groups & (set(found) - set(COMMANDS)), "the bare name of a group is no argument"
 
 
 @pytest.mark.process
