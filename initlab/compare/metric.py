@@ -31,7 +31,8 @@ _NAMED = ("train/", "val/", "test/", "diag/", "throughput/", "episode/")
 Direction = Literal["maximize", "minimize"]
 #: scores in the order of preference
 _SCORES = ("accuracy", "bits_per_char", "perplexity", "loss")
-_LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters", "until/step", "until/epoch")
+#: ends of the names of metrics of which less is better
+LESS = ("loss", "perplexity", "bits_per_char", "seconds", "steps", "parameters", "until/step", "until/epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Metric:
         """Lower and upper bound of the metric."""
         if self.metric.endswith("accuracy") or "/recall/" in self.metric:
             return 0.0, 1.0
-        return (0.0 if self.metric.endswith(_LESS) else -math.inf), math.inf
+        return (0.0 if self.metric.endswith(LESS) else -math.inf), math.inf
 
 
 def choose_metric(
@@ -85,20 +86,21 @@ def choose_metric(
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError("compare.metric", asked, f"no run has it{hint}{_list_metrics(counts)}")
     way = settings.direction if settings.direction != "auto" else direction if asked == metric else ""
-    return Metric(metric=asked, direction=_direction(asked, way), curve=_curve(asked))
+    return Metric(metric=asked, direction=_direction(asked, way), curve=curve_of(asked))
 
 
 def _direction(metric: str, given: str) -> Direction:
     if given in ("minimize", "maximize"):
         return "minimize" if given == "minimize" else "maximize"
-    if metric.endswith(_LESS):
+    if metric.endswith(LESS):
         return "minimize"
     if metric.startswith(("train/", "val/", "test/", "throughput/", "episode/")):
         return "maximize"
     raise ConfigError("compare.direction", "auto", f"whether more of {metric} is better, say by maximize or minimize")
 
 
-def _curve(metric: str) -> str:
+def curve_of(metric: str) -> str:
+    """The metric of the learning curve that belongs to a metric: of the validation part for a score; "" for none."""
     part, _, score = metric.partition("/")
     return f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
 

@@ -50,16 +50,22 @@ def claim_names() -> list[str]:
     """Names of all claims, sorted.
 
     Raises:
-        ConfigError: a file's name cannot be that of a study.
+        ConfigError: a file's name cannot be that of a study; two folders have a claim of one name, of which Hydra
+            would take one without a word.
     """
-    places = [*conf_dirs(), *folders_of(typed_searchpath())]
-    found = sorted({f.stem for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")})
-    for name in found:
+    places = {Path(p).resolve() for p in (*conf_dirs(), *folders_of(typed_searchpath()))}
+    files: dict[str, list[Path]] = {}
+    for file in sorted(f for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")):
+        files.setdefault(file.stem, []).append(file)
+    for name, same in files.items():
+        if len(same) > 1:
+            both = " and ".join(str(f.parent) for f in same)
+            raise ConfigError(f"experiment/{GROUP}/{name}.yaml", None, f"is in {both}; rename one of them")
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"experiment/{GROUP}/{name}.yaml", None, "a claim's name has letters, digits, _ and - alone"
             )
-    return found
+    return sorted(files)
 
 
 def choose(words: Sequence[str]) -> list[str]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from initlab.compare.metric import LESS
 from initlab.papers.arms import number_in
 from initlab.papers.claim import Drawing
 from initlab.papers.judge import Judged, interval
-from initlab.papers.results import LESS, Row
+from initlab.papers.results import Row
 from initlab.report.charts import Figure, Line, Panel, Scale, bars_panel, lines_panel, matrix_panel
 from initlab.spec.target import UNTIL_STEP
 

@@ -13,6 +13,7 @@ from initlab.errors import InitlabError
 from initlab.papers.claim import Check, Claim
 from initlab.papers.numbers import numbers_of
 from initlab.papers.results import Row
+from initlab.statistics.student import half_width
 
 Outcome = Literal["holds", "fails", "undecided"]
 Verdict = Literal["reproduces", "does not reproduce", "undecided"]
@@ -94,10 +95,7 @@ def interval(values: Sequence[float], *, alpha: float, grid: float = 0.0) -> tup
     centre = float(np.mean(values))
     if len(values) < 2 or not math.isfinite(centre):
         return centre, -math.inf, math.inf
-    from scipy.stats import t
-
-    spread = max(float(np.var(values, ddof=1)), grid**2 / 12)
-    half = float(t.ppf(1 - alpha / 2, len(values) - 1)) * math.sqrt(spread / len(values))
+    half = half_width(values, confidence=1 - alpha, step=grid)
     return centre, centre - half, centre + half
 
 

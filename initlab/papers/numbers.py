@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from initlab.compare.metric import LESS
 from initlab.errors import InitlabError
 from initlab.papers.arms import same_value
 from initlab.papers.claim import Check
-from initlab.papers.results import LESS, Row
+from initlab.papers.results import Row
 from initlab.spec.target import UNTIL_STEP
 
 #: arms that a message names

@@ -12,7 +12,7 @@ from typing import Any
 from initlab import tracking
 from initlab.compare.arms import by_task, untrained
 from initlab.compare.ending import ending_of
-from initlab.compare.metric import Metric
+from initlab.compare.metric import LESS, Metric, curve_of
 from initlab.errors import InitlabError
 from initlab.spec import TrackingSettings
 from initlab.spec.target import UNTIL_STEP
@@ -22,8 +22,6 @@ from initlab.tracking.spool.spool import write_atomic
 FOLDER = Path(".initlab/papers")
 #: points of a curve that are kept
 _POINTS = 100
-#: ends of the names of metrics that are better the lower
-LESS = ("loss", "step", "steps", "epoch", "seconds", "perplexity", "bits_per_char")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +117,7 @@ def _untrained(runs: Sequence[tracking.RunRecord], metric: str, *, workdir: Path
     """What stands for the value of a run that diverged: that of untrained networks, as in a comparison."""
     if not any(ending_of(r) == "diverged" for r in runs):
         return math.nan
-    part, _, score = metric.partition("/")
-    curve = f"val/{score}" if part in ("test", "val") else metric if part == "train" else ""
+    curve = curve_of(metric)
     direction = "minimize" if metric.endswith(LESS) else "maximize"
     curves = tracking.read_curves(found, runs, curve, workdir=workdir)[0] if curve else {}
     return untrained(runs, Metric(metric=metric, direction=direction, curve=curve), curves)

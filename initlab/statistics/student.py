@@ -26,7 +26,19 @@ def interval(values: Sequence[float]) -> Interval:
     centre = mean(values)
     if len(values) < 2:
         return Interval(mean=centre, low=math.nan, high=math.nan, draws=len(values))
+    half = half_width(values)
+    return Interval(mean=centre, low=centre - half, high=centre + half, draws=len(values))
+
+
+def half_width(values: Sequence[float], *, confidence: float = CONFIDENCE, step: float = 0.0) -> float:
+    """Half the width of the interval of the mean of two or more independent `values`, t·s/√n. Student, 1908.
+
+    Args:
+        values: any unit.
+        confidence: of the interval.
+        step: of values that are rounded; step²/12 is the variance of rounding (Sheppard, 1898), and s² is no smaller.
+    """
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return Interval(mean=centre, low=centre - half, high=centre + half, draws=len(values))
+    spread = max(stdev(values), step / math.sqrt(12))
+    return float(t.ppf((1 + confidence) / 2, len(values) - 1)) * spread / math.sqrt(len(values))

@@ -317,6 +317,16 @@ def test_what_is_typed_wrong_is_told(
     assert code == 2 and told in said.err and said.out == "" and list(tmp_path.iterdir()) == []
 
 
+def test_a_claim_with_the_name_of_another_is_refused(tmp_path: Path) -> None:
+    """Hydra would take the first folder's file, and the second one's would never be judged."""
+    folder = place(tmp_path, he_2015=STUDY)
+    done = initlab("papers", "--list", "--config-dir=conf", cwd=folder)
+    assert done.returncode == 2 and "he_2015.yaml" in done.stderr and "rename one of them" in done.stderr
+    assert str(folder / "conf") in done.stderr
+    same = initlab("papers", "he_2015", "--list", f"--config-dir={ROOT / 'conf'}", cwd=folder)
+    assert same.returncode == 0, same.stderr
+
+
 def test_a_file_without_a_claim_is_told(tmp_path: Path) -> None:
     folder = place(tmp_path, plain="# @package _global_\nseed: 3\n", **{"a name": STUDY})
     done = initlab("papers", "plain", "--config-dir=conf", cwd=folder)
