@@ -97,7 +97,7 @@ def learning_curves(made: Comparison) -> Figure | None:
         Line(
             label=shorten(made.rows[i].arm.name, 52), colour=k % 8, dash=_DASHES[k // 4 % 3],
             points=list(zip(map(float, band.steps), map(float, band.mean), strict=True)),
-            error=[float(e) for e in band.error],
+            ends=[(float(m - e), float(m + e)) for m, e in zip(band.mean, band.error, strict=True)],
         )
         for k, (i, band) in enumerate(sorted(made.bands.items())[:_LINES])
     ]  # fmt: skip

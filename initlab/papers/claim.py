@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Bound = Literal["above", "below", "near"]
@@ -100,6 +100,7 @@ class Drawing:
         log: axes that are logarithmic: "", "x", "y" or "xy".
         part: whose arms are drawn; empty for all.
         at_best: key, such as optimizer.lr: of arms that differ in it alone the best is drawn, for each seed.
+        border: of a grid, value of x → y at which a line is drawn, such as one that the paper predicts.
         reading: how to read it.
     """
 
@@ -111,6 +112,7 @@ class Drawing:
     log: str = ""
     part: str = ""
     at_best: str = ""
+    border: Mapping[float, float] = field(default_factory=dict)
     reading: str = ""
 
 

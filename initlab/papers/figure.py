@@ -50,7 +50,8 @@ def _by_arm(rows: Sequence[Row], drawing: Drawing, *aside: str) -> dict[str, lis
     several = len({r.part for r in rows}) > 1
     for row in rows:
         found.setdefault(
-            arm_words(row.params, [k for k in keys if k not in aside]) or (row.part if several else "mean"), []
+            arm_words(row.params, [k for k in keys if k not in aside]) or (row.part if several else "mean over seeds"),
+            [],
         ).append(row)
     return found
 
@@ -73,50 +74,63 @@ def _varying(rows: Sequence[Row]) -> list[str]:
 
 
 def _curves(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
+    """Means over seeds by update. Where runs end early, as at a target, a line ends with the first of them."""
     lines: list[Line] = []
-    for k, (label, own) in enumerate(_by_arm(rows, drawing).items()):
+    for label, own in list(_by_arm(rows, drawing).items())[:_MOST]:
         by_step: dict[float, list[float]] = {}
         for row in own:
             for step, value in row.curve:
                 by_step.setdefault(step, []).append(value)
-        points, error = [], []
-        for step, values in sorted(by_step.items()):
-            mean, low, _ = interval(values, alpha=0.05)
-            points.append((step, mean))
-            error.append(mean - low if len(values) > 1 and math.isfinite(low) else 0.0)
-        if points and k < _MOST:
-            lines.append(Line(label=label, points=points, error=error, colour=k % 8))
-    if not lines:
-        return None
-    values = [v for line in lines for _, v in line.points]
-    log_y = "y" in drawing.log
-    return lines_panel(lines, x_label="updates", y_label=drawing.metric, y=Scale.of(values, log=log_y))
+        whole = max(map(len, by_step.values()), default=0)
+        line = _line(label, {s: v for s, v in by_step.items() if len(v) == whole}, len(lines), log="y" in drawing.log)
+        if line is not None:
+            lines.append(line)
+    return lines_panel(lines, x_label="updates", y_label=drawing.metric, y=_scale(lines, drawing)) if lines else None
 
 
 def _lines(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
     lines: list[Line] = []
-    for k, (label, own) in enumerate(list(_by_arm(rows, drawing, drawing.x).items())[:_MOST]):
+    for label, own in list(_by_arm(rows, drawing, drawing.x).items())[:_MOST]:
         by_x: dict[float, list[float]] = {}
         for row in own:
             value, x = _value(row, drawing.metric), number_in(row.params.get(drawing.x))
             if math.isfinite(value + x):
                 by_x.setdefault(x, []).append(value)
-        points, error = [], []
-        for x, values in sorted(by_x.items()):
-            mean, low, _ = interval(values, alpha=0.05)
-            points.append((x, mean))
-            error.append(mean - low if len(values) > 1 and math.isfinite(low) else 0.0)
-        if points:
-            lines.append(
-                Line(label=label, points=points, error=[] if "y" in drawing.log else error, mark="dot", colour=k)
-            )
+        line = _line(label, by_x, len(lines), log="y" in drawing.log)
+        if line is not None:
+            lines.append(replace(line, mark="dot"))
     if not lines:
         return None
-    every = [p for line in lines for p in line.points]
-    x = Scale.of([p[0] for p in every], log="x" in drawing.log, margin=0.02)
-    y = Scale.of([p[1] for p in every], log="y" in drawing.log)
+    x = Scale.of([p[0] for line in lines for p in line.points], log="x" in drawing.log, margin=0.02)
     name = drawing.x.rsplit(".", 1)[-1]
-    return lines_panel(lines, x_label=name, y_label=drawing.metric, x=x, y=y)
+    return lines_panel(lines, x_label=name, y_label=drawing.metric, x=x, y=_scale(lines, drawing))
+
+
+def _line(label: str, values: Mapping[float, Sequence[float]], colour: int, *, log: bool) -> Line | None:
+    """Means with their 95 % intervals; on a logarithmic axis those of logarithms."""
+    points: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
+    for x, found in sorted(values.items()):
+        if log and min(found) <= 0:
+            continue
+        mean, low, high = interval([math.log(v) for v in found] if log else found, alpha=0.05)
+        middle, *both = ([math.exp(min(v, 700.0)) for v in (mean, low, high)]) if log else (mean, low, high)
+        points.append((x, middle))
+        ends.append((both[0], both[1]) if math.isfinite(low) else (middle, middle))
+    return Line(label=label, points=points, ends=ends, colour=colour) if points else None
+
+
+def _scale(lines: Sequence[Line], drawing: Drawing) -> Scale:
+    """Holds all means, and their intervals up to half as much again: a few of them may be very wide."""
+    log = "y" in drawing.log
+    means = [v for line in lines for _, v in line.points]
+    ends = [v for line in lines for pair in line.ends for v in pair]
+    if log:
+        low, high = min(means), max(means)
+        free = math.sqrt(high / low) if low > 0 else 1.0
+        return Scale.of([*means, *(min(max(v, low / free), high * free) for v in ends if v > 0)], log=True)
+    free = (max(means) - min(means)) / 2
+    return Scale.of([*means, *(min(max(v, min(means) - free), max(means) + free) for v in ends)])
 
 
 def _bars(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
@@ -154,7 +168,13 @@ def _grid(rows: Sequence[Row], drawing: Drawing) -> Panel | None:
     return matrix_panel(
         [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], cells, scale=Scale.of(means.values()), better=better,
         row_label=drawing.y.rsplit(".", 1)[-1], x_label=drawing.x.rsplit(".", 1)[-1], label=drawing.metric,
+        inside=[[y < _border_at(drawing, x) for x in xs] for y in ys] if drawing.border else (),
     )  # fmt: skip
+
+
+def _border_at(drawing: Drawing, x: float) -> float:
+    """Where the border crosses a column; below all rows where none is given."""
+    return next((y for at, y in drawing.border.items() if math.isclose(at, x, rel_tol=1e-6)), -math.inf)
 
 
 def _value(row: Row, metric: str) -> float:

@@ -137,7 +137,7 @@ def _checks(key: str, node: object, parts: Sequence[str]) -> list[Check]:
 
 def _drawing(key: str, node: object, parts: Sequence[str]) -> Drawing:
     tree = _mapping(key, node)
-    _only(key, tree, ("kind", "metric", "x", "y", "by", "log", "part", "at_best", "reading"))
+    _only(key, tree, ("kind", "metric", "x", "y", "by", "log", "part", "at_best", "border", "reading"))
     kind = _text(f"{key}.kind", tree.get("kind"))
     needs = {"curves": (), "lines": ("x",), "bars": (), "grid": ("x", "y")}
     if kind not in needs:
@@ -152,13 +152,23 @@ def _drawing(key: str, node: object, parts: Sequence[str]) -> Drawing:
     log = _optional(key, tree, "log")
     if log not in _LOG:
         raise ConfigError(f"{key}.log", log, one_of(_LOG, log))
+    if "border" in tree and kind != "grid":
+        raise ConfigError(f"{key}.border", tree["border"], f"is not for {kind}")
     return Drawing(
         kind=cast("FigureKind", kind), metric=_text(f"{key}.metric", tree.get("metric")),
         x=_config_key(key, tree, "x"), y=_config_key(key, tree, "y"),
         by=tuple(_config_key(f"{key}.by", {"": b}, "") for b in keys),
         log=log, part=_part_of(key, tree, parts),
-        at_best=_config_key(key, tree, "at_best"), reading=_optional(key, tree, "reading"),
+        at_best=_config_key(key, tree, "at_best"),
+        border=_border(f"{key}.border", tree.get("border", {})), reading=_optional(key, tree, "reading"),
     )  # fmt: skip
+
+
+def _border(key: str, node: object) -> dict[float, float]:
+    """Value of x → y; ``.inf`` where all of the column lies below."""
+    return {
+        _number(key, x): math.inf if y == math.inf else _number(f"{key}.{x}", y) for x, y in _mapping(key, node).items()
+    }
 
 
 def _overrides(key: str, node: object, *, empty: bool = False) -> tuple[str, ...]:

@@ -94,11 +94,12 @@ def transfer_figure(transfer: Transfer) -> Figure:
     optimum = [
         (math.log2(n), o.log2_lr) for n, o in zip(sizes, transfer.optima, strict=True) if math.isfinite(o.log2_lr)
     ]
-    spread = [o.half_width if math.isfinite(o.half_width) else 0.0 for o in transfer.optima if math.isfinite(o.log2_lr)]
+    halves = [o.half_width if math.isfinite(o.half_width) else 0.0 for o in transfer.optima if math.isfinite(o.log2_lr)]
+    spread = [(at - half, at + half) for (_, at), half in zip(optimum, halves, strict=True)]
     panels = (
         lines_panel(losses, x_label="log2 of the learning rate", y_label=transfer.grid.metric, y=y),
         lines_panel(
-            [Line(label="best learning rate", points=optimum, error=spread, mark="dot")],
+            [Line(label="best learning rate", points=optimum, ends=spread, mark="dot")],
             x_label=f"log2 of the {transfer.grid.axis}", y_label="log2 of the best learning rate", whole=True,
         ),
     )  # fmt: skip

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from initlab.activations import parse_activation
 from initlab.errors import InitlabError
 from initlab.papers import read_claim
+from initlab.papers.catalog import read_entry
 from initlab.papers.document import as_fields, lines_of, markdown, number, summary
 from initlab.papers.judge import judge
 from initlab.papers.measures import MEASURES
 from initlab.papers.page import papers_page
+from initlab.theory import meanfield
 from tests.papers.claims import claim, rows
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +95,15 @@ def test_the_page_explains_every_key_and_every_measurement() -> None:
         assert f"`{key}`" in text, key
     for key in read_claim._KEYS:
         assert key.removeprefix("study.") in text, key
+
+
+def test_the_border_of_schoenholz_is_six_correlation_lengths() -> None:
+    drawing = read_entry("schoenholz_2017").claim.figure
+    assert drawing is not None and len(drawing.border) == 5
+    for sigma_w, depth in drawing.border.items():
+        predicted = meanfield(parse_activation("tanh"), sigma_w=sigma_w, sigma_b=0.05**0.5).trainable_depth
+        # at the critical point the length is infinite, and very long where sigma_w is rounded
+        assert depth == pytest.approx(predicted, rel=0.02) or (math.isinf(depth) and predicted > 1000)
 
 
 def test_the_page_has_room_for_results() -> None:

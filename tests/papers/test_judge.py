@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -387,6 +388,41 @@ def test_a_figure_shows_every_arm(figure: dict[str, Any]) -> None:
     assert drawn is not None
     text = drawn.standalone()
     assert "he" in text and "xavier" in text and "nan" not in text.lower().replace("nano", "")
+
+
+def test_a_curve_ends_where_the_first_of_its_runs_does() -> None:
+    """The mean of the runs that have not reached a target yet is not the mean of all."""
+    curves = [[(0.0, 2.0), (5.0, 1.0)], [(0.0, 2.2), (5.0, 1.4), (9.0, 90.0)]]
+    found = [
+        Row(part="main", params={"init": "he"}, seed=s, values={"val/loss": 1.0}, curve=tuple(c))
+        for s, c in enumerate(curves)
+    ]
+    figure = {"kind": "curves", "metric": "val/loss", "by": ["init"]}
+    drawn = figure_of(judge(claim(checks=[{"metric": "val/loss", "below": 2}], figure=figure), found, 1.0))
+    assert drawn is not None and "from 2.1 to 1.2" in drawn.panels[0].label
+
+
+def test_intervals_on_a_logarithmic_axis_are_those_of_logarithms() -> None:
+    found = [*rows({"model.depth": "1"}, (1.0, 100.0), metric="x"), *rows({"model.depth": "2"}, (2.0, 2.0), metric="x")]
+    figure = {"kind": "lines", "metric": "x", "x": "model.depth", "log": "y"}
+    drawn = figure_of(
+        judge(claim(checks=[{"metric": "x", "slope": "model.depth", "above": 0}], figure=figure), found, 1)
+    )
+    assert drawn is not None and "spread" in drawn.panels[0].body
+    assert "mean over seeds from 10 to 2" in drawn.panels[0].label  # the geometric mean of 1 and 100
+
+
+def test_a_border_lies_between_the_cells_of_a_grid() -> None:
+    found = [
+        r for x in (1, 2) for y in (10, 20, 30)
+        for r in rows({"init.sigma_w": str(x), "model.depth": str(y)}, [0.5, 0.6], metric="x")
+    ]  # fmt: skip
+    figure = {"kind": "grid", "metric": "x", "x": "init.sigma_w", "y": "model.depth", "border": {1: 15, 2.0: math.inf}}
+    drawn = figure_of(judge(claim(checks=[{"metric": "x", "arm": "init.sigma_w=1 model.depth=10", "above": 0}],
+                                  figure=figure), found, 1.0))  # fmt: skip
+    assert drawn is not None
+    (path,) = re.findall(r'class="border" d="([^"]*)"', drawn.panels[0].body)
+    assert path.count("h") == 1 and path.count("v") == 2  # below the first cell of one column, beside its other two
 
 
 def test_a_grid_shows_every_cell() -> None:

@@ -21,6 +21,7 @@ from initlab.report.charts import (
     parallel_panel,
 )
 from initlab.report.charts.colours import colour, is_dark
+from initlab.report.charts.figure import text_width
 from initlab.report.charts.heat import evenly
 from initlab.report.charts.lines import thin
 from initlab.report.charts.scale import to_text
@@ -91,13 +92,44 @@ def test_nothing_to_show_is_said() -> None:
 
 
 def test_bands_are_cut_at_the_edges_and_lines_outside_are_left_out() -> None:
-    line = Line(label="a", points=[(0, 0.2), (1, 0.8)], error=[0.1, math.nan], texts=["one", ""])
+    line = Line(label="a", points=[(0, 0.2), (1, 0.8)], ends=[(0.1, 0.3), (math.nan, 0.9)], texts=["one", ""])
     bands = [Band(label="healthy", low=-5.0, high=0.5), Band(label="target", low=7.0, high=7.0)]
     panel = lines_panel([line], x_label="x", y_label="y", y=Scale(0.0, 1.0), bands=bands)
     tall = float(re.findall(r'class="band" x="[\d.]+" y="[\d.]+" width="[\d.]+" height="([\d.]+)"', panel.body)[0])
     assert 0 < tall < panel.height / 2 and panel.body.count('class="rule"') == 1  # that of the legend
     assert "one" in panel.body
     check(figure(panel))
+
+
+def test_a_spread_is_cut_off_where_the_plot_ends() -> None:
+    """One wide interval of few values must not be drawn over the labels."""
+    for y in (Scale(0.1, 1.0), Scale(0.1, 1.0, True)):
+        line = Line(label="a", points=[(0, 0.2), (1, 0.8)], ends=[(-40.0, 0.3), (0.7, 90.0)])
+        panel = lines_panel([line], x_label="x", y_label="y", y=y)
+        (path,) = re.findall(r'class="spread f0" d="M([^"]*)Z"', panel.body)
+        heights = [float(pair.split()[1]) for pair in path.split("L")]
+        assert len(heights) == 4 and min(heights) > 0 and max(heights) <= panel.height - 36
+        check(figure(panel))
+
+
+# ------------------------------------------------------------------ bars
+@pytest.mark.parametrize(
+    "names", [["he", "xavier"], ["activation=tanh init=orthogonal sigma=1", "activation=relu x=2"]]
+)
+def test_bars_say_their_names_and_values_in_full(names: list[str]) -> None:
+    texts = ["-2.25e-05 ± 2.7e-05", "0.91 ± 0.0078"]
+    panel = bars_panel(names, [-2.25e-5, 0.91], x_label="value", texts=texts)
+    assert all(f">{words}<" in panel.body for words in (*names, *texts))
+    ends = re.findall(r'<text x="([\d.]+)" y="[\d.]+">([^<]*±[^<]*)<', panel.body)
+    assert len(ends) == 2 and all(float(x) + text_width(words) < panel.width for x, words in ends)
+    check(figure(panel))
+
+
+def test_bars_of_values_below_zero_end_at_zero() -> None:
+    panel = bars_panel(["a", "b"], [-2.0, -0.5], x_label="value")
+    (x1, w1), (x2, w2) = re.findall(r'class="f0" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', panel.body)
+    assert float(w1) == pytest.approx(4 * float(w2), abs=0.5)
+    assert float(x1) + float(w1) == pytest.approx(float(x2) + float(w2), abs=0.2)
 
 
 # ------------------------------------------------------------------ heat maps

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from initlab.report.charts.figure import WIDTH, Panel, legend, shorten, text
+from initlab.report.charts.figure import WIDTH, Panel, legend, shorten, text, text_width
 from initlab.report.charts.frame import Frame
 from initlab.report.charts.scale import Scale, to_text
 
+#: characters of a name that have room beside the bars
+_BESIDE = 24
+#: bars that may have their names above
+_ABOVE = 16
 #: (label, colour, low, high, counts) of a distribution
 Distribution = tuple[str, int, float, float, Sequence[float]]
 
@@ -61,7 +65,7 @@ def bars_panel(
     names: Sequence[str], values: Sequence[float], *, x_label: str, texts: Sequence[str] = (),
     grey: frozenset[int] = frozenset(), width: float = WIDTH, most: int = 60,
 ) -> Panel:  # fmt: skip
-    """A bar for each name, from the top.
+    """A bar for each name, from the top, between 0 and its value.
 
     Args:
         names, values: of the bars; a value that is not finite has none.
@@ -73,21 +77,28 @@ def bars_panel(
     """
     more = len(names) - most
     names, values = names[:most], values[:most]
-    left = min(150.0, 10 + 6.1 * max(min(len(n), 24) for n in names))
-    row = 17.0
-    frame = Frame(left, 4, width - left - 58, row * len(names), Scale.of(values, zero=True), Scale(0, 1))
+    texts = texts or [to_text(float(f"{v:.3g}")) for v in values]
+    longest = max(map(len, names))
+    # the names of a few bars that would have to be cut stand above them
+    above = 13.0 if longest > _BESIDE and len(names) <= _ABOVE else 0.0
+    left = 10.0 if above else 10 + 6.1 * min(longest, _BESIDE)
+    row = 17.0 + above
+    room = max(
+        58.0, 8 + max((text_width(t) for v, t in zip(values, texts, strict=False) if math.isfinite(v)), default=0.0)
+    )
+    frame = Frame(left, 4, width - left - room, row * len(names), Scale.of([*values, 0.0], zero=True), Scale(0, 1))
     body = [frame.draw(x_label + (f"; {more} more are not drawn" if more > 0 else ""), "", y_ticks=False, x_ticks=4)]
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = 4 + row * k
-        body.append(text(left - 5, y + 12, shorten(name, 24), anchor="end", style="name"))
+        y = 4 + row * k + above
+        place = (left, y + 1, "start") if above else (left - 5, y + 12, "end")
+        shown = shorten(name, int((width - left) / 6.1) if above else _BESIDE)
+        body.append(text(*place[:2], shown, anchor=place[2], style="name"))
         if not math.isfinite(value):
             body.append(text(left + 5, y + 12, "not finite", style="soft"))
             continue
-        length = max(0.0, frame.at_x(value) - left)
+        start, end = sorted((frame.at_x(0.0), frame.at_x(value)))
         kind = 8 if k in grey else 0
-        body.append(
-            f'<rect class="f{kind}" x="{left:.1f}" y="{y + 3:.1f}" width="{length:.1f}" height="{row - 6:.1f}"/>'
-        )
-        body.append(text(left + length + 5, y + 12, texts[k] if texts else to_text(float(f"{value:.3g}"))))
+        body.append(f'<rect class="f{kind}" x="{start:.1f}" y="{y + 3:.1f}" width="{end - start:.1f}" height="11.0"/>')
+        body.append(text(end + 5, y + 12, texts[k]))
     words = f"{x_label}: " + "; ".join(f"{n} {to_text(v)}" for n, v in zip(names, values, strict=True))
     return Panel(width, 4 + row * len(names) + 36, "".join(body), words[:1500])

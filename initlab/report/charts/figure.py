@@ -12,6 +12,8 @@ from importlib.resources import files
 #: width of a panel in units of the SVG: the pixels of a phone's screen between its margins
 WIDTH = 350.0
 _GAP = 18.0
+#: characters narrower or wider than most, and their width in DejaVu Sans of 11 units
+_WIDTHS = ((" .,:;|!'ijlI()[]/-ftr", 4.2), ("mwMW%", 10.2), ("=+±<>~≥≤−", 9.3))
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,11 @@ def shorten(words: str, length: int) -> str:
     return f"{words[: length - 1 - tail]}…{words[len(words) - tail :]}"
 
 
+def text_width(words: str) -> float:
+    """Units that words need at the size of labels, in the widest of the usual fonts, DejaVu Sans."""
+    return sum(next((w for letters, w in _WIDTHS if c in letters), 7.0) for c in words)
+
+
 def wrap(words: str, length: int) -> list[str]:
     """Lines of at most `length` characters."""
     import textwrap
@@ -163,7 +170,7 @@ def legend(items: Sequence[tuple[str, str]], *, left: float, width: float) -> tu
     """
     x, y, body = left, 0.0, []
     for swatch, words in items:
-        needs = 22 + 5.9 * len(words) + 12
+        needs = 22 + max(5.9 * len(words), text_width(words) - 4) + 12
         if x > left and x + needs - 12 > width:
             x, y = left, y + 15
         body.append(f'<g transform="translate({x:.1f} {y:.1f})">{swatch}{text(21, 9, words)}</g>')

@@ -28,7 +28,7 @@ class Line:
         dash: "" solid, "dash" or "dots".
         mark: at each point.
         joined: whether a line joins the points.
-        error: half width of a band about the line, by point; empty for none.
+        ends: low and high end of a band about the line, by point; empty for none.
         texts: beside each point; empty for none.
     """
 
@@ -38,7 +38,7 @@ class Line:
     dash: Dash = ""
     mark: Mark = ""
     joined: bool = True
-    error: Sequence[float] = ()
+    ends: Sequence[tuple[float, float]] = ()
     texts: Sequence[str] = ()
 
 
@@ -120,7 +120,7 @@ def _edge(scale: Scale, value: float) -> float:
 
 def _draw(line: Line, frame: Frame) -> str:
     body: list[str] = []
-    if len(line.error):
+    if line.ends:
         body.append(_spread(line, frame))
     places = [(frame.at_x(a), frame.at_y(b)) for a, b in thin(line.points)]
     if line.joined:
@@ -143,10 +143,11 @@ def _draw(line: Line, frame: Frame) -> str:
 
 
 def _spread(line: Line, frame: Frame) -> str:
+    """The band, cut off where the plot ends."""
     known = [
-        (frame.at_x(a), frame.at_y(b - e), frame.at_y(b + e))
-        for (a, b), e in zip(line.points, line.error, strict=True)
-        if all(map(math.isfinite, (a, b, e))) and (not frame.y.log or b - e > 0)
+        (frame.at_x(a), *(frame.top + frame.height * (1 - max(0.0, min(1.0, _edge(frame.y, v)))) for v in ends))
+        for (a, _), ends in zip(line.points, line.ends, strict=True)
+        if all(map(math.isfinite, (a, *ends)))
     ]
     if len(known) < 2:
         return ""
