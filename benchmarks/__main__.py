@@ -10,6 +10,7 @@ from pathlib import Path
 TIMINGS = {
     "default_run": "a default run and inspect, with all processes, beside a bare script and Lightning",
     "training": "the training loop with probes and tracking beside a bare loop: CNN, perceptron, LSTM",
+    "step": "one update of a transformer with probes and tracking beside that of a bare loop",
     "cohort": "training of 24 perceptrons as one stacked model beside the bare loop, by batch size",
     "growth": "large stores, long runs and deep networks: cost, sizes, points",
     "gpu": "the training loop on a GPU beside a bare loop: probes, bf16, compilation",
