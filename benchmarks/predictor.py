@@ -138,8 +138,8 @@ def figures(p: np.ndarray, rows: list[Row]) -> dict[str, Any]:
     measures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "auc": auc,
         "ece": calibration_error,
-        "false alarms": lambda p, y: share(p[y] <= IMPROBABLE),
-        "misses": lambda p, y: share(p[~y] >= PROBABLE),
+        "false alarms": lambda p, y: share(np.round(p[y], 2) <= IMPROBABLE),
+        "misses": lambda p, y: share(np.round(p[~y], 2) >= PROBABLE),
     }
     return {
         "n": len(rows), "trained": float(y.mean()),
@@ -175,7 +175,7 @@ def left_out(rows: list[Row], split: str) -> np.ndarray:
 
 def report(rows: list[Row], *, picture: Path | None) -> None:
     """The tables as Markdown, and the reliability diagram."""
-    from initlab.diagnosis.trainability import IMPROBABLE, PROBABLE, verdict_of
+    from initlab.diagnosis.trainability import verdict_of_probability
 
     done = trained(rows)
     print(f"{len(done)} runs, {sum('refused' in r for r in rows)} refused by their initialiser\n")
@@ -193,7 +193,7 @@ def report(rows: list[Row], *, picture: Path | None) -> None:
         for group in sorted({r[split] for r in done}):
             parts_of(group, of[split], done, split, group)
     p, y = of["activation"], np.array([r["success"] for r in done])
-    verdicts = [verdict_of(float(v), PROBABLE, IMPROBABLE) for v in p]
+    verdicts = [verdict_of_probability(float(v)) for v in p]
     print("\n| said (activation left out) | trained | did not |\n|---|---|---|")
     for verdict in ("trainable", "marginal", "untrainable"):
         hits = [bool(s) for s, v in zip(y, verdicts, strict=True) if v == verdict]

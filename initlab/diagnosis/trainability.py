@@ -99,7 +99,7 @@ def judge(
     else:
         known = quantities(parts, later or seen, first, updates=updates, untrained_loss=untrained_loss)
         score = probability(known) if math.isfinite(seen.loss) else 0.0
-        verdict = verdict_of(score, PROBABLE, IMPROBABLE)
+        verdict = verdict_of_probability(score)
     # of a network that will train only what is large is worth a word
     worth_telling = 1.0 if verdict == "trainable" else 0.5
     reasons = _reasons(parts, prediction, seen, untrained_loss, worth_telling)
@@ -121,6 +121,16 @@ def score_of(total: float) -> float:
 def verdict_of(score: float, high: float = TRAINABLE, low: float = UNTRAINABLE) -> Trainability:
     """The score in one word: trainable from `high` on, untrainable up to `low`."""
     return "trainable" if score >= high else "marginal" if score > low else "untrainable"
+
+
+def verdict_of_probability(probability: float) -> Trainability:
+    """The probability in one word, by the two digits that are printed: nobody sees two verdicts beside one number.
+
+    Example:
+        >>> verdict_of_probability(0.1549), verdict_of_probability(0.156)
+        ('untrainable', 'marginal')
+    """
+    return verdict_of(round(probability, 2), PROBABLE, IMPROBABLE)
 
 
 def _reasons(

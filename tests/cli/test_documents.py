@@ -136,3 +136,37 @@ def test_a_printed_command_runs(folder: Path, command: str) -> None:
 
 def test_the_pages_print_commands() -> None:
     assert len(commands()) > 50
+
+
+# ------------------------------------------------------------------ what the pages say is printed
+def _shown() -> list[tuple[str, str]]:
+    """(command, output as the page shows it) of single runs and inspections in the README and the tutorial."""
+    found: dict[str, list[str]] = {}
+    for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md"):
+        for block in re.findall(r"```\n(\$ .*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                words = shlex.split(command)[3:]
+                if words[0] == "inspect" or (words[0] != "-m" and "=" in words[0]):
+                    found.setdefault(command, []).append(output)
+    return [(command, "\n".join(outputs)) for command, outputs in found.items()]
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"-?\d[\d.e+-]*", "#", " ".join(text.split()))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("command", "output"), _shown(), ids=[c for c, _ in _shown()])
+def test_a_page_shows_what_is_printed(tmp_path: Path, command: str, output: str) -> None:
+    """Verdicts, reasons and remedies word for word; numbers differ a little between processors."""
+    done = initlab(*shlex.split(command)[3:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = _without_numbers(done.stdout + done.stderr)
+    shown = [_without_numbers(part) for part in re.split(r"…|\.\.\.(?!\d)|\n(?=\S)|\n(?= {4}try)", output)]
+    for part in shown:
+        assert part.strip(" ;") in printed, part
+
+
+def test_the_pages_show_outputs() -> None:
+    assert len(_shown()) >= 3

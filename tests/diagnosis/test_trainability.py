@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from initlab import activations, inits
-from initlab.diagnosis.trainability import LARGE_LOSS_FACTOR, MIDDLE, POWER, judge, risk, score_of
+from initlab.diagnosis.trainability import (
+    LARGE_LOSS_FACTOR,
+    MIDDLE,
+    POWER,
+    judge,
+    risk,
+    score_of,
+    verdict_of_probability,
+)
 from initlab.network.sites import describe
 from initlab.probes import LayerSnapshot, Snapshot, snapshot
 from initlab.probes.snapshot import alignment
@@ -135,6 +143,15 @@ def test_verdicts_change_where_they_should() -> None:
         assert outlook.verdict == verdict, total
         assert outlook.score == pytest.approx(1 / (1 + (total / MIDDLE) ** POWER), abs=1e-9)
     assert score_of(MIDDLE) == 0.5 and score_of(0) == 1 and score_of(math.inf) < 1e-100
+
+
+def test_a_verdict_is_that_of_the_number_that_is_printed() -> None:
+    of_text: dict[str, set[str]] = {}
+    for k in range(10_001):
+        of_text.setdefault(f"{k / 10_000:.2f}", set()).add(verdict_of_probability(k / 10_000))
+    assert all(len(v) == 1 for v in of_text.values())
+    assert of_text["0.15"] == {"untrainable"} and of_text["0.16"] == of_text["0.89"] == {"marginal"}
+    assert of_text["0.90"] == {"trainable"}
 
 
 @pytest.mark.parametrize("order", [(4.0, 3.0, 2.0), (2.0, 4.0, 3.0), (3.0, 2.0, 4.0), (2.0, 3.0, 4.0)])
