@@ -101,6 +101,8 @@ class Job:
         return [
             sys.executable, "-m", "initlab", "-m", f"experiment={GROUP}/{self.entry.claim.name}", *self.overrides,
             f"seed={self.seed}", f"replicas={self.entry.seeds}", f"study.name={self.study}", "study.workers=1",
+            # a stacked run is a single one up to rounding, and who shares a stack depends on what was done before
+            "study.cohort=off",
             *(t for t in self.typed if not has_password(t)),
         ]  # fmt: skip
 
