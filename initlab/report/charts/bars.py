@@ -80,7 +80,7 @@ def bars_panel(
     texts = texts or [to_text(float(f"{v:.3g}")) for v in values]
     longest = max(map(len, names))
     # the names of a few bars that would have to be cut stand above them
-    above = 13.0 if longest > _BESIDE and len(names) <= _ABOVE else 0.0
+    above = 15.0 if longest > _BESIDE and len(names) <= _ABOVE else 0.0
     left = 10.0 if above else 10 + 6.1 * min(longest, _BESIDE)
     row = 17.0 + above
     room = max(
@@ -90,7 +90,7 @@ def bars_panel(
     body = [frame.draw(x_label + (f"; {more} more are not drawn" if more > 0 else ""), "", y_ticks=False, x_ticks=4)]
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
         y = 4 + row * k + above
-        place = (left, y + 1, "start") if above else (left - 5, y + 12, "end")
+        place = (left + 2, y - 1, "start") if above else (left - 5, y + 12, "end")
         shown = shorten(name, int((width - left) / 6.1) if above else _BESIDE)
         body.append(text(*place[:2], shown, anchor=place[2], style="name"))
         if not math.isfinite(value):
