@@ -20,7 +20,7 @@ from initlab.core.redact import redact_passwords
 from initlab.core.signals import interruptible
 from initlab.core.version import __version__
 from initlab.errors import ConfigError, InitlabError
-from initlab.papers.catalog import Entry, choose, read_entry
+from initlab.papers.catalog import Entry, choose, read_entry, read_listed
 from initlab.papers.claim import FIRST_SEED
 from initlab.papers.document import as_fields, lines_of, listed_fields, markdown, summary
 from initlab.papers.figure import figure_of
@@ -143,14 +143,14 @@ def _flag(arguments: Arguments, name: str) -> bool:
 
 
 def _list(names: Sequence[str], *, as_json: bool) -> int:
-    entries = [read_entry(n) for n in names]
+    claims = [read_listed(n) for n in names]
     if as_json:
-        print_json("papers", {"claims": [listed_fields(e.claim, e.seeds) for e in entries]})
+        print_json("papers", {"claims": [listed_fields(c) for c in claims]})
         return 0
-    for e in entries:
-        kinds = " and ".join(sorted({"measurement" if p.measure else "study" for p in e.claim.parts}))
-        print(f"{e.claim.name}: {e.claim.says}\n    {e.claim.paper}")
-        print(f"    {kinds}, {e.seeds} seeds, about {e.claim.seconds:.0f} s of one core")
+    for c in claims:
+        kinds = " and ".join(sorted({"measurement" if p.measure else "study" for p in c.parts}))
+        print(f"{c.name}: {c.says}\n    {c.paper}")
+        print(f"    {kinds}, {c.seeds} seeds, about {c.seconds:.0f} s of one core")
     print(f"Next: python -m initlab papers {names[0]}")
     return 0
 

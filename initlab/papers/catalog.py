@@ -53,10 +53,7 @@ def claim_names() -> list[str]:
         ConfigError: a file's name cannot be that of a study; two folders have a claim of one name, of which Hydra
             would take one without a word.
     """
-    places = {Path(p).resolve() for p in (*conf_dirs(), *folders_of(typed_searchpath()))}
-    files: dict[str, list[Path]] = {}
-    for file in sorted(f for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")):
-        files.setdefault(file.stem, []).append(file)
+    files = _files()
     for name, same in files.items():
         if len(same) > 1:
             both = " and ".join(str(f.parent) for f in same)
@@ -79,6 +76,23 @@ def choose(words: Sequence[str]) -> list[str]:
         if word not in known:
             raise UnknownNameError(f"papers {word}: no such claim; {one_of(known, word)}")
     return list(dict.fromkeys(words)) or known
+
+
+def read_listed(name: str) -> Claim:
+    """The claim as its file says it, without the experiment around it, which takes a third of a second to compose.
+
+    Raises:
+        ConfigError: as `read_entry`.
+    """
+    text = _files()[name][0].read_text(encoding="utf-8", errors="replace")
+    try:
+        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if "@package _global_" in text[:200] and "claim" in tree:
+            return read_claim(name, tree["claim"], measures=sorted(MEASURES))
+    except (yaml.YAMLError, TypeError, ConfigError):
+        pass
+    # its claim comes from another file, or has numbers that only Hydra reads as such, or the error is told
+    return read_entry(name).claim
 
 
 def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> Entry:
@@ -114,6 +128,15 @@ def read_entry(name: str, *, quick: bool = False, seeds: int | None = None) -> E
 
 
 # ------------------------------------------------------------------ pieces
+def _files() -> dict[str, list[Path]]:
+    """Name → its files, of which there should be one, sorted by name."""
+    places = {Path(p).resolve() for p in (*conf_dirs(), *folders_of(typed_searchpath()))}
+    found: dict[str, list[Path]] = {}
+    for file in sorted(f for p in places for f in Path(p, "experiment", GROUP).glob("*.yaml")):
+        found.setdefault(file.stem, []).append(file)
+    return dict(sorted(found.items()))
+
+
 def _computation(tree: Mapping[str, Any]) -> str:
     study = {k: v for k, v in tree["study"].items() if k not in _WHERE}
     observed = {k: tree.get(k) for k in ("seed", "probes")}

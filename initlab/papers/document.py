@@ -90,10 +90,10 @@ def as_fields(judged: Judged) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def listed_fields(claim: Claim, seeds: int) -> Mapping[str, Any]:
+def listed_fields(claim: Claim) -> Mapping[str, Any]:
     """What is known of a claim before it is tested, as JSON."""
     return {
-        "name": claim.name, "says": claim.says, "paper": claim.paper, "section": claim.section, "seeds": seeds,
+        "name": claim.name, "says": claim.says, "paper": claim.paper, "section": claim.section, "seeds": claim.seeds,
         "seconds": claim.seconds, "quick": claim.quick is not None,
         "parts": [{"name": p.name, "measure": p.measure or None} for p in claim.parts],
     }  # fmt: skip

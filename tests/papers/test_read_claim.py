@@ -10,7 +10,7 @@ import pytest
 
 from initlab.errors import ConfigError
 from initlab.papers.arms import arms_of, check_arms, choices_of, overrides_of
-from initlab.papers.catalog import claim_names, read_entry
+from initlab.papers.catalog import claim_names, read_entry, read_listed
 from initlab.papers.read_claim import read_claim
 from tests.papers.claims import MEASURES, NODE, claim
 
@@ -65,6 +65,7 @@ def test_quick_is_a_list_of_overrides_or_false() -> None:
 def test_every_claim_here_is_sound(name: str) -> None:
     """It composes, in a quick look too, and its checks name arms that its studies have."""
     entry = read_entry(name)
+    assert read_listed(name) == entry.claim
     read_entry(name, quick=True)
     assert entry.seeds >= 5 and entry.claim.name == name and entry.claim.seconds > 0
     for text in (entry.claim.says, entry.claim.differs):
