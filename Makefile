@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?= task=image init=he
 # processes that test
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: run check fast test lint types contracts tests docs format clean
 .PHONY: audit
@@ -48,7 +48,7 @@ contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 # one thread a process: two test processes with two threads each would wait for one another at every small operation;
-# three of them on two cores, since a third of the time they wait for servers, locks and limits;
+# WORKERS=3 on two cores: a third of the time they wait for servers, locks and limits;
 # modules are compiled once, also where the shell says not to keep that
 tests: $(VENV)/.installed-test
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25 --durations-min=10 $(PYTEST_ARGS)
