@@ -109,9 +109,9 @@ def test_the_claim_that_they_are_made_of_is_taken(place: Place, capsys: pytest.C
 def test_a_claim_of_the_folder_does_not_stand_in_for_one_of_initlab(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file of the same name: initlab's own is read."""
+    """A file of the same name is refused: Hydra would take one of the two without a word."""
     place.write({"experiment/papers/he_2015.yaml": sound(says="it is false")})
-    assert main(["papers", "he_2015", "--list", f"--config-dir={place.folder}"]) == 0
-    said = capsys.readouterr().out
-    assert "He, Zhang, Ren & Sun 2015" in said and "it is false" not in said
+    assert main(["papers", "he_2015", "--list", f"--config-dir={place.folder}"]) == 2
+    said = capsys.readouterr()
+    assert "rename one of them" in said.err and "it is false" not in said.out + said.err
     assert place.untouched()
