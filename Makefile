@@ -48,7 +48,6 @@ contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 # one thread a process: two test processes with two threads each would wait for one another at every small operation;
-# WORKERS=3 on two cores: a third of the time they wait for servers, locks and limits;
 # modules are compiled once, also where the shell says not to keep that
 tests: $(VENV)/.installed-test
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25 --durations-min=10 $(PYTEST_ARGS)
