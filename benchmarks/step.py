@@ -18,7 +18,7 @@ from benchmarks.table import Result, interleave
 from benchmarks.training import VARIANTS, bare, experiment_of, timed
 from initlab.spec import Experiment
 
-#: `experiment=gpt_shakespeare_cpu`
+#: network, batch and clipping of `experiment=gpt_shakespeare_cpu`; a small validation part
 _GPT = (
     "task=text", "data=tiny_shakespeare", "data.val_fraction=0.02", "model=gpt", "init=gpt2", "trainer.batch_size=12",
     "trainer.clip_grad_norm=1.0",

@@ -150,5 +150,5 @@ def _overrides(before: Sequence[str], word: str) -> list[str]:
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(conf_dir())))
     line = " ".join([*before, word])
     found = DefaultCompletionPlugin(loader)._query("config", line)  # pyright: ignore[reportPrivateUsage]
-    # of a group that holds a folder Hydra offers the bare name, which is no argument
+    # Hydra offers the bare name of a group that has a folder inside; an argument needs the equals sign
     return [f"{name}=" if (conf_dir() / name).is_dir() else name for name in found]

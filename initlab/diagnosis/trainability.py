@@ -124,7 +124,7 @@ def verdict_of(score: float, high: float = TRAINABLE, low: float = UNTRAINABLE) 
 
 
 def verdict_of_probability(probability: float) -> Trainability:
-    """The probability in one word, by the two digits that are printed: nobody sees two verdicts beside one number.
+    """The probability in one word. It is rounded to two digits first, as it is printed, so that both agree.
 
     Example:
         >>> verdict_of_probability(0.1549), verdict_of_probability(0.156)

@@ -50,14 +50,18 @@ def claim_names() -> list[str]:
     """Names of all claims, sorted.
 
     Raises:
-        ConfigError: a file's name cannot be that of a study; two folders have a claim of one name, of which Hydra
-            would take one without a word.
+        ConfigError: a file's name cannot be the name of a study; two folders have a claim of the same name (Hydra
+            would read only one of them).
     """
     files = _files()
     for name, same in files.items():
         if len(same) > 1:
             both = " and ".join(str(f.parent) for f in same)
-            raise ConfigError(f"experiment/{GROUP}/{name}.yaml", None, f"is in {both}; rename one of them")
+            raise ConfigError(
+                f"experiment/{GROUP}/{name}.yaml",
+                None,
+                f"there are two files of this name, in {both}; rename one of them",
+            )
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"experiment/{GROUP}/{name}.yaml", None, "a claim's name has letters, digits, _ and - alone"

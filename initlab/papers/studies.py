@@ -36,6 +36,8 @@ from initlab.spec import TrackingSettings
 _LOOK = 0.2
 #: seconds that studies have to end when they are stopped
 _PATIENCE = 60.0
+#: a run in a cohort is equal to a single one up to rounding, and its cohort depends on what was trained before
+_ALONE = "study.cohort=off"
 #: begins an error in a log
 _ERROR = "initlab: "
 
@@ -74,7 +76,7 @@ class Job:
         """Changes with anything that changes what is trained or measured."""
         where = sorted(t for t in self.typed if t.startswith("device="))
         return _digest(
-            __version__, self.entry.computation, self.seed, self.entry.seeds, self.overrides, self.part.measure,
+            __version__, _ALONE, self.entry.computation, self.seed, self.entry.seeds, self.overrides, self.part.measure,
             self.part.arms, sorted(self.part.settings.items()), *where,
         )  # fmt: skip
 
@@ -101,8 +103,7 @@ class Job:
         return [
             sys.executable, "-m", "initlab", "-m", f"experiment={GROUP}/{self.entry.claim.name}", *self.overrides,
             f"seed={self.seed}", f"replicas={self.entry.seeds}", f"study.name={self.study}", "study.workers=1",
-            # a stacked run is a single one up to rounding, and who shares a stack depends on what was done before
-            "study.cohort=off",
+            _ALONE,
             *(t for t in self.typed if not has_password(t)),
         ]  # fmt: skip
 
