@@ -21,6 +21,8 @@ from initlab.spec import Activation, ElementwiseFn
 SATURATED_BELOW = 0.05
 _REACH = 60.0
 _GRID = 240_001
+#: intervals above which borders are searched: a wave of high frequency has thousands
+_FEW = 3
 
 #: modules that torch.nn itself counts as activations: the pointwise ones, and the gated unit
 _POINTWISE = (
@@ -68,7 +70,7 @@ class SlopeBand:
 
     def any_live(self, h: Tensor, unit: int) -> Tensor:
         """For each index along dimension `unit`: whether any h has a slope."""
-        if h.dim() > 2 and unit == 1 and not h.is_contiguous():
+        if len(self.alive) > _FEW or (h.dim() > 2 and unit == 1 and not h.is_contiguous()):
             # channels last: extremes over all but a few neighbours in memory are slow, sums are not
             return self.live_numbers(h).sum([d for d in range(h.dim()) if d != unit]) > 0
         # by extremes, far faster than by masks
@@ -95,6 +97,8 @@ class SlopeBand:
 
         Numbers and not truth values: on a CPU a comparison written as float32 and its sum take a quarter of the time.
         """
+        if len(self.alive) > _FEW:
+            return self._search(h).to(torch.float32)
         live = torch.zeros_like(h, dtype=torch.float32) if len(self.alive) != 1 else None
         for low, high in self.alive:
             inside = torch.empty_like(h, dtype=torch.float32)
@@ -114,10 +118,18 @@ class SlopeBand:
         """Boolean tensor of h's shape: True where the slope is not negligible."""
         if not self.alive:
             return torch.zeros_like(h, dtype=torch.bool)
+        if len(self.alive) > _FEW:
+            return self._search(h)
         inside = _between(h, *self.alive[0])
         for low, high in self.alive[1:]:
             inside |= _between(h, low, high)
         return inside
+
+    def _search(self, h: Tensor) -> Tensor:
+        """`is_live` by a search among the sorted borders: inside is where an odd number of them lies below."""
+        values = h if h.dtype == torch.float64 else h.float()
+        borders = torch.tensor([b for interval in self.alive for b in interval], dtype=values.dtype, device=h.device)
+        return (torch.bucketize(values, borders) % 2).bool()
 
 
 def _between(h: Tensor, low: float, high: float) -> Tensor:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from initlab.network.dispatch import KernelMode
 
 #: called with the dotted name of the module that attends, and its logits (B, H, T, S), -inf where a token may not look
 ReadLogits = Callable[[str, Tensor], None]
@@ -53,7 +54,7 @@ def _leave(path: list[str]) -> None:
     path.pop()
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(KernelMode):
     """Sees the kernels that a pass calls, under the module that `path` ends with."""
 
     def __init__(self, path: list[str], batch: int, heads: dict[str, int], read: ReadLogits) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes  # pyright: ignore[reportPrivateUsage]
+from torch.utils._python_dispatch import _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from initlab.network.calls import IGNORED, Call, Key, Keys, Ref, call_name_of, indices, writes
+from initlab.network.dispatch import KernelMode
 from initlab.network.inputs import tensors
 from initlab.network.modules import Op, meaning
 from initlab.network.use_kinds import Use
@@ -238,17 +239,12 @@ class Recorder(TorchFunctionMode):
         self._add(made, output)
 
 
-class _Below(TorchDispatchMode):
+class _Below(KernelMode):
     """The operations below a call, and those that no call of Python made."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # nothing in here is compiled; to be marked so imports torch's compiler, which takes as long as torch
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -97,6 +97,27 @@ def test_help_does_not_load_the_heavy_libraries(workdir: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
+def test_looking_and_training_do_not_load_the_compiler(workdir: Path) -> None:
+    """Nor what else takes as long as torch and is not used."""
+    small = ["data=digits", "model.depth=2", "tracking.report=false"]
+    text = ["task=text", "model=gpt", "model.depth=2", "tracking.report=false"]
+    commands = [
+        ["inspect", "model=mlp", *small], ["model=mlp", "trainer.max_steps=2", *small],
+        ["inspect", *text], [*text, "trainer.max_steps=2"],
+    ]  # fmt: skip
+    heavy = ["torch._dynamo", "torch._inductor", "sympy", "pandas", "torchvision", "matplotlib", "mlflow", "sklearn"]
+    code = (
+        "import sys; from initlab.cli.main import main\n"
+        f"for words in {commands}:\n"
+        "    try: main(words)\n    except SystemExit as end: assert not end.code, end\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workdir, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
 def test_the_wheel_carries_the_configuration_and_works_without_the_checkout(workdir: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(workdir), str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.cli import forkserver
 from tests.cli.driver import environment
 from tests.deploy.compose_file import ROOT, dotenv, loaded, mapped
 from tests.study.postgres_server import needed
@@ -96,10 +97,10 @@ class Services:
 
     def run(self, name: str, command: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the place of the service's own, as `docker compose run` does."""
-        return subprocess.run(
-            command or self.service(name)["command"], cwd=self.folder / "work", env=self.environ(name),
-            capture_output=True, text=True, check=False, timeout=200,
-        )  # fmt: skip
+        words, env, cwd = command or self.service(name)["command"], self.environ(name), self.folder / "work"
+        if words[:3] == ["python", "-m", "initlab"]:
+            return forkserver.run(words[3:], cwd=cwd, env=env, timeout=200)
+        return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=200)
 
     def healthy(self, name: str) -> bool:
         words = self.service(name)["healthcheck"]["test"]

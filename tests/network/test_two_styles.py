@@ -11,7 +11,7 @@ import initlab
 from initlab.spec import Site
 from tests.network.two_styles import Functions, Modules
 
-COUNT, CHUNK = 300, 25
+COUNT, CHUNK = 200, 25
 
 
 def told(site: Site) -> tuple[object, ...]:

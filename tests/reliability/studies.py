@@ -78,7 +78,9 @@ def ended(folder: Path, process: subprocess.Popen[str] | None, *more: str) -> li
     sync = initlab(folder, "sync")
     said, _ = sync.communicate(timeout=_PATIENCE)
     wrong = [] if sync.returncode == 0 else [f"sync: {said[-300:]}"]
-    return [*wrong, *broken(the_study(folder), runs(folder), arms=ARMS, seeds=SEEDS), *_tracebacks(folder)]
+    # by name: a `gc` that came after the end may have taken the folder
+    study = the_study(folder, name=NAME)
+    return [*wrong, *broken(study, runs(folder), arms=ARMS, seeds=SEEDS), *_tracebacks(folder)]
 
 
 def _last_words(folder: Path) -> str:

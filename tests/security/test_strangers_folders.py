@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from initlab import config
 from initlab.cli.compose import compose_and_run
 from initlab.config.hydra_errors import translate
 from initlab.errors import InitlabError
+from tests.cli.driver import initlab
 
 CALL = "{_target_: os.system, command: touch CANARY}"
 #: name → files of the folder, what is typed beside it, and a part of what is said
@@ -219,8 +218,7 @@ def test_cfg_shows_what_would_be_refused(asked: str, place: Place) -> None:
         "experiment/evil.yaml": f"# @package _global_\nhydra: {{callbacks: {{evil: {CALL}}}, job: {{env_copy:"
         f" [AWS_SECRET_ACCESS_KEY]}}}}\nmodel: {{extra: {CALL}}}\ntracking: {{run_name: seven}}\n",
     })  # fmt: skip
-    command = [sys.executable, "-m", "initlab", f"--config-dir={place.folder}", "experiment=evil", "--cfg", asked]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = initlab(f"--config-dir={place.folder}", "experiment=evil", "--cfg", asked, cwd=place.work)
     assert done.returncode == 2 and ("run_name: seven" in done.stdout) is (asked != "hydra")
     for told in ("hydra.callbacks.evil", "hydra.job.env_copy", "model.extra._target_"):
         assert told in done.stderr, done.stderr

@@ -21,9 +21,10 @@ TINY = (
 EMBEDDED = "embedded"
 
 
-def the_study(workdir: Path, storage: RDBStorage | None = None) -> optuna.Study:
-    """The one study below `workdir`, kept in `storage`, or in the file beside it."""
-    (name,) = (p.name for p in (workdir / ".initlab" / "studies").iterdir() if p.is_dir())
+def the_study(workdir: Path, storage: RDBStorage | None = None, *, name: str | None = None) -> optuna.Study:
+    """The study `name` below `workdir`, by default the one with a folder, kept in `storage`, or in the file there."""
+    if name is None:
+        (name,) = (p.name for p in (workdir / ".initlab" / "studies").iterdir() if p.is_dir())
     return optuna.load_study(
         study_name=name, storage=storage or open_storage(f"sqlite:///{workdir / '.initlab' / 'studies.db'}")
     )

@@ -56,6 +56,27 @@ def test_ever_live_by_extremes_is_any_live(name: str, shape: tuple[int, ...]) ->
     assert torch.equal(band.any_live(h, unit), band.is_live(h).any(dim=others))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("frequency", [1.0, 30.0])
+def test_a_wave_has_many_intervals(frequency: float, dtype: torch.dtype) -> None:
+    """Thousands at the frequency of a SIREN's first layer: they are searched, and say what the derivative says."""
+    fn = activations.sin(w0=frequency).fn
+    band = activations.slope_band(fn)
+    assert len(band.alive) > 30
+    h = torch.empty(64, 512, dtype=dtype).normal_(0, 4, generator=torch.Generator().manual_seed(1))
+    slope = derivative(fn, h.double()).abs() / frequency
+    clear = (slope - 0.05).abs() > 0.02  # what rounding cannot move over the border
+    expected = slope >= 0.05
+    for found in (band.is_live(h), band.live_numbers(h) > 0):
+        assert torch.equal(found[clear], expected[clear])
+    assert float(band.saturated_share(h)) == pytest.approx(float((~expected).double().mean()), abs=3e-3)
+    flat = torch.full((5, 3), math.pi / 2 / frequency, dtype=dtype)
+    flat[2, 1] = 0.0
+    assert band.any_live(flat, 1).tolist() == [False, True, False]
+    unknown = torch.tensor([math.nan], dtype=dtype)
+    assert (float(band.live_numbers(unknown)), bool(band.is_saturated(unknown))) == (0.0, False)
+
+
 def test_share_is_the_mean_of_the_mask() -> None:
     h = torch.empty(4, 1000).normal_(0, 3, generator=torch.Generator().manual_seed(0))
     for name in NAMES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from initlab import config as configuration
 from initlab.config.computation import computation_hash
 from initlab.study.space.duplicates import describe_equal, equal_arms
 from initlab.study.space.space import Space, parse
+from tests.cli.driver import initlab
 
 TINY = ["data=digits", "model=linear", "trainer.epochs=1", "probes=none", "tracking.report=false"]
 
@@ -84,8 +84,7 @@ def test_a_space_leaves_out_what_is_skipped() -> None:
 @pytest.mark.process
 def test_a_study_trains_them_once_and_says_so(tmp_path: Path) -> None:
     def type_in(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "initlab", "-m", *TINY, *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+        return initlab("-m", *TINY, *words, cwd=tmp_path)
 
     own = tmp_path / "own" / "init"
     own.mkdir(parents=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +13,7 @@ from initlab.errors import ConfigError
 from initlab.spec import TrackingSettings
 from initlab.tracking import experiment_name, resolve_experiment
 from initlab.tracking.store.client import connect
+from tests.cli.driver import initlab
 
 NAME, ID = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
 TINY = ["data=digits", "model=linear", "trainer.epochs=1", "probes=none", "tracking.report=false"]
@@ -75,14 +74,12 @@ def runs(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.process
-def test_the_command_line_obeys_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_line_obeys_and_says_so(tmp_path: Path) -> None:
     def type_in(*words: str) -> str:
-        command = [sys.executable, "-m", "initlab", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+        done = initlab(*words, cwd=tmp_path, **{NAME: "it's, theirs"})
         assert done.returncode == 0, done.stderr
         return done.stderr
 
-    monkeypatch.setenv(NAME, "it's, theirs")
     assert f"tracking: experiment it's, theirs ({NAME})" in type_in(*TINY)
     assert NAME not in type_in(*TINY, "tracking.experiment=mine")
     assert NAME in type_in("-m", *TINY, "init=he,xavier", "study.name=s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import sqlite3
@@ -22,6 +21,7 @@ from initlab.tracking.store.client import connect
 from initlab.tracking.store.faults import StoreFaultError
 from initlab.tracking.store.health import read_mlflow_schemas, read_schema_version
 from initlab.tracking.store.revision import is_current
+from tests.cli.driver import initlab
 
 
 def store(folder: Path) -> Path:
@@ -134,24 +134,16 @@ def test_the_command_line_with_a_newer_and_an_older_store(tmp_path: Path, sweep:
     settings = ["data=digits", "model=linear", "trainer.epochs=1", "probes=none", "tracking.report=false", *sweep]
     latest = read_schema_version(file)[0]
     write_revision(file, "ffffffffffff")
-    done = type_in(tmp_path, settings)
+    done = initlab(*settings, cwd=tmp_path)
     assert done.returncode == 2 and "was written by a newer MLflow" in done.stderr
     assert "Traceback" not in done.stderr and names_of_runs(file) == ["kept"]
     write_revision(file, latest)
     revision = downgrade(file, "-4")
-    done = type_in(tmp_path, settings)
+    done = initlab(*settings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"mlflow.db was written by an older MLflow (revision {revision})" in done.stderr
     assert f"mlflow.db.{revision}.bak" in done.stderr
     assert len(names_of_runs(file)) > 1 and (tmp_path / f"mlflow.db.{revision}.bak").is_file()
-
-
-def type_in(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return subprocess.run(
-        [sys.executable, "-m", "initlab", *words], cwd=folder, env=environment, capture_output=True, text=True,
-        check=False, timeout=300,
-    )  # fmt: skip
 
 
 @pytest.mark.process
