@@ -37,7 +37,7 @@ from tests.configuration_files import keep_files
 #: what `python -m` may run in a forked process
 MODULES = frozenset({
     "initlab", "initlab.tracking.deliver.helper_main", "initlab.study.workers.worker_main", "torch.distributed.run",
-    "mlflow", "uvicorn",
+    "mlflow", "uvicorn", "tests.operations.schedule.turned_clock",
 })  # fmt: skip
 #: what they import beside the modules of initlab; nothing of it runs anything, starts a thread or opens a file
 _IMPORTS = (
@@ -275,7 +275,10 @@ def _count(request: _Request) -> int:
         if not arguments or "--help" in arguments or arguments[0] in _ALONE:
             return 0
         return 4 if {"-m", "--multirun", "schedule", "server"} & set(arguments) else 1
-    return {"torch.distributed.run": 3, "mlflow": 1, "initlab.study.workers.worker_main": 1}.get(module, 0)
+    return {
+        "torch.distributed.run": 3, "mlflow": 1, "initlab.study.workers.worker_main": 1,
+        "tests.operations.schedule.turned_clock": 3,
+    }.get(module, 0)  # fmt: skip
 
 
 def _spare(count: int) -> tuple[_Request, list[int]] | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from initlab.operations.schedule.firing import OPEN
 from initlab.operations.schedule.ledger import open_ledger
 from tests.cli.driver import environment
+from tests.cli.forkserver import Forked
 from tests.operations.schedule.clocks import oracle
 from tests.study.study_cases import TINY
 
@@ -112,7 +113,7 @@ def strike(
 def _scheduler(workdir: Path, words: list[object]) -> subprocess.Popen[bytes]:
     env = environment(PYTHONPATH=str(ROOT))
     with (workdir / f"scheduler-{time.monotonic_ns()}.log").open("wb") as log:
-        return subprocess.Popen(
+        return Forked(
             [sys.executable, "-m", "tests.operations.schedule.turned_clock", *map(str, words)], cwd=workdir, env=env,
             stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip

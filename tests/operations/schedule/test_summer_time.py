@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.operations.schedule.summer_time import CHANGES, Change, strike
+from tests.operations.schedule.summer_time import CHANGES, strike
 from tests.study.postgres_server import Postgres, needed
 from tests.study.study_cases import runs
 
@@ -25,14 +26,19 @@ def postgres() -> Iterator[Postgres]:
         server.remove()
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda c: f"{c.zone} {c.moment:%B}")
-def test_each_time_that_is_due_is_begun_once(change: Change, tmp_path: Path) -> None:
-    """In spring an hour is skipped, in autumn one comes twice; one of the schedulers is killed among them."""
-    assert strike(change, tmp_path, random.Random(change.zone), kill=True) == []
+def test_each_time_that_is_due_is_begun_once(postgres: Postgres, tmp_path: Path) -> None:
+    """In spring an hour is skipped, in autumn one comes twice; one of the schedulers is killed among them.
 
-
-def test_also_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
-    assert strike(CHANGES[0], tmp_path, random.Random(1), storage=postgres.create("schedule"), kill=True) == []
+    All changes at once, each with schedulers of its own: most of the time they wait.
+    """
+    cases = [(f"{c.zone} {c.moment:%B}", c, None) for c in CHANGES]
+    cases.append(("on PostgreSQL", CHANGES[0], postgres.create("schedule")))
+    with ThreadPoolExecutor(len(cases)) as threads:
+        found = {
+            name: threads.submit(strike, change, tmp_path / name, random.Random(name), storage=storage, kill=True)
+            for name, change, storage in cases
+        }
+        assert {name: doubts.result() for name, doubts in found.items()} == {name: [] for name, *_ in cases}
 
 
 def test_the_firings_are_studies_each_recorded_once(tmp_path: Path) -> None:
