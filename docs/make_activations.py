@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def entries() -> dict[str, Callable[..., Activation]]:
     return {**factories(), "dks": dks, "tat": tat}
 
 
+@cache
 def activation(name: str) -> Activation:
     """The entry as its file has it."""
     return experiment(compose([f"activation={name}"])).activation
