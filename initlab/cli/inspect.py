@@ -51,6 +51,7 @@ def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
         experiment = replace(experiment, tracking=where)
         if origin:
             print_notice(f"tracking: {origin}")
+        tracking.prepare(experiment.tracking)
     found = inspect(experiment, experiment.inspect)
     _show(found)
     advice = advise(found)

@@ -17,6 +17,7 @@ from initlab.errors import StoreError
 from initlab.tracking.deliver.drain import SpoolDrain, StoreConnection, log_traceback
 from initlab.tracking.spool import spool
 from initlab.tracking.spool.spool import Json
+from initlab.tracking.store.connection import load_library
 
 # for the batches in flight when the training process has ended; shorter than the time that `sync` waits for them
 LAST_SECONDS = 8.0
@@ -80,6 +81,9 @@ class Dispatcher:
 
     def handle(self, message: Json) -> None:
         run, do = int(message["run"]), message["do"]
+        if do == "load":
+            load_library()
+            return
         if do == "open":
             try:
                 self._open(run, message)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from initlab.errors import ConfigError, StoreError, WorkdirError
 from initlab.spec import RunHeader, TrackingSettings
+from initlab.tracking.deliver import helper
 from initlab.tracking.record.git import source_tags
 from initlab.tracking.record.null import NullSink
 from initlab.tracking.record.sink import RunSink
@@ -71,6 +72,12 @@ def start(
         raise workdir_error(workdir, error.__cause__ if isinstance(error.__cause__, OSError) else error) from error
     sink.begin(fresh=True)
     return sink
+
+
+def prepare(settings: TrackingSettings) -> None:
+    """Begin what `start` would wait for at the end of a short run: the delivering process imports MLflow."""
+    if settings.enabled and not settings.offline:
+        helper.prepare()
 
 
 def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: Path) -> RunSink:

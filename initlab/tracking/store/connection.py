@@ -33,6 +33,13 @@ def prepare_environment() -> None:
     ignore_mlflow_warnings()
 
 
+def load_library() -> None:
+    """Import what a client needs, which takes seconds."""
+    prepare_environment()
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.tracking  # noqa: F401
+
+
 def load_client(uri: str) -> Any:
     """MLflow's client for `uri`; imports MLflow, which takes seconds."""
     prepare_environment()

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from initlab.tracking import prepare
 from initlab.tracking.deliver import helper
 from initlab.tracking.spool import spool
 from initlab.tracking.upkeep.sync import sync
@@ -93,6 +95,22 @@ def test_one_helper_for_all_runs_of_a_process(workdir: Path) -> None:
     assert list(sentences.values()) == [""] * 3
     assert helper.current().pid == pid
     assert [metrics(workdir / "mlflow.db", sink.run_id) for sink in sinks] == [expected(50 + n) for n in range(3)]
+
+
+def test_it_is_ready_before_there_is_a_run(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "_helpers", {})
+    before = set(workdir.iterdir())
+    prepare(replace(settings(), offline=True))
+    prepare(replace(settings(), enabled=False))
+    assert helper._helpers == {}
+    prepare(settings())
+    pid = helper.current().pid
+    eventually(lambda: "sqlalchemy" in Path(f"/proc/{pid}/maps").read_text())
+    assert set(workdir.iterdir()) == before, "nothing is written yet"
+    sink = begin(workdir)
+    sink.write(record(0))
+    assert sink.close("finished") == "" and helper.current().pid == pid
+    assert metrics(workdir / "mlflow.db", sink.run_id) == expected(1)
 
 
 def test_a_killed_helper_does_not_disturb_training(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
