@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.api.gains import ActivationLike, as_activation
+from initlab.core.finite import all_finite
 from initlab.errors import ConfigError
 from initlab.init.arguments import require_count, require_generator, require_tensor
 from initlab.network.layers import by_class
@@ -62,7 +63,7 @@ def write(w: Tensor, site: Site, law: Law) -> None:
     if site.zero_row is not None:
         values[site.zero_row] = 0
     cast_values = values.reshape(w.shape).to(w.dtype)
-    if not bool(torch.isfinite(cast_values).all()):
+    if not all_finite(cast_values):
         raise ConfigError("dtype", w.dtype, "cannot hold values as large as these")
     with torch.no_grad():
         w.copy_(cast_values)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from initlab.core import seeds
+from initlab.core.finite import all_finite
 from initlab.core.text import listed
 from initlab.errors import InitlabError, UnclaimedParameterError
 from initlab.inits.laws import draw as draw_law
@@ -161,7 +162,7 @@ def draw_all(model: nn.Module, sites: tuple[Site, ...], init: Initializer, conte
     with torch.no_grad():
         for name, value in values.items():
             cast = value.to(parameters[name].dtype)
-            if not bool(torch.isfinite(cast).all()):
+            if not all_finite(cast):
                 raise InitlabError(f"the initialiser of {name} gave values that are not finite in {cast.dtype}")
             values[name] = cast
         for name, value in values.items():
@@ -245,7 +246,7 @@ def draw_site(site: Site, draw: Draw, context: InitContext) -> Tensor:
     values = torch.cat(parts, axis) if site.gates else parts[0]  # a single number cannot be concatenated
     if tuple(values.shape) != site.shape:
         raise InitlabError(f"the initialiser of {site.name} gave shape {tuple(values.shape)}, expected {site.shape}")
-    if not bool(torch.isfinite(values).all()):
+    if not all_finite(values):
         raise InitlabError(f"the initialiser of {site.name} gave values that are not finite")
     return values
 
@@ -255,7 +256,7 @@ def _cut(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
 
 
 def _refuse_nonfinite(model: nn.Module, name: str) -> None:
-    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    bad = [n for n, p in model.named_parameters() if not all_finite(p)]
     if bad:
         raise InitlabError(f"init={name} left values that are not finite in {', '.join(bad[:3])}")
 
