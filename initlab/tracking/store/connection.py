@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -36,8 +37,8 @@ def prepare_environment() -> None:
 def load_library() -> None:
     """Import what a client needs, which takes seconds."""
     prepare_environment()
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracking  # noqa: F401
+    for name in ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"):
+        importlib.import_module(name)
 
 
 def load_client(uri: str) -> Any:
