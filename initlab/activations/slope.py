@@ -21,7 +21,7 @@ from initlab.spec import Activation, ElementwiseFn
 SATURATED_BELOW = 0.05
 _REACH = 60.0
 _GRID = 240_001
-#: intervals above which borders are searched: a wave of high frequency has thousands
+#: with more intervals than this, h is searched in their borders: sin(30 h) has a thousand
 _FEW = 3
 
 #: modules that torch.nn itself counts as activations: the pointwise ones, and the gated unit
@@ -70,26 +70,26 @@ class SlopeBand:
 
     def any_live(self, h: Tensor, unit: int) -> Tensor:
         """For each index along dimension `unit`: whether any h has a slope."""
-        if len(self.alive) > _FEW or (h.dim() > 2 and unit == 1 and not h.is_contiguous()):
+        if h.dim() > 2 and unit == 1 and not h.is_contiguous():
             # channels last: extremes over all but a few neighbours in memory are slow, sums are not
             return self.live_numbers(h).sum([d for d in range(h.dim()) if d != unit]) > 0
-        # by extremes, far faster than by masks
         rows = h.flatten(0, -2).T if unit == h.dim() - 1 else h.flatten(unit + 1)
+        live = self.any_live_along(rows, -1)
+        return live.any(0) if live.dim() > 1 else live
 
-        def extreme(values: Tensor, largest: bool) -> Tensor:
-            over = values.amax(-1) if largest else values.amin(-1)
-            if over.dim() > 1:
-                over = over.amax(0) if largest else over.amin(0)
-            return over
-
-        live = torch.zeros(h.shape[unit], dtype=torch.bool, device=h.device)
+    def any_live_along(self, h: Tensor, dim: int) -> Tensor:
+        """Whether any h along dimension `dim` has a slope: booleans of h's shape without it."""
+        if len(self.alive) > _FEW:
+            return self._search(h).any(dim)
+        # by extremes, far faster than by masks
+        live = torch.zeros_like(h.select(dim, 0), dtype=torch.bool)
         for low, high in self.alive:
             if low == float("-inf"):
-                live |= extreme(rows, largest=False) <= high
+                live |= h.amin(dim) <= high
             elif high == float("inf"):
-                live |= extreme(rows, largest=True) >= low
+                live |= h.amax(dim) >= low
             else:
-                live |= extreme((rows - (low + high) / 2).abs(), largest=False) <= (high - low) / 2
+                live |= (h - (low + high) / 2).abs().amin(dim) <= (high - low) / 2
         return live
 
     def live_numbers(self, h: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class SlopeBand:
         Numbers and not truth values: on a CPU a comparison written as float32 and its sum take a quarter of the time.
         """
         if len(self.alive) > _FEW:
-            return self._search(h).to(torch.float32)
+            return torch.empty_like(h, dtype=torch.float32).copy_(self._search(h))
         live = torch.zeros_like(h, dtype=torch.float32) if len(self.alive) != 1 else None
         for low, high in self.alive:
             inside = torch.empty_like(h, dtype=torch.float32)
@@ -126,10 +126,16 @@ class SlopeBand:
         return inside
 
     def _search(self, h: Tensor) -> Tensor:
-        """`is_live` by a search among the sorted borders: inside is where an odd number of them lies below."""
-        values = h if h.dtype == torch.float64 else h.float()
-        borders = torch.tensor([b for interval in self.alive for b in interval], dtype=values.dtype, device=h.device)
-        return (torch.bucketize(values, borders) % 2).bool()
+        """`is_live` by a search in the sorted borders: h lies in an interval where an odd number of them is below."""
+        values = h.contiguous() if h.dtype == torch.float64 else h.float().contiguous()
+        below = torch.bucketize(values, _borders(self.alive, values.dtype, h.device), out_int32=True)
+        return (below & 1).bool()
+
+
+@lru_cache(maxsize=64)
+def _borders(alive: tuple[tuple[float, float], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The borders of the intervals, sorted; kept, because a copy to a GPU would make the training wait."""
+    return torch.tensor(alive, dtype=dtype, device=device).flatten()
 
 
 def _between(h: Tensor, low: float, high: float) -> Tensor:

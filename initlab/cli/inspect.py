@@ -51,7 +51,7 @@ def inspect_command(config: DictConfig, _arguments: Arguments) -> int:
         experiment = replace(experiment, tracking=where)
         if origin:
             print_notice(f"tracking: {origin}")
-        tracking.prepare(experiment.tracking)
+        tracking.preload(experiment.tracking, Path.cwd())
     found = inspect(experiment, experiment.inspect)
     _show(found)
     advice = advise(found)

@@ -1,4 +1,4 @@
-"""Whether every number of a tensor is finite, in one pass over its memory."""
+"""Checks that all numbers of a tensor are finite."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import Tensor
 
 
 def all_finite(values: Tensor) -> bool:
-    """Whether no number of `values`, of any shape, is NaN or infinite; True where there is none.
+    """Whether `values` (a tensor of any shape) holds no NaN and no infinity; True for a tensor without numbers.
 
-    By the extremes, which NaN is passed on by: on a CPU they take a tenth of the time of `torch.isfinite`.
+    It looks at the smallest and the largest number, which are NaN where any number is. On a CPU this takes a tenth of
+    the time of ``torch.isfinite(values).all()``.
 
+    >>> import torch
     >>> all_finite(torch.ones(3)), all_finite(torch.tensor([1.0, float("nan")]))
     (True, False)
     """

@@ -1,4 +1,4 @@
-"""A mode that sees the kernels of a forward pass, without torch's compiler."""
+"""Base class of what watches the kernels of a forward pass."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class KernelMode(TorchDispatchMode):
-    """torch's dispatch mode, not kept away from torch.compile.
+    """A dispatch mode of torch that does not import torch's compiler.
 
-    To be kept away from it imports it at the first kernel, which takes as long as importing torch; nothing that a mode
-    of initlab does is compiled.
+    By default torch excludes the code of such a mode from compilation. To do so it imports its compiler, which takes as
+    long as importing torch. The modes of initlab are never compiled, so they do not ask for it.
     """
 
     @classmethod

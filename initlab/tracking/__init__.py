@@ -11,7 +11,7 @@ from initlab.tracking.read.runs import keep_files, read_artifact, read_curves, r
 from initlab.tracking.record.model import log_model
 from initlab.tracking.record.null import NullSink
 from initlab.tracking.record.sink import RunSink
-from initlab.tracking.record.start import prepare, start
+from initlab.tracking.record.start import preload, start
 from initlab.tracking.record.tail import ClosingRuns
 from initlab.tracking.store.access import check_access
 from initlab.tracking.store.experiment import experiment_name, resolve_experiment
@@ -49,7 +49,7 @@ __all__ = [
     "import_runs",
     "keep_files",
     "log_model",
-    "prepare",
+    "preload",
     "read_artifact",
     "read_curves",
     "read_runs",

@@ -73,6 +73,13 @@ def test_a_wave_has_many_intervals(frequency: float, dtype: torch.dtype) -> None
     flat = torch.full((5, 3), math.pi / 2 / frequency, dtype=dtype)
     flat[2, 1] = 0.0
     assert band.any_live(flat, 1).tolist() == [False, True, False]
+    # a stack of networks, as cohorts have it, and the layout of convolutions
+    stack = torch.stack([flat, flat.flip(1), torch.full_like(flat, flat[0, 0])])
+    assert band.any_live_along(stack, 1).tolist() == [[False, True, False]] * 2 + [[False] * 3]
+    images = h.view(8, 64, 8, 8).to(memory_format=torch.channels_last)
+    assert band.live_numbers(images).stride() == images.stride()
+    assert torch.equal(band.live_numbers(images), band.live_numbers(images.contiguous()))
+    assert torch.equal(band.any_live(images, 1), band.is_live(images).any(dim=(0, 2, 3)))
     unknown = torch.tensor([math.nan], dtype=dtype)
     assert (float(band.live_numbers(unknown)), bool(band.is_saturated(unknown))) == (0.0, False)
 

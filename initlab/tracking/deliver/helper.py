@@ -5,7 +5,7 @@ interpreter lock that the training loop needs. Messages are JSON lines over two 
 
     {"run": N, "do": "open", "folder", "uri", "workdir", "flush_seconds", "fresh", "cwd", "environ"}
     {"run": N, "do": "wake"}   {"run": N, "do": "close", "seconds": S}   {"run": N, "do": "abandon"}
-    {"run": 0, "do": "load"}
+    {"run": 0, "do": "load", "uri"}
 
 and back: `known` (the MLflow run id), `closed` (the answer to `close`), and `log` (a line for this process's logger).
 The helper ends when its input ends, after a normal exit as well as after a kill -9 of this process. Nothing in here
@@ -222,9 +222,9 @@ def current() -> Helper:
         return known
 
 
-def prepare() -> None:
-    """Start the helper of this process, which imports MLflow while this process does something else."""
-    current().send(0, "load")
+def preload(uri: str) -> None:
+    """Start the helper of this process and let it import what the store `uri` needs, before there is a run."""
+    current().send(0, "load", uri=uri)
 
 
 def _stop() -> None:

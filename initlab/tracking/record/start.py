@@ -74,10 +74,14 @@ def start(
     return sink
 
 
-def prepare(settings: TrackingSettings) -> None:
-    """Begin what `start` would wait for at the end of a short run: the delivering process imports MLflow."""
+def preload(settings: TrackingSettings, workdir: Path) -> None:
+    """Start the delivering process, which imports MLflow, for a run that will begin in some seconds.
+
+    Raises:
+        ConfigError: `tracking.uri` cannot be used.
+    """
     if settings.enabled and not settings.offline:
-        helper.prepare()
+        helper.preload(resolve_uri(settings, workdir))
 
 
 def _open(full: SpoolHeader, settings: TrackingSettings, *, uri: str, workdir: Path) -> RunSink:

@@ -8,7 +8,7 @@ from typing import Any
 
 from initlab.core.exchange import exchange
 from initlab.tracking.store.limits import LimitedClient
-from initlab.tracking.store.location import describe_location, sqlite_file
+from initlab.tracking.store.location import describe_location, is_server, sqlite_file
 from initlab.tracking.store.quiet import ignore_mlflow_warnings, silence_mlflow
 
 #: seconds for the connection to a database server, which may have to create its tables
@@ -34,10 +34,10 @@ def prepare_environment() -> None:
     ignore_mlflow_warnings()
 
 
-def load_library() -> None:
-    """Import what a client needs, which takes seconds."""
+def load_library(uri: str) -> None:
+    """Import the parts of MLflow that a client of `uri` needs, which takes seconds."""
     prepare_environment()
-    for name in ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"):
+    for name in ("mlflow.tracking", *(() if is_server(uri) else ("mlflow.store.tracking.sqlalchemy_store",))):
         importlib.import_module(name)
 
 

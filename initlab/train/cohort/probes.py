@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from initlab.activations.slope import SlopeBand
 from initlab.network.hooks import SMALLEST
 from initlab.network.sites import weights
 from initlab.probes.aggregate import aggregates
@@ -172,7 +171,7 @@ class StackedDeadUnits:
             self._count(site, start, received[start:stop])
 
     def _count(self, site: Site, start: int, h: Tensor) -> None:
-        live = any_live(self._dead[start].bands[site.name], h.detach())
+        live = self._dead[start].bands[site.name].any_live_along(h.detach(), 1)
         known = self._live.get((start, site.name))
         self._live[start, site.name] = live if known is None else known | live
 
@@ -190,19 +189,6 @@ class StackedDeadUnits:
         found = values.rows(step, len(self._dead))
         ordered = [sorted(rows, key=lambda r: r.order) for rows in found]
         return [(*rows, *aggregates(rows, step)) for rows in ordered]
-
-
-def any_live(band: SlopeBand, h: Tensor) -> Tensor:
-    """Of h (members, B, units), for each member and unit: whether the slope is not negligible anywhere in the batch."""
-    live = torch.zeros((h.shape[0], h.shape[2]), dtype=torch.bool, device=h.device)
-    for low, high in band.alive:
-        if low == float("-inf"):
-            live |= h.amin(1) <= high
-        elif high == float("inf"):
-            live |= h.amax(1) >= low
-        else:
-            live |= (h - (low + high) / 2).abs().amin(1) <= (high - low) / 2
-    return live
 
 
 class _Readers:

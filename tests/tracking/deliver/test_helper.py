@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from initlab.tracking import prepare
+from initlab.tracking import preload
 from initlab.tracking.deliver import helper
 from initlab.tracking.spool import spool
 from initlab.tracking.upkeep.sync import sync
@@ -100,10 +100,10 @@ def test_one_helper_for_all_runs_of_a_process(workdir: Path) -> None:
 def test_it_is_ready_before_there_is_a_run(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper, "_helpers", {})
     before = set(workdir.iterdir())
-    prepare(replace(settings(), offline=True))
-    prepare(replace(settings(), enabled=False))
+    preload(replace(settings(), offline=True), workdir)
+    preload(replace(settings(), enabled=False), workdir)
     assert helper._helpers == {}
-    prepare(settings())
+    preload(settings(), workdir)
     pid = helper.current().pid
     eventually(lambda: "sqlalchemy" in Path(f"/proc/{pid}/maps").read_text())
     assert set(workdir.iterdir()) == before, "nothing is written yet"
@@ -111,6 +111,24 @@ def test_it_is_ready_before_there_is_a_run(workdir: Path, monkeypatch: pytest.Mo
     sink.write(record(0))
     assert sink.close("finished") == "" and helper.current().pid == pid
     assert metrics(workdir / "mlflow.db", sink.run_id) == expected(1)
+
+
+def test_a_broken_mlflow_is_told_by_the_run_that_needs_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "_helpers", {})
+    (workdir / "broken" / "mlflow").mkdir(parents=True)
+    (workdir / "broken" / "mlflow" / "__init__.py").write_text("raise ImportError('it is half installed')")
+    with monkeypatch.context() as path:
+        path.syspath_prepend(str(workdir / "broken"))
+        preload(settings(), workdir)
+        pid = helper.current().pid
+    sink = begin(workdir)
+    sink.write(record(0))
+    sentence = sink.close("finished")
+    assert "half installed" in sentence and "1 record" in sentence
+    assert helper.current().pid == pid and helper.current().lost_reason == ""
+    helper._stop()
+    assert [run.outcome for run in sync(workdir, settings()).runs] == ["sent"]
+    assert metrics(workdir / "mlflow.db", runs(workdir / "mlflow.db")[0]) == expected(1)
 
 
 def test_a_killed_helper_does_not_disturb_training(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
