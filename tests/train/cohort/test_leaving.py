@@ -154,7 +154,7 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
         (("trainer.fast_dev_run=true",), "trainer.fast_dev_run"),
         (("init=mup",), "init with learning rates of its own"),
         (("init=spectral",), "init with learning rates of its own"),
-        (("task=text", "model=gru", "data=tiny_shakespeare"), "data are one long sequence"),
+        (("task=text", "model=gru", "data=text_file", f"data.path={__file__}"), "data are one long sequence"),
     ],
 )
 def test_what_a_stack_does_not_know_trains_alone(overrides: tuple[str, ...], reason: str) -> None:
